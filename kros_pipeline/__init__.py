@@ -1,0 +1,1 @@
+"""Archives every completed KrosAI call, every day, for good. The map of the package is `definitions.py`."""

@@ -1,0 +1,166 @@
+"""Downloads of recordings, by presigned URLs: from allowed hosts alone, and verified before anyone keeps them.
+
+The session knows no key of ours and follows no redirect. No error shows a URL.
+"""
+
+import hashlib
+import io
+import mmap
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO
+from urllib.parse import urlsplit
+
+import requests
+
+from ..core import mp3
+from ..core.settings import Settings, is_loopback
+from .errors import AudioGone, BodyRejected, DownloadBroken, UrlExpired, UrlRefused
+from .http import CONNECT_SECONDS, READ_SECONDS, BrokenBody, declared_length, new_session, read_body
+
+IN_MEMORY_BYTES = 32 << 20  # a larger body goes through a file: obstore cannot put one create-only in parts
+IN_FLIGHT_BYTES = 192 << 20  # of all threads together, so that 40 files of 20 MB need no more memory than 300 of 2 MB
+MOST_BYTES = 4 << 30  # S3 takes 5 GiB in one PUT
+_LEAST_BYTES_PER_SECOND = 50_000
+_LEAST_SECONDS = 120.0
+
+
+@dataclass(slots=True)
+class Body:
+    """A body that arrived whole: in memory, or in an open file if it is large. Valid within `fetched` alone."""
+
+    data: bytes | memoryview
+    file: IO[bytes] | None
+    size_bytes: int
+    sha256: str
+
+
+class _BytesInFlight:
+    """Lets bodies in while their sizes together stay below a limit; one alone is always let in."""
+
+    def __init__(self, limit: int):
+        self._limit, self._used = limit, 0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def hold(self, size: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._used == 0 or self._used + size <= self._limit)
+            self._used += size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._used -= size
+                self._changed.notify_all()
+
+
+class RecordingStorage:
+    """Where KrosAI keeps the audio. One for a run; its threads share the connections and the limit of memory."""
+
+    def __init__(self, settings: Settings):
+        self._session = new_session(settings.download_workers, {"Accept": "audio/mpeg, */*"})
+        self._hosts = settings.recording_hosts
+        api = urlsplit(settings.base_url)
+        # Plain http is for a service on this very machine, and only if the API itself is reached that way.
+        self._http_allowed = api.scheme == "http" and is_loopback(api.hostname or "")
+        self._in_flight = _BytesInFlight(IN_FLIGHT_BYTES)
+        self._spool = tempfile.gettempdir()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._session.close()
+
+    @contextmanager
+    def fetched(self, url: str) -> Iterator[Body]:
+        """The body behind a URL, whole. Raises `UrlRefused`, `UrlExpired`, `AudioGone` or `DownloadBroken`."""
+        self._check(url)
+        try:
+            response = self._session.get(
+                url, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, stream=True
+            )
+        except (requests.RequestException, ValueError) as error:
+            raise DownloadBroken(f"no answer from the storage ({type(error).__name__})") from None
+        with response:
+            _check_status(response)
+            length = declared_length(response)
+            if length is not None and length > MOST_BYTES:
+                raise BodyRejected("size", f"the storage declares {length:,} bytes, which no call's audio has")
+            if length is not None and length <= IN_MEMORY_BYTES:
+                with self._in_flight.hold(length):
+                    yield self._in_memory(response, length)
+            else:
+                with tempfile.TemporaryFile(dir=self._spool, prefix="kros-") as file:
+                    yield self._in_file(response, length, file)
+
+    def _in_memory(self, response: requests.Response, length: int) -> Body:
+        sink = io.BytesIO()
+        self._copy(response, sink, length)
+        data = sink.getbuffer()
+        return Body(data, None, len(data), hashlib.sha256(data).hexdigest())
+
+    def _in_file(self, response: requests.Response, length: int | None, file: IO[bytes]) -> Body:
+        size = self._copy(response, file, length)
+        file.flush()
+        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) if size else memoryview(b"")
+        return Body(data, file, size, hashlib.sha256(data).hexdigest())
+
+    def _copy(self, response: requests.Response, sink: IO[bytes], length: int | None) -> int:
+        seconds = max(_LEAST_SECONDS, (length or IN_MEMORY_BYTES) / _LEAST_BYTES_PER_SECOND)
+        try:
+            size = read_body(response, sink, most_bytes=MOST_BYTES, seconds=seconds)
+        except BrokenBody as error:
+            raise DownloadBroken(str(error)) from None
+        if length is not None and size != length:
+            raise DownloadBroken(f"{size:,} of {length:,} declared bytes came")
+        return size
+
+    def _check(self, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            host, port = (parts.hostname or "").lower(), parts.port
+        except ValueError:
+            raise UrlRefused("the recording's URL cannot be read") from None
+        if parts.scheme != "https" and not (parts.scheme == "http" and self._http_allowed and is_loopback(host)):
+            raise UrlRefused(f"the recording's URL is {parts.scheme[:10] or 'without a scheme'}, not https")
+        if "@" in parts.netloc or "\\" in url:
+            raise UrlRefused("the recording's URL holds a user name or a backslash")
+        if host not in self._hosts and f"{host}:{port}" not in self._hosts:
+            raise UrlRefused(f"host {host[:100]!r} is not in KROS_RECORDING_HOSTS")
+
+
+def verified(body: Body, declared_duration_seconds: float | None) -> mp3.Audio:
+    """What the body is, if it is the call's recording. Raises `BodyRejected` with the check that it failed."""
+    try:
+        audio = mp3.inspect(body.data)
+    except mp3.NotAudio as error:
+        raise BodyRejected("frames", f"not a whole MP3: {error}") from None
+    if declared_duration_seconds is not None:
+        tolerance = max(5.0, 0.05 * declared_duration_seconds)
+        if abs(audio.duration_seconds - declared_duration_seconds) > tolerance:
+            raise BodyRejected(
+                "duration",
+                f"{audio.duration_seconds:.1f} s of audio for a call of {declared_duration_seconds:g} s",
+            )
+    return audio
+
+
+def _check_status(response: requests.Response) -> None:
+    status = response.status_code
+    if status == 200:
+        encoding = response.headers.get("Content-Encoding", "identity").lower()
+        if encoding not in ("", "identity"):
+            raise BodyRejected("encoding", f"the storage sent it as {encoding[:20]}, which was not asked for")
+        return
+    if status in (401, 403):
+        raise UrlExpired(f"the storage does not accept the URL (status {status})")
+    if status in (404, 410):
+        raise AudioGone(f"the storage has no such recording (status {status})")
+    if status in (408, 425, 429) or status >= 500:
+        raise DownloadBroken(f"the storage answered {status}")
+    if 300 <= status < 400:
+        raise UrlRefused(f"the storage answered with a redirect ({status}), which is not followed")
+    raise BodyRejected("status", f"the storage answered {status}")

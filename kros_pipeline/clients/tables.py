@@ -1,0 +1,147 @@
+"""The tables: one Parquet object a partition, replaced whole, under a condition, and only where it changed."""
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..core.object_keys import table_key
+from ..core.schemas import Table
+from .errors import ArchiveUnavailable, ObjectChanged, ObjectExists
+from .object_store import ObjectStore
+
+ROWS_A_GROUP = 100_000
+_BYTES_A_GROUP = 64 << 20  # a group of long transcripts must not need the memory of a hundred thousand of them
+_ROWS_A_BATCH = 5_000
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a partition holds now; `changed` is False where the bytes were the same and nothing was put."""
+
+    rows: int
+    size_bytes: int
+    changed: bool
+
+
+class Partition:
+    """A partition as it was when it was opened, in a local file. Columns that its file does not have yet are null."""
+
+    def __init__(self, table: Table, file: IO[bytes], etag: str):
+        self._table, self.etag = table, etag
+        self._file = file
+        self._parquet = pq.ParquetFile(file)
+        self.row_count = self._parquet.metadata.num_rows
+
+    def sha256(self) -> str:
+        """Of the file's bytes."""
+        self._file.seek(0)
+        return hashlib.file_digest(self._file, "sha256").hexdigest()
+
+    def batches(self, columns: Iterable[str] | None = None, rows: int = _ROWS_A_BATCH) -> Iterator[pa.RecordBatch]:
+        """The rows in the file's order, a few thousand at a time; of some columns, if they are named."""
+        names = list(columns or self._table.column_names)
+        schema = pa.schema([self._table.schema.field(name) for name in names])
+        there = [name for name in names if name in self._parquet.schema_arrow.names]
+        for batch in self._parquet.iter_batches(batch_size=rows, columns=there):
+            arrays = [
+                batch.column(field.name) if field.name in there else pa.nulls(batch.num_rows, field.type)
+                for field in schema
+            ]
+            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+    def rows(self, columns: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
+        """The rows one by one, as dicts of plain Python values."""
+        for batch in self.batches(columns):
+            yield from batch.to_pylist()
+
+
+Build = Callable[[Partition | None], Iterator[pa.RecordBatch]]
+
+
+class Tables:
+    """The archive's tables, by table and day."""
+
+    def __init__(self, store: ObjectStore):
+        self._store = store
+
+    @contextmanager
+    def opened(self, table: Table, day: date) -> Iterator[Partition | None]:
+        """The partition as it is now, or None where there is none."""
+        with tempfile.TemporaryFile(prefix="kros-") as file:
+            etag = self._store.copy_into(table_key(table.name, day), file)
+            file.seek(0)
+            yield Partition(table, file, etag) if etag is not None else None
+
+    def rows(self, table: Table, day: date, columns: Iterable[str] | None = None) -> list[dict[str, Any]]:
+        """All rows of a partition in memory; none where there is no partition. For the tables that may be held."""
+        with self.opened(table, day) as partition:
+            return list(partition.rows(columns)) if partition else []
+
+    def replace(self, table: Table, day: date, build: Build) -> Written:
+        """Writes the partition that `build` makes of the present one.
+
+        If somebody else replaced it meanwhile, `build` is called again with what they wrote: so two runs of one day
+        lose nothing of each other's.
+        """
+        for _ in range(_ATTEMPTS):
+            with self.opened(table, day) as present, tempfile.TemporaryFile(prefix="kros-") as file:
+                rows = write_parquet(table, file, build(present))
+                size = file.tell()
+                file.seek(0)
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                if present is not None and present.sha256() == digest:
+                    return Written(rows, size, changed=False)
+                file.seek(0)
+                try:
+                    self._store.put(
+                        table_key(table.name, day),
+                        file,
+                        sha256=digest,
+                        only_if=present.etag if present else "absent",
+                        content_type="application/vnd.apache.parquet",
+                    )
+                except (ObjectExists, ObjectChanged):
+                    continue
+                return Written(rows, size, changed=True)
+        raise ArchiveUnavailable(f"{table_key(table.name, day)} was replaced by somebody else {_ATTEMPTS} times in a row")
+
+
+def write_parquet(table: Table, file: IO[bytes], batches: Iterable[pa.RecordBatch]) -> int:
+    """Writes batches as one Parquet file of the table's schema, sorted as they come; returns the rows.
+
+    Row groups are of about 100,000 rows, or 64 MB of long texts. Equal input gives equal bytes.
+    """
+    rows = held_rows = held_bytes = 0
+    held: list[pa.RecordBatch] = []
+    with pq.ParquetWriter(file, table.schema, compression="zstd", compression_level=3) as writer:
+        for batch in batches:
+            held.append(batch)
+            held_rows += batch.num_rows
+            held_bytes += batch.nbytes
+            rows += batch.num_rows
+            if held_rows >= ROWS_A_GROUP or held_bytes >= _BYTES_A_GROUP:
+                writer.write_table(pa.Table.from_batches(held, table.schema), row_group_size=held_rows)
+                held, held_rows, held_bytes = [], 0, 0
+        if held_rows:
+            writer.write_table(pa.Table.from_batches(held, table.schema), row_group_size=held_rows)
+    return rows
+
+
+def batches_of(table: Table, rows: Iterable[dict[str, Any]]) -> Iterator[pa.RecordBatch]:
+    """Rows as dicts, in the table's schema, a few thousand at a time."""
+    held: list[dict[str, Any]] = []
+    for row in rows:
+        held.append(row)
+        if len(held) == _ROWS_A_BATCH:
+            yield pa.RecordBatch.from_pylist(held, table.schema)
+            held = []
+    if held:
+        yield pa.RecordBatch.from_pylist(held, table.schema)

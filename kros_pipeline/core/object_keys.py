@@ -1,0 +1,75 @@
+"""Where everything lies below the archive's prefix. A call's id is hostile input; a key made of it is not.
+
+No phone number, text or URL is ever part of a key.
+"""
+
+import hashlib
+import re
+from base64 import b32encode
+from datetime import date
+
+_SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}").fullmatch
+_ENCODED = "sha256."  # no plain id holds a dot, so that no encoded id can collide with one
+
+ARCHIVE_IDENTITY = "state/archive.json"
+
+
+def call_key(call_id: str) -> str:
+    """The id itself where it is plain (`[A-Za-z0-9_-]{1,128}`), else `sha256.` and its SHA-256 in 52 letters and digits.
+
+    A hash rather than an escape: it cannot grow past S3's 1,024 bytes, nor differ by case alone, nor hold a path.
+    """
+    if _SAFE_ID(call_id):
+        return call_id
+    digest = hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).digest()
+    return _ENCODED + b32encode(digest).decode().rstrip("=").lower()
+
+
+def audio_prefix(day: date) -> str:
+    """The folder of one day's recordings, with its slash."""
+    return f"audio/dt={day.isoformat()}/"
+
+
+def audio_key(day: date, call_id: str) -> str:
+    """The one key that a call's recording can have."""
+    return f"{audio_prefix(day)}{call_key(call_id)}.mp3"
+
+
+def table_prefix(table: str) -> str:
+    """The folder of a table, with its slash; nothing but partitions lies in it."""
+    return f"tables/{table}/"
+
+
+def table_key(table: str, day: date) -> str:
+    """The one object of a table's partition."""
+    return f"{table_prefix(table)}dt={day.isoformat()}/part-0.parquet"
+
+
+def quarantine_key(day: date, call_id: str, sha256: str) -> str:
+    """A body that arrived whole and could not be verified; the same body twice has the same key."""
+    return f"quarantine/dt={day.isoformat()}/{call_key(call_id)}-{sha256[:16]}.bin"
+
+
+def unparsed_key(day: date, sha256: str) -> str:
+    """A row of the list that could not be read as a call, by the hash of its JSON."""
+    return f"{unparsed_prefix(day)}{sha256[:32]}.json"
+
+
+def unparsed_prefix(day: date) -> str:
+    """The folder of the rows that a day's list held and nobody could read, with its slash."""
+    return f"state/unparsed/dt={day.isoformat()}/"
+
+
+def listing_key(day: date) -> str:
+    """What the last enumeration of the day saw, and whether it was proved."""
+    return f"state/listings/dt={day.isoformat()}.json"
+
+
+def extensions_prefix(day: date) -> str:
+    """The folder of a day's intents and outcomes, with its slash."""
+    return f"state/extensions/dt={day.isoformat()}/"
+
+
+def extension_key(day: date, decision_id: str, attempt: int, what: str) -> str:
+    """An `intent` or an `outcome` of one attempt of one decision."""
+    return f"{extensions_prefix(day)}{decision_id}/{attempt:03d}-{what}.json"

@@ -1,0 +1,49 @@
+"""What each plan of KrosAI allows, and until when upstream keeps a recording.
+
+Source: the Recordings and Rate limits pages of KrosAI's documentation. Enterprise's figures are by contract, so that
+its rate and retention are the settings' to name.
+"""
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One plan. None stands for "custom" or "unlimited"."""
+
+    name: str
+    requests_per_second: int | None
+    requests_per_day: int | None
+    default_retention_days: int | None
+    maximum_retention_days: int | None
+
+
+PLANS = {
+    plan.name: plan
+    for plan in (
+        Plan("free", 10, 1_000, 7, 7),
+        Plan("pro", 50, 50_000, 30, 90),
+        Plan("business", 200, 500_000, 90, 365),
+        Plan("enterprise", None, None, None, None),
+    )
+}
+
+
+def upstream_expires_on(call_date: date, retention_days: int | None, extended_days: int | None = None) -> date | None:
+    """The first day on which upstream may have deleted the recording; None where the plan sets no end.
+
+    Whether an extension counts from its own day or is added is not documented: counted from the call's day it is the
+    earliest of the readings, so that a warning comes early rather than late.
+    """
+    days = max((days for days in (retention_days, extended_days) if days is not None), default=None)
+    return None if days is None or retention_days is None else call_date + timedelta(days=days)
+
+
+def days_to_send(requested_days: int, plan: Plan, retention_days: int | None) -> int | None:
+    """The days of an extension, cut to the plan's maximum; None where upstream already keeps all that the plan allows."""
+    if plan.maximum_retention_days is None:
+        return requested_days
+    if retention_days is not None and retention_days >= plan.maximum_retention_days:
+        return None
+    return min(requested_days, plan.maximum_retention_days)

@@ -1,0 +1,208 @@
+"""The tables: names, types and what each column means. The one place that says so.
+
+Columns are only ever added, at a table's end, nullable. Every file carries the descriptions in its Arrow schema, and
+Dagster shows the same ones.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+TEXT, WHOLE, NUMBER, YES_NO, DAY = pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.date32()
+MOMENT = pa.timestamp("us", tz="UTC")
+TEXTS = pa.list_(pa.string())
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. Nullable unless it says otherwise."""
+
+    name: str
+    type: pa.DataType
+    description: str
+    nullable: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: its columns in their order, and the columns by which a file is sorted and a row is unique."""
+
+    name: str
+    description: str
+    columns: tuple[Column, ...]
+    sorted_by: tuple[str, ...]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The explicit Arrow schema with which every file of the table is written."""
+        return pa.schema(
+            [
+                pa.field(column.name, column.type, column.nullable, {"description": column.description})
+                for column in self.columns
+            ]
+        )
+
+    @cached_property
+    def column_names(self) -> tuple[str, ...]:
+        """The names, in the order of the file."""
+        return tuple(column.name for column in self.columns)
+
+    def sort_key(self) -> Callable[[dict], tuple]:
+        """A key function over rows as dicts."""
+        return lambda row: tuple(row[name] for name in self.sorted_by)
+
+
+_CALL_ID = Column("call_id", TEXT, "the call's id, as KrosAI gives it", nullable=False)
+_CALL_DATE = Column("call_date", DAY, "the UTC day on which the call was created; the partition", nullable=False)
+
+
+def _table(name: str, description: str, columns: list[Column], sorted_by: tuple[str, ...] = ("call_id",)) -> Table:
+    return Table(name, description, (_CALL_ID, _CALL_DATE, *columns), sorted_by)
+
+
+CALLS = _table(
+    "calls",
+    "Every completed call of the day, as the list showed it; rows are added and updated, never removed but by erasure.",
+    [
+        Column("organization_id", TEXT, "the organization, from the call or from the setting"),
+        Column("status", TEXT, "the call's status upstream"),
+        Column("direction", TEXT, "inbound or outbound"),
+        Column("from_number", TEXT, "who called (E.164)"),
+        Column("to_number", TEXT, "who was called (E.164)"),
+        Column("duration_seconds", NUMBER, "the call's duration upstream"),
+        Column("cost_cents", NUMBER, "what the call cost, in cents"),
+        Column("endpoint_id", TEXT, "the endpoint that handled the call"),
+        Column("phone_number_id", TEXT, "the phone number's id upstream"),
+        Column("created_at", MOMENT, "when the call was created (UTC)", nullable=False),
+        Column("answered_at", MOMENT, "when it was answered (UTC)"),
+        Column("completed_at", MOMENT, "when it was completed (UTC)"),
+        Column("has_recording", YES_NO, "whether the list has ever shown a recording of it", nullable=False),
+        Column("listed_transcript", TEXT, "the transcript as the list showed it: it may be shortened or unlabelled"),
+        Column("extra", TEXT, "JSON of every field without a column here; never a recording's URL"),
+        Column("listed_at", MOMENT, "when the row last changed (UTC)", nullable=False),
+    ],
+)
+
+RECORDINGS = _table(
+    "recordings",
+    "What became of each call's recording: one row a call.",
+    [
+        Column("status", TEXT, "archived, pending, not_recorded, lost, failed or refused", nullable=False),
+        Column("reason", TEXT, "why it is not archived, in words"),
+        Column("object_key", TEXT, "the object's key in the bucket, where it is archived"),
+        Column("size_bytes", WHOLE, "the object's size"),
+        Column("sha256", TEXT, "SHA-256 of its bytes, hexadecimal"),
+        Column("duration_seconds", NUMBER, "the audio's length, counted over its frames"),
+        Column("declared_duration_seconds", NUMBER, "the length that upstream declared and the audio was compared with"),
+        Column("sample_rate_hz", WHOLE, "samples a second"),
+        Column("channels", WHOLE, "1 is mono"),
+        Column("bitrate_bps", WHOLE, "bits a second, the mean over the frames"),
+        Column("attempts", WHOLE, "downloads begun, over all runs", nullable=False),
+        Column("archived_at", MOMENT, "when the object was put (UTC)"),
+        Column("upstream_expires_on", DAY, "from this day on upstream may have deleted its copy"),
+    ],
+)
+
+TRANSCRIPTS = _table(
+    "transcripts",
+    "Each call's transcript, as it came: one row a call.",
+    [
+        Column("status", TEXT, "kept, pending or none", nullable=False),
+        Column("source", TEXT, "list or call: which answer of the API the text is from"),
+        Column("text", TEXT, "the text, every character of it"),
+        Column("word_count", WHOLE, "words: upstream's count where it gave one, else counted over the speech"),
+        Column("language", TEXT, "the language, where upstream was asked for the call"),
+        Column("confidence", NUMBER, "upstream's confidence, 0 to 1, where it was asked for the call"),
+        Column("fetched_at", MOMENT, "when the row last changed (UTC)", nullable=False),
+    ],
+)
+
+UTTERANCES = _table(
+    "utterances",
+    "Turns of speech, in their order: one row a turn. transcripts.text[char_start:char_end] of all turns is the text.",
+    [
+        Column("turn_index", WHOLE, "0 for the first turn of the call", nullable=False),
+        Column("speaker", TEXT, "agent, caller, other (another label) or unknown (no label)", nullable=False),
+        Column("speaker_label", TEXT, "the label as it was written"),
+        Column("text", TEXT, "the speech alone, without the label", nullable=False),
+        Column("word_count", WHOLE, "words of the speech, between white space", nullable=False),
+        Column("char_start", WHOLE, "where the turn begins in transcripts.text, label included (code points)", nullable=False),
+        Column("char_end", WHOLE, "where the turn ends, exclusive (code points)", nullable=False),
+        Column("created_at", MOMENT, "when the call was created (UTC)", nullable=False),
+        Column("direction", TEXT, "the call's direction"),
+        Column("language", TEXT, "the transcript's language, where known"),
+    ],
+    ("call_id", "turn_index"),
+)
+
+FLAGGED_CALLS = _table(
+    "flagged_calls",
+    "Calls that a rule flags: one row a call and rule.",
+    [
+        Column("rule_id", TEXT, "the rule's id", nullable=False),
+        Column("reason", TEXT, "which conditions held, in words; no speech", nullable=False),
+        Column("turn_index", WHOLE, "the first turn that satisfied the rule, where it is about a turn"),
+        Column("extend_days", WHOLE, "for how many days the rule wants the recording kept upstream", nullable=False),
+        Column("rules_version", TEXT, "which text of the rules file: the start of its SHA-256", nullable=False),
+    ],
+    ("call_id", "rule_id"),
+)
+
+RETENTION_EXTENSIONS = _table(
+    "retention_extensions",
+    "What upstream was asked to keep longer, and what it answered: one row a decision.",
+    [
+        Column("decision_id", TEXT, "call, rule and days, hashed: a decision is sent once", nullable=False),
+        Column("rule_id", TEXT, "the rule that decided", nullable=False),
+        Column("requested_days", WHOLE, "the days that the rule wants", nullable=False),
+        Column("sent_days", WHOLE, "the days that were sent: the plan's maximum, if that is less"),
+        Column("status", TEXT, "extended, unconfirmed, refused or not_allowed", nullable=False),
+        Column("reason", TEXT, "why it is not extended, in words"),
+        Column("attempts", WHOLE, "requests of which an intent was written", nullable=False),
+        Column("requested_at", MOMENT, "when the last request was about to be sent (UTC)"),
+        Column("confirmed_at", MOMENT, "when upstream confirmed it (UTC)"),
+    ],
+    ("call_id", "decision_id"),
+)
+
+RECONCILIATION = Table(
+    "reconciliation",
+    "One row a day: what the source says exists, what the tables say, and what the bucket really holds.",
+    (
+        _CALL_DATE,
+        Column("verdict", TEXT, "complete, waiting or incomplete", nullable=False),
+        Column("listed_total", WHOLE, "distinct calls of the day that the proved pass saw; null where none was proved"),
+        Column("stats_total", WHOLE, "what upstream's statistics say, where they could be read; never moves the verdict"),
+        Column("calls", WHOLE, "rows of the table calls", nullable=False),
+        Column("erased", WHOLE, "calls of the day that were erased on request", nullable=False),
+        Column("recordings_expected", WHOLE, "calls but those that were not recorded", nullable=False),
+        Column("recordings_archived", WHOLE, "verified and in the bucket", nullable=False),
+        Column("recordings_pending", WHOLE, "not there yet, or not yet tried", nullable=False),
+        Column("recordings_lost", WHOLE, "gone upstream before they were archived", nullable=False),
+        Column("recordings_failed", WHOLE, "tried and not verified, or refused", nullable=False),
+        Column("objects_in_bucket", WHOLE, "audio objects that a listing of the bucket shows for the day", nullable=False),
+        Column("bytes_in_bucket", WHOLE, "their size together", nullable=False),
+        Column("transcripts_expected", WHOLE, "calls but those without a transcript", nullable=False),
+        Column("transcripts_kept", WHOLE, "transcripts with their text", nullable=False),
+        Column("transcripts_pending", WHOLE, "not there yet, or not yet asked for", nullable=False),
+        Column("utterances", WHOLE, "rows of the table utterances", nullable=False),
+        Column("problems", TEXTS, "what is wrong or was odd, a sentence each", nullable=False),
+        Column("checked_at", MOMENT, "when the day was checked (UTC)", nullable=False),
+    ),
+    ("call_date",),
+)
+
+TABLES = {
+    table.name: table
+    for table in (
+        CALLS,
+        RECORDINGS,
+        TRANSCRIPTS,
+        UTTERANCES,
+        FLAGGED_CALLS,
+        RETENTION_EXTENSIONS,
+        RECONCILIATION,
+    )
+}

@@ -1,0 +1,120 @@
+"""Is a day complete? What the source says, what the tables say and what the bucket holds, put side by side.
+
+Never green on a mismatch: what is missing and may still come makes a day `waiting`, anything else that is not as it
+should be makes it `incomplete`.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .listing import Listing
+
+COMPLETE, WAITING, INCOMPLETE = "complete", "waiting", "incomplete"
+
+CALLS_CHECK = "every_call_is_accounted_for"
+RECORDINGS_CHECK = "every_recording_is_safe"
+TRANSCRIPTS_CHECK = "every_transcript_is_parsed"
+OBJECTS_CHECK = "no_object_is_unknown"
+CHECKS = {
+    CALLS_CHECK: "The list was read whole and proved, every row of it was understood, and every call has its rows.",
+    RECORDINGS_CHECK: "Nothing is lost, failed or refused, and the bucket holds every archived object in its size.",
+    TRANSCRIPTS_CHECK: "The turns of every kept transcript, joined, are as long as its text.",
+    OBJECTS_CHECK: "The bucket holds no audio of the day that the table does not know.",
+}
+_SAMPLE = 5
+
+
+@dataclass
+class Evidence:
+    """What was found of one day. Lists are of call ids or keys."""
+
+    listing: Listing | None
+    calls: int
+    recordings: Counter[str]
+    transcripts: Counter[str]
+    calls_without_recording_row: list[str] = field(default_factory=list)
+    calls_without_transcript_row: list[str] = field(default_factory=list)
+    unsafe: dict[str, list[str]] = field(default_factory=dict)  # lost, failed, refused
+    objects_missing: list[str] = field(default_factory=list)
+    objects_of_other_size: list[str] = field(default_factory=list)
+    objects_unknown: list[str] = field(default_factory=list)
+    transcript_chars: int = 0
+    utterance_chars: int = 0
+    transcripts_with_text: int = 0
+    calls_with_utterances: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`failures` has, for each check, the sentences that make it red; `notes` are told and weigh nothing."""
+
+    verdict: str
+    failures: dict[str, list[str]]
+    notes: list[str]
+
+    @property
+    def problems(self) -> list[str]:
+        """All sentences, for the table."""
+        return [sentence for sentences in self.failures.values() for sentence in sentences] + self.notes
+
+
+def weigh(found: Evidence) -> Verdict:
+    """The verdict of a day."""
+    failures = {
+        CALLS_CHECK: list(_of_calls(found)),
+        RECORDINGS_CHECK: list(_of_recordings(found)),
+        TRANSCRIPTS_CHECK: list(_of_transcripts(found)),
+        OBJECTS_CHECK: _counted("object in the bucket that no row of the table names", found.objects_unknown),
+    }
+    waiting = list(_waited_for(found))
+    notes = waiting + (found.listing.oddities if found.listing else [])
+    if any(failures.values()):
+        return Verdict(INCOMPLETE, failures, notes)
+    return Verdict(WAITING if waiting else COMPLETE, failures, notes)
+
+
+def _of_calls(found: Evidence) -> Iterable[str]:
+    listing = found.listing
+    if listing is None:
+        yield "The day's calls were never listed: materialize `calls`."
+    else:
+        if not listing.out_of_requests:
+            yield from listing.problems
+        if listing.unparsed:
+            kinds = "; ".join(f"{count} × {problem}" for problem, count in Counter(listing.unparsed).most_common(3))
+            yield f"{len(listing.unparsed)} rows of the list are no calls, and are kept in state/unparsed/: {kinds}."
+        if found.calls < listing.listed_total:
+            yield f"{listing.listed_total} calls were listed, and the table `calls` has {found.calls}."
+    yield from _counted("call without a row in `recordings`", found.calls_without_recording_row)
+    yield from _counted("call without a row in `transcripts`", found.calls_without_transcript_row)
+
+
+def _of_recordings(found: Evidence) -> Iterable[str]:
+    for status, ids in found.unsafe.items():
+        yield from _counted(f"recording {status}", ids)
+    yield from _counted("archived recording that is not in the bucket", found.objects_missing)
+    yield from _counted("archived recording of another size in the bucket", found.objects_of_other_size)
+
+
+def _of_transcripts(found: Evidence) -> Iterable[str]:
+    if found.transcript_chars != found.utterance_chars:
+        yield f"The kept transcripts have {found.transcript_chars} characters, their turns {found.utterance_chars}."
+    if found.transcripts_with_text != found.calls_with_utterances:
+        yield f"{found.transcripts_with_text} transcripts have text, and {found.calls_with_utterances} calls have turns."
+
+
+def _waited_for(found: Evidence) -> Iterable[str]:
+    if found.listing is not None and found.listing.out_of_requests:
+        yield from found.listing.problems
+    for what, count in (("recordings", found.recordings["pending"]), ("transcripts", found.transcripts["pending"])):
+        if count:
+            yield f"{count} {what} are pending."
+
+
+def _counted(what: str, items: list[str]) -> list[str]:
+    """`3 × recording lost: call_a, call_b, call_c`, with a few of the names."""
+    if not items:
+        return []
+    more = ", …" if len(items) > _SAMPLE else ""
+    return [f"{len(items)} × {what}: {', '.join(sorted(items)[:_SAMPLE])}{more}."]

@@ -1,0 +1,57 @@
+"""From what happened to what to do about it: the one place that decides.
+
+| verdict | who acts | how |
+| --- | --- | --- |
+| TRY_AGAIN_NOW | the step's own retry | Dagster starts the step again within the run |
+| TRY_THE_DAY_LATER | `owed_days_schedule` | the run ends; the day is owed, and the next hours take it up |
+| A_HUMAN_MUST_ACT | whoever reads the message | nothing is tried again before that |
+"""
+
+from enum import Enum
+
+import dagster as dg
+
+from .clients import errors
+from .core.settings import BadSettings
+
+
+class WhatToDo(Enum):
+    """What an error calls for."""
+
+    TRY_AGAIN_NOW = "it is tried again in this run"
+    TRY_THE_DAY_LATER = "the day is taken up again by owed_days_schedule; nothing to do now"
+    A_HUMAN_MUST_ACT = "somebody must act before it is tried again"
+
+
+_TABLE: tuple[tuple[type[Exception], WhatToDo], ...] = (
+    (errors.ApiUnreachable, WhatToDo.TRY_AGAIN_NOW),
+    (errors.ApiFailed, WhatToDo.TRY_AGAIN_NOW),
+    (errors.ArchiveUnavailable, WhatToDo.TRY_AGAIN_NOW),
+    (errors.ObjectChanged, WhatToDo.TRY_AGAIN_NOW),
+    (errors.TooManyRequests, WhatToDo.TRY_THE_DAY_LATER),
+    (errors.DownloadError, WhatToDo.TRY_THE_DAY_LATER),
+    (errors.OutsideError, WhatToDo.A_HUMAN_MUST_ACT),
+    (BadSettings, WhatToDo.A_HUMAN_MUST_ACT),
+)
+HANDLED = tuple(kind for kind, _ in _TABLE)
+
+RETRIES = dg.RetryPolicy(max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL)
+
+
+def what_to_do(error: Exception) -> WhatToDo:
+    """The verdict on an error; one that the table does not know is a mistake of ours, for a human."""
+    return next((verdict for kind, verdict in _TABLE if isinstance(error, kind)), WhatToDo.A_HUMAN_MUST_ACT)
+
+
+def failure(error: Exception) -> dg.Failure:
+    """The failure to raise for an error: one short sentence, and whether Dagster may start the step again."""
+    verdict = what_to_do(error)
+    return dg.Failure(
+        description=f"{_sentence(error)} ({verdict.value})",
+        metadata={"error": _sentence(error), "kind": type(error).__name__, "what_to_do": verdict.value},
+        allow_retries=verdict is WhatToDo.TRY_AGAIN_NOW,
+    )
+
+
+def _sentence(error: Exception) -> str:
+    return str(error) if isinstance(error, HANDLED) else f"{type(error).__name__}: {errors.plain_words(error)}"

@@ -1,0 +1,50 @@
+"""The settings as a Dagster resource: texts only, which a run reads in one place before its first request."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from .core.settings import SETTINGS
+from .failures import HANDLED, failure
+from .steps.workspace import Workspace, open_workspace
+
+
+class Archive(dg.ConfigurableResource):
+    """One account of KrosAI and one archive in S3. Each field is the setting of the same name in capitals."""
+
+    krosai_api_key: str = ""
+    krosai_auth: str = ""
+    krosai_base_url: str = ""
+    krosai_organization_id: str = ""
+    krosai_plan: str = ""
+    krosai_retention_days: str = ""
+    krosai_requests_per_second: str = ""
+    krosai_requests_per_run: str = ""
+    kros_recording_hosts: str = ""
+    kros_archive_url: str = ""
+    kros_sse: str = ""
+    kros_kms_key_id: str = ""
+    kros_start_date: str = ""
+    kros_lookback_days: str = ""
+    kros_transcript_details: str = ""
+    kros_flag_rules: str = ""
+    kros_download_workers: str = ""
+
+    _work: Workspace | None = PrivateAttr(default=None)
+
+    def open(self, context: Any) -> Workspace:
+        """The handles of this run, opened once. Raises `dg.Failure` with a sentence for every bad setting."""
+        if self._work is None:
+            try:
+                self._work = open_workspace({name: getattr(self, name.lower()) for name in SETTINGS})
+            except HANDLED as error:
+                raise failure(error) from None
+        self._work.log = context.log
+        return self._work
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
+        """Closes what the run opened."""
+        if self._work is not None:
+            self._work.close()
+            self._work = None

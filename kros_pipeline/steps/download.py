@@ -1,0 +1,215 @@
+"""`recordings`: the audio of a day's calls, moved into the archive by threads, and what became of each.
+
+URLs are minted a page at a time, right before they are used, and live in this step's memory alone. A run touches only
+what is not safe yet; what an earlier run stored and did not write down is adopted, not fetched again.
+"""
+
+import queue
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date
+from threading import BoundedSemaphore, Event
+
+import pyarrow as pa
+
+from ..clients.errors import ApiError, ArchiveDenied, BadKey, OutsideError, TooManyRequests
+from ..clients.krosai import PAGE_LIMIT, Window
+from ..clients.tables import Partition, batches_of
+from ..core import schemas
+from ..core.days import grace_is_over
+from ..core.models import parse_time
+from ..core.object_keys import audio_key, audio_prefix
+from .enumerate import read_listing
+from .recording import ARCHIVED, FAILED, LOST, NOT_RECORDED, PENDING, REFUSED, STATUSES, Mover, Row, Wanted, merged
+from .report import Report
+from .workspace import Workspace
+
+_SAVE_EVERY_CALLS = 1_000
+_TROUBLES_IN_A_ROW = 50  # after so many calls for which the API or the bucket gave no answer, nothing is up
+_PROGRESS_EVERY_SECONDS = 10.0
+
+
+def archive_recordings(work: Workspace, day: date) -> Report:
+    """Archives what can be archived now, and writes a row for every call.
+
+    What closes the door for all calls (quota, key, bucket) ends it early, with the rest `pending` and the error in the
+    report. Raises `ArchiveError` only where the table itself cannot be read or written.
+    """
+    run = _Run(work, day)
+    to_move, to_ask = run.sort_out()
+    run.move_all(run.with_urls(to_move, to_ask), len(to_move) + len(to_ask))
+    run.save()
+    statuses = [row["status"] for row in work.tables.rows(schemas.RECORDINGS, day, ("status",))]
+    run.report.counts |= {status: statuses.count(status) for status in STATUSES}
+    return run.report
+
+
+class _Run:
+    """One run over one day's recordings."""
+
+    def __init__(self, work: Workspace, day: date):
+        self.work, self.day = work, day
+        self.mover = Mover(work, day)
+        self.report = Report(counts={"archived_now": 0, "adopted": 0, "bytes_archived_now": 0})
+        self._unsaved: dict[str, Row] = {}
+        self._closed = Event()
+        self._troubles = 0  # in a row; threads may miscount it by a few
+        self._workers = work.settings.download_workers
+
+    def sort_out(self) -> tuple[list[Wanted], list[Wanted]]:
+        """The calls whose recording is to be moved, and those of which upstream is to be asked whether there is one.
+
+        All others get their row here: safe already, in the bucket already, or too early to ask.
+        """
+        ledger = {row["call_id"]: row for row in self.work.tables.rows(schemas.RECORDINGS, self.day)}
+        stored = {entry.key: entry.size_bytes for entry in self.work.store.list(audio_prefix(self.day))}
+        may_ask = grace_is_over(self.day, self.work.now(), self.work.settings.lookback_days)
+        to_move, to_ask, to_adopt = [], [], []
+        for call in self.work.tables.rows(schemas.CALLS, self.day, ("call_id", "duration_seconds", "has_recording")):
+            row = ledger.get(call["call_id"])
+            status = row["status"] if row else None
+            wanted = Wanted(
+                call["call_id"], call["duration_seconds"], call["has_recording"], row["attempts"] if row else 0
+            )
+            if audio_key(self.day, wanted.call_id) in stored:
+                if status != ARCHIVED:
+                    to_adopt.append(wanted)
+            elif wanted.has_recording or status == LOST:
+                to_move.append(wanted)
+            elif status == NOT_RECORDED:
+                continue
+            elif may_ask:
+                to_ask.append(wanted)
+            else:
+                self._unsaved[wanted.call_id] = self.mover.row(wanted, PENDING, "no recording URL yet")
+        with ThreadPoolExecutor(self._workers) as pool:
+            for wanted, row in zip(to_adopt, pool.map(self.mover.adopt, to_adopt), strict=True):
+                self.report.counts["adopted"] += row["status"] == ARCHIVED
+                self._keep(wanted, row)
+        return to_move, to_ask
+
+    def with_urls(self, to_move: list[Wanted], to_ask: list[Wanted]) -> Iterator[tuple[Wanted, str | None]]:
+        """Each call once, with a fresh URL if listing again gave one. A page is asked for when threads run out of work."""
+        left = {call.call_id: call for call in to_move}
+        listing = read_listing(self.work, self.day)
+        # Listing again costs a request a page; asking by itself, one a call.
+        if listing is not None and len(left) > -(-listing.listed_total // PAGE_LIMIT):
+            try:
+                for start, end in listing.windows:
+                    for call_id, url in self._urls_of(start, end):
+                        if call_id in left and url is not None:
+                            yield left.pop(call_id), url
+                        if not left:
+                            break
+            except (TooManyRequests, BadKey) as error:
+                self._close(error)
+            except ApiError as error:
+                self.work.log.warning("%s: listing again for URLs failed (%s); asking call by call", self.day, error)
+        for call in (*left.values(), *to_ask):
+            yield call, None
+
+    def _urls_of(self, start: str, end: str) -> Iterator[tuple[str, str | None]]:
+        begins, ends = parse_time(start), parse_time(end)
+        if begins is not None and ends is not None:
+            for page in self.work.api.pages(Window(begins, ends)):
+                for listed in page.calls:
+                    yield listed.call.call_id, listed.recording_url
+
+    def move_all(self, calls: Iterator[tuple[Wanted, str | None]], total: int) -> None:
+        """Hands every call to a thread, never more of them than there is soon a thread for, and keeps their rows."""
+        room = BoundedSemaphore(2 * self._workers)
+        finished: queue.SimpleQueue[tuple[Wanted, Row | BaseException]] = queue.SimpleQueue()
+
+        def move(call: Wanted, url: str | None) -> None:
+            try:
+                finished.put((call, self._move_one(call, url)))
+            except BaseException as error:  # a thread's crash is the step's: handed over, and raised by `collect`
+                finished.put((call, error))
+            finally:
+                room.release()
+
+        progress = _Progress(self.work, self.day, total)
+
+        def collect() -> None:
+            while not finished.empty():
+                call, row = finished.get()
+                if isinstance(row, BaseException):
+                    raise row
+                self._keep(call, row)
+                progress.show(row)
+            if len(self._unsaved) >= _SAVE_EVERY_CALLS:
+                self.save()
+
+        with ThreadPoolExecutor(self._workers, thread_name_prefix="recordings") as pool:
+            try:
+                for call, url in calls:
+                    room.acquire()
+                    pool.submit(move, call, url)
+                    collect()
+            except BaseException:
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
+        collect()
+
+    def _move_one(self, call: Wanted, url: str | None) -> Row:
+        if not self._closed.is_set():
+            try:
+                row = self.mover.move(call, url)
+                self._troubles = 0
+                return row
+            except (TooManyRequests, BadKey, ArchiveDenied) as error:
+                self._close(error)
+            except OutsideError as error:
+                self._troubles += 1
+                if self._troubles >= _TROUBLES_IN_A_ROW:
+                    self._close(error)
+                return self.mover.row(call, FAILED, str(error))
+        return self.mover.row(call, PENDING, f"not tried: {self.report.error}")
+
+    def _close(self, error: OutsideError) -> None:
+        """Lets no further call be tried: the next one would meet the same."""
+        self.report.stop(error)
+        self._closed.set()
+
+    def _keep(self, call: Wanted, row: Row) -> None:
+        self._unsaved[call.call_id] = row
+        if row["status"] == ARCHIVED and row["attempts"] > call.attempts:
+            self.report.counts["archived_now"] += 1
+            self.report.counts["bytes_archived_now"] += row["size_bytes"]
+        if row["status"] in (FAILED, LOST, REFUSED):
+            self.report.problem(call.call_id, f"{row['status']}: {row['reason']}")
+
+    def save(self) -> None:
+        """Writes the rows that are not written yet."""
+        rows, self._unsaved = self._unsaved, {}
+
+        def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
+            table = {row["call_id"]: row for row in present.rows()} if present else {}
+            for call_id, row in rows.items():
+                table[call_id] = merged(table.get(call_id), row)
+            return batches_of(schemas.RECORDINGS, (table[call_id] for call_id in sorted(table)))
+
+        if rows or self.report.written is None:
+            self.report.written = self.work.tables.replace(schemas.RECORDINGS, self.day, build)
+
+
+class _Progress:
+    """A line in the log every ten seconds."""
+
+    def __init__(self, work: Workspace, day: date, total: int):
+        self._log, self._day, self._total = work.log, day, total
+        self._done = self._bytes = 0
+        self._began = self._shown = time.monotonic()
+
+    def show(self, row: Mapping[str, object]) -> None:
+        self._done += 1
+        size = row["size_bytes"]
+        self._bytes += size if isinstance(size, int) else 0
+        now = time.monotonic()
+        if now - self._shown >= _PROGRESS_EVERY_SECONDS:
+            self._shown = now
+            rate = self._bytes / 1e6 / (now - self._began)
+            self._log.info(
+                "%s: %d of %d recordings, %.0f MB, %.1f MB/s", self._day, self._done, self._total, self._bytes / 1e6, rate
+            )

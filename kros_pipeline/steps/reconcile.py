@@ -1,0 +1,122 @@
+"""`reconciliation`: the source, the tables and the bucket, compared; one row a day."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..clients.errors import ApiError
+from ..clients.krosai import Window
+from ..clients.tables import Partition, batches_of
+from ..core import schemas
+from ..core.days import end_of, start_of
+from ..core.object_keys import audio_prefix
+from ..core.verdict import Evidence, Verdict, weigh
+from .enumerate import read_listing
+from .report import Report
+from .workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Reconciled:
+    """The verdict, and the row that was written."""
+
+    report: Report
+    verdict: Verdict
+    row: dict[str, Any]
+
+
+def reconcile_day(work: Workspace, day: date) -> Reconciled:
+    """Compares everything anew, from the archive alone but for one question about statistics, and writes the row."""
+    stored = {work.store.full_key(entry.key): entry.size_bytes for entry in work.store.list(audio_prefix(day))}
+    evidence = _evidence(work, day, stored)
+    verdict = weigh(evidence)
+    utterances = _row_count(work, schemas.UTTERANCES, day)
+    listing = evidence.listing
+    row = {
+        "call_date": day,
+        "verdict": verdict.verdict,
+        "listed_total": listing.listed_total if listing is not None and listing.proved else None,
+        "stats_total": _stats_total(work, day),
+        "calls": evidence.calls,
+        "erased": 0,
+        "recordings_expected": evidence.calls - evidence.recordings["not_recorded"],
+        "recordings_archived": evidence.recordings["archived"],
+        "recordings_pending": evidence.recordings["pending"],
+        "recordings_lost": evidence.recordings["lost"],
+        "recordings_failed": evidence.recordings["failed"] + evidence.recordings["refused"],
+        "objects_in_bucket": len(stored),
+        "bytes_in_bucket": sum(stored.values()),
+        "transcripts_expected": evidence.calls - evidence.transcripts["none"],
+        "transcripts_kept": evidence.transcripts["kept"],
+        "transcripts_pending": evidence.transcripts["pending"],
+        "utterances": utterances,
+        "problems": verdict.problems,
+        "checked_at": work.now(),
+    }
+
+    def build(_: Partition | None) -> Iterator[pa.RecordBatch]:
+        return batches_of(schemas.RECONCILIATION, [row])
+
+    report = Report(counts={name: value for name, value in row.items() if isinstance(value, int)})
+    report.written = work.tables.replace(schemas.RECONCILIATION, day, build)
+    return Reconciled(report, verdict, row)
+
+
+def _evidence(work: Workspace, day: date, stored: dict[str, int]) -> Evidence:
+    """`stored`: the audio that a listing of the bucket shows, key to size."""
+    calls = {row["call_id"] for row in work.tables.rows(schemas.CALLS, day, ("call_id",))}
+    recordings = work.tables.rows(schemas.RECORDINGS, day, ("call_id", "status", "object_key", "size_bytes"))
+    archived = {row["object_key"]: row["size_bytes"] for row in recordings if row["status"] == "archived"}
+    evidence = Evidence(
+        listing=read_listing(work, day),
+        calls=len(calls),
+        recordings=Counter(row["status"] for row in recordings),
+        transcripts=Counter(),
+        calls_without_recording_row=sorted(calls - {row["call_id"] for row in recordings}),
+        unsafe={
+            status: [row["call_id"] for row in recordings if row["status"] == status]
+            for status in ("lost", "failed", "refused")
+        },
+        objects_missing=sorted(archived.keys() - stored.keys()),
+        objects_of_other_size=[key for key, size in archived.items() if stored.get(key, size) != size],
+        objects_unknown=sorted(stored.keys() - archived.keys()),
+    )
+    _weigh_texts(work, day, calls, evidence)
+    return evidence
+
+
+def _weigh_texts(work: Workspace, day: date, calls: set[str], evidence: Evidence) -> None:
+    """Lengths of texts against lengths of turns, added up a batch at a time: no text is held."""
+    missing = set(calls)
+    with work.tables.opened(schemas.TRANSCRIPTS, day) as transcripts:
+        for batch in transcripts.batches(("call_id", "status", "text")) if transcripts else ():
+            missing.difference_update(batch.column("call_id").to_pylist())
+            evidence.transcripts.update(batch.column("status").to_pylist())
+            kept = batch.filter(pc.equal(batch.column("status"), "kept")).column("text")
+            lengths = pc.utf8_length(kept)
+            evidence.transcript_chars += pc.sum(lengths).as_py() or 0
+            evidence.transcripts_with_text += pc.sum(pc.greater(lengths, 0)).as_py() or 0
+    evidence.calls_without_transcript_row = sorted(missing)
+    with work.tables.opened(schemas.UTTERANCES, day) as utterances:
+        for batch in utterances.batches(("turn_index", "char_start", "char_end")) if utterances else ():
+            spans = pc.subtract(batch.column("char_end"), batch.column("char_start"))
+            evidence.utterance_chars += pc.sum(spans).as_py() or 0
+            evidence.calls_with_utterances += pc.sum(pc.equal(batch.column("turn_index"), 0)).as_py() or 0
+
+
+def _row_count(work: Workspace, table: schemas.Table, day: date) -> int:
+    with work.tables.opened(table, day) as partition:
+        return partition.row_count if partition else 0
+
+
+def _stats_total(work: Workspace, day: date) -> int | None:
+    try:
+        return work.api.completed_total(Window(start_of(day), end_of(day)))
+    except ApiError as error:
+        work.log.info("%s: the statistics could not be read (%s)", day, error)
+        return None
