@@ -14,7 +14,7 @@ def daily_partitions(start_date: str | None) -> dg.DailyPartitionsDefinition:
 
 
 def day_of(context: dg.AssetExecutionContext) -> date:
-    """The partition's day. Raises `dg.Failure` for a day that is not over: Dagster itself runs those without complaint."""
+    """The partition's day. Raises `dg.Failure` if it is not over: Dagster itself would run it without complaint."""
     day = date.fromisoformat(context.partition_key)
     if not is_over(day, datetime.now(UTC)):
         raise dg.Failure(

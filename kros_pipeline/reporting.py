@@ -1,14 +1,17 @@
-"""What an operator sees of a materialization: counts, bytes, seconds, requests, a sample of what went wrong."""
+"""A step within Dagster: what it is given, how its errors fail, and what an operator sees of it afterwards."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
 import dagster as dg
 
 from .core.schemas import Table
 from .failures import HANDLED, failure, what_to_do
+from .partitions import day_of
+from .resources import Archive
 from .steps.report import Report
 from .steps.workspace import Workspace
 
@@ -27,33 +30,34 @@ def table_metadata(table: Table) -> dict[str, Any]:
     return {"dagster/column_schema": dg.TableSchema(columns=columns)}
 
 
-class Meter:
-    """Seconds and requests of one step."""
+class AtWork:
+    """One step of one day: the day, the handles, and a meter of seconds and requests."""
 
-    def __init__(self, work: Workspace):
-        self._work = work
+    def __init__(self, day: date, work: Workspace):
+        self.day, self.work = day, work
         self._began = time.monotonic()
         self._api_requests, self._s3_requests = work.api.requests_made, work.store.requests_made
 
     def metadata(self, report: Report) -> dict[str, Any]:
         """A report as Dagster's metadata. Ids and reasons, no speech, no phone numbers, no URLs."""
-        written = report.written
         shown: dict[str, Any] = {name.replace("_", " "): count for name, count in report.counts.items()}
-        if written is not None:
+        if report.written is not None:
             shown |= {
-                "dagster/row_count": written.rows,
-                "table bytes": written.size_bytes,
-                "table changed": written.changed,
+                "dagster/row_count": report.written.rows,
+                "table bytes": report.written.size_bytes,
+                "table changed": report.written.changed,
             }
         shown |= {
             "seconds": round(time.monotonic() - self._began, 2),
-            "API requests": self._work.api.requests_made - self._api_requests,
-            "S3 requests": self._work.store.requests_made - self._s3_requests,
+            "API requests": self.work.api.requests_made - self._api_requests,
+            "S3 requests": self.work.store.requests_made - self._s3_requests,
         }
         if report.problem_count:
             shown["problems"] = report.problem_count
             shown["sample of problems"] = dg.TableMetadataValue(
-                records=[dg.TableRecord({"call": call_id[:128], "reason": reason}) for call_id, reason in report.problems],
+                records=[
+                    dg.TableRecord({"call": call_id[:128], "reason": reason}) for call_id, reason in report.problems
+                ],
                 schema=dg.TableSchema(columns=[dg.TableColumn("call"), dg.TableColumn("reason")]),
             )
         if report.error is not None:
@@ -61,13 +65,28 @@ class Meter:
             shown["what to do"] = what_to_do(report.error).value
         return shown
 
+    def materialized(
+        self, report: Report, check_name: str, wrong: str, more: dict[str, Any] | None = None
+    ) -> "dg.MaterializeResult[Any]":
+        """The materialization with its one check: red, and why, if `wrong` says something."""
+        return dg.MaterializeResult(
+            metadata=self.metadata(report) | (more or {}),
+            check_results=[dg.AssetCheckResult(passed=not wrong, check_name=check_name, description=wrong or None)],
+        )
+
 
 @contextmanager
-def plain_failures() -> Iterator[None]:
-    """Turns what a step raises into a failure of one sentence; the trace stays only with a mistake of ours."""
+def at_work(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[AtWork]:
+    """Opens the archive for the partition's day. What a step raises becomes a failure of one sentence.
+
+    The trace of how it came about stays only with a mistake of ours.
+    """
+    day = day_of(context)
     try:
-        yield
+        yield AtWork(day, archive.open(context))
     except HANDLED as error:
         raise failure(error) from None
+    except dg.Failure:
+        raise
     except Exception as error:
         raise failure(error) from error

@@ -10,7 +10,7 @@ from .failures import HANDLED, failure
 from .steps.workspace import Workspace, open_workspace
 
 
-class Archive(dg.ConfigurableResource):
+class Archive(dg.ConfigurableResource[None]):
     """One account of KrosAI and one archive in S3. Each field is the setting of the same name in capitals."""
 
     krosai_api_key: str = ""

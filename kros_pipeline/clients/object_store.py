@@ -165,9 +165,7 @@ class ObjectStore:
     def list(self, prefix: str) -> Iterator[Entry]:
         """Every object below a prefix, in the order of their keys, a thousand a request."""
         with _named_errors(prefix):
-            pages = self._s3.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix=self.full_key(prefix)
-            )
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.full_key(prefix))
             for page in pages:
                 for item in page.get("Contents", []):
                     yield Entry(item["Key"].removeprefix(self._prefix), item["Size"])

@@ -48,7 +48,7 @@ class Pace:
 
 
 def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> float | None:
-    """The seconds of a `Retry-After`: a number, which KrosAI sends with a fraction, or an HTTP date; None if neither."""
+    """The seconds of a `Retry-After`: a number, perhaps with a fraction, or an HTTP date; None if neither."""
     if value is None:
         return None
     try:
@@ -61,4 +61,3 @@ def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> fl
         seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - (now or datetime.now(UTC))).total_seconds()
         return max(0.0, seconds)
     return seconds if seconds >= 0 and not math.isnan(seconds) else None
-

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import IO, Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -34,7 +34,7 @@ class Written:
 class Partition:
     """A partition as it was when it was opened, in a local file. Columns that its file does not have yet are null."""
 
-    def __init__(self, table: Table, file: IO[bytes], etag: str):
+    def __init__(self, table: Table, file: BinaryIO, etag: str):
         self._table, self.etag = table, etag
         self._file = file
         self._parquet = pq.ParquetFile(file)
@@ -42,8 +42,7 @@ class Partition:
 
     def sha256(self) -> str:
         """Of the file's bytes."""
-        self._file.seek(0)
-        return hashlib.file_digest(self._file, "sha256").hexdigest()
+        return _sha256(self._file)
 
     def batches(self, columns: Iterable[str] | None = None, rows: int = _ROWS_A_BATCH) -> Iterator[pa.RecordBatch]:
         """The rows in the file's order, a few thousand at a time; of some columns, if they are named."""
@@ -95,8 +94,7 @@ class Tables:
             with self.opened(table, day) as present, tempfile.TemporaryFile(prefix="kros-") as file:
                 rows = write_parquet(table, file, build(present))
                 size = file.tell()
-                file.seek(0)
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = _sha256(file)
                 if present is not None and present.sha256() == digest:
                     return Written(rows, size, changed=False)
                 file.seek(0)
@@ -111,10 +109,19 @@ class Tables:
                 except (ObjectExists, ObjectChanged):
                     continue
                 return Written(rows, size, changed=True)
-        raise ArchiveUnavailable(f"{table_key(table.name, day)} was replaced by somebody else {_ATTEMPTS} times in a row")
+        raise ArchiveUnavailable(f"{table_key(table.name, day)} was replaced by others {_ATTEMPTS} times in a row")
 
 
-def write_parquet(table: Table, file: IO[bytes], batches: Iterable[pa.RecordBatch]) -> int:
+def _sha256(file: BinaryIO) -> str:
+    """Of a whole file, a piece at a time; the file stands at its end afterwards."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def write_parquet(table: Table, file: BinaryIO, batches: Iterable[pa.RecordBatch]) -> int:
     """Writes batches as one Parquet file of the table's schema, sorted as they come; returns the rows.
 
     Row groups are of about 100,000 rows, or 64 MB of long texts. Equal input gives equal bytes.

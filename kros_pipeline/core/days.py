@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, time, timedelta
 
 # Which timestamp `from_date` filters is not documented. If it is `completed_at`, a call that was created on the day
-# and completed after midnight is listed only on the next one: three hours more are listed, and other days' calls dropped.
+# and completed after midnight is listed on the next one: so three hours more are listed, and other days' calls dropped.
 LISTED_BEYOND = timedelta(hours=3)
 
 

@@ -1,7 +1,8 @@
 """The rules that flag calls: what an operator may write, what it means, and why a call was flagged.
 
-All conditions of one rule must hold. Conditions about a turn (`speaker`, `text_matches`) must hold of one and the same
-turn. Patterns are RE2: linear time whatever the text, no lookaround, `\\b` knows ASCII letters alone, `(?i)` folds case,
+All conditions of one rule must hold. Conditions about a turn (`speaker`, `text_matches`) must hold of one same turn.
+Patterns are RE2: linear time whatever the text, no lookaround, `\\b` knows ASCII letters alone, `(?i)` folds case, and
+accents are compared as they are written.
 and accents are compared as they are written.
 """
 

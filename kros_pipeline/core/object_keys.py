@@ -15,7 +15,7 @@ ARCHIVE_IDENTITY = "state/archive.json"
 
 
 def call_key(call_id: str) -> str:
-    """The id itself where it is plain (`[A-Za-z0-9_-]{1,128}`), else `sha256.` and its SHA-256 in 52 letters and digits.
+    """The id itself where it is plain (`[A-Za-z0-9_-]{1,128}`), else `sha256.` and that hash of it, in base 32.
 
     A hash rather than an escape: it cannot grow past S3's 1,024 bytes, nor differ by case alone, nor hold a path.
     """

@@ -41,7 +41,7 @@ def upstream_expires_on(call_date: date, retention_days: int | None, extended_da
 
 
 def days_to_send(requested_days: int, plan: Plan, retention_days: int | None) -> int | None:
-    """The days of an extension, cut to the plan's maximum; None where upstream already keeps all that the plan allows."""
+    """The days of an extension, at most the plan's maximum; None where upstream keeps that long already."""
     if plan.maximum_retention_days is None:
         return requested_days
     if retention_days is not None and retention_days >= plan.maximum_retention_days:

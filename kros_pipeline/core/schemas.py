@@ -7,6 +7,7 @@ Dagster shows the same ones.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 
@@ -49,7 +50,7 @@ class Table:
         """The names, in the order of the file."""
         return tuple(column.name for column in self.columns)
 
-    def sort_key(self) -> Callable[[dict], tuple]:
+    def sort_key(self) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
         """A key function over rows as dicts."""
         return lambda row: tuple(row[name] for name in self.sorted_by)
 
@@ -95,7 +96,7 @@ RECORDINGS = _table(
         Column("size_bytes", WHOLE, "the object's size"),
         Column("sha256", TEXT, "SHA-256 of its bytes, hexadecimal"),
         Column("duration_seconds", NUMBER, "the audio's length, counted over its frames"),
-        Column("declared_duration_seconds", NUMBER, "the length that upstream declared and the audio was compared with"),
+        Column("declared_duration_seconds", NUMBER, "the length that upstream declared, which the audio must have"),
         Column("sample_rate_hz", WHOLE, "samples a second"),
         Column("channels", WHOLE, "1 is mono"),
         Column("bitrate_bps", WHOLE, "bits a second, the mean over the frames"),
@@ -128,8 +129,10 @@ UTTERANCES = _table(
         Column("speaker_label", TEXT, "the label as it was written"),
         Column("text", TEXT, "the speech alone, without the label", nullable=False),
         Column("word_count", WHOLE, "words of the speech, between white space", nullable=False),
-        Column("char_start", WHOLE, "where the turn begins in transcripts.text, label included (code points)", nullable=False),
-        Column("char_end", WHOLE, "where the turn ends, exclusive (code points)", nullable=False),
+        Column(
+            "char_start", WHOLE, "where it begins in transcripts.text, label included (code points)", nullable=False
+        ),
+        Column("char_end", WHOLE, "where it ends, exclusive (code points)", nullable=False),
         Column("created_at", MOMENT, "when the call was created (UTC)", nullable=False),
         Column("direction", TEXT, "the call's direction"),
         Column("language", TEXT, "the transcript's language, where known"),
@@ -173,8 +176,8 @@ RECONCILIATION = Table(
     (
         _CALL_DATE,
         Column("verdict", TEXT, "complete, waiting or incomplete", nullable=False),
-        Column("listed_total", WHOLE, "distinct calls of the day that the proved pass saw; null where none was proved"),
-        Column("stats_total", WHOLE, "what upstream's statistics say, where they could be read; never moves the verdict"),
+        Column("listed_total", WHOLE, "distinct calls that the proved pass saw; null without a proof"),
+        Column("stats_total", WHOLE, "what upstream's statistics say, where readable; weighs nothing"),
         Column("calls", WHOLE, "rows of the table calls", nullable=False),
         Column("erased", WHOLE, "calls of the day that were erased on request", nullable=False),
         Column("recordings_expected", WHOLE, "calls but those that were not recorded", nullable=False),
@@ -182,7 +185,9 @@ RECONCILIATION = Table(
         Column("recordings_pending", WHOLE, "not there yet, or not yet tried", nullable=False),
         Column("recordings_lost", WHOLE, "gone upstream before they were archived", nullable=False),
         Column("recordings_failed", WHOLE, "tried and not verified, or refused", nullable=False),
-        Column("objects_in_bucket", WHOLE, "audio objects that a listing of the bucket shows for the day", nullable=False),
+        Column(
+            "objects_in_bucket", WHOLE, "audio objects that a listing of the bucket shows for the day", nullable=False
+        ),
         Column("bytes_in_bucket", WHOLE, "their size together", nullable=False),
         Column("transcripts_expected", WHOLE, "calls but those without a transcript", nullable=False),
         Column("transcripts_kept", WHOLE, "transcripts with their text", nullable=False),

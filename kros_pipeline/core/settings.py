@@ -79,15 +79,17 @@ def parse_settings(texts: Mapping[str, str | None]) -> Settings:
     plan = PLANS[reader.one_of("KROSAI_PLAN", tuple(PLANS))]
     base_url, base_host = reader.base_url()
     bucket, prefix = reader.archive_url()
+    retention = reader.whole("KROSAI_RETENTION_DAYS", 1, plan.default_retention_days, plan.maximum_retention_days)
+    per_run = plan.requests_per_day and plan.requests_per_day // 2
     settings = Settings(
         api_key=reader.required("KROSAI_API_KEY", "the key that the KrosAI dashboard shows"),
         auth=reader.one_of("KROSAI_AUTH", ("x-api-key", "bearer")),
         base_url=base_url,
         organization_id=reader.texts["KROSAI_ORGANIZATION_ID"],
         plan=plan,
-        retention_days=reader.whole("KROSAI_RETENTION_DAYS", 1, plan.default_retention_days, plan.maximum_retention_days),
+        retention_days=retention,
         requests_per_second=reader.rate("KROSAI_REQUESTS_PER_SECOND", plan.requests_per_second),
-        requests_per_run=reader.whole("KROSAI_REQUESTS_PER_RUN", 1, plan.requests_per_day and plan.requests_per_day // 2),
+        requests_per_run=reader.whole("KROSAI_REQUESTS_PER_RUN", 1, per_run),
         recording_hosts=reader.hosts("KROS_RECORDING_HOSTS", frozenset({DEFAULT_RECORDING_HOST, base_host})),
         bucket=bucket,
         prefix=prefix,
@@ -198,7 +200,7 @@ class _Reader:
         hosts = [host for host in re.split(r"[,\s]+", text.lower()) if host]
         for host in hosts:
             if not _HOST(host):
-                self.problems.append(f"{name} holds {host!r}, which is no host name; write host or host:port, with commas.")
+                self.problems.append(f"{name} holds {host!r}; write host or host:port, with commas between them.")
         return frozenset(hosts)
 
 

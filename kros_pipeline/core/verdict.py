@@ -99,9 +99,9 @@ def _of_recordings(found: Evidence) -> Iterable[str]:
 
 def _of_transcripts(found: Evidence) -> Iterable[str]:
     if found.transcript_chars != found.utterance_chars:
-        yield f"The kept transcripts have {found.transcript_chars} characters, their turns {found.utterance_chars}."
+        yield f"Kept transcripts have {found.transcript_chars} characters, their turns {found.utterance_chars}."
     if found.transcripts_with_text != found.calls_with_utterances:
-        yield f"{found.transcripts_with_text} transcripts have text, and {found.calls_with_utterances} calls have turns."
+        yield f"{found.transcripts_with_text} transcripts have text, {found.calls_with_utterances} calls have turns."
 
 
 def _waited_for(found: Evidence) -> Iterable[str]:

@@ -90,7 +90,7 @@ class _Run:
         return to_move, to_ask
 
     def with_urls(self, to_move: list[Wanted], to_ask: list[Wanted]) -> Iterator[tuple[Wanted, str | None]]:
-        """Each call once, with a fresh URL if listing again gave one. A page is asked for when threads run out of work."""
+        """Each call once, with a fresh URL if listing again gave one. A page is listed when threads run out of work."""
         left = {call.call_id: call for call in to_move}
         listing = read_listing(self.work, self.day)
         # Listing again costs a request a page; asking by itself, one a call.
@@ -210,6 +210,5 @@ class _Progress:
         if now - self._shown >= _PROGRESS_EVERY_SECONDS:
             self._shown = now
             rate = self._bytes / 1e6 / (now - self._began)
-            self._log.info(
-                "%s: %d of %d recordings, %.0f MB, %.1f MB/s", self._day, self._done, self._total, self._bytes / 1e6, rate
-            )
+            mb = self._bytes / 1e6
+            self._log.info("%s: %d of %d recordings, %.0f MB, %.1f MB/s", self._day, self._done, self._total, mb, rate)

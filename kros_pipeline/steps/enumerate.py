@@ -6,13 +6,14 @@ Whatever no pass could prove is saved all the same; only the verdict waits for a
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
 
-from ..clients.errors import ApiError, ObjectChanged, ObjectExists, TooManyRequests
+from ..clients.errors import ApiError, ArchiveUnavailable, ObjectChanged, ObjectExists, TooManyRequests
 from ..clients.krosai import UnparsedRow, Window
 from ..clients.tables import Partition, batches_of
 from ..core import schemas
@@ -203,12 +204,10 @@ def _as_row(call: Call) -> dict[str, Any]:
 def _keep_unparsed(work: Workspace, day: date, identity: str, row: UnparsedRow) -> None:
     body = row.raw_json.encode()
     digest = hashlib.sha256(body).hexdigest()
-    try:
+    with suppress(ObjectExists):  # the same row was kept before
         work.store.put(
             unparsed_key(day, digest), body, sha256=digest, only_if="absent", content_type="application/json"
         )
-    except ObjectExists:
-        pass  # the same row was kept before
 
 
 def _save_listing(work: Workspace, day: date, listing: Listing) -> None:
@@ -216,7 +215,7 @@ def _save_listing(work: Workspace, day: date, listing: Listing) -> None:
     key = listing_key(day)
     for _ in range(5):
         head = work.store.head(key)
-        try:
-            return work.store.put_json(key, asdict(listing), only_if=head.etag if head else "absent")
-        except (ObjectExists, ObjectChanged):
-            continue
+        with suppress(ObjectExists, ObjectChanged):
+            work.store.put_json(key, asdict(listing), only_if=head.etag if head else "absent")
+            return
+    raise ArchiveUnavailable(f"{key} was replaced by others five times in a row")

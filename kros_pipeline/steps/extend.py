@@ -4,10 +4,8 @@ A decision is a call, a rule and its days. Before the request a create-only inte
 an intent without outcome means that nobody knows whether upstream acted, and is never sent again by itself.
 """
 
-import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
@@ -23,40 +21,30 @@ from ..clients.errors import (
 )
 from ..clients.tables import Partition, batches_of
 from ..core import schemas
-from ..core.models import parse_time
-from ..core.object_keys import extension_key, extensions_prefix
 from ..core.retention import days_to_send
+from .extension_journal import (
+    EXTENDED,
+    INTENT,
+    NOT_ALLOWED,
+    NOT_SENT,
+    OUTCOME,
+    REFUSED,
+    UNCONFIRMED,
+    Decision,
+    Journal,
+    Row,
+)
 from .report import Report
 from .workspace import Workspace
 
-EXTENDED, UNCONFIRMED, REFUSED, NOT_ALLOWED = "extended", "unconfirmed", "refused", "not_allowed"
-_NOT_SENT = "not_sent"  # an outcome, and never a row: the next run sends it
-_INTENT, _OUTCOME = "intent", "outcome"
 _THREADS = 8
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """What is wanted for one call."""
-
-    call_id: str
-    rule_id: str
-    requested_days: int
-
-    @property
-    def decision_id(self) -> str:
-        """The same for the same call, rule and days, in any run."""
-        text = "\n".join((self.call_id, self.rule_id, str(self.requested_days)))
-        return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def extend_retention(work: Workspace, day: date) -> Report:
     """Sends what is new, and writes a row for every decision of the day whose end, or whose doubt, is known."""
     report = Report(counts={"sent_now": 0})
     present = {row["decision_id"]: row for row in work.tables.rows(schemas.RETENTION_EXTENSIONS, day)}
-    journal = _Journal(work, day)
+    journal = Journal(work, day)
     rows = {key: row for key, row in present.items() if row["status"] != UNCONFIRMED}
     for decision_id in journal.decision_ids() - rows.keys():
         row = journal.row(decision_id)
@@ -64,7 +52,8 @@ def extend_retention(work: Workspace, day: date) -> Report:
             rows[decision_id] = row
     wanted = [decision for decision in _decisions(work, day) if not _is_settled(decision, rows)]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="extensions") as pool:
-        for decision, row in zip(wanted, pool.map(lambda one: _extend(work, journal, one, report), wanted), strict=True):
+        sent = pool.map(lambda decision: _extend(work, journal, decision, report), wanted)
+        for decision, row in zip(wanted, sent, strict=True):
             if row is not None:
                 rows[decision.decision_id] = row
     for row in rows.values():
@@ -115,7 +104,7 @@ def _is_settled(decision: Decision, rows: dict[str, Row]) -> bool:
     )
 
 
-def _extend(work: Workspace, journal: "_Journal", decision: Decision, report: Report) -> Row | None:
+def _extend(work: Workspace, journal: Journal, decision: Decision, report: Report) -> Row | None:
     """Sends one decision; its row, or None where it surely did not reach upstream and the next run sends it."""
     days = days_to_send(decision.requested_days, work.settings.plan, work.settings.retention_days)
     if days is None:
@@ -134,7 +123,7 @@ def _extend(work: Workspace, journal: "_Journal", decision: Decision, report: Re
         "requested_at": work.now().isoformat(),
     }
     try:
-        journal.write(decision.decision_id, attempt, _INTENT, intent)
+        journal.write(decision.decision_id, attempt, INTENT, intent)
     except ObjectExists:
         return None  # another run is sending it at this moment
     outcome: dict[str, Any]
@@ -144,78 +133,13 @@ def _extend(work: Workspace, journal: "_Journal", decision: Decision, report: Re
         report.counts["sent_now"] += 1
     except (TooManyRequests, BadKey) as error:
         report.stop(error)
-        outcome = {"status": _NOT_SENT, "reason": str(error), "confirmed_at": None}
+        outcome = {"status": NOT_SENT, "reason": str(error), "confirmed_at": None}
     except (ApiUnreachable, ApiFailed) as error:
         if not getattr(error, "surely_not_sent", False):
             return journal.row_from(decision.decision_id, attempt, intent, None, doubt=str(error))
         report.problem(decision.call_id, str(error))
-        outcome = {"status": _NOT_SENT, "reason": str(error), "confirmed_at": None}
+        outcome = {"status": NOT_SENT, "reason": str(error), "confirmed_at": None}
     except ApiError as error:
         outcome = {"status": REFUSED, "reason": str(error), "confirmed_at": None}
-    journal.write(decision.decision_id, attempt, _OUTCOME, outcome)
-    return None if outcome["status"] == _NOT_SENT else journal.row_from(decision.decision_id, attempt, intent, outcome)
-
-
-class _Journal:
-    """The intents and outcomes of a day: create-only objects, from which the table could be made anew."""
-
-    def __init__(self, work: Workspace, day: date):
-        self._work, self._day = work, day
-        self._attempts: dict[str, dict[int, set[str]]] = {}
-        prefix = extensions_prefix(day)
-        for entry in work.store.list(prefix):
-            decision_id, _, name = entry.key.removeprefix(prefix).partition("/")
-            number, _, what = name.removesuffix(".json").partition("-")
-            if number.isdecimal():
-                self._attempts.setdefault(decision_id, {}).setdefault(int(number), set()).add(what)
-
-    def decision_ids(self) -> set[str]:
-        """Of all that was ever about to be sent for calls of the day."""
-        return set(self._attempts)
-
-    def next_attempt(self, decision_id: str) -> int:
-        """1 for a decision that was never about to be sent."""
-        return max(self._attempts.get(decision_id, {}), default=0) + 1
-
-    def row(self, decision_id: str) -> Row | None:
-        """The row that the last attempt left; None where it surely did not reach upstream."""
-        attempt = max(self._attempts[decision_id])
-        intent = self._read(decision_id, attempt, _INTENT)
-        outcome = self._read(decision_id, attempt, _OUTCOME) if _OUTCOME in self._attempts[decision_id][attempt] else None
-        if intent is None or (outcome and outcome["status"] == _NOT_SENT):
-            return None
-        return self.row_from(decision_id, attempt, intent, outcome)
-
-    def row_from(
-        self, decision_id: str, attempt: int, intent: Row, outcome: Row | None, doubt: str = "the run ended in between"
-    ) -> Row:
-        """A row of the table from what was written down before and after the request."""
-        decision = Decision(intent["call_id"], intent["rule_id"], intent["requested_days"])
-        row = self.new_row(decision, intent["sent_days"])
-        row |= {"decision_id": decision_id, "attempts": attempt, "requested_at": parse_time(intent["requested_at"])}
-        if outcome is None:
-            return row | {"status": UNCONFIRMED, "reason": f"it may or may not have been done: {doubt}"}
-        return row | {
-            "status": outcome["status"],
-            "reason": outcome["reason"],
-            "confirmed_at": parse_time(outcome["confirmed_at"]),
-        }
-
-    def new_row(self, decision: Decision, sent_days: int | None) -> Row:
-        """A row that says what is wanted, and not yet what came of it."""
-        return dict.fromkeys(schemas.RETENTION_EXTENSIONS.column_names) | {
-            "call_id": decision.call_id,
-            "call_date": self._day,
-            "decision_id": decision.decision_id,
-            "rule_id": decision.rule_id,
-            "requested_days": decision.requested_days,
-            "sent_days": sent_days,
-            "attempts": 0,
-        }
-
-    def write(self, decision_id: str, attempt: int, what: str, content: Row) -> None:
-        """Creates an intent or an outcome. Raises `ObjectExists`."""
-        self._work.store.put_json(extension_key(self._day, decision_id, attempt, what), content, only_if="absent")
-
-    def _read(self, decision_id: str, attempt: int, what: str) -> Row | None:
-        return self._work.store.read_json(extension_key(self._day, decision_id, attempt, what))
+    journal.write(decision.decision_id, attempt, OUTCOME, outcome)
+    return None if outcome["status"] == NOT_SENT else journal.row_from(decision.decision_id, attempt, intent, outcome)

@@ -30,6 +30,5 @@ def owed_days(work: Workspace, first: date, last: date) -> list[date]:
 
 def _is_settled(work: Workspace, day: date) -> bool:
     rows = work.tables.rows(schemas.RECONCILIATION, day, ("verdict", "checked_at"))
-    return any(
-        row["verdict"] == COMPLETE and grace_is_over(day, row["checked_at"], work.settings.lookback_days) for row in rows
-    )
+    grace = work.settings.lookback_days
+    return any(row["verdict"] == COMPLETE and grace_is_over(day, row["checked_at"], grace) for row in rows)

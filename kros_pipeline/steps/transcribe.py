@@ -137,7 +137,12 @@ class _Asker:
         self._closed.set()
 
     def _row(
-        self, call: Row, status: str, source: str | None, text: str | None = None, answer: TranscriptAnswer | None = None
+        self,
+        call: Row,
+        status: str,
+        source: str | None,
+        text: str | None = None,
+        answer: TranscriptAnswer | None = None,
     ) -> Row:
         words = answer.word_count if answer is not None else None
         if words is None and text is not None:
@@ -156,7 +161,7 @@ class _Asker:
 
 
 def split_utterances(work: Workspace, day: date) -> Report:
-    """Writes the turns of every kept transcript of the day. Pure: asks nobody, and the same texts give the same bytes."""
+    """Writes the turns of every kept transcript of the day. Asks nobody; the same texts give the same bytes."""
     report = Report()
     counts = {"calls": 0}
 

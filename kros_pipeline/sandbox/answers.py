@@ -1,0 +1,73 @@
+"""The answers that both sides of the simulator give: JSON with KrosAI's error envelope, XML with S3's."""
+
+from __future__ import annotations
+
+from email.utils import formatdate
+from typing import Any
+from xml.sax.saxutils import escape
+
+from kros_pipeline.sandbox.faults import Fault
+from kros_pipeline.sandbox.http_server import Answer
+from kros_pipeline.sandbox.rendering import to_json
+
+HTML_PAGE = b"<!doctype html><html><title>Be right back</title><body><h1>Down for maintenance</h1></body></html>"
+_SILENCE_SECONDS = 10.0
+_S3_CODES = {
+    400: "InvalidArgument",
+    403: "AccessDenied",
+    404: "NoSuchKey",
+    405: "MethodNotAllowed",
+    410: "Gone",
+    503: "SlowDown",
+}
+
+
+def json_answer(value: Any, status: int = 200) -> Answer:
+    """`value` as the body."""
+    return Answer(status, to_json(value))
+
+
+def error(status: int, code: str, text: str, **details: Any) -> Answer:
+    """`{"error", "code", "details"}`."""
+    return json_answer({"error": text, "code": code, "details": details}, status)
+
+
+def not_found(what: str) -> Answer:
+    """404 in the error envelope."""
+    return error(404, "NOT_FOUND", f"{what} not found")
+
+
+def failed(fault: Fault, default_status: int) -> Answer:
+    """What a knob that is worth a status makes of a request."""
+    status = int(fault.value or default_status)
+    return error(status, "FORBIDDEN" if status == 403 else "INTERNAL_ERROR", "Something went wrong")
+
+
+def silence(fault: Fault) -> Answer:
+    """Nothing, for a while, and then the end of the connection."""
+    return Answer(delay_seconds=float(fault.value or _SILENCE_SECONDS), ending="silence")
+
+
+def rate_limited(retry_after: float | str, now: float) -> Answer:
+    """429. Retry-After "http-date" is sent as the date a second from now, "absent" not at all, all else as it is."""
+    body: dict[str, Any] = {"error": "Rate limit exceeded", "code": "RATE_LIMIT_EXCEEDED"}
+    if retry_after == "absent":
+        return json_answer(body, 429)
+    if retry_after == "http-date":
+        answer = json_answer(body, 429)
+        answer.headers["Retry-After"] = formatdate(now + 1, usegmt=True)
+        return answer
+    try:
+        body["retry_after"] = float(retry_after)
+    except ValueError:
+        body["retry_after"] = retry_after
+    answer = json_answer(body, 429)
+    answer.headers["Retry-After"] = str(retry_after)
+    return answer
+
+
+def storage_error(status: int, message: str) -> Answer:
+    """`<Error>` with the code that S3 uses for the status."""
+    code = _S3_CODES.get(status, "InternalError")
+    body = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
+    return Answer(status, b'<?xml version="1.0" encoding="UTF-8"?>\n' + body.encode(), "application/xml")

@@ -1,0 +1,174 @@
+"""The calls of a day, drawn from a seed. Pure: the same configuration gives the same calls, in the same order.
+
+Most are ordinary. With variety, a minority is what an archive must cope with: calls at the very edges of the day,
+unfinished and unrecorded ones, recordings and transcripts that the list does not show (or shows in part) although
+they exist, keys that are absent rather than null.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from kros_pipeline.sandbox.config import SandboxConfig
+from kros_pipeline.sandbox.hostile_ids import hostile_id
+from kros_pipeline.sandbox.mp3 import frames_in
+from kros_pipeline.sandbox.transcripts import Script, draw_script
+
+ListedRecording = Literal["url", "null", "absent"]
+ListedTranscript = Literal["whole", "shortened", "shortened…", "unlabelled", "null", "absent"]
+
+_STATUSES = ("completed",) * 88 + ("failed",) * 4 + ("in_progress",) * 2 + ("busy",) * 3 + ("no_answer",) * 3
+_RECORDING_WHEN_THERE: tuple[ListedRecording, ...] = ("url",) * 94 + ("null",) * 4 + ("absent",) * 2
+_TRANSCRIPT_WHEN_THERE: tuple[ListedTranscript, ...] = (
+    ("whole",) * 82 + ("shortened",) * 4 + ("shortened…",) * 2 + ("unlabelled",) * 6 + ("null",) * 4 + ("absent",) * 2
+)
+_NOTHING_THERE: tuple[Literal["null", "absent"], ...] = ("null", "null", "null", "absent")
+_ENDPOINTS = ("ep_sales01", "ep_support", "ep_billing")
+_PHONES = (("pn_lagos1", "+2348012345678"), ("pn_abuja1", "+2349087654321"), ("pn_sfo415", "+14155551234"))
+_EDGES_SECONDS = (0.0, 1.0, 86_399.0, 86_399.5)
+"""The first and the last moments of a day; the last one is missed by a filter that ends at 23:59:59."""
+_REMARKABLE = len(_EDGES_SECONDS) + 2
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The truth about one call, and how the list shows it."""
+
+    id: str
+    status: str
+    direction: str
+    from_number: str
+    to_number: str
+    endpoint_id: str
+    phone_number_id: str
+    created_at: datetime
+    answered_at: datetime | None
+    completed_at: datetime | None
+    duration_seconds: int
+    recorded: bool
+    audio_frames: int
+    listed_recording: ListedRecording
+    script: Script | None
+    """None: there is no transcript."""
+    listed_transcript: ListedTranscript
+    late: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Fields beyond the documented ones."""
+
+
+def calls_of_day(config: SandboxConfig, day: str, count: int, *, batch: int = 0) -> Iterator[Call]:
+    """`count` calls created on `day`. Another `batch` gives other calls of the same day."""
+    rng = random.Random(f"{config.seed}/{day}/{batch}")
+    midnight = datetime.fromisoformat(day).replace(tzinfo=UTC)
+    first = batch == 0 and day == next(iter(config.calls_by_day))
+    for number in range(count):
+        call_id = _new_id(config, rng, number, first=first)
+        call = _ordinary(config, rng, call_id, midnight + timedelta(seconds=int(rng.random() * 86_400)))
+        if config.variety and batch == 0 and count >= _REMARKABLE + 2 and number < _REMARKABLE:
+            call = _remarkable(config, call, number, midnight)
+        elif config.variety and call_id != "..":  # no client can ask for /calls/..: the list alone has to show it
+            call = _varied(config, rng, call)
+        if call.status == "completed" and rng.random() < config.late_share:
+            call = replace(call, late=True)
+        yield call
+
+
+def in_progress(call: Call) -> Call:
+    """The same call before it ended."""
+    return replace(
+        call, status="in_progress", completed_at=None, duration_seconds=0, recorded=False, audio_frames=0,
+        listed_recording="null", script=None, listed_transcript="null",
+    )  # fmt: skip
+
+
+def _new_id(config: SandboxConfig, rng: random.Random, number: int, *, first: bool) -> str:
+    match config.id_style:
+        case "uuid":
+            return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+        case "hostile":
+            return hostile_id(number, f"{rng.getrandbits(40):010x}", alone=first)
+        case _:
+            return f"call_{rng.getrandbits(56):014x}"
+
+
+def _ordinary(config: SandboxConfig, rng: random.Random, call_id: str, created_at: datetime) -> Call:
+    shortest, longest = config.audio_seconds
+    duration = shortest + int((longest - shortest + 1) * rng.random() ** 2)
+    answered_at = created_at + timedelta(seconds=1 + int(12 * rng.random()))
+    phone_id, ours = _PHONES[int(rng.random() * 3)]
+    customer = f"+234{7010000000 + int(rng.random() * 2_000_000_000)}"
+    if rng.random() < 0.4:
+        customer = f"+1{2010000000 + int(rng.random() * 7_000_000_000)}"
+    inbound = rng.random() < 0.7
+    return Call(
+        id=call_id,
+        status="completed",
+        direction="inbound" if inbound else "outbound",
+        from_number=customer if inbound else ours,
+        to_number=ours if inbound else customer,
+        endpoint_id=_ENDPOINTS[int(rng.random() * 3)],
+        phone_number_id=phone_id,
+        created_at=created_at,
+        answered_at=answered_at,
+        completed_at=answered_at + timedelta(seconds=duration),
+        duration_seconds=duration,
+        recorded=True,
+        audio_frames=frames_in(duration + 0.4 * (2 * rng.random() - 1)),
+        listed_recording="url",
+        script=Script(f"{config.seed}/{call_id}", turns=6 + int(25 * rng.random() ** 1.6)),
+        listed_transcript="whole",
+    )
+
+
+def _varied(config: SandboxConfig, rng: random.Random, call: Call) -> Call:
+    """The call as one of a mixed crowd."""
+    extra: dict[str, Any] = {}
+    if rng.random() < 0.2:
+        extra["metadata"] = {"campaign": rng.choice(("renewal", "onboarding", "àpẹẹrẹ")), "crm_id": rng.getrandbits(24)}
+    if rng.random() < 0.1:
+        extra["sentiment"] = {"label": rng.choice(("positive", "neutral", "negative")), "score": round(rng.random(), 3)}
+    status = rng.choice(_STATUSES)
+    if status == "in_progress":
+        return replace(in_progress(call), extra=extra)
+    if status != "completed":
+        unanswered = in_progress(call)
+        return replace(unanswered, status=status, answered_at=None, completed_at=call.answered_at, extra=extra)
+    recorded = rng.random() < 0.92
+    script = draw_script(rng, f"{config.seed}/{call.id}", hostile=config.hostile_text) if rng.random() < 0.94 else None
+    return replace(
+        call,
+        recorded=recorded,
+        audio_frames=call.audio_frames if recorded else 0,
+        listed_recording=rng.choice(_RECORDING_WHEN_THERE if recorded else _NOTHING_THERE),
+        script=script,
+        listed_transcript=rng.choice(_TRANSCRIPT_WHEN_THERE if script else _NOTHING_THERE),
+        extra=extra,
+    )
+
+
+def _remarkable(config: SandboxConfig, call: Call, number: int, midnight: datetime) -> Call:
+    """The first calls of a day stand at its edges, the next one runs past midnight, the last one talks for ever."""
+    if number < len(_EDGES_SECONDS):
+        return _moved(call, midnight + timedelta(seconds=_EDGES_SECONDS[number]))
+    if number == len(_EDGES_SECONDS):
+        next_day = midnight + timedelta(days=1)
+        ends = next_day + timedelta(seconds=call.duration_seconds)
+        return replace(call, created_at=next_day - timedelta(seconds=9), answered_at=next_day, completed_at=ends)
+    length = config.longest_transcript_characters
+    return replace(call, script=call.script and replace(call.script, at_least_characters=length))
+
+
+def _moved(call: Call, created_at: datetime) -> Call:
+    """The same call, placed at another time."""
+    by = created_at - call.created_at
+    return replace(
+        call,
+        created_at=created_at,
+        answered_at=call.answered_at and call.answered_at + by,
+        completed_at=call.completed_at and call.completed_at + by,
+    )

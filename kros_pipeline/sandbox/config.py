@@ -1,0 +1,112 @@
+"""What a sandbox is like: one frozen record, checked where it is made, and its way through a pipe as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import Any, Literal, get_args, get_type_hints
+
+from kros_pipeline.sandbox.faults import Faults
+
+IdStyle = Literal["call", "uuid", "hostile"]
+Dialect = Literal["offset", "page"]
+Order = Literal["newest", "oldest", "shuffled"]
+FilterBy = Literal["created_at", "completed_at"]
+Auth = Literal["any", "x-api-key", "bearer"]
+
+
+@dataclass(frozen=True)
+class SandboxConfig:
+    """Equal configurations give equal calls, texts and audio bytes."""
+
+    # The calls.
+    seed: int = 7
+    days: Sequence[str] | Mapping[str, int] = ("2025-01-09", "2025-01-10", "2025-01-11")
+    """UTC days of `created_at`, or each day's own number of calls."""
+    calls_per_day: int = 40
+    variety: bool = True
+    """False: every call is completed, recorded and listed with its whole, labelled transcript."""
+    id_style: IdStyle = "call"
+    audio_seconds: tuple[int, int] = (5, 600)
+    """The shortest and the longest call."""
+    late_share: float = 0.0
+    """The part of the completed calls whose recording and transcript appear only after `release_late()`."""
+    longest_transcript_characters: int = 20_000
+    """One call a day (with variety) has a transcript of at least this length; 0: none has."""
+    hostile_text: bool = False
+    """Some transcripts hold NUL, lone surrogates, other line separators, and lines of 100,000 characters."""
+
+    # The API.
+    dialect: Dialect = "offset"
+    order: Order = "newest"
+    to_date_inclusive: bool = True
+    filter_by: FilterBy = "created_at"
+    filter_reads_days_only: bool = False
+    api_key: str = "kros_test_sandbox"
+    auth: Auth = "any"
+    organization_id: str | None = None
+    """Required of requests that name one; those that name none pass."""
+    requests_per_second: float | None = None
+    requests_per_day: int | None = None
+    idempotency: bool = True
+    """Honour Idempotency-Key, as the newer deployment does."""
+    maximum_retention_days: int = 365
+    deleted_recording_status: Literal[404, 410] = 410
+
+    # Storage.
+    url_seconds: float = 3600.0
+
+    # Both.
+    tls: bool = False
+    """HTTPS with a certificate of its own, for `localhost` and 127.0.0.1; needs the `cryptography` package."""
+    faults: Faults = field(default_factory=Faults)
+
+    # The archive.
+    bucket: str = "kros-archive"
+    prefix: str = "krosai"
+    versioning: bool = False
+    object_lock: bool = False
+
+    def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            allowed = get_args(kind)
+            if getattr(kind, "__origin__", None) is Literal and getattr(self, name) not in allowed:
+                choices = ", ".join(repr(value) for value in allowed)
+                raise ValueError(f"{name} must be one of {choices}, not {getattr(self, name)!r}")
+        if not self.days:
+            raise ValueError("days must name at least one day")
+        for day, count in self.calls_by_day.items():
+            try:
+                date.fromisoformat(day)
+            except ValueError:
+                raise ValueError(f"days must be written YYYY-MM-DD, not {day!r}") from None
+            if count < 0:
+                raise ValueError(f"the number of calls of {day} must not be negative, but is {count}")
+        shortest, longest = self.audio_seconds
+        if not 1 <= shortest <= longest:
+            raise ValueError(f"audio_seconds must be (shortest, longest), from 1 up, not {self.audio_seconds}")
+        if not 0 <= self.late_share <= 1:
+            raise ValueError(f"late_share must be between 0 and 1, not {self.late_share}")
+        for name in ("requests_per_second", "requests_per_day", "url_seconds"):
+            if (value := getattr(self, name)) is not None and value <= 0:
+                raise ValueError(f"{name} must be more than 0, not {value}")
+        if not self.api_key:
+            raise ValueError("api_key must not be empty")
+
+    @property
+    def calls_by_day(self) -> dict[str, int]:
+        """How many calls each UTC day has."""
+        if isinstance(self.days, Mapping):
+            return dict(self.days)
+        return dict.fromkeys(self.days, self.calls_per_day)
+
+    def to_json(self) -> dict[str, Any]:
+        """As it goes through the pipe."""
+        return {**asdict(self), "faults": self.faults.to_json()}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> SandboxConfig:
+        """The same configuration at the other end."""
+        faults = Faults.from_json(data["faults"])
+        return cls(**{**data, "audio_seconds": tuple(data["audio_seconds"]), "faults": faults})

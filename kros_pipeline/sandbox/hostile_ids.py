@@ -1,0 +1,50 @@
+"""Call ids that no one should send and someone will: they must not escape a path, a key, a query or a log line."""
+
+from __future__ import annotations
+
+import unicodedata
+
+_ALONE = (
+    "../../etc/passwd",
+    "call/with/slashes",
+    "/leading-slash",
+    "trailing-slash/",
+    "a//b",
+    "call..dots..",
+    ".hidden",
+    "..",
+    "a/../b",
+    "%2F",
+    "call%2Fencoded",
+    "100%",
+    "a b  c",
+    " leading space",
+    "trailing space ",
+    "plus+and&and=and?and#and;",
+    'double"quote',
+    "single'quote",
+    "back\\slash",
+    "new\nline",
+    "tab\there",
+    "call_ABC",
+    "call_abc",
+    "Call_Abc",
+    unicodedata.normalize("NFC", "café"),
+    unicodedata.normalize("NFD", "café"),
+    "电话_日本",
+    "مكالمة",
+    "emoji_😀",
+    "right-to-left_\u202egpj.exe",
+    "<script>alert(1)</script>",
+    "dt=2025-01-10",
+    "s3://kros-archive/audio",
+    "-rf",
+    "CON",
+    "x" * 600,
+    "语" * 200,
+)
+
+
+def hostile_id(number: int, unique: str, *, alone: bool) -> str:
+    """The `number`-th id of a day; but for the first of each on the one day that has them `alone`, `unique` ends it."""
+    return _ALONE[number % len(_ALONE)] + ("" if alone and number < len(_ALONE) else unique)

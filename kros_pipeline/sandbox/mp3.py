@@ -1,0 +1,52 @@
+"""The sandbox's audio: real MP3 files that decode to silence, each with bytes of its own.
+
+96 kbit/s, 48 kHz, mono, constant bitrate, as KrosAI documents: frames of 288 bytes, 24 ms each. A frame is
+
+    FF FB 74 C0   header: MPEG-1 layer III, no CRC, 96 kbit/s, 48 kHz, no padding, mono
+    17 x 00       side information: nothing is coded, so every decoder plays silence
+    4 bytes       the frame's number, so that no two frames of a file are alike (swapped blocks change the hash)
+    263 bytes     derived from seed and call id, so that no two calls are alike
+
+Everything after the side information is ancillary data, which decoders skip. It stays below 0x80: no false sync.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import wave
+
+import numpy as np
+
+FRAME_BYTES = 288
+FRAME_MILLISECONDS = 24
+_HEADER = b"\xff\xfb\x74\xc0"
+_SIDE_INFORMATION_BYTES = 17
+_NUMBER_AT = len(_HEADER) + _SIDE_INFORMATION_BYTES
+_NUMBER_BYTES = 4
+_OWN_BYTES = FRAME_BYTES - _NUMBER_AT - _NUMBER_BYTES
+
+
+def frames_in(seconds: float) -> int:
+    """The number of frames nearest to `seconds`, at least one."""
+    return max(1, round(seconds * 1000 / FRAME_MILLISECONDS))
+
+
+def mp3_audio(seed: int, call_id: str, frames: int) -> memoryview:
+    """The recording of one call: the same arguments give the same `frames * 288` bytes."""
+    own = np.frombuffer(hashlib.shake_128(f"{seed}/{call_id}".encode()).digest(_OWN_BYTES), np.uint8) & 0x7F
+    frame = np.frombuffer(_HEADER + bytes(_SIDE_INFORMATION_BYTES + _NUMBER_BYTES) + own.tobytes(), np.uint8)
+    audio = np.tile(frame, (frames, 1))
+    numbers = np.arange(frames, dtype=np.uint32)
+    for place in range(_NUMBER_BYTES):
+        audio[:, _NUMBER_AT + place] = (numbers >> np.uint32(7 * place)) & 0x7F
+    return audio.reshape(-1).data
+
+
+def wav_audio(seconds: float) -> bytes:
+    """Silence in the wrong format: 8 kHz, 16 bits, mono."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setparams((1, 2, 8000, 0, "NONE", "not compressed"))
+        wav.writeframes(bytes(2 * int(8000 * seconds)))
+    return file.getvalue()

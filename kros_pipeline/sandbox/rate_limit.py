@@ -1,0 +1,47 @@
+"""The API's rate limit: a token bucket a second and a quota a day, told in X-RateLimit-* headers."""
+
+from __future__ import annotations
+
+import math
+
+_UNLIMITED = 1_000_000
+_DAY_SECONDS = 86_400
+
+
+class RateLimit:
+    """`per_second` tokens a second, as many at most in stock; `per_day` requests a UTC day. None: no limit."""
+
+    def __init__(self, per_second: float | None, per_day: int | None) -> None:
+        self._per_second = per_second
+        self._per_day = per_day
+        self._capacity = max(1.0, per_second or _UNLIMITED)
+        self._tokens = self._capacity
+        self._refilled_at = 0.0
+        self._day = -1
+        self._used_today = 0
+
+    def take(self, now: float) -> float:
+        """Takes one request. 0 when it may pass, else the seconds to wait."""
+        if (day := int(now // _DAY_SECONDS)) != self._day:
+            self._day, self._used_today = day, 0
+        if self._per_day is not None and self._used_today >= self._per_day:
+            return (day + 1) * _DAY_SECONDS - now
+        if self._per_second is not None:
+            self._tokens = min(self._capacity, self._tokens + (now - self._refilled_at) * self._per_second)
+            self._refilled_at = now
+            if self._tokens < 1:
+                return (1 - self._tokens) / self._per_second
+            self._tokens -= 1
+        self._used_today += 1
+        return 0.0
+
+    def headers(self, now: float) -> dict[str, str]:
+        """What every answer carries."""
+        left = _UNLIMITED if self._per_second is None else int(self._tokens)
+        if self._per_day is not None:
+            left = min(left, self._per_day - self._used_today)
+        return {
+            "X-RateLimit-Limit": str(math.ceil(self._capacity)),
+            "X-RateLimit-Remaining": str(max(0, left)),
+            "X-RateLimit-Reset": str(math.ceil(now + 1)),
+        }

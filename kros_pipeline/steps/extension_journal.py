@@ -1,0 +1,101 @@
+"""What was about to be sent, and what came of it: create-only objects, one before each request and one after.
+
+The table `retention_extensions` could be made anew from them. An intent without outcome means that nobody knows.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+
+from ..core import schemas
+from ..core.models import parse_time
+from ..core.object_keys import extension_key, extensions_prefix
+from .workspace import Workspace
+
+EXTENDED, UNCONFIRMED, REFUSED, NOT_ALLOWED = "extended", "unconfirmed", "refused", "not_allowed"
+NOT_SENT = "not_sent"  # an outcome, and never a row: the next run sends it
+INTENT, OUTCOME = "intent", "outcome"
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is wanted for one call."""
+
+    call_id: str
+    rule_id: str
+    requested_days: int
+
+    @property
+    def decision_id(self) -> str:
+        """The same for the same call, rule and days, in any run."""
+        text = "\n".join((self.call_id, self.rule_id, str(self.requested_days)))
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Journal:
+    """The intents and outcomes of a day: create-only objects, from which the table could be made anew."""
+
+    def __init__(self, work: Workspace, day: date):
+        self._work, self._day = work, day
+        self._attempts: dict[str, dict[int, set[str]]] = {}
+        prefix = extensions_prefix(day)
+        for entry in work.store.list(prefix):
+            decision_id, _, name = entry.key.removeprefix(prefix).partition("/")
+            number, _, what = name.removesuffix(".json").partition("-")
+            if number.isdecimal():
+                self._attempts.setdefault(decision_id, {}).setdefault(int(number), set()).add(what)
+
+    def decision_ids(self) -> set[str]:
+        """Of all that was ever about to be sent for calls of the day."""
+        return set(self._attempts)
+
+    def next_attempt(self, decision_id: str) -> int:
+        """1 for a decision that was never about to be sent."""
+        return max(self._attempts.get(decision_id, {}), default=0) + 1
+
+    def row(self, decision_id: str) -> Row | None:
+        """The row that the last attempt left; None where it surely did not reach upstream."""
+        attempt = max(self._attempts[decision_id])
+        intent = self._read(decision_id, attempt, INTENT)
+        has_outcome = OUTCOME in self._attempts[decision_id][attempt]
+        outcome = self._read(decision_id, attempt, OUTCOME) if has_outcome else None
+        if intent is None or (outcome and outcome["status"] == NOT_SENT):
+            return None
+        return self.row_from(decision_id, attempt, intent, outcome)
+
+    def row_from(
+        self, decision_id: str, attempt: int, intent: Row, outcome: Row | None, doubt: str = "the run ended in between"
+    ) -> Row:
+        """A row of the table from what was written down before and after the request."""
+        decision = Decision(intent["call_id"], intent["rule_id"], intent["requested_days"])
+        row = self.new_row(decision, intent["sent_days"])
+        row |= {"decision_id": decision_id, "attempts": attempt, "requested_at": parse_time(intent["requested_at"])}
+        if outcome is None:
+            return row | {"status": UNCONFIRMED, "reason": f"it may or may not have been done: {doubt}"}
+        return row | {
+            "status": outcome["status"],
+            "reason": outcome["reason"],
+            "confirmed_at": parse_time(outcome["confirmed_at"]),
+        }
+
+    def new_row(self, decision: Decision, sent_days: int | None) -> Row:
+        """A row that says what is wanted, and not yet what came of it."""
+        return dict.fromkeys(schemas.RETENTION_EXTENSIONS.column_names) | {
+            "call_id": decision.call_id,
+            "call_date": self._day,
+            "decision_id": decision.decision_id,
+            "rule_id": decision.rule_id,
+            "requested_days": decision.requested_days,
+            "sent_days": sent_days,
+            "attempts": 0,
+        }
+
+    def write(self, decision_id: str, attempt: int, what: str, content: Row) -> None:
+        """Creates an intent or an outcome. Raises `ObjectExists`."""
+        self._work.store.put_json(extension_key(self._day, decision_id, attempt, what), content, only_if="absent")
+
+    def _read(self, decision_id: str, attempt: int, what: str) -> Row | None:
+        return self._work.store.read_json(extension_key(self._day, decision_id, attempt, what))
