@@ -28,11 +28,17 @@ A message never shows a URL's query, a key or a phone number: `plain_words` is w
 
 import re
 
-_QUERY = re.compile(r"(\w+://[^\s?'\"<>]*)\?[^\s'\"<>]*")
-_USERINFO = re.compile(r"(\w+://)[^\s/@]*@")
-_SECRET = re.compile(r"(?i)\b(kros_(?:live|test)_\w+|(?:X-Amz-\w+|x-api-key|authorization|bearer)[=: ]+\S+)")
-_DIGITS = re.compile(r"\+?\d[\d ().-]{6,}\d")
+from ..core.transcripts import clean_text
+
+_QUERY = re.compile(r"(://[^\s?#]*)[?#]\S*|\?[\w.~%-]+=\S*")
+_USERINFO = re.compile(r"(://)[^\s/]*@")
+_SECRET = re.compile(
+    r"(?i)kros_(?:live|test)_[\w.~+/=-]+"
+    r"|\b(?:X-Amz-[\w-]+|x-api-key|authorization|bearer)\b[\"']?[=: ]+[\"']?(?:(?:bearer|basic) +)?\S+"
+)
+_DIGITS = re.compile(r"\+?\d[\d ()./‐-―-]{5,}\d")
 _MOST_WORDS = 200
+_MOST_READ = 4_000  # so that no text, whatever is in it, costs more than a moment
 
 
 class OutsideError(Exception):
@@ -133,7 +139,7 @@ class WrongArchive(ArchiveError):
 
 def plain_words(text: object) -> str:
     """Somebody else's words, fit to be shown: no URL's query, no key, no long number, one line, 200 characters."""
-    words = " ".join(str(text).split())
+    words = " ".join(clean_text(str(text)[:_MOST_READ]).split())
     for pattern, replacement in ((_QUERY, r"\1"), (_USERINFO, r"\1"), (_SECRET, "(secret)"), (_DIGITS, "(number)")):
         words = pattern.sub(replacement, words)
     return words if len(words) <= _MOST_WORDS else words[: _MOST_WORDS - 1] + "…"

@@ -27,6 +27,7 @@ class Pace:
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
         self._next_at = 0.0
+        self._closed_until = 0.0
         self.requests_made = 0
 
     def wait_for_turn(self) -> None:
@@ -35,16 +36,23 @@ class Pace:
             if self._budget is not None and self.requests_made >= self._budget:
                 raise TooManyRequests(f"the run's share of {self._budget:,} API requests is used up (budget)")
             self.requests_made += 1
-            now = self._clock()
-            turn_at = max(now, self._next_at)
-            self._next_at = turn_at + self._interval_seconds
-        if turn_at > now:
-            self._sleep(turn_at - now)
+        while True:
+            with self._lock:
+                now = self._clock()
+                turn_at = max(now, self._next_at)
+                self._next_at = turn_at + self._interval_seconds
+            if turn_at > now:
+                self._sleep(turn_at - now)
+            with self._lock:
+                if turn_at >= self._closed_until:
+                    return
+            # The door was closed while this thread waited for a turn before that: it takes another one.
 
     def close_for(self, seconds: float) -> None:
         """Lets no thread through before that many seconds have passed."""
         with self._lock:
-            self._next_at = max(self._next_at, self._clock() + seconds)
+            self._closed_until = max(self._closed_until, self._clock() + seconds)
+            self._next_at = max(self._next_at, self._closed_until)
 
 
 def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> float | None:
@@ -56,7 +64,7 @@ def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> fl
     except ValueError:
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - (now or datetime.now(UTC))).total_seconds()
         return max(0.0, seconds)

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from .transcripts import UNKNOWN, Turn
 
 _MAX_FILE_CHARS = 1_000_000
+_MAX_DEPTH = 16  # a rule is four deep; PyYAML's time grows with the square of the depth, or worse
 _RE2_OPTIONS = re2.Options()
 _RE2_OPTIONS.log_errors = False  # a bad pattern is said in an exception, not on stderr
 
@@ -96,12 +97,11 @@ def parse_rules(text: str, *, confidence_is_known: bool) -> Rules:
     if len(text) > _MAX_FILE_CHARS:
         raise BadRules(f"the file is larger than {_MAX_FILE_CHARS:,} characters")
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise BadRules("YAML aliases (*name) are not allowed: a few lines of them can fill the memory")
+        _check_shape(text)
         raw = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        if isinstance(error, BadRules):
-            raise
+    except BadRules:
+        raise
+    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:  # some for `!!int ''` alone
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}: " if mark else ""
         raise BadRules(f"not YAML: {where}{getattr(error, 'problem', None) or 'cannot be read'}") from None
@@ -119,6 +119,17 @@ def parse_rules(text: str, *, confidence_is_known: bool) -> Rules:
     if problems:
         raise BadRules("; ".join(problems))
     return Rules(tuple(rules), hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12])
+
+
+def _check_shape(text: str) -> None:
+    """Refuses what would cost memory or time, before anything is built of it."""
+    depth = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise BadRules("YAML aliases (*name) are not allowed: a few lines of them can fill the memory")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise BadRules(f"lists and mappings are nested more than {_MAX_DEPTH} deep")
 
 
 def _flag_of(rule: Rule, call: Any, confidence: float | None, turns: Sequence[Turn]) -> Flag | None:

@@ -20,6 +20,7 @@ _TEXT_FIELDS = (
 )
 _NUMBER_FIELDS = {"duration": "duration_seconds", "cost_cents": "cost_cents"}
 _TIME_FIELDS = ("answered_at", "completed_at")
+_MOST_DEPTH = 100  # of the JSON in `extra`: what is nested deeper would end the reading of the whole page
 _NEVER_KEPT = "recording_url"  # a bearer secret for an hour, and useless after it
 
 
@@ -132,10 +133,12 @@ def merge_calls(old: Call, new: Call) -> Call:
             changes[field.name] = seen
     if old.has_recording:
         changes.pop("has_recording", None)
-    if is_whole(old.listed_transcript) and not is_whole(new.listed_transcript):
-        changes.pop("listed_transcript", None)
-    if "extra" in changes and old.extra is not None and new.extra is not None:
-        changes["extra"] = canonical_json({**json.loads(old.extra), **json.loads(new.extra)})
+    if "listed_transcript" in changes and _tells_less(changes["listed_transcript"], old.listed_transcript):
+        del changes["listed_transcript"]
+    if "extra" in changes and old.extra is not None:
+        known = json.loads(old.extra)
+        seen = json.loads(changes["extra"])
+        changes["extra"] = canonical_json(seen | known | {key: seen[key] for key in seen if seen[key] is not None})
         if changes["extra"] == old.extra:
             del changes["extra"]
     return replace(old, **changes, listed_at=new.listed_at) if changes else old
@@ -146,7 +149,7 @@ def parse_time(value: object) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        moment = datetime.fromisoformat(value.strip())
+        moment = datetime.fromisoformat(value.strip().upper())  # RFC 3339 allows `t` and `z`
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
@@ -157,17 +160,26 @@ def canonical_json(value: object) -> str:
     return clean_text(json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":")))
 
 
-def without_urls(value: Any) -> Any:
+def without_urls(value: Any, depth: int = 0) -> Any:
     """The same JSON value without any recording URL, at any depth; other presigned URLs lose their query."""
+    if depth > _MOST_DEPTH:
+        return "(nested too deep)"
     if isinstance(value, Mapping):
-        return {str(key): without_urls(item) for key, item in value.items() if key != _NEVER_KEPT}
+        return {str(key): without_urls(item, depth + 1) for key, item in value.items() if key != _NEVER_KEPT}
     if isinstance(value, list):
-        return [without_urls(item) for item in value]
+        return [without_urls(item, depth + 1) for item in value]
     if isinstance(value, str) and "://" in value and "signature" in value.lower():
         return value.partition("?")[0]
     if isinstance(value, float) and not math.isfinite(value):
         return None  # NaN is not JSON
     return value
+
+
+def _tells_less(seen: str, known: str | None) -> bool:
+    """Whether a text is a worse copy of the known one: its labels, or its end, are gone."""
+    if known is None or is_whole(known) != is_whole(seen):
+        return is_whole(known)
+    return len(seen) < len(known) and known.startswith(seen.rstrip().rstrip(".…"))
 
 
 def _number(value: object) -> float | None:

@@ -37,8 +37,10 @@ SETTINGS: dict[str, str | None] = {
     "KROS_DOWNLOAD_WORKERS": "32",
 }
 
+_MOST_DIGITS = 9
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]").fullmatch
 _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()=-]+(/[A-Za-z0-9!_.*'()=-]+)*").fullmatch
+_MOST_DAYS = 36_500  # where a plan sets no end: a century, so that every day counted from it is a date
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?").fullmatch
 
 
@@ -77,15 +79,16 @@ def parse_settings(texts: Mapping[str, str | None]) -> Settings:
     """Reads the texts of the settings (absent, None and blank are the same). Raises `BadSettings` with all problems."""
     reader = _Reader({**SETTINGS, **{name: text.strip() for name, text in texts.items() if text and text.strip()}})
     plan = PLANS[reader.one_of("KROSAI_PLAN", tuple(PLANS))]
+    most_days = None if reader.problems else plan.maximum_retention_days  # of a plan that nobody named, nothing follows
     base_url, base_host = reader.base_url()
     bucket, prefix = reader.archive_url()
-    retention = reader.whole("KROSAI_RETENTION_DAYS", 1, plan.default_retention_days, plan.maximum_retention_days)
+    retention = reader.whole("KROSAI_RETENTION_DAYS", 1, plan.default_retention_days, most_days or _MOST_DAYS)
     per_run = plan.requests_per_day and plan.requests_per_day // 2
     settings = Settings(
         api_key=reader.required("KROSAI_API_KEY", "the key that the KrosAI dashboard shows"),
         auth=reader.one_of("KROSAI_AUTH", ("x-api-key", "bearer")),
         base_url=base_url,
-        organization_id=reader.texts["KROSAI_ORGANIZATION_ID"],
+        organization_id=reader.header("KROSAI_ORGANIZATION_ID"),
         plan=plan,
         retention_days=retention,
         requests_per_second=reader.rate("KROSAI_REQUESTS_PER_SECOND", plan.requests_per_second),
@@ -94,17 +97,17 @@ def parse_settings(texts: Mapping[str, str | None]) -> Settings:
         bucket=bucket,
         prefix=prefix,
         sse=reader.texts["KROS_SSE"] and reader.one_of("KROS_SSE", ("aws:kms", "AES256")),
-        kms_key_id=reader.texts["KROS_KMS_KEY_ID"],
+        kms_key_id=reader.header("KROS_KMS_KEY_ID"),
         lookback_days=reader.whole("KROS_LOOKBACK_DAYS", 0, 3) or 0,
         ask_every_transcript=reader.one_of("KROS_TRANSCRIPT_DETAILS", ("missing", "always")) == "always",
         flag_rules_path=reader.texts["KROS_FLAG_RULES"],
         download_workers=reader.whole("KROS_DOWNLOAD_WORKERS", 1, 32, 256) or 1,
     )
-    if settings.sse == "aws:kms" and not settings.kms_key_id:
+    if (reader.texts["KROS_SSE"] or "").lower() == "aws:kms" and not settings.kms_key_id:
         reader.problems.append("KROS_KMS_KEY_ID is missing: KROS_SSE=aws:kms needs the key's id or ARN.")
     if settings.kms_key_id and settings.sse != "aws:kms":
         reader.problems.append("KROS_KMS_KEY_ID is set, but KROS_SSE is not aws:kms.")
-    if plan.requests_per_second is None and settings.requests_per_second is None:
+    if plan.requests_per_second is None and reader.texts["KROSAI_REQUESTS_PER_SECOND"] is None:
         reader.problems.append(f"KROSAI_REQUESTS_PER_SECOND is missing: the rate of plan {plan.name} is by contract.")
     if reader.problems:
         raise BadSettings(reader.problems)
@@ -114,7 +117,7 @@ def parse_settings(texts: Mapping[str, str | None]) -> Settings:
 def parse_start_date(text: str | None) -> date:
     """The first partition. Raises `BadSettings`."""
     try:
-        return date.fromisoformat((text or DEFAULT_START_DATE).strip())
+        return date.fromisoformat((text or "").strip() or DEFAULT_START_DATE)
     except ValueError:
         raise BadSettings([f"KROS_START_DATE is {text!r}, not a date like {DEFAULT_START_DATE}."]) from None
 
@@ -130,9 +133,13 @@ class _Reader:
         text = self.texts[name]
         if not text:
             self.problems.append(f"{name} is missing: {what}.")
-        elif not text.isascii() or not text.isprintable():
+        return self.header(name) or ""
+
+    def header(self, name: str) -> str | None:
+        text = self.texts[name]
+        if text and not (text.isascii() and text.isprintable()):
             self.problems.append(f"{name} holds characters that cannot be sent in a header.")
-        return text or ""
+        return text
 
     def one_of(self, name: str, allowed: tuple[str, ...]) -> str:
         text = self.texts[name] or allowed[0]
@@ -146,8 +153,9 @@ class _Reader:
         text = self.texts[name]
         if text is None:
             return default
-        if text.isdecimal() and int(text) >= least and (most is None or int(text) <= most):
-            return int(text)
+        number = int(text) if text.isdecimal() and len(text) <= _MOST_DIGITS else -1
+        if number >= least and (most is None or number <= most):
+            return number
         limit = f"from {least} to {most}" if most is not None else f"of at least {least}"
         self.problems.append(f"{name} is {text!r}; it must be a whole number {limit}.")
         return default
@@ -172,7 +180,7 @@ class _Reader:
             host, _ = parts.hostname, parts.port
         except ValueError:
             parts, host = urlsplit(""), None
-        if parts.scheme not in ("https", "http") or not host or parts.query or parts.fragment or "@" in parts.netloc:
+        if parts.scheme not in ("https", "http") or not host or not _HOST(parts.netloc) or "?" in text or "#" in text:
             self.problems.append(f"KROSAI_BASE_URL must look like {DEFAULT_BASE_URL}, without user, query or fragment.")
         elif parts.scheme == "http" and not is_loopback(host):
             self.problems.append("KROSAI_BASE_URL must be https: the key would cross the network in the clear.")
@@ -188,7 +196,7 @@ class _Reader:
         bucket, _, prefix = rest.partition("/")
         prefix = prefix.strip("/")
         if scheme != "s3" or not _BUCKET(bucket):
-            self.problems.append(f"{name} is {text!r}; it must name a bucket, like s3://bucket/prefix.")
+            self.problems.append(f"{name} must name a bucket, like s3://bucket/prefix, and nothing else.")
         elif prefix and (not _PREFIX(prefix) or {".", ".."} & set(prefix.split("/")) or len(prefix) > 512):
             self.problems.append(f"{name} has a prefix with characters that S3 keys should not have: {prefix!r}.")
         return bucket, prefix
@@ -198,6 +206,8 @@ class _Reader:
         if text is None:
             return default
         hosts = [host for host in re.split(r"[,\s]+", text.lower()) if host]
+        if not hosts:
+            self.problems.append(f"{name} is {text!r}, which names no host.")
         for host in hosts:
             if not _HOST(host):
                 self.problems.append(f"{name} holds {host!r}; write host or host:port, with commas between them.")

@@ -81,6 +81,7 @@ def clean_text(text: str) -> str:
 
 def _is_label(name: str) -> bool:
     # Letters of many scripts are written with combining marks, which `\w` leaves out (Yoruba's ọ̀, Hindi's vowel signs).
-    return bool(_PLAIN_LABEL(name)) or all(
-        char.isalnum() or char in " _-.'" or unicodedata.category(char).startswith("M") for char in name
+    return name[0].isalpha() and (
+        bool(_PLAIN_LABEL(name))
+        or all(char.isalnum() or char in " _-.'" or unicodedata.category(char).startswith("M") for char in name)
     )

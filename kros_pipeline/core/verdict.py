@@ -81,6 +81,8 @@ def _of_calls(found: Evidence) -> Iterable[str]:
     else:
         if not listing.out_of_requests:
             yield from listing.problems
+        if not listing.proved and not listing.problems:
+            yield "The list is not proved."
         if listing.unparsed:
             kinds = "; ".join(f"{count} × {problem}" for problem, count in Counter(listing.unparsed).most_common(3))
             yield f"{len(listing.unparsed)} rows of the list are no calls, and are kept in state/unparsed/: {kinds}."

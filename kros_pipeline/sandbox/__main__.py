@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,6 +30,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = _config(parser.parse_args(given[:split]))
     except ValueError as mistake:
         parser.error(str(mistake))
+    if command and not shutil.which(command[0]):
+        print(f"no such command: {command[0]}", file=sys.stderr)
+        return 127
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with Sandbox(config) as sandbox:
@@ -44,11 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
     """The command's exit code, as a shell would give it. It may end in its own time when it is interrupted."""
-    try:
-        process = subprocess.Popen(command, env=os.environ | environment)  # noqa: S603 - the user's own command
-    except OSError as error:
-        print(f"cannot run {command[0]}: {error.strerror}", file=sys.stderr)
-        return 127
+    process = subprocess.Popen(command, env=os.environ | environment)  # noqa: S603 - the user's own command
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command too, which then ends by itself
     signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
     code = process.wait()

@@ -137,7 +137,9 @@ class HttpProtocol(asyncio.Protocol):
             first, *lines = self._received[:head_end].decode("latin-1").split("\r\n")
             method, target, _ = first.split(" ")
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-            length = int(headers.get("content-length", 0))
+            length = int(headers.get("content-length", "0"))
+            if length < 0:
+                raise ValueError
         except ValueError:
             self._refuse(400)
             return None

@@ -27,6 +27,7 @@ class Counters:
     storage_requests: int = 0
     storage_responses_by_status: Counter[str] = field(default_factory=Counter)
     downloads_by_call: Counter[str] = field(default_factory=Counter)
+    """Answers with the whole, sound audio; `audio_bytes` is their sum."""
     audio_bytes: int = 0
     leaked_credentials: int = 0
     """Storage requests that carried an x-api-key or Authorization header."""
@@ -92,6 +93,9 @@ class World:
     def remove_call(self, call_id: str) -> None:
         """As if it had never been. KeyError: there is none."""
         del self._calls[call_id]
+        for waiting in (self._held, self._doomed):
+            if call_id in waiting:
+                waiting.remove(call_id)
         self._show(call_id, None)
 
     def complete_calls(self) -> list[str]:
@@ -148,7 +152,7 @@ class World:
             call_id = self._held.pop()
             self._show(call_id, self._calls[call_id])
         if self._doomed:
-            self.remove_call(self._doomed.pop())
+            self.remove_call(self._doomed[-1])
 
     def hits(self, knob: str, subject: str, route: str = "") -> Fault | None:
         """The fault, if the knob acts on this request; counted."""
