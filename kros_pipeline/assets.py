@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from .core import schemas
-from .core.verdict import CHECKS, INCOMPLETE
+from .core.verdict import CHECKS, INCOMPLETE, WHAT_TO_DO
 from .failures import RETRIES
 from .reporting import at_work, table_metadata
 from .resources import Archive
@@ -76,13 +76,13 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         unanswered = f"{report.problem_count} calls were not answered for." if report.problem_count else ""
         return at.materialized(report, TRANSCRIPTS_CHECK, str(report.error or unanswered))
 
-    @asset(schemas.UTTERANCES, ["calls", "transcripts"], {}, asks_krosai=False)
+    @asset(schemas.UTTERANCES, ["transcripts"], {}, asks_krosai=False)
     def utterances(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
         with at_work(context, archive) as at:
             report = split_utterances(at.work, at.day)
         return dg.MaterializeResult(metadata=at.metadata(report))
 
-    @asset(schemas.FLAGGED_CALLS, ["calls", "transcripts", "utterances"], {}, asks_krosai=False)
+    @asset(schemas.FLAGGED_CALLS, ["utterances"], {}, asks_krosai=False)
     def flagged_calls(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
         with at_work(context, archive) as at:
             report = flag_calls(at.work, at.day)
@@ -99,7 +99,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         wrong = str(report.error or "; ".join(sorted({reason for _, reason in report.problems})))
         return at.materialized(report, EXTENSIONS_CHECK, wrong)
 
-    @asset(schemas.RECONCILIATION, ["calls", "recordings", "transcripts", "utterances", "retention_extensions"], CHECKS)
+    @asset(schemas.RECONCILIATION, ["recordings", "retention_extensions"], CHECKS)
     def reconciliation(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[Any]:
         with at_work(context, archive) as at:
             result = reconcile_day(at.work, at.day)
@@ -108,10 +108,11 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
             yield dg.AssetCheckResult(
                 passed=not sentences,
                 check_name=name,
-                description=" ".join(sentences) or CHECKS[name],
-                metadata={"problems": sentences, "verdict": verdict.verdict},
+                description=" ".join([*sentences, WHAT_TO_DO[name]]) if sentences else CHECKS[name],
+                metadata={"verdict": verdict.verdict},
             )
-        metadata = {"verdict": verdict.verdict, "problems": verdict.problems} | at.metadata(result.report)
+        problems = "\n".join(verdict.problems) or "none"
+        metadata = {"verdict": verdict.verdict, "problems": problems} | at.metadata(result.report)
         if verdict.verdict == INCOMPLETE:
             # Not materialized: Dagster counts the day as failed then, and a backfill of "failed and missing" takes it.
             raise dg.Failure(

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import fields, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -46,14 +46,13 @@ NUMBERS = {"duration": "duration_seconds", "cost_cents": "cost_cents"}
 TIMES = ["answered_at", "completed_at"]
 
 
-def parse(now: datetime = NOW, organization_id: str | None = None, **row: Any) -> ListedCall:
-    return parse_listed_call(
-        {"id": "a", "created_at": "2025-01-10T10:00:00Z", **row}, organization_id=organization_id, now=now
-    )
+def parse(row: dict[str, Any], now: datetime = NOW, organization_id: str | None = None) -> ListedCall:
+    named = {"id": "a", "created_at": "2025-01-10T10:00:00Z"} | row
+    return parse_listed_call(named, organization_id=organization_id, now=now)
 
 
 def call(now: datetime = NOW, **row: Any) -> Call:
-    return parse(now, **row).call
+    return parse(row, now).call
 
 
 def extra(**row: Any) -> Any:
@@ -93,7 +92,7 @@ def test_the_fields_of_a_call_are_the_columns_of_the_table_in_its_order():
 
 
 def test_an_id_and_a_time_are_all_that_a_row_needs():
-    bare = parse()
+    bare = parse({})
     assert bare.recording_url is None
     known = {"call_id", "call_date", "created_at", "has_recording", "listed_at"}
     assert {field.name for field in fields(Call) if getattr(bare.call, field.name) is not None} == known
@@ -175,7 +174,7 @@ def test_null_and_absent_are_the_same(name: str):
 
 @pytest.mark.parametrize("value", [7, True, [URL], {"url": URL}, "", " "])
 def test_a_recording_url_that_is_none_is_no_recording_and_is_kept_nowhere(value: Any):
-    listed = parse(recording_url=value)
+    listed = parse({"recording_url": value})
     assert (listed.recording_url, listed.call.has_recording, listed.call.extra) == (None, False, None)
 
 
@@ -184,13 +183,7 @@ def test_a_recording_url_that_is_none_is_no_recording_and_is_kept_nowhere(value:
     [("org_row", "org_set", "org_row"), (None, "org_set", "org_set"), (7, "org_set", "org_set"), (None, None, None)],
 )
 def test_the_organization_is_the_rows_or_the_settings(in_row: Any, in_settings: str | None, kept: str | None):
-    assert (
-        parse(organization_id=in_settings, **{"organization_id": in_row}).call.organization_id == kept
-        if in_row is None
-        else True
-    )
-    row = {"id": "a", "created_at": "2025-01-10T10:00:00Z", "organization_id": in_row}
-    assert parse_listed_call(row, organization_id=in_settings, now=NOW).call.organization_id == kept
+    assert parse({"organization_id": in_row}, organization_id=in_settings).call.organization_id == kept
 
 
 # What has no column.
@@ -260,7 +253,7 @@ def test_lone_surrogates_become_replacement_characters_in_every_text():
 
 
 def test_a_listed_call_never_shows_its_url():
-    listed = parse(recording_url=URL)
+    listed = parse({"recording_url": URL})
     assert "http" not in f"{listed!r} {listed!s} {[listed]} {listed.call!r}"
 
 
@@ -340,7 +333,6 @@ def test_an_iso_8601_time_is_an_aware_utc_moment(text: str, moment: datetime):
             "Fri, 10 Jan 2025 10:00:00 GMT",
             "２０２５-01-10",
             "2025-01-10T10:00:00Z!",
-            "2025-01-10T10:00:00\x00",
         ),
         # moments that UTC cannot name
         *("0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"),
@@ -351,7 +343,10 @@ def test_what_is_no_iso_8601_time_is_none(value: object):
     assert parse_time(value) is None
 
 
-@given(st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30), timezones=st.timezones()))
+offsets = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=offsets))
 def test_every_moment_survives_its_own_iso_form(moment: datetime):
     assert parse_time(moment.isoformat()) == moment
 

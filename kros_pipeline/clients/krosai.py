@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from ..core.days import api_time
-from ..core.models import ListedCall, MalformedCall, canonical_json, parse_listed_call, without_urls
+from ..core.models import ListedCall, MalformedCall, canonical_json, finite_number, parse_listed_call, without_urls
 from ..core.settings import Settings
 from ..core.transcripts import clean_text
 from .errors import (
@@ -181,23 +181,22 @@ class KrosAI:
         """Mints a URL for one call. Raises `CallNotFound` or `CallGone` where upstream has no recording of it."""
         answer = self._get(f"/calls/{_quoted(call_id)}/recording")
         url = answer.get("recording_url")
-        duration = answer.get("duration_seconds")
         return RecordingAnswer(
             url if isinstance(url, str) and url.strip() else None,
-            float(duration) if isinstance(duration, (int, float)) and not isinstance(duration, bool) else None,
+            finite_number(answer.get("duration_seconds")),
         )
 
     def transcript(self, call_id: str) -> TranscriptAnswer:
         """The transcript of one call. Raises `CallNotFound` or `CallGone` where upstream has none."""
         answer = self._get(f"/calls/{_quoted(call_id)}/transcript")
-        text, language, confidence = (answer.get(name) for name in ("transcript", "language", "confidence"))
+        text, language = answer.get("transcript"), answer.get("language")
         if text is not None and not isinstance(text, str):
             raise UnknownShape(f"the transcript is a {type(text).__name__}, not a text")
         return TranscriptAnswer(
             clean_text(text) if text else None,
             _count(answer.get("word_count")),
             clean_text(language) if isinstance(language, str) else None,
-            float(confidence) if isinstance(confidence, (int, float)) and not isinstance(confidence, bool) else None,
+            finite_number(answer.get("confidence")),
         )
 
     def completed_total(self, window: Window) -> int | None:
@@ -333,7 +332,8 @@ def _without_id(path: str) -> str:
 
 
 def _count(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """A count that an int64 column takes; None for anything else."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63 else None
 
 
 def _never_connected(error: requests.RequestException) -> bool:

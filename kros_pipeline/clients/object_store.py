@@ -182,8 +182,11 @@ class ObjectStore:
     ) -> None:
         """Writes one object: `only_if` nothing is there ("absent"), or the object with that ETag still is.
 
+        A file is written from its beginning, wherever it stands: boto3 would take what is left of it.
         Raises `ObjectExists` or `ObjectChanged` where it is not so, and then nothing was written.
         """
+        if not isinstance(body, bytes):
+            body.seek(0)
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_if == "absent" else {"IfMatch": only_if}
         with _named_errors(key):
             try:

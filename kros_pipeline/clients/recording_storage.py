@@ -36,6 +36,7 @@ class Body:
     file: IO[bytes] | None
     size_bytes: int
     sha256: str
+    encoding: str
 
 
 class _BytesInFlight:
@@ -100,13 +101,13 @@ class RecordingStorage:
         sink = io.BytesIO()
         self._copy(response, sink, length)
         data = sink.getbuffer()
-        return Body(data, None, len(data), hashlib.sha256(data).hexdigest())
+        return Body(data, None, len(data), hashlib.sha256(data).hexdigest(), _encoding(response))
 
     def _in_file(self, response: requests.Response, length: int | None, file: IO[bytes]) -> Body:
         size = self._copy(response, file, length)
         file.flush()
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) if size else memoryview(b"")
-        return Body(data, file, size, hashlib.sha256(data).hexdigest())
+        return Body(data, file, size, hashlib.sha256(data).hexdigest(), _encoding(response))
 
     def _copy(self, response: requests.Response, sink: IO[bytes], length: int | None) -> int:
         seconds = max(_LEAST_SECONDS, (length or IN_MEMORY_BYTES) / _LEAST_BYTES_PER_SECOND)
@@ -128,12 +129,15 @@ class RecordingStorage:
             raise UrlRefused(f"the recording's URL is {parts.scheme[:10] or 'without a scheme'}, not https")
         if "@" in parts.netloc or "\\" in url:
             raise UrlRefused("the recording's URL holds a user name or a backslash")
-        if host not in self._hosts and f"{host}:{port}" not in self._hosts:
+        name = f"[{host}]" if ":" in host else host
+        if {name, f"{name}:{port}"}.isdisjoint(self._hosts):
             raise UrlRefused(f"host {host[:100]!r} is not in KROS_RECORDING_HOSTS")
 
 
 def verified(body: Body, declared_duration_seconds: float | None) -> mp3.Audio:
     """What the body is, if it is the call's recording. Raises `BodyRejected` with the check that it failed."""
+    if body.encoding not in ("", "identity"):
+        raise BodyRejected("encoding", f"the storage sent it as {body.encoding[:20]}, which was not asked for")
     try:
         audio = mp3.inspect(body.data)
     except mp3.NotAudio as error:
@@ -151,9 +155,6 @@ def verified(body: Body, declared_duration_seconds: float | None) -> mp3.Audio:
 def _check_status(response: requests.Response) -> None:
     status = response.status_code
     if status == 200:
-        encoding = response.headers.get("Content-Encoding", "identity").lower()
-        if encoding not in ("", "identity"):
-            raise BodyRejected("encoding", f"the storage sent it as {encoding[:20]}, which was not asked for")
         return
     if status in (401, 403):
         raise UrlExpired(f"the storage does not accept the URL (status {status})")
@@ -164,3 +165,7 @@ def _check_status(response: requests.Response) -> None:
     if 300 <= status < 400:
         raise UrlRefused(f"the storage answered with a redirect ({status}), which is not followed")
     raise BodyRejected("status", f"the storage answered {status}")
+
+
+def _encoding(response: requests.Response) -> str:
+    return response.headers.get("Content-Encoding", "identity").strip().lower()

@@ -93,7 +93,7 @@ def parse_listed_call(raw: object, *, organization_id: str | None, now: datetime
         if value is not None and columns[name] is None:
             extra[name] = value
     for name, column in _NUMBER_FIELDS.items():
-        columns[column] = _number(raw.get(name))
+        columns[column] = finite_number(raw.get(name))
         if raw.get(name) is not None and columns[column] is None:
             extra[name] = raw[name]
     for name in _TIME_FIELDS:
@@ -182,7 +182,8 @@ def _tells_less(seen: str, known: str | None) -> bool:
     return len(seen) < len(known) and known.startswith(seen.rstrip().rstrip(".…"))
 
 
-def _number(value: object) -> float | None:
+def finite_number(value: object) -> float | None:
+    """A number, or a text that is one, as a float; None for anything else, infinity and NaN among it."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:

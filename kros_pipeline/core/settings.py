@@ -184,7 +184,7 @@ class _Reader:
             self.problems.append(f"KROSAI_BASE_URL must look like {DEFAULT_BASE_URL}, without user, query or fragment.")
         elif parts.scheme == "http" and not is_loopback(host):
             self.problems.append("KROSAI_BASE_URL must be https: the key would cross the network in the clear.")
-        return text, host or ""
+        return text, f"[{host}]" if host and ":" in host else host or ""
 
     def archive_url(self) -> tuple[str, str]:
         """Bucket and prefix; the prefix without slashes at its ends, or empty."""

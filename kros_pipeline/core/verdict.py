@@ -22,6 +22,19 @@ CHECKS = {
     TRANSCRIPTS_CHECK: "The turns of every kept transcript, joined, are as long as its text.",
     OBJECTS_CHECK: "The bucket holds no audio of the day that the table does not know.",
 }
+WHAT_TO_DO = {
+    CALLS_CHECK: "Materialize the whole day again; if the list stays unproved or unread, ask KrosAI why.",
+    RECORDINGS_CHECK: (
+        "Materialize the whole day again: what failed is tried again, what vanished is fetched again. Bodies that "
+        "arrived and were not verified are below quarantine/. A refused host belongs into KROS_RECORDING_HOSTS, if it "
+        "is KrosAI's. What is lost is gone upstream."
+    ),
+    TRANSCRIPTS_CHECK: "Materialize the whole day again; if it stays so, somebody else writes these tables.",
+    OBJECTS_CHECK: (
+        "Materialize the whole day again: what a broken-off run left behind is taken in. What stays unknown "
+        "was written by somebody else: find out by whom, and move it out of audio/."
+    ),
+}
 _SAMPLE = 5
 
 

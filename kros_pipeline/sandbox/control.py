@@ -38,7 +38,7 @@ class Control:
             "remove_call": world.remove_call,
             "complete_calls": world.complete_calls,
             "release_late": world.release_late,
-            "delete_recording": world.deleted.add,
+            "delete_recording": lambda call_id: world.deleted.add(call_id),
             "advance_clock": world.advance_clock,
             "extended_days": lambda: world.extended_days,
         }

@@ -50,10 +50,10 @@ duckdb.sql("""
 {query}
 """).show()'''
 
-PANDAS_LINES = '''\
+PANDAS_LINES = """\
 import pandas as pd
 turns = pd.read_parquet("{archive}/tables/utterances/")
-print(turns.groupby(["dt", "speaker"], observed=True)["word_count"].agg(["size", "sum"]))'''
+print(turns.groupby(["dt", "speaker"], observed=True)["word_count"].agg(["size", "sum"]))"""
 
 
 def main() -> int:

@@ -93,10 +93,13 @@ class _Run:
         """Each call once, with a fresh URL if listing again gave one. A page is listed when threads run out of work."""
         left = {call.call_id: call for call in to_move}
         listing = read_listing(self.work, self.day)
-        # Listing again costs a request a page; asking by itself, one a call.
-        if listing is not None and len(left) > -(-listing.listed_total // PAGE_LIMIT):
+        # Listing again costs a request a page; asking by itself, one a call, and an id of dots fits into no path.
+        is_cheaper = listing is not None and len(left) > -(-listing.listed_total // PAGE_LIMIT)
+        if listing is not None and (is_cheaper or not left.keys().isdisjoint((".", ".."))):
             try:
                 for start, end in listing.windows:
+                    if not left:
+                        break
                     for call_id, url in self._urls_of(start, end):
                         if call_id in left and url is not None:
                             yield left.pop(call_id), url

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
@@ -116,7 +116,8 @@ def _row_count(work: Workspace, table: schemas.Table, day: date) -> int:
 
 def _stats_total(work: Workspace, day: date) -> int | None:
     try:
-        return work.api.completed_total(Window(start_of(day), end_of(day)))
+        # Whether `to_date` is inclusive is not documented: midnight itself is the next day's.
+        return work.api.completed_total(Window(start_of(day), end_of(day) - timedelta(seconds=1)))
     except ApiError as error:
         work.log.info("%s: the statistics could not be read (%s)", day, error)
         return None

@@ -1,0 +1,618 @@
+"""Recordings: verified before they are kept, fetched once, and never lost for a fault that somebody else has."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import zip_longest
+from math import ceil
+from typing import Any
+
+import pytest
+from archive_check import Archive, assert_nothing_is_false, completed_of, table_key
+from conftest import Account, DAY, MakeAccount, PLAIN, VARIED, WITHIN_GRACE
+
+from kros_pipeline.clients import recording_storage
+from kros_pipeline.clients.errors import BadKey, TooManyRequests, UrlRefused
+from kros_pipeline.core.object_keys import audio_key
+from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
+from kros_pipeline.sandbox.answers import HTML_PAGE
+from kros_pipeline.steps.download import archive_recordings
+from kros_pipeline.steps.enumerate import enumerate_day
+from kros_pipeline.steps.reconcile import reconcile_day
+from kros_pipeline.steps.report import Report
+from kros_pipeline.steps.workspace import Workspace
+
+FEW = replace(PLAIN, days={"2025-01-10": 5}, audio_seconds=(14, 18))
+
+
+def move(our: Account, **settings: str) -> Report:
+    """One more run of the step, on a day whose calls are listed."""
+    return archive_recordings(our.open(**settings) if settings else our.work, DAY)
+
+
+def listed(our: Account) -> Account:
+    enumerate_day(our.work, DAY)
+    our.krosai.reset_counters()
+    return our
+
+
+def statuses(our: Account) -> dict[str, str]:
+    return {row["call_id"]: row["status"] for row in our.archive.table("recordings", DAY)}
+
+
+def quarantined(archive: Archive) -> list[bytes]:
+    return [archive.read(key) for key in archive.objects("quarantine/")]
+
+
+# The fault matrix. A call for each row of the table: a fault of one call must be no other call's.
+
+
+@dataclass(frozen=True)
+class Case:
+    """What a fault of the storage that lasts comes to."""
+
+    fault: str
+    status: str
+    reason: str = ""
+    """A pattern for the row's reason."""
+    keeps: Callable[[bytes, bytes], bool] | None = None
+    """What quarantine must hold: a test of what was kept, and of the true audio; None: nothing."""
+    heals: bool = True
+    """Whether the same run archives the recording if only the first attempt is hit."""
+    value: float | str | None = None
+
+    def __str__(self) -> str:
+        return self.fault + (f" {self.value}" if self.value is not None else "")
+
+
+CASES = [
+    # Transfers that break: the same URL again.
+    Case("storage_reset", "failed", "broke off"),
+    Case("storage_truncated", "failed", "broke off|declared bytes came"),
+    Case("storage_error", "failed", "answered 500"),
+    Case("storage_error", "failed", "answered 429", value=429),
+    Case("storage_slow_down", "failed", "answered 503"),
+    Case("storage_slow", "archived", value=0.2),
+    # Status 200, and not the recording: nothing of it becomes an archived object, and none of it is thrown away.
+    Case("storage_cut_silently", "failed", "last frame is cut|s of audio for a call of",
+         keeps=lambda kept, true: kept == true[: len(true) // 2]),
+    Case("storage_html", "failed", "not a whole MP3: an HTML or JSON answer", keeps=lambda kept, _: kept == HTML_PAGE),
+    Case("storage_json", "failed", "not a whole MP3: an HTML or JSON answer", keeps=lambda kept, _: b"UNAVAILABLE" in kept),
+    Case("storage_empty", "failed", "the body is empty"),
+    Case("storage_rubbish", "failed", "no MP3 frame at byte",
+         keeps=lambda kept, true: len(kept) == len(true) and kept != true),
+    Case("storage_other_length", "failed", "s of audio for a call of",
+         keeps=lambda kept, true: 0 < len(kept) < len(true) and true.startswith(kept)),
+    Case("storage_wav", "failed", "no MP3 frame at byte 0", keeps=lambda kept, _: kept.startswith(b"RIFF")),
+    Case("storage_gzip", "failed", "gzip", keeps=lambda kept, true: gzip.decompress(kept) == true),
+    Case("storage_longer", "archived"),  # as much as was declared is the recording; what hangs behind it is not read
+    # Doors: a new URL for each refusal, a few times.
+    Case("storage_denied", "failed", r"does not accept the URL \(status 403"),
+    Case("storage_error", "failed", r"does not accept the URL \(status 401", value=401),
+    Case("storage_missing", "lost", r"no such recording \(status 404"),
+    Case("storage_gone", "lost", r"no such recording \(status 410"),
+    # Places that audio may not come from: nobody goes there, and nobody asks twice in a run.
+    Case("storage_redirect", "refused", r"a redirect \(302\)", heals=False),
+    Case("url_foreign", "refused", "'recordings.example.com' is not in KROS_RECORDING_HOSTS", heals=False),
+]  # fmt: skip
+SPARED = 2
+
+
+@dataclass
+class Outcome:
+    """One call's way through two runs, the second of them without the fault."""
+
+    first: dict[str, Any]
+    told: list[str]
+    problems: str
+    kept: list[bytes]
+    true: bytes
+    second: dict[str, Any]
+    downloads_again: int
+
+
+_outcomes: dict[int | None, dict[Case, Outcome]] = {}
+
+
+@pytest.fixture
+def outcomes(account: MakeAccount) -> Callable[[int | None], dict[Case, Outcome]]:
+    """The whole table in as few days as there are values of one knob; run once, and looked at case by case."""
+
+    def run(attempts: int | None) -> dict[Case, Outcome]:
+        if attempts not in _outcomes:
+            by_knob: dict[str, list[Case]] = {}
+            for case in CASES:
+                by_knob.setdefault(case.fault, []).append(case)
+            _outcomes[attempts] = {}
+            for group in zip_longest(*by_knob.values()):
+                _outcomes[attempts] |= _a_day_of([case for case in group if case], attempts, account)
+        return _outcomes[attempts]
+
+    return run
+
+
+def _a_day_of(cases: list[Case], attempts: int | None, account: MakeAccount) -> dict[Case, Outcome]:
+    our = listed(account(replace(FEW, days={"2025-01-10": len(cases) + SPARED})))
+    calls = dict(zip(sorted(completed_of(our.krosai, DAY)), cases, strict=False))
+    faults = {case.fault: Fault(calls=(call,), attempts=attempts, value=case.value) for call, case in calls.items()}
+    our.krosai.set_faults(Faults(**faults))
+    report = move(our)
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+    first = our.archive.by_call("recordings", DAY)
+    assert [row["status"] for call, row in first.items() if call not in calls] == ["archived"] * SPARED
+    problems = reconcile_day(our.work, DAY).verdict.problems
+    kept = {key: our.archive.read(key) for key in our.archive.objects("quarantine/")}
+
+    our.krosai.set_faults(Faults())  # the fault gone
+    our.krosai.reset_counters()
+    move(our)
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+    second, counters = our.archive.by_call("recordings", DAY), our.krosai.counters()
+    assert counters["leaked_credentials"] == 0
+    assert {key: our.archive.read(key) for key in our.archive.objects("quarantine/")} == kept  # it stays
+    return {
+        case: Outcome(
+            first[call],
+            [reason for call_id, reason in report.problems if call_id == call],
+            " ".join(problems),
+            [body for key, body in kept.items() if call in key],
+            our.krosai.audio(call),
+            second[call],
+            counters["downloads_by_call"].get(call, 0),
+        )
+        for call, case in calls.items()
+    }
+
+
+@pytest.mark.parametrize("attempts", [1, None], ids=["first attempt", "every attempt"])
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_whatever_storage_does_nothing_is_lost_doubled_or_corrupt(
+    outcomes: Callable[[int | None], dict[Case, Outcome]], case: Case, attempts: int | None
+) -> None:
+    out = outcomes(attempts)[case]
+    if (attempts == 1 and case.heals) or case.status == "archived":
+        assert out.first["status"] == "archived" and not out.told and not out.kept
+        assert out.downloads_again == 0
+    else:
+        # The row and the report name the check that failed; what came whole, and may be the only copy, is kept.
+        assert out.first["status"] == case.status
+        assert re.search(case.reason, out.first["reason"]), out.first["reason"]
+        assert out.told == [f"{case.status}: {out.first['reason']}"]
+        assert f"recording {case.status}: " in out.problems
+        assert [case.keeps and case.keeps(body, out.true) for body in out.kept] == ([True] if case.keeps else [])
+        assert out.downloads_again == 1
+    assert out.second["status"] == "archived" and out.second["attempts"] > 0
+
+
+# Hosts and forms of a URL that nobody follows, without asking anybody.
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://recordings.example.com/a.mp3", "'recordings.example.com' is not in KROS_RECORDING_HOSTS"),
+        ("https://storage.krosai.com.evil.example/a.mp3", "is not in KROS_RECORDING_HOSTS"),
+        ("https://storage.krosai.com@evil.example/a.mp3", "user name"),
+        ("https://evil.example\\@127.0.0.1/a.mp3", "backslash"),
+        ("http://storage.krosai.com/a.mp3", "not https"),
+        ("http://169.254.169.254/latest/meta-data", "not https"),
+        ("https://169.254.169.254/latest/meta-data", "is not in"),
+        ("https://2130706433/a.mp3", "is not in"),
+        ("https://0x7f.1/a.mp3", "is not in"),
+        ("https://[::ffff:127.0.0.1]/a.mp3", "is not in"),
+        ("https://[::1", "cannot be read"),
+        ("https://127.0.0.1:notaport/a.mp3", "cannot be read"),
+        ("ftp://127.0.0.1/a.mp3", "ftp, not https"),
+        ("file:///etc/passwd", "file, not https"),
+        ("/recordings/a.mp3", "without a scheme"),
+    ],
+)
+def test_audio_comes_from_allowed_hosts_alone(workspace: Workspace, url: str, words: str) -> None:
+    with (
+        pytest.raises(UrlRefused, match=re.escape(words)),
+        workspace.storage.fetched(f"{url}?X-Amz-Signature=abc") as _,
+    ):
+        pass  # pragma: no cover
+
+
+def test_a_body_that_drips_meets_a_deadline_for_all_of_it(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_storage, "_LEAST_SECONDS", 0.05)
+    monkeypatch.setattr(recording_storage, "_LEAST_BYTES_PER_SECOND", 1e12)
+    our = listed(account(FEW))
+    call_id = min(completed_of(our.krosai, DAY))
+    our.krosai.set_faults(Faults(storage_slow=Fault(calls=(call_id,), value=1.0)))
+    move(our, KROS_DOWNLOAD_WORKERS="1")
+    row = our.archive.by_call("recordings", DAY)[call_id]
+    assert row["status"] == "failed" and "did not end within" in row["reason"]
+
+
+def test_storage_never_sees_the_key_and_no_row_shows_a_url(account: MakeAccount) -> None:
+    for auth in ("x-api-key", "bearer"):
+        our = listed(account(replace(FEW, auth=auth)))
+        our.krosai.set_faults(Faults(storage_denied=Fault(attempts=1)))
+        move(our)
+        assert our.krosai.counters()["leaked_credentials"] == 0
+        assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+# URLs die: before their time or after it, a new one costs one request for each call that needs it.
+
+
+def test_a_url_that_is_refused_before_its_time_costs_one_request(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    hit = sorted(completed_of(our.krosai, DAY))[:2]
+    our.krosai.set_faults(Faults(storage_denied=Fault(calls=tuple(hit), attempts=1)))
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+    assert our.requests() == {"list": 1, "recording": 2}
+
+
+def test_urls_that_expire_between_listing_and_download_cost_one_request_each(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    our = listed(account(FEW))
+    fetched, first, lock = recording_storage.RecordingStorage.fetched, [True], threading.Lock()
+
+    @contextmanager
+    def an_hour_later(self: Any, url: str) -> Iterator[Any]:
+        with lock:
+            if first:
+                first.clear()
+                our.krosai.advance_clock(3_601)
+        with fetched(self, url) as body:
+            yield body
+
+    monkeypatch.setattr(recording_storage.RecordingStorage, "fetched", an_hour_later)
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+    assert our.requests() == {"list": 1, "recording": 5}
+    assert set(our.krosai.counters()["downloads_by_call"].values()) == {1}
+
+
+# Resume, not repeat.
+
+
+def test_a_second_run_downloads_nothing_and_asks_the_api_nothing(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    move(our)
+    before = our.archive.objects()
+    our.krosai.reset_counters()
+    assert move(our).counts["archived_now"] == 0
+    assert our.krosai.counters()["storage_requests"] == 0 and our.requests() == {}
+    assert our.archive.objects() == before
+
+
+def test_what_was_stored_and_not_written_down_is_adopted_and_not_fetched_again(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    our = listed(account(FEW))
+    work = our.open()
+    with monkeypatch.context() as crash:
+        crash.setattr(work.tables, "replace", _crash)
+        with pytest.raises(_Crash):
+            archive_recordings(work, DAY)
+    assert len(our.archive.objects("audio/")) == 5 and not our.archive.table("recordings", DAY)
+    our.krosai.reset_counters()
+    report = move(our)
+    assert report.counts["adopted"] == 5 and report.counts["archived_now"] == 0
+    assert our.krosai.counters()["storage_requests"] == 0
+    assert set(statuses(our).values()) == {"archived"}
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+class _Crash(BaseException):
+    """As a signal would end the process, but here."""
+
+
+def _crash(*_: Any, **__: Any) -> Any:
+    raise _Crash
+
+
+@pytest.mark.parametrize("survivors", [0, 1, 3])
+def test_a_run_that_dies_on_its_way_is_finished_by_the_next_without_a_second_download(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch, survivors: int
+) -> None:
+    our = listed(account(FEW))
+    fetched, left, lock = recording_storage.RecordingStorage.fetched, [survivors], threading.Lock()
+
+    @contextmanager
+    def dying(self: Any, url: str) -> Iterator[Any]:
+        with lock:
+            left[0] -= 1
+            if left[0] < 0:
+                raise _Crash
+        with fetched(self, url) as body:
+            yield body
+
+    with monkeypatch.context() as crash:
+        crash.setattr(recording_storage.RecordingStorage, "fetched", dying)
+        with pytest.raises(_Crash):
+            move(our)
+    assert len(our.archive.objects("audio/")) == survivors
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+    assert set(our.krosai.counters()["downloads_by_call"].values()) == {1}
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+def test_a_table_that_is_gone_is_made_anew_from_the_objects(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    move(our)
+    before = our.archive.by_call("recordings", DAY)
+    our.archive.delete(table_key("recordings", DAY))
+    our.krosai.reset_counters()
+    move(our)
+    after = our.archive.by_call("recordings", DAY)
+    assert our.krosai.counters()["storage_requests"] == 0
+    for call_id, row in before.items():
+        known = {name: value for name, value in row.items() if name not in ("archived_at", "attempts")}
+        assert {name: after[call_id][name] for name in known} == known
+
+
+def test_an_object_that_vanished_is_fetched_again_and_no_other(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    move(our)
+    call_id = min(statuses(our))
+    our.archive.delete(audio_key(DAY, call_id))
+    our.krosai.reset_counters()
+    move(our)
+    assert our.krosai.counters()["downloads_by_call"] == {call_id: 1}
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+def test_a_stranger_at_a_recordings_key_is_never_overwritten(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    call_id = min(completed_of(our.krosai, DAY))
+    our.archive.write(audio_key(DAY, call_id), b"somebody else's")
+    move(our)
+    row = our.archive.by_call("recordings", DAY)[call_id]
+    assert row["status"] == "failed" and "did not write" in row["reason"]
+    assert our.archive.read(audio_key(DAY, call_id)) == b"somebody else's"
+    assert sorted(statuses(our).values()) == ["archived"] * 4 + ["failed"]
+
+
+def test_two_runs_at_once_end_with_one_archive(account: MakeAccount) -> None:
+    our = listed(account(replace(PLAIN, audio_seconds=(14, 18))))
+    works = [our.open(), our.open()]
+    failures: list[BaseException] = []
+
+    def run(work: Workspace) -> None:
+        try:
+            archive_recordings(work, DAY)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert set(statuses(our).values()) == {"archived"} and len(statuses(our)) == 8
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+def test_a_put_that_somebody_else_won_is_taken_over(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    work, other = our.open(), our.open()
+
+    def second(key: str, body: Any, *, metadata: Any) -> None:
+        other.store.put_audio(key, bytes(body), metadata=metadata)
+        put_audio(key, body, metadata=metadata)
+
+    put_audio, work.store.put_audio = work.store.put_audio, second  # type: ignore[method-assign]
+    archive_recordings(work, DAY)
+    assert set(statuses(our).values()) == {"archived"}
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+# No status but `archived` is final; and `archived` is.
+
+
+def test_an_archived_recording_stays_archived_when_upstream_deletes_its_own(account: MakeAccount) -> None:
+    our = listed(account(FEW, fresh=True))
+    move(our)
+    for call_id in completed_of(our.krosai, DAY):
+        our.krosai.delete_recording(call_id)
+    enumerate_day(our.work, DAY)
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+
+
+@pytest.mark.parametrize(
+    ("gone_status", "was_seen", "status"),
+    # A null in the list proves nothing, nor does a 404 of a call of which a recording was never seen.
+    [(410, True, "lost"), (404, True, "lost"), (410, False, "lost"), (404, False, "not_recorded")],
+)
+def test_what_upstream_deleted_first_is_lost(
+    account: MakeAccount, gone_status: Any, was_seen: bool, status: str
+) -> None:
+    our = account(replace(FEW, deleted_recording_status=gone_status), fresh=True, now=datetime(2025, 6, 1, tzinfo=UTC))
+    call_id = min(completed_of(our.krosai, DAY))
+    if was_seen:
+        enumerate_day(our.work, DAY)
+    our.krosai.delete_recording(call_id)
+    enumerate_day(our.work, DAY)
+    move(our)
+    row = our.archive.by_call("recordings", DAY)[call_id]
+    assert row["status"] == status
+    assert sorted(statuses(our).values()) == sorted(["archived"] * 4 + [status])
+    # KrosAI's retention had long passed by then: the row must say that a deleted one would look the same.
+    assert status != "not_recorded" or "retention" in row["reason"]
+
+
+def test_a_late_recording_is_pending_without_a_question_until_the_grace_days_are_over(
+    account: MakeAccount,
+) -> None:
+    our = account(replace(FEW, late_share=0.5), now=WITHIN_GRACE, fresh=True)
+    truth = completed_of(our.krosai, DAY)
+    late = {call_id for call_id, call in truth.items() if call["late"]}
+    assert late and late != set(truth)
+    listed(our)
+    move(our)
+    assert statuses(our) == {call_id: "pending" if call_id in late else "archived" for call_id in truth}
+    assert our.requests().get("recording", 0) == 0
+    our.krosai.release_late()
+    listed(our)
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+    assert set(our.krosai.counters()["downloads_by_call"]) == late
+
+
+def test_after_the_grace_days_one_question_settles_it_and_what_shows_later_is_taken(
+    account: MakeAccount,
+) -> None:
+    our = listed(account(replace(FEW, late_share=0.5), fresh=True))
+    truth = completed_of(our.krosai, DAY)
+    late = {call_id for call_id, call in truth.items() if call["late"]}
+    move(our)
+    assert {call_id for call_id, status in statuses(our).items() if status == "not_recorded"} == late
+    assert our.requests()["recording"] == len(late)
+    our.krosai.reset_counters()
+    move(our)
+    assert our.requests() == {}  # not asked again
+    our.krosai.release_late()
+    enumerate_day(our.work, DAY)
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+def test_recordings_that_the_list_hides_are_asked_for_one_by_one(account: MakeAccount) -> None:
+    our = listed(account(replace(VARIED, calls_per_day=120, days=("2025-01-10",))))
+    truth = completed_of(our.krosai, DAY)
+    hidden = [call for call in truth.values() if call["listed_recording"] != "url"]
+    assert any(call["recorded"] for call in hidden) and any(not call["recorded"] for call in hidden)
+    move(our)
+    assert statuses(our) == {
+        call_id: "archived" if call["recorded"] else "not_recorded" for call_id, call in truth.items()
+    }
+    assert our.requests()["recording"] == len(hidden)
+
+
+def test_an_id_of_dots_that_no_path_can_hold_is_taken_from_the_list(account: MakeAccount) -> None:
+    our = listed(account(replace(VARIED, id_style="hostile", days=("2025-01-10",), calls_per_day=45)))
+    hit = tuple(call for call in completed_of(our.krosai, DAY) if call == "..")
+    assert hit
+    our.krosai.set_faults(Faults(storage_html=Fault(calls=hit)))
+    move(our)
+    assert statuses(our)[".."] == "failed"
+    our.krosai.set_faults(Faults())
+    move(our)  # now it is the only one that is wanted
+    assert statuses(our)[".."] == "archived"
+
+
+# Closed doors: the rest is pending, and nothing is burnt against them.
+
+
+def test_a_budget_that_ends_in_the_middle_leaves_the_rest_pending(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    our.krosai.set_faults(Faults(storage_denied=Fault(attempts=1)))  # so that each call needs a request of its own
+    report = move(our, KROSAI_REQUESTS_PER_RUN="3")
+    assert isinstance(report.error, TooManyRequests)
+    assert Counter(statuses(our).values()) == {"archived": 2, "pending": 3}
+    pending = [row["reason"] for row in our.archive.table("recordings", DAY) if row["status"] == "pending"]
+    assert all("not tried" in reason and "budget" in reason for reason in pending)
+    assert sum(our.requests().values()) == 3
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Faults(storage_denied=Fault(), api_rate_limited=Fault(routes=("recording",), value="3600")), TooManyRequests),
+        (Faults(storage_denied=Fault(), api_key_refused=Fault(routes=("recording",))), BadKey),
+    ],
+    ids=["quota", "key"],
+)
+def test_a_door_that_closes_for_all_is_not_knocked_at_by_each(account: MakeAccount, fault: Faults, error: type) -> None:
+    our = listed(account(FEW))
+    our.krosai.set_faults(fault)
+    report = move(our, KROS_DOWNLOAD_WORKERS="1")
+    assert isinstance(report.error, error)
+    assert set(statuses(our).values()) == {"pending"}
+    assert our.requests() == {"list": 1, "recording": 1}
+
+
+def test_an_api_that_fails_for_one_call_costs_that_call_alone(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    hit = min(completed_of(our.krosai, DAY))
+    our.krosai.set_faults(
+        Faults(storage_denied=Fault(calls=(hit,)), api_error=Fault(calls=(hit,), routes=("recording",)))
+    )
+    report = move(our)
+    assert statuses(our) == {call_id: "failed" if call_id == hit else "archived" for call_id in statuses(our)}
+    assert report.error is None and "status 500" in report.problems[0][1]
+
+
+def test_a_list_that_cannot_be_read_again_is_replaced_by_a_request_a_call(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    our.krosai.set_faults(Faults(list_unknown_shape=Fault()))
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+    assert our.requests() == {"list": 1, "recording": 5}
+
+
+# Frugal and flat.
+
+
+def test_the_requests_of_a_day_stay_within_their_budget(account: MakeAccount) -> None:
+    n = 230
+    our = account(SandboxConfig(days={str(DAY): n}, variety=False, audio_seconds=(1, 2)))
+    most_on = {"first": (2 * ceil(n / 100) + 5, 1.1 * n + 60), "again": (ceil(n / 100) + 3, 0.01 * n + 60)}
+    for most_api, most_s3 in most_on.values():
+        our.krosai.reset_counters()
+        our.work = work = our.open()  # a run of its own
+        our.run_day()
+        assert sum(our.requests().values()) == work.api.requests_made <= most_api
+        assert work.store.requests_made <= most_s3
+    assert our.krosai.counters()["storage_requests"] == 0
+
+
+def test_bodies_too_large_for_memory_go_through_a_file(account: MakeAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_storage, "IN_MEMORY_BYTES", 1_000)
+    our = listed(account(FEW))
+    bad = min(completed_of(our.krosai, DAY))
+    our.krosai.set_faults(Faults(storage_rubbish=Fault(calls=(bad,))))
+    work = our.open()
+    work.store.put_audio = _crash  # type: ignore[method-assign]  # the way of what is held in memory
+    archive_recordings(work, DAY)
+    assert sorted(statuses(our).values()) == ["archived"] * 4 + ["failed"]
+    [kept] = quarantined(our.archive)
+    assert len(kept) == len(our.krosai.audio(bad))
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+def test_bytes_in_flight_stay_below_the_limit_whatever_the_number_of_workers(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    our = listed(account(replace(PLAIN, days={"2025-01-10": 24}, audio_seconds=(14, 18))))
+    largest = max(call["size_bytes"] for call in completed_of(our.krosai, DAY).values())
+    limit = 3 * largest
+    monkeypatch.setattr(recording_storage, "IN_FLIGHT_BYTES", limit)
+    fetched, lock, held, peaks = recording_storage.RecordingStorage.fetched, threading.Lock(), [0], []
+
+    @contextmanager
+    def weighed(self: Any, url: str) -> Iterator[Any]:
+        with fetched(self, url) as body:
+            with lock:
+                held[0] += body.size_bytes
+                peaks.append(held[0])
+            try:
+                yield body
+            finally:
+                with lock:
+                    held[0] -= body.size_bytes
+
+    monkeypatch.setattr(recording_storage.RecordingStorage, "fetched", weighed)
+    move(our, KROS_DOWNLOAD_WORKERS="16")
+    assert set(statuses(our).values()) == {"archived"}
+    assert 0 < max(peaks) <= limit

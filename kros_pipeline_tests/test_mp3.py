@@ -1,0 +1,258 @@
+"""Every byte of a recording is accounted for. Frames are built by hand here, after the standard's tables."""
+
+import io
+import struct
+from itertools import accumulate, cycle, islice
+
+import mutagen.mp3
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kros_pipeline.core.mp3 import Audio, NotAudio, inspect
+
+# One of the documented recordings' frames: 96 kbit/s, 48 kHz, mono, 24 ms.
+FRAME = bytes.fromhex("fffb74c0") + bytes(284)
+
+
+def frame(header: str, size: int, fill: bytes = b"\0") -> bytes:
+    return (bytes.fromhex(header) + fill * size)[:size]
+
+
+def id3v2(size: int, *, flags: int = 0, footer: bytes = b"") -> bytes:
+    synchsafe = bytes(size >> shift & 0x7F for shift in (21, 14, 7, 0))
+    return b"ID3\4\0" + bytes([flags]) + synchsafe + bytes(size) + footer
+
+
+def ape(size: int, *, header: bool) -> bytes:
+    def block(is_header: bool) -> bytes:
+        flags = header << 31 | is_header << 29
+        return struct.pack("<8sIIII8x", b"APETAGEX", 2000, size + 32, 0, flags)
+
+    return (block(True) if header else b"") + bytes(size) + block(False)
+
+
+ID3V1 = b"TAG" + bytes(125)
+# 44.1 kHz does not divide: 128 kbit/s are 417 bytes and 45/49 of one, so that most frames are padded.
+PADDED = b"".join(
+    frame("fffb92c0", 418) if whole else frame("fffb90c0", 417)
+    for whole in (before // 49 < after // 49 for before, after in ((45 * n, 45 * n + 45) for n in range(98)))
+)
+VARIABLE = list(islice(cycle([FRAME, frame("fffb94c0", 384), frame("fffb94c0", 384), frame("fffb54c0", 192)]), 400))
+
+
+def xing(frames: list[bytes]) -> bytes:
+    """The frame that tells other readers how long a variable bitrate is."""
+    told = b"Xing" + struct.pack(">III", 3, len(frames), sum(map(len, frames)) + 384)
+    return (bytes.fromhex("fffb94c0") + bytes(17) + told).ljust(384, b"\0")
+
+
+# Good files.
+
+GOOD = {
+    "the documented form": (FRAME * 1_000, 24.0, 48_000, 1, 96_000),
+    "one frame": (FRAME, 0.024, 48_000, 1, 96_000),
+    "frames full of what looks like headers": (
+        frame("fffb74c0", 288, bytes.fromhex("fffb74c0")) * 99,
+        2.376,
+        48_000,
+        1,
+        96_000,
+    ),
+    "stereo": (frame("fffb9404", 384) * 500, 12.0, 48_000, 2, 128_000),
+    "joint stereo": (frame("fffb9464", 384) * 500, 12.0, 48_000, 2, 128_000),
+    "with checksums": (frame("fffa74c0", 288) * 500, 12.0, 48_000, 1, 96_000),
+    "44.1 kHz with padding": (PADDED, 98 * 1152 / 44_100, 44_100, 1, 128_000),
+    "32 kHz": (frame("fffb98c0", 576) * 100, 3.6, 32_000, 1, 128_000),
+    "320 kbit/s": (frame("fffbe404", 960) * 100, 2.4, 48_000, 2, 320_000),
+    "32 kbit/s": (frame("fffb14c0", 96) * 1_000, 24.0, 48_000, 1, 32_000),
+    "MPEG 2, 24 kHz": (frame("fff384c0", 192) * 500, 12.0, 24_000, 1, 64_000),
+    "MPEG 2, 16 kHz": (frame("fff348c0", 144) * 500, 18.0, 16_000, 1, 32_000),
+    "MPEG 2.5, 8 kHz": (frame("ffe318c0", 72) * 500, 36.0, 8_000, 1, 8_000),
+    "a variable bitrate that tells its length": (xing(VARIABLE) + b"".join(VARIABLE), 401 * 0.024, 48_000, 1, 104_055),
+    "ID3v2 in front": (id3v2(300) + FRAME * 500, 12.0, 48_000, 1, 96_000),
+    "a large ID3v2 in front": (id3v2(70_000) + FRAME * 500, 12.0, 48_000, 1, 96_000),
+    "ID3v2 with a footer": (id3v2(300, flags=0x10, footer=b"3DI" + bytes(7)) + FRAME * 500, 12.0, 48_000, 1, 96_000),
+    "ID3v1 behind": (FRAME * 500 + ID3V1, 12.0, 48_000, 1, 96_000),
+    "APE behind": (FRAME * 500 + ape(40, header=False), 12.0, 48_000, 1, 96_000),
+    "every tag there is": (id3v2(10) + FRAME * 500 + ape(40, header=True) + ID3V1, 12.0, 48_000, 1, 96_000),
+}
+
+
+@pytest.mark.parametrize(("body", "seconds", "rate", "channels", "bitrate"), GOOD.values(), ids=list(GOOD))
+def test_a_whole_mp3_is_measured_over_its_frames(body: bytes, seconds: float, rate: int, channels: int, bitrate: int):
+    audio = inspect(body)
+    assert audio.duration_seconds == pytest.approx(seconds, abs=1e-9)
+    assert (audio.sample_rate_hz, audio.channels) == (rate, channels)
+    assert audio.bitrate_bps == pytest.approx(bitrate, rel=0.001)
+
+
+@pytest.mark.parametrize(
+    "body", [body for body, *_ in GOOD.values() if len(body) > 5_000], ids=lambda body: f"{len(body)} bytes"
+)
+def test_another_reader_finds_the_same(body: bytes):
+    ours, theirs = inspect(body), mutagen.mp3.MP3(io.BytesIO(body)).info
+    one_frame = 0.072
+    assert ours.duration_seconds == pytest.approx(theirs.length, abs=one_frame)
+    assert (ours.sample_rate_hz, ours.channels) == (theirs.sample_rate, theirs.channels)
+    assert ours.bitrate_bps == pytest.approx(theirs.bitrate, rel=0.01)
+
+
+BITRATES = {
+    "fffb": [32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320],
+    "fff3": [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+    "ffe3": [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160],
+}
+RATES = {"fffb": [44_100, 48_000, 32_000], "fff3": [22_050, 24_000, 16_000], "ffe3": [11_025, 12_000, 8_000]}
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+@pytest.mark.parametrize("rate_index", range(3))
+@pytest.mark.parametrize("sync", BITRATES)
+def test_every_bitrate_of_the_standard_has_the_standards_frame(sync: str, rate_index: int, padding: int):
+    rate, samples = RATES[sync][rate_index], 1152 if sync == "fffb" else 576
+    for index, kbps in enumerate(BITRATES[sync], start=1):
+        size = samples * kbps * 125 // rate + padding
+        body = frame(f"{sync}{index << 4 | rate_index << 2 | padding << 1:02x}c0", size) * 3
+        assert inspect(body) == Audio(3 * samples / rate, rate, 1, round(size * 8 * rate / samples))
+
+
+@given(st.lists(st.sampled_from(VARIABLE[:4]), min_size=1, max_size=300))
+def test_any_order_of_frames_is_as_long_as_all_of_them(frames: list[bytes]):
+    assert inspect(b"".join(frames)).duration_seconds == pytest.approx(len(frames) * 0.024)
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_a_body_may_lie_in_any_kind_of_bytes(kind: type):
+    assert inspect(kind(FRAME * 10)).duration_seconds == pytest.approx(0.24)
+
+
+# Bodies that are cut.
+
+FRONT = id3v2(20)
+
+
+@pytest.mark.parametrize(
+    ("frames", "behind"),
+    [
+        ([FRAME] * 4, b""),
+        (VARIABLE[:4], b""),
+        ([PADDED[:417], PADDED[417:835]], b""),
+        ([FRAME] * 2, ID3V1),
+        ([FRAME] * 2, ape(9, header=True)),
+    ],
+    ids=["constant", "variable", "padded", "with ID3v1", "with APE"],
+)
+def test_a_cut_is_found_at_every_byte_but_between_two_frames(frames: list[bytes], behind: bytes):
+    body = FRONT + b"".join(frames) + behind
+    borders = {end: count for count, end in enumerate(accumulate(map(len, frames), initial=len(FRONT)))}
+    borders[len(body)] = len(frames)
+    for end in range(len(body) + 1):
+        if borders.get(end):
+            assert inspect(body[:end]).duration_seconds == pytest.approx(
+                borders[end] * inspect(frames[0]).duration_seconds
+            )
+        else:
+            with pytest.raises(NotAudio):
+                inspect(body[:end])
+
+
+@pytest.mark.parametrize("missing", [1, 100, 284, 287])
+def test_a_cut_frame_is_named_with_what_is_there_of_it(missing: int):
+    if missing <= 284:
+        with pytest.raises(NotAudio, match=f"the last frame is cut: {288 - missing} of its 288 bytes are there"):
+            inspect((FRAME * 100)[:-missing])
+    else:
+        with pytest.raises(NotAudio, match="no MP3 frame at byte 28512 of 28513"):
+            inspect((FRAME * 100)[:-missing])
+
+
+# Bodies that are something else.
+
+WAV = struct.pack(
+    "<4sI8sIHHIIHH4sI", b"RIFF", 10_036, b"WAVEfmt ", 16, 1, 1, 8_000, 16_000, 2, 16, b"data", 10_000
+) + bytes(10_000)
+PAGE = b"<!DOCTYPE html><html><body>503 Service Unavailable</body></html>"
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b"", "the body is empty"),
+        # an answer in place of audio
+        (PAGE, "an HTML or JSON answer at byte 0 of"),
+        (b'{"error": "expired", "code": "EXPIRED"}', "an HTML or JSON answer at byte 0 of"),
+        (b"  \n<?xml version='1.0'?><Error/>", "an HTML or JSON answer at byte 0 of"),
+        (WAV, "no MP3 frame at byte 0 of 10044"),
+        *(
+            (body, "no MP3 frame at byte 0 of")
+            for body in (b"OggS" + bytes(500), b"fLaC" + bytes(500), b"\x1f\x8b" + bytes(500), b"\xff")
+        ),
+        *(
+            (body, "no MP3 frame at byte 0 of")
+            for body in (bytes(500), b"\xff" * 500, b"ID3", b"TAG" + bytes(40), b"hello")
+        ),
+        # an answer after audio has begun
+        (FRAME * 7 + PAGE, "an HTML or JSON answer at byte 2016 of"),
+        (FRAME * 7 + bytes(288) + FRAME * 7, "no MP3 frame at byte 2016 of"),
+        (FRAME * 7 + WAV, "no MP3 frame at byte 2016 of"),
+        (FRAME * 700 + b"\n", "no MP3 frame at byte 201600 of 201601"),
+        (FRAME * 7 + b"\xff\xfb" + FRAME, "no MP3 frame at byte 2016 of"),
+        # only tags
+        *(
+            (body, "there is no audio in it, only tags")
+            for body in (id3v2(20), ID3V1, id3v2(0) + ape(9, header=True) + ID3V1)
+        ),
+        (id3v2(2_000)[:1_500], "the ID3 tag in front is longer than the body"),
+        # a tag that claims more than is left of it takes from the audio
+        (FRAME * 7 + ape(40, header=True)[40:], "the last frame is cut: 248 of its 288 bytes are there"),
+        # headers that no frame has
+        *(
+            (frame(header, 288) * 9, "no MP3 frame at byte 0 of")
+            for header in (
+                "fffd74c0",
+                "ffff74c0",
+                "fff974c0",
+                "ffeb74c0",
+                "fffb04c0",
+                "fffbf4c0",
+                "fffb7cc0",
+                "ff7b74c0",
+                "fefb74c0",
+            )
+        ),
+        # a rate that changes on the way
+        (FRAME * 7 + frame("fffb90c0", 417), "the sample rate changes at byte 2016 of"),
+        (FRAME * 7 + frame("fff384c0", 192), "the sample rate changes at byte 2016 of"),
+    ],
+    ids=lambda value: ascii(value[:24]) if isinstance(value, bytes) else "",
+)
+def test_what_is_no_whole_mp3_is_refused_with_the_place(body: bytes, what: str):
+    with pytest.raises(NotAudio) as refused:
+        inspect(body)
+    assert str(refused.value).startswith(what)
+
+
+@pytest.mark.parametrize("at", [0, 1, 2, 63, 64, 65, 511, 512, 576, 577, 998, 999])
+def test_one_broken_header_among_a_thousand_frames_is_found(at: int):
+    body = bytearray(FRAME * 1_000)
+    body[at * 288 : at * 288 + 4] = b"\0\0\0\0"
+    with pytest.raises(NotAudio, match=f"no MP3 frame at byte {at * 288} of 288000"):
+        inspect(body)
+
+
+@given(st.binary(max_size=2_000))
+def test_random_bytes_behind_audio_never_pass_for_more_of_it(rubbish: bytes):
+    try:
+        audio = inspect(FRAME * 3 + b"\0" + rubbish)
+    except NotAudio:
+        return
+    assert rubbish[-128:].startswith(b"TAG") or b"APETAGEX" in rubbish, audio
+
+
+@given(st.binary(max_size=500))
+def test_any_bytes_are_audio_or_are_refused(body: bytes):
+    try:
+        assert inspect(body).duration_seconds > 0
+    except NotAudio as refused:
+        assert str(refused)

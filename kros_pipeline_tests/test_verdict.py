@@ -1,0 +1,175 @@
+"""A day is green only where the source, the tables and the bucket agree."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kros_pipeline.core.listing import Listing
+from kros_pipeline.core.verdict import (
+    CALLS_CHECK,
+    CHECKS,
+    COMPLETE,
+    INCOMPLETE,
+    OBJECTS_CHECK,
+    RECORDINGS_CHECK,
+    TRANSCRIPTS_CHECK,
+    WAITING,
+    Evidence,
+    weigh,
+)
+
+PROVED = Listing(proved=True, listed_total=3)
+UNPROVED = Listing(proved=False, listed_total=3, problems=["The list is not proved (a to b): no total."])
+CUT_SHORT = Listing(
+    proved=False, listed_total=2, out_of_requests=True, problems=["The list was not read to its end: budget."]
+)
+
+
+def evidence(**changes: Any) -> Evidence:
+    good = Evidence(
+        listing=PROVED,
+        calls=3,
+        recordings=Counter(archived=2, not_recorded=1),
+        transcripts=Counter(kept=2, none=1),
+        transcript_chars=500,
+        utterance_chars=500,
+        transcripts_with_text=2,
+        calls_with_utterances=2,
+    )
+    return replace(good, **changes)
+
+
+# Green.
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        # a day without calls
+        {
+            "listing": Listing(proved=True, listed_total=0),
+            "calls": 0,
+            "recordings": Counter(),
+            "transcripts": Counter(),
+        },
+        # the table is a union: it may hold calls that the last list did not show
+        {"calls": 4},
+        {"unsafe": {"lost": [], "failed": [], "refused": []}},
+    ],
+)
+def test_a_day_on_which_everything_agrees_is_complete(changes: dict[str, Any]):
+    verdict = weigh(evidence(**changes))
+    assert (verdict.verdict, verdict.problems) == (COMPLETE, [])
+    assert verdict.failures == {check: [] for check in CHECKS}
+
+
+def test_what_is_odd_is_told_and_weighs_nothing():
+    verdict = weigh(evidence(listing=replace(PROVED, oddities=["the status filter is ignored"])))
+    assert (verdict.verdict, verdict.problems) == (COMPLETE, ["the status filter is ignored"])
+
+
+# Amber.
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"recordings": Counter(archived=1, pending=2)}, "2 recordings are pending."),
+        ({"transcripts": Counter(kept=1, pending=2)}, "2 transcripts are pending."),
+        ({"listing": CUT_SHORT}, "The list was not read to its end: budget."),
+    ],
+)
+def test_a_day_on_which_something_may_still_come_is_waiting_and_no_check_is_red(changes: dict[str, Any], sentence: str):
+    verdict = weigh(evidence(**changes))
+    assert (verdict.verdict, verdict.problems) == (WAITING, [sentence])
+    assert not any(verdict.failures.values())
+
+
+# Red.
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "sentence"),
+    [
+        # the list
+        ({"listing": None}, CALLS_CHECK, "The day's calls were never listed: materialize `calls`."),
+        ({"listing": UNPROVED}, CALLS_CHECK, "The list is not proved (a to b): no total."),
+        ({"listing": replace(UNPROVED, problems=[])}, CALLS_CHECK, "The list is not proved."),
+        ({"calls": 2}, CALLS_CHECK, "3 calls were listed, and the table `calls` has 2."),
+        (
+            {"listing": replace(PROVED, unparsed=["no id", "no time", "no id"])},
+            CALLS_CHECK,
+            "3 rows of the list are no calls, and are kept in state/unparsed/: 2 × no id; 1 × no time.",
+        ),
+        ({"listing": replace(CUT_SHORT, unparsed=["no id"])}, CALLS_CHECK, "1 rows of the list are no calls"),
+        ({"calls_without_recording_row": ["b", "a"]}, CALLS_CHECK, "2 × call without a row in `recordings`: a, b."),
+        ({"calls_without_transcript_row": ["a"]}, CALLS_CHECK, "1 × call without a row in `transcripts`: a."),
+        # the recordings
+        *(
+            ({"unsafe": {status: ["b", "a"]}}, RECORDINGS_CHECK, f"2 × recording {status}: a, b.")
+            for status in ("lost", "failed", "refused")
+        ),
+        ({"objects_missing": ["k"]}, RECORDINGS_CHECK, "1 × archived recording that is not in the bucket: k."),
+        (
+            {"objects_of_other_size": ["k"]},
+            RECORDINGS_CHECK,
+            "1 × archived recording of another size in the bucket: k.",
+        ),
+        # the transcripts
+        ({"utterance_chars": 499}, TRANSCRIPTS_CHECK, "Kept transcripts have 500 characters, their turns 499."),
+        ({"utterance_chars": 501}, TRANSCRIPTS_CHECK, "Kept transcripts have 500 characters, their turns 501."),
+        ({"calls_with_utterances": 1}, TRANSCRIPTS_CHECK, "2 transcripts have text, 1 calls have turns."),
+        ({"transcripts_with_text": 1}, TRANSCRIPTS_CHECK, "1 transcripts have text, 2 calls have turns."),
+        # the bucket
+        ({"objects_unknown": ["k"]}, OBJECTS_CHECK, "1 × object in the bucket that no row of the table names: k."),
+    ],
+)
+@pytest.mark.parametrize("recordings", [Counter(archived=2, not_recorded=1), Counter(archived=1, pending=2)])
+def test_any_mismatch_is_incomplete_and_its_own_check_alone_is_red(
+    changes: dict[str, Any], check: str, sentence: str, recordings: Counter[str]
+):
+    verdict = weigh(evidence(**changes, recordings=recordings))
+    assert verdict.verdict == INCOMPLETE
+    assert [name for name, sentences in verdict.failures.items() if sentences] == [check]
+    assert verdict.failures[check][0].startswith(sentence)
+    assert verdict.problems[0] == verdict.failures[check][0]
+
+
+def test_a_red_day_tells_what_it_waits_for_too():
+    verdict = weigh(evidence(objects_unknown=["k"], transcripts=Counter(pending=1)))
+    assert verdict.problems == [
+        "1 × object in the bucket that no row of the table names: k.",
+        "1 transcripts are pending.",
+    ]
+
+
+def test_every_problem_is_told_and_none_hides_another():
+    verdict = weigh(
+        evidence(listing=None, unsafe={"lost": ["a"], "failed": ["b"]}, utterance_chars=0, objects_unknown=["k"])
+    )
+    assert {check: len(sentences) for check, sentences in verdict.failures.items()} == {
+        CALLS_CHECK: 1,
+        RECORDINGS_CHECK: 2,
+        TRANSCRIPTS_CHECK: 1,
+        OBJECTS_CHECK: 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("count", "names"), [(5, "c0, c1, c2, c3, c4."), (6, "c0, c1, c2, c3, c4, …."), (9, "c0, c1, c2, c3, c4, ….")]
+)
+def test_the_count_is_exact_and_the_names_are_a_few(count: int, names: str):
+    lost = [f"c{index}" for index in reversed(range(count))]
+    sentences = weigh(evidence(unsafe={"lost": lost})).failures[RECORDINGS_CHECK]
+    assert sentences == [f"{count} × recording lost: {names}"]
+
+
+# A listing that was written down is the one that is read.
+
+
+def test_a_listing_survives_its_json_and_names_of_another_version_do_not_matter():
+    stored = {"proved": True, "listed_total": 2, "windows": [["a", "b"], ["b", "c"]], "of_tomorrow": 1}
+    assert Listing.from_json(stored) == Listing(True, 2, windows=[("a", "b"), ("b", "c")])
