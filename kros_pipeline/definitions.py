@@ -5,10 +5,18 @@ import os
 import dagster as dg
 
 from .assets import daily_assets
+from .checks import standing_checks
 from .core.settings import SETTINGS
 from .partitions import daily_partitions
 from .resources import Archive
-from .schedules import daily_archive_job, daily_archive_schedule, owed_days_schedule
+from .schedules import (
+    daily_archive_job,
+    daily_archive_schedule,
+    owed_days_schedule,
+    standing_checks_job,
+    standing_checks_schedule,
+    tell_of_failures,
+)
 
 
 @dg.definitions
@@ -16,13 +24,16 @@ def defs() -> dg.Definitions:
     """calls → recordings, transcripts → utterances → flagged_calls → retention_extensions → reconciliation."""
     days = daily_partitions(os.environ.get("KROS_START_DATE"))
     assets = daily_assets(days)
-    job = daily_archive_job(assets)
+    standing = standing_checks(days)
+    job, watch = daily_archive_job(assets, standing), standing_checks_job(standing)
     # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out is told in one sentence.
     settings = {name.lower(): dg.EnvVar(name) for name in SETTINGS if os.environ.get(name)}
     return dg.Definitions(
         assets=assets,
-        jobs=[job],
-        schedules=[daily_archive_schedule(job), owed_days_schedule(job, days)],
+        asset_checks=[standing],
+        jobs=[job, watch],
+        schedules=[daily_archive_schedule(job), owed_days_schedule(job, days), standing_checks_schedule(watch)],
+        sensors=[tell_of_failures],
         resources={"archive": Archive(**settings)},
         # Concurrency lives inside the steps, in threads: a process for each would cost a day ten seconds.
         executor=dg.in_process_executor,

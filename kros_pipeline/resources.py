@@ -30,6 +30,7 @@ class Archive(dg.ConfigurableResource[None]):
     kros_transcript_details: str = ""
     kros_flag_rules: str = ""
     kros_download_workers: str = ""
+    kros_webhook_url: str = ""
 
     _work: Workspace | None = PrivateAttr(default=None)
 

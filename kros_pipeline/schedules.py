@@ -1,23 +1,26 @@
-"""The job of a day, and when it runs by itself."""
+"""The jobs, when they run by themselves, and who is told when one fails."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
+from .clients.errors import OutsideError
+from .clients.webhook import tell
 from .failures import HANDLED, failure
 from .resources import Archive
 from .steps.owed import owed_days
 
 JOB_NAME = "daily_archive"
+STANDING_JOB_NAME = "standing_checks_job"
 _DAYS_A_TICK = 3
 
 
-def daily_archive_job(assets: list[dg.AssetsDefinition]) -> Any:
+def daily_archive_job(assets: list[dg.AssetsDefinition], standing: dg.AssetChecksDefinition) -> Any:
     """All seven assets of one day; the checks that come with them, and none that stand alone."""
     return dg.define_asset_job(
         JOB_NAME,
-        selection=dg.AssetSelection.assets(*assets),
+        selection=dg.AssetSelection.assets(*assets) - dg.AssetSelection.checks(standing),
         description="Archives one day, and proves that nothing of it is missing.",
     )
 
@@ -60,3 +63,51 @@ def owed_days_schedule(job: Any, days: dg.DailyPartitionsDefinition) -> dg.Sched
         ]
 
     return owed
+
+
+def standing_checks_job(standing: dg.AssetChecksDefinition) -> Any:
+    """The standing checks alone."""
+    return dg.define_asset_job(
+        STANDING_JOB_NAME,
+        selection=dg.AssetSelection.checks(standing),
+        description="Looks for days that are missing and recordings that upstream is about to delete.",
+    )
+
+
+def standing_checks_schedule(job: Any) -> dg.ScheduleDefinition:
+    """Hourly."""
+    return dg.ScheduleDefinition(
+        name="standing_checks_schedule",
+        job=job,
+        cron_schedule="10 * * * *",
+        description="Runs the standing checks.",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+
+
+@dg.run_failure_sensor(
+    name="tell_of_failures",
+    description="Posts one sentence to KROS_WEBHOOK_URL, if that is set, for each failed run. It names nobody.",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def tell_of_failures(context: dg.RunFailureSensorContext, archive: Archive) -> dg.SkipReason | None:
+    """A failed day, or a red standing check, which fails its run."""
+    url = archive.kros_webhook_url.strip()
+    if not url:
+        return dg.SkipReason("KROS_WEBHOOK_URL is not set.")
+    run = context.dagster_run
+    day = run.tags.get("dagster/partition", "")
+    try:
+        tell(url, f"{run.job_name} {day}".strip() + f" failed: {_first_sentence(context)} (run {run.run_id[:8]})")
+    except OutsideError as error:
+        raise failure(error) from None
+    return None
+
+
+def _first_sentence(context: dg.RunFailureSensorContext) -> str:
+    """The first sentence of the first failure; what follows it may name calls."""
+    for event in context.get_step_failure_events():
+        told = event.step_failure_data.user_failure_data
+        if told is not None and told.description:
+            return told.description.split(". ")[0].rstrip(".") + "."
+    return "Dagster shows why."

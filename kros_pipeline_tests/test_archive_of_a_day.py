@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from archive_check import assert_archive_is_true
-from conftest import Account, DAY, MakeAccount, VARIED
+from conftest import DAY, VARIED, MakeAccount
 
 from kros_pipeline.sandbox import SandboxConfig
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from archive_check import Archive, assert_nothing_is_false, completed_of, table_key
-from conftest import Account, DAY, MakeAccount, PLAIN, VARIED, WITHIN_GRACE
+from conftest import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount
 
 from kros_pipeline.clients import recording_storage
 from kros_pipeline.clients.errors import BadKey, TooManyRequests, UrlRefused
@@ -84,7 +84,8 @@ CASES = [
     Case("storage_cut_silently", "failed", "last frame is cut|s of audio for a call of",
          keeps=lambda kept, true: kept == true[: len(true) // 2]),
     Case("storage_html", "failed", "not a whole MP3: an HTML or JSON answer", keeps=lambda kept, _: kept == HTML_PAGE),
-    Case("storage_json", "failed", "not a whole MP3: an HTML or JSON answer", keeps=lambda kept, _: b"UNAVAILABLE" in kept),
+    Case("storage_json", "failed", "not a whole MP3: an HTML or JSON answer",
+         keeps=lambda kept, _: b"UNAVAILABLE" in kept),
     Case("storage_empty", "failed", "the body is empty"),
     Case("storage_rubbish", "failed", "no MP3 frame at byte",
          keeps=lambda kept, true: len(kept) == len(true) and kept != true),

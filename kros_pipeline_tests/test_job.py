@@ -18,7 +18,7 @@ import dagster as dg
 import pytest
 import yaml
 from archive_check import SECRETS, assert_archive_is_true, assert_nothing_is_false, completed_of, table_key
-from conftest import Account, DAY, MakeAccount, PLAIN, VARIED, WITHIN_GRACE
+from conftest import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount
 
 import kros_pipeline.assets
 import kros_pipeline.resources

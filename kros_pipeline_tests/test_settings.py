@@ -27,6 +27,7 @@ CONTRACT = {
     "KROS_TRANSCRIPT_DETAILS": "missing",
     "KROS_FLAG_RULES": None,
     "KROS_DOWNLOAD_WORKERS": "32",
+    "KROS_WEBHOOK_URL": None,  # who is told of failures
 }
 KEY = "kros_live_s3cr3t"
 LEAST = {"KROSAI_API_KEY": KEY, "KROS_ARCHIVE_URL": "s3://bucket/archive"}

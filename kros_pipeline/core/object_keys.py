@@ -65,6 +65,16 @@ def listing_key(day: date) -> str:
     return f"state/listings/dt={day.isoformat()}.json"
 
 
+def acknowledged_prefix(day: date) -> str:
+    """The folder of the calls whose loss an operator has acknowledged, with its slash."""
+    return f"state/acknowledged/dt={day.isoformat()}/"
+
+
+def acknowledged_key(day: date, call_id: str) -> str:
+    """That one call's loss is acknowledged."""
+    return f"{acknowledged_prefix(day)}{call_key(call_id)}.json"
+
+
 def extensions_prefix(day: date) -> str:
     """The folder of a day's intents and outcomes, with its slash."""
     return f"state/extensions/dt={day.isoformat()}/"

@@ -47,3 +47,8 @@ def days_to_send(requested_days: int, plan: Plan, retention_days: int | None) ->
     if retention_days is not None and retention_days >= plan.maximum_retention_days:
         return None
     return min(requested_days, plan.maximum_retention_days)
+
+
+def warning_days(retention_days: int) -> tuple[int, int]:
+    """With how many days left an unarchived recording is a warning, and with how many an error: 7 and 3 of 30."""
+    return max(3, min(7, retention_days // 4)), max(1, min(3, retention_days // 7))

@@ -35,6 +35,7 @@ SETTINGS: dict[str, str | None] = {
     "KROS_TRANSCRIPT_DETAILS": "missing",
     "KROS_FLAG_RULES": None,
     "KROS_DOWNLOAD_WORKERS": "32",
+    "KROS_WEBHOOK_URL": None,
 }
 
 _MOST_DIGITS = 9

@@ -27,7 +27,8 @@ WHAT_TO_DO = {
     RECORDINGS_CHECK: (
         "Materialize the whole day again: what failed is tried again, what vanished is fetched again. Bodies that "
         "arrived and were not verified are below quarantine/. A refused host belongs into KROS_RECORDING_HOSTS, if it "
-        "is KrosAI's. What is lost is gone upstream."
+        "is KrosAI's. What is lost is gone upstream: once that is understood, name the calls in the run config of "
+        "`reconciliation` (acknowledged_call_ids)."
     ),
     TRANSCRIPTS_CHECK: "Materialize the whole day again; if it stays so, somebody else writes these tables.",
     OBJECTS_CHECK: (
@@ -49,6 +50,7 @@ class Evidence:
     calls_without_recording_row: list[str] = field(default_factory=list)
     calls_without_transcript_row: list[str] = field(default_factory=list)
     unsafe: dict[str, list[str]] = field(default_factory=dict)  # lost, failed, refused
+    acknowledged: list[str] = field(default_factory=list)  # of those that would be unsafe
     objects_missing: list[str] = field(default_factory=list)
     objects_of_other_size: list[str] = field(default_factory=list)
     objects_unknown: list[str] = field(default_factory=list)
@@ -81,7 +83,8 @@ def weigh(found: Evidence) -> Verdict:
         OBJECTS_CHECK: _counted("object in the bucket that no row of the table names", found.objects_unknown),
     }
     waiting = list(_waited_for(found))
-    notes = waiting + (found.listing.oddities if found.listing else [])
+    notes = waiting + _counted("recording that is not safe, acknowledged", found.acknowledged)
+    notes += found.listing.oddities if found.listing else []
     if any(failures.values()):
         return Verdict(INCOMPLETE, failures, notes)
     return Verdict(WAITING if waiting else COMPLETE, failures, notes)

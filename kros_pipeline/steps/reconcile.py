@@ -1,7 +1,8 @@
 """`reconciliation`: the source, the tables and the bucket, compared; one row a day."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -9,12 +10,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..clients.errors import ApiError
+from ..clients.errors import ApiError, ArchiveError, ObjectExists, plain_words
 from ..clients.krosai import Window
 from ..clients.tables import Partition, batches_of
 from ..core import schemas
 from ..core.days import end_of, start_of
-from ..core.object_keys import audio_prefix
+from ..core.object_keys import acknowledged_key, acknowledged_prefix, audio_prefix, call_key
 from ..core.verdict import Evidence, Verdict, weigh
 from .enumerate import read_listing
 from .report import Report
@@ -30,8 +31,13 @@ class Reconciled:
     row: dict[str, Any]
 
 
-def reconcile_day(work: Workspace, day: date) -> Reconciled:
-    """Compares everything anew, from the archive alone but for one question about statistics, and writes the row."""
+def reconcile_day(work: Workspace, day: date, acknowledged_call_ids: Collection[str] = ()) -> Reconciled:
+    """Compares everything anew, from the archive alone but for one question about statistics, and writes the row.
+
+    `acknowledged_call_ids` are calls whose recording an operator knows not to be safe: from now on they keep the day
+    from nothing, and stay among its problems. Raises `UnknownCalls` for ids that are none of the day's.
+    """
+    _acknowledge(work, day, acknowledged_call_ids)
     stored = {work.store.full_key(entry.key): entry.size_bytes for entry in work.store.list(audio_prefix(day))}
     evidence = _evidence(work, day, stored)
     verdict = weigh(evidence)
@@ -67,10 +73,33 @@ def reconcile_day(work: Workspace, day: date) -> Reconciled:
     return Reconciled(report, verdict, row)
 
 
+class UnknownCalls(ArchiveError):
+    """An operator named calls that are not of the day."""
+
+
+def _acknowledge(work: Workspace, day: date, call_ids: Collection[str]) -> None:
+    if not call_ids:
+        return
+    unknown = set(call_ids) - {row["call_id"] for row in work.tables.rows(schemas.CALLS, day, ("call_id",))}
+    if unknown:
+        names = ", ".join(sorted(plain_words(call_id) for call_id in unknown)[:5])
+        raise UnknownCalls(f"acknowledged_call_ids: {len(unknown)} of them are no calls of {day}: {names}")
+    for call_id in call_ids:
+        with suppress(ObjectExists):
+            content = {"call_id": call_id, "acknowledged_at": work.now().isoformat()}
+            work.store.put_json(acknowledged_key(day, call_id), content, only_if="absent")
+
+
 def _evidence(work: Workspace, day: date, stored: dict[str, int]) -> Evidence:
     """`stored`: the audio that a listing of the bucket shows, key to size."""
     calls = {row["call_id"] for row in work.tables.rows(schemas.CALLS, day, ("call_id",))}
     recordings = work.tables.rows(schemas.RECORDINGS, day, ("call_id", "status", "object_key", "size_bytes"))
+    prefix = acknowledged_prefix(day)
+    acknowledged = {entry.key.removeprefix(prefix).removesuffix(".json") for entry in work.store.list(prefix)}
+    unsafe = [row for row in recordings if row["status"] in ("lost", "failed", "refused")]
+    known, told = (
+        [row for row in unsafe if (call_key(row["call_id"]) in acknowledged) is wanted] for wanted in (True, False)
+    )
     archived = {row["object_key"]: row["size_bytes"] for row in recordings if row["status"] == "archived"}
     evidence = Evidence(
         listing=read_listing(work, day),
@@ -79,9 +108,10 @@ def _evidence(work: Workspace, day: date, stored: dict[str, int]) -> Evidence:
         transcripts=Counter(),
         calls_without_recording_row=sorted(calls - {row["call_id"] for row in recordings}),
         unsafe={
-            status: [row["call_id"] for row in recordings if row["status"] == status]
+            status: [row["call_id"] for row in told if row["status"] == status]
             for status in ("lost", "failed", "refused")
         },
+        acknowledged=[row["call_id"] for row in known],
         objects_missing=sorted(archived.keys() - stored.keys()),
         objects_of_other_size=[key for key, size in archived.items() if stored.get(key, size) != size],
         objects_unknown=sorted(stored.keys() - archived.keys()),

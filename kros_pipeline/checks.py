@@ -1,0 +1,87 @@
+"""The standing checks: true of the archive as a whole, looked at every hour, whatever runs or does not run."""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+
+from .failures import HANDLED, failure
+from .resources import Archive
+from .steps.watch import Watch, watch_archive
+
+DAYS_CHECK = "no_recent_day_is_missing"
+DELETION_CHECK = "no_recording_is_about_to_be_deleted"
+
+
+def standing_checks(days: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinition:
+    """Both checks in one look at the archive. A red one fails the run, so that whoever is told of failures is told."""
+
+    @dg.multi_asset_check(
+        name="standing_checks",
+        specs=[
+            dg.AssetCheckSpec(
+                DAYS_CHECK,
+                asset="reconciliation",
+                description="Every day of the last two weeks is archived, and none is incomplete or waits too long.",
+            ),
+            dg.AssetCheckSpec(
+                DELETION_CHECK,
+                asset="recordings",
+                description="Upstream deletes no recording within the next days that is not in the archive.",
+            ),
+        ],
+    )
+    def standing(context: dg.AssetCheckExecutionContext, archive: Archive) -> Iterator[Any]:
+        first = date.fromisoformat(days.get_first_partition_key() or "9999-12-31")
+        try:
+            found = watch_archive(archive.open(context), first, datetime.now(UTC).date() - timedelta(days=1))
+        except HANDLED as error:
+            raise failure(error) from None
+        results = [_of_days(found), _of_deletion(found)]
+        yield from results
+        red = [result.check_name for result in results if not result.passed]
+        if any(not result.passed and result.severity == dg.AssetCheckSeverity.ERROR for result in results):
+            raise dg.Failure(description=f"Standing checks are red: {', '.join(map(str, red))}.", allow_retries=False)
+
+    return standing
+
+
+def _of_days(found: Watch) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        check_name=DAYS_CHECK,
+        asset_key="reconciliation",
+        passed=not found.days,
+        description=(
+            f"{' '.join(found.days)} owed_days_schedule takes them up by itself, if it is running; "
+            "open the day's last run to see why it has not."
+            if found.days
+            else "All recent days are archived."
+        ),
+        metadata={"days": len(found.days)},
+    )
+
+
+def _of_deletion(found: Watch) -> dg.AssetCheckResult:
+    never_listed = "".join(f" {day} was never listed, {left} days are left." for day, left in found.days_never_listed)
+    sample = dg.TableMetadataValue(
+        records=[
+            dg.TableRecord({"call": call_id[:128], "day": str(day), "days left": left})
+            for call_id, day, left in found.calls
+        ],
+        schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in ("call", "day", "days left")]),
+    )
+    return dg.AssetCheckResult(
+        check_name=DELETION_CHECK,
+        asset_key="recordings",
+        passed=found.least_days_left is None,
+        severity=dg.AssetCheckSeverity.ERROR if found.is_urgent else dg.AssetCheckSeverity.WARN,
+        description=(
+            f"{found.count} recordings are not archived, and upstream deletes the first of them in "
+            f"{found.least_days_left} days.{never_listed} Materialize their days now; if that does not help, have "
+            "the recordings' retention extended in the KrosAI dashboard."
+            if found.least_days_left is not None
+            else "No recording that is not archived is near its deletion."
+        ),
+        metadata={"recordings": found.count, **({"sample": sample} if found.calls else {})},
+    )
