@@ -131,8 +131,8 @@ def test_every_error_is_drawn_in_the_tree_where_it_stands():
     assert drawn == {name: kind.__base__.__name__ for name, kind in classes.items() if kind is not OutsideError}
 
 
-def test_the_branches_are_the_three_things_outside():
-    assert OutsideError.__subclasses__() == [ApiError, DownloadError, ArchiveError]
+def test_the_branches_are_the_things_outside():
+    assert OutsideError.__subclasses__() == [ApiError, DownloadError, ArchiveError, errors.NotTold]
     assert not issubclass(OutsideError, OSError)
 
 

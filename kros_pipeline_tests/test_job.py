@@ -137,7 +137,7 @@ def test_the_job_has_the_seven_assets_and_their_own_checks_in_one_process(unset:
 
 
 def test_every_check_of_a_day_is_of_that_day(unset: None) -> None:
-    graph = defs().resolve_asset_graph()
+    graph = defs().resolve_job_def("daily_archive").asset_layer.asset_graph
     assert graph.asset_check_keys
     for key in graph.asset_check_keys:
         assert graph.get(key).partitions_def is not None, key.name

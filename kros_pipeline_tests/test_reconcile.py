@@ -81,6 +81,11 @@ BREAKS: list[tuple[str, Callable[[Archive], None], set[str], str]] = [
 ]  # fmt: skip
 
 
+FOR_A_HUMAN = {
+    "an object is another one", "an object is empty", "a stranger", "a file that is no recording", "a text is cut",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(("name", "break_it", "red", "words"), BREAKS, ids=[case[0] for case in BREAKS])
 def test_a_broken_archive_is_never_green(
     account: MakeAccount, name: str, break_it: Callable[[Archive], None], red: set[str], words: str
@@ -94,23 +99,10 @@ def test_a_broken_archive_is_never_green(
     assert re.search(words, " ".join(verdict.problems)), verdict.problems
     [row] = our.archive.table("reconciliation", DAY)
     assert row["verdict"] == "incomplete" and row["problems"] == verdict.problems
-
-
-@pytest.mark.parametrize(
-    "break_it",
-    [case[1] for case in BREAKS if case[0] not in ("an object is another one", "an object is empty", "a stranger",
-     "a file that is no recording", "a text is cut", "a turn is longer")],
-    ids=[case[0] for case in BREAKS if case[0] not in ("an object is another one", "an object is empty", "a stranger",
-     "a file that is no recording", "a text is cut", "a turn is longer")],
-)  # fmt: skip
-def test_what_upstream_still_has_is_mended_by_running_the_day_again(
-    account: MakeAccount, break_it: Callable[[Archive], None]
-) -> None:
-    our = account(FEW)
-    our.run_day()
-    break_it(our.archive)
-    our.run_day()
-    assert_archive_is_true(our.krosai, our.archive, DAY)
+    # What upstream still has, and nobody else put something in the place of, is mended by running the day again.
+    if name not in FOR_A_HUMAN:
+        our.run_day()
+        assert_archive_is_true(our.krosai, our.archive, DAY)
 
 
 # What the source said, carried to the verdict.

@@ -16,12 +16,13 @@
     │   ├── AudioGone             storage answered 404 or 410
     │   ├── DownloadBroken        no answer, a body that broke off or dripped, 429 or 5xx
     │   └── BodyRejected          it arrived, and is not this call's recording
-    └── ArchiveError              the bucket
-        ├── ObjectExists          a create-only write found another object
-        ├── ObjectChanged         a conditional write found another version
-        ├── ArchiveUnavailable    no answer, throttled, 5xx
-        ├── ArchiveDenied         no credentials, no permission, no such bucket
-        └── WrongArchive          the prefix belongs to another account
+    ├── ArchiveError              the bucket
+    │   ├── ObjectExists          a create-only write found another object
+    │   ├── ObjectChanged         a conditional write found another version
+    │   ├── ArchiveUnavailable    no answer, throttled, 5xx
+    │   ├── ArchiveDenied         no credentials, no permission, no such bucket
+    │   └── WrongArchive          the prefix belongs to another account
+    └── NotTold                   the webhook did not take the sentence
 
 A message never shows a URL's query, a key or a phone number: `plain_words` is where upstream's own words pass.
 """
@@ -135,6 +136,10 @@ class ArchiveDenied(ArchiveError):
 
 class WrongArchive(ArchiveError):
     """Two accounts never mix in one archive."""
+
+
+class NotTold(OutsideError):
+    """The webhook did not take the sentence. Its URL is a secret."""
 
 
 def plain_words(text: object) -> str:

@@ -4,24 +4,16 @@ from urllib.parse import urlsplit
 
 import requests
 
-from ..core.settings import is_loopback
-from .errors import OutsideError
+from ..core.settings import is_webhook
+from .errors import NotTold
 from .http import CONNECT_SECONDS, READ_SECONDS
-
-
-class NotTold(OutsideError):
-    """The webhook did not take the sentence; the message never shows its URL."""
 
 
 def tell(url: str, sentence: str) -> None:
     """Posts `{"text": sentence}`. Raises `NotTold`."""
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-    except ValueError:
-        raise NotTold("KROS_WEBHOOK_URL cannot be read.") from None
-    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-        raise NotTold("KROS_WEBHOOK_URL must be https.")
+    if not is_webhook(url):
+        raise NotTold("KROS_WEBHOOK_URL must be a whole https URL.")
+    host = urlsplit(url).hostname
     try:
         response = requests.post(
             url, json={"text": sentence}, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False

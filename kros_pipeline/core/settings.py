@@ -110,6 +110,9 @@ def parse_settings(texts: Mapping[str, str | None]) -> Settings:
         reader.problems.append("KROS_KMS_KEY_ID is set, but KROS_SSE is not aws:kms.")
     if plan.requests_per_second is None and reader.texts["KROSAI_REQUESTS_PER_SECOND"] is None:
         reader.problems.append(f"KROSAI_REQUESTS_PER_SECOND is missing: the rate of plan {plan.name} is by contract.")
+    webhook_url = reader.texts["KROS_WEBHOOK_URL"]
+    if webhook_url and not is_webhook(webhook_url):
+        reader.problems.append("KROS_WEBHOOK_URL must be a whole https URL.")  # it is a secret, and not shown
     if reader.problems:
         raise BadSettings(reader.problems)
     return settings
@@ -213,6 +216,16 @@ class _Reader:
             if not _HOST(host):
                 self.problems.append(f"{name} holds {host!r}; write host or host:port, with commas between them.")
         return frozenset(hosts)
+
+
+def is_webhook(url: str) -> bool:
+    """Whether a URL may be told of failures: https, or plain http on this machine."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    return bool(host) and (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host)))
 
 
 def is_loopback(host: str) -> bool:

@@ -56,6 +56,7 @@ def extend_retention(work: Workspace, day: date) -> Report:
         for decision, row in zip(wanted, sent, strict=True):
             if row is not None:
                 rows[decision.decision_id] = row
+                report.counts["sent_now"] += row["status"] == EXTENDED
     for row in rows.values():
         if row["status"] in (UNCONFIRMED, REFUSED):
             report.problem(row["call_id"], f"{row['status']}: {row['reason']}")
@@ -130,7 +131,6 @@ def _extend(work: Workspace, journal: Journal, decision: Decision, report: Repor
     try:
         work.api.extend(decision.call_id, days, idempotency_key=decision.decision_id)
         outcome = {"status": EXTENDED, "reason": None, "confirmed_at": work.now().isoformat()}
-        report.counts["sent_now"] += 1
     except (TooManyRequests, BadKey) as error:
         report.stop(error)
         outcome = {"status": NOT_SENT, "reason": str(error), "confirmed_at": None}

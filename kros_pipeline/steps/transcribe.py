@@ -60,6 +60,7 @@ class _Asker:
         self._always = work.settings.ask_every_transcript
         self.answered = 0
         self._answers: dict[str, TranscriptAnswer | None] = {}
+        self._refused: set[str] = set()
         self._closed = Event()
         self._troubles = 0  # in a row; threads may miscount it by a few
 
@@ -112,6 +113,8 @@ class _Asker:
             if not self._grace_is_over:
                 return self._row(call, PENDING, FROM_CALL)
             return self._row(call, KEPT, FROM_LIST, listed) if listed else self._row(call, NONE, FROM_CALL)
+        if listed and self._grace_is_over and call["call_id"] in self._refused:
+            return self._row(call, KEPT, FROM_LIST, listed)  # better than nothing, and nothing better will come
         return known or self._row(call, PENDING, None)
 
     def _ask(self, call_id: str) -> None:
@@ -127,7 +130,9 @@ class _Asker:
             self._close(error)
         except ApiError as error:
             self.report.problem(call_id, str(error))
-            if not isinstance(error, (RequestRefused, UnknownShape)):
+            if isinstance(error, (RequestRefused, UnknownShape)):
+                self._refused.add(call_id)
+            else:
                 self._troubles += 1
                 if self._troubles >= _TROUBLES_IN_A_ROW:
                     self._close(error)
