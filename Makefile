@@ -43,6 +43,9 @@ up: setup ## the Dagster UI and its daemon for the account in .env; the state is
 test: setup ## the tests
 	@$(BIN)/python -m pytest
 
+soak: setup ## 200 kills at random moments, and the archive compared each time; SEED=7 repeats a trial
+	@$(BIN)/python -m kros_pipeline_tests.crash_trial --kills 200 --cli-kills 8 $(if $(SEED),--seed $(SEED))
+
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
@@ -50,4 +53,4 @@ lock: ## requirements.lock anew, from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
-.PHONY: help setup demo dev up test lint lock
+.PHONY: help setup demo dev up test soak lint lock

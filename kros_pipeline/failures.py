@@ -35,7 +35,8 @@ _TABLE: tuple[tuple[type[Exception], WhatToDo], ...] = (
 )
 HANDLED = tuple(kind for kind, _ in _TABLE)
 
-RETRIES = dg.RetryPolicy(max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL)
+# Once: the clients have tried for seconds by then, and hours are for the schedule.
+RETRIES = dg.RetryPolicy(max_retries=1, delay=10)
 
 
 def what_to_do(error: Exception) -> WhatToDo:
