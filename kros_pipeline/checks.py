@@ -35,7 +35,7 @@ def standing_checks(days: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinit
     def standing(context: dg.AssetCheckExecutionContext, archive: Archive) -> Iterator[Any]:
         first = date.fromisoformat(days.get_first_partition_key() or "9999-12-31")
         try:
-            found = watch_archive(archive.open(context), first, datetime.now(UTC).date() - timedelta(days=1))
+            found = watch_archive(archive.open(context), first, _last_day_due(datetime.now(UTC)))
         except HANDLED as error:
             raise failure(error) from None
         results = [_of_days(found), _of_deletion(found)]
@@ -45,6 +45,11 @@ def standing_checks(days: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinit
             raise dg.Failure(description=f"Standing checks are red: {', '.join(map(str, red))}.", allow_retries=False)
 
     return standing
+
+
+def _last_day_due(now: datetime) -> date:
+    """The last day that should be archived by now: yesterday, once its schedule has had two hours for it."""
+    return (now - timedelta(days=1, hours=6)).date()
 
 
 def _of_days(found: Watch) -> dg.AssetCheckResult:

@@ -7,6 +7,7 @@ import dagster as dg
 
 from .clients.errors import OutsideError
 from .clients.webhook import tell
+from .core.days import LISTED_BEYOND
 from .failures import HANDLED, failure
 from .resources import Archive
 from .steps.owed import owed_days
@@ -14,6 +15,12 @@ from .steps.owed import owed_days
 JOB_NAME = "daily_archive"
 STANDING_JOB_NAME = "standing_checks_job"
 _DAYS_A_TICK = 3
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 
 
 def daily_archive_job(assets: list[dg.AssetsDefinition], standing: dg.AssetChecksDefinition) -> Any:
@@ -51,11 +58,15 @@ def owed_days_schedule(job: Any, days: dg.DailyPartitionsDefinition) -> dg.Sched
         now = context.scheduled_execution_time.astimezone(UTC)
         first = datetime.fromisoformat(days.get_first_partition_key() or now.date().isoformat()).date()
         try:
-            owing = owed_days(archive.open(context), first, (now - timedelta(days=1)).date())
+            owing = owed_days(archive.open(context), first, (now - timedelta(days=1) - LISTED_BEYOND).date())
         except HANDLED as error:
             raise failure(error) from None
+        under_way = {
+            run.tags.get("dagster/partition") for run in context.instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
+        }
+        owing = [day for day in owing if day.isoformat() not in under_way]
         if not owing:
-            return dg.SkipReason("No day owes anything.")
+            return dg.SkipReason("No day owes anything that is not under way.")
         tick = now.strftime("%Y-%m-%dT%H:%M")
         return [
             dg.RunRequest(run_key=f"{day.isoformat()} {tick}", partition_key=day.isoformat())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -117,13 +118,15 @@ def simulators() -> Iterator[Callable[[SandboxConfig], KrosaiSimulator]]:
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """The product's waits between attempts are left out; what it asks of the clock otherwise stays."""
 
+    slept_seconds = 0.0
+
     def no_sleep(seconds: float) -> None:
-        pass
+        nonlocal slept_seconds
+        slept_seconds += seconds
 
     monkeypatch.setattr(Mover.__init__, "__defaults__", (no_sleep,))
     monkeypatch.setattr(krosai_client, "wait_exponential_jitter", lambda **_: 0)
-    clock, _ = Pace.__init__.__defaults__  # type: ignore[misc]
-    monkeypatch.setattr(Pace.__init__, "__defaults__", (clock, no_sleep))
+    monkeypatch.setattr(Pace.__init__, "__defaults__", (lambda: time.monotonic() + slept_seconds, no_sleep))
 
 
 @pytest.fixture

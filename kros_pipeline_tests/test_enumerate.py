@@ -282,7 +282,7 @@ def test_a_malformed_row_is_kept_and_stops_no_other(account: MakeAccount, kind: 
         (Faults(api_error=Fault(value=403)), BadKey, "KROSAI_ORGANIZATION_ID"),
         (Faults(api_rate_limited=Fault(value="3600")), TooManyRequests, "3,600 seconds of silence"),
         (Faults(api_rate_limited=Fault(value="1e300")), TooManyRequests, "seconds of silence"),
-        (Faults(api_rate_limited=Fault(value="0.01")), TooManyRequests, "times in a row"),
+        (Faults(api_rate_limited=Fault(value="0.01")), TooManyRequests, "again and again"),
     ],
     ids=lambda value: next(iter(value.to_json().items())) if isinstance(value, Faults) else "",
 )
@@ -368,7 +368,7 @@ class Answers:
 
 pages = st.builds(
     lambda numbers, broken, total, limit: Page(
-        [row(number) for number in numbers], [UnparsedRow(None, f"{n}", "no call") for n in broken], total, limit
+        [row(number) for number in numbers], [UnparsedRow(None, None, f"{n}", "no call") for n in broken], total, limit
     ),
     st.lists(st.integers(0, 30), max_size=12),
     st.lists(st.integers(0, 3), max_size=2),

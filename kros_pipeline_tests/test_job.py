@@ -490,11 +490,18 @@ def test_the_hourly_schedule_asks_for_the_owed_days_oldest_first(
     for name, value in our.environment.items():
         monkeypatch.setenv(name, value)
     schedule = defs().resolve_schedule_def("owed_days_schedule")
-    with dg.build_schedule_context(
-        instance, scheduled_execution_time=now, resources=defs().resources, repository_def=defs().get_repository_def()
-    ) as context:
+    with (
+        dg.instance_for_test() as kept,
+        dg.build_schedule_context(
+            kept, scheduled_execution_time=now, resources=defs().resources, repository_def=defs().get_repository_def()
+        ) as context,
+    ):
+        # A day whose run is under way is not asked for again.
+        kept.add_run(
+            dg.DagsterRun("daily_archive", status=dg.DagsterRunStatus.STARTED, tags={"dagster/partition": "2025-01-06"})
+        )
         tick = schedule.evaluate_tick(context)
     requests = tick.run_requests or ()
-    assert [request.partition_key for request in requests] == ["2025-01-05", "2025-01-06", "2025-01-07"]
+    assert [request.partition_key for request in requests] == ["2025-01-05", "2025-01-07", "2025-01-08"]
     assert all(request.partition_key in str(request.run_key) for request in requests)
     assert len({request.run_key for request in requests}) == 3

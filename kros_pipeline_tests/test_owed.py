@@ -58,13 +58,13 @@ def test_the_grace_days_are_the_settings(account: MakeAccount) -> None:
     assert owed_days(our.open(KROS_LOOKBACK_DAYS="1"), DAY, DAY) == [DAY]
 
 
-def test_owed_days_come_oldest_first_and_leave_out_what_is_settled(account: MakeAccount) -> None:
+def test_owed_days_come_oldest_first_and_what_is_incomplete_comes_in_turn(account: MakeAccount) -> None:
     our = account(now=NOW)
     for day in (date(2025, 1, 10), date(2025, 1, 12)):
         checked(our.work, day, "complete", NOW)
     checked(our.work, date(2025, 1, 11), "incomplete", NOW)
     owed = owed_days(our.work, date(2025, 1, 9), date(2025, 1, 14))
-    assert owed == [date(2025, 1, day) for day in (9, 11, 13, 14)]
+    assert owed == [date(2025, 1, day) for day in (9, 13, 11, 14)]
 
 
 # A new account's whole retained past is owed; what upstream has surely deleted is not.

@@ -60,7 +60,6 @@ def test_two_settings_are_enough():
     assert (settings.sse, settings.kms_key_id) == (None, None)
     assert settings.lookback_days == 3
     assert settings.ask_every_transcript is False
-    assert settings.flag_rules_path is None
     assert settings.download_workers == 32
 
 
@@ -112,7 +111,6 @@ def test_what_is_not_ours_is_not_read():
         # the rest
         ({"KROS_LOOKBACK_DAYS": "0"}, "lookback_days", 0),
         ({"KROS_TRANSCRIPT_DETAILS": "ALWAYS"}, "ask_every_transcript", True),
-        ({"KROS_FLAG_RULES": " rules.yaml "}, "flag_rules_path", "rules.yaml"),
         ({"KROS_DOWNLOAD_WORKERS": "1"}, "download_workers", 1),
         ({"KROS_DOWNLOAD_WORKERS": "256"}, "download_workers", 256),
     ],

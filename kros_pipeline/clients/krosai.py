@@ -17,7 +17,15 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from ..core.days import api_time
-from ..core.models import ListedCall, MalformedCall, canonical_json, finite_number, parse_listed_call, without_urls
+from ..core.models import (
+    ListedCall,
+    MalformedCall,
+    canonical_json,
+    finite_number,
+    parse_listed_call,
+    parse_time,
+    without_urls,
+)
 from ..core.settings import Settings
 from ..core.transcripts import clean_text
 from .errors import (
@@ -36,7 +44,8 @@ from .pace import LONGEST_WAIT_SECONDS, Pace, retry_after_seconds
 
 PAGE_LIMIT = 100  # the documented maximum
 _ATTEMPTS = 4
-_MOST_429S = 10  # in a row, for one request
+_MOST_CLOSINGS = 10  # of the door, in a row, without any thread being let in
+_LONGEST_QUEUE_SECONDS = 120.0  # that one request waits, told to again and again
 _MOST_ANSWER_BYTES = 1 << 30  # a page may hold a hundred transcripts of megabytes
 _ANSWER_SECONDS = 120.0
 
@@ -54,6 +63,7 @@ class UnparsedRow:
     """A row of the list that is no call: its JSON without URLs, the call's id if it has one, and what is wrong."""
 
     call_id: str | None
+    created_at: datetime | None
     raw_json: str
     problem: str
 
@@ -125,7 +135,9 @@ class KrosAI:
 
     def list_page(self, window: Window, offset: int, page_number: int) -> Page:
         """One page of the completed calls of a window: `offset` rows, or `page_number - 1` pages, into the list."""
-        position = {"page": page_number} if self._speaks_pages else {"offset": offset}
+        position: dict[str, int] = {}  # a first page needs none in either dialect, and the other's may be refused
+        if offset:
+            position = {"page": page_number} if self._speaks_pages else {"offset": offset}
         answer = self._get(
             "/calls",
             {
@@ -149,10 +161,11 @@ class KrosAI:
             try:
                 calls.append(parse_listed_call(row, organization_id=self._organization_id, now=now))
             except MalformedCall as error:
-                call_id = row.get("id") if isinstance(row, Mapping) else None
+                known = row if isinstance(row, Mapping) else {}
                 unparsed.append(
                     UnparsedRow(
-                        call_id if isinstance(call_id, str) else None,
+                        known["id"] if isinstance(known.get("id"), str) else None,
+                        parse_time(known.get("created_at")),
                         canonical_json(without_urls(row)),
                         str(error),
                     )
@@ -167,8 +180,14 @@ class KrosAI:
         """
         seen: set[str] = set()
         offset, number = 0, 1
+        page: Page | None = None
         while True:
-            page = self.list_page(window, offset, number)
+            try:
+                page = self.list_page(window, offset, number)
+            except RequestRefused:
+                if page is not None and page.total is not None and offset >= page.total:
+                    return  # some servers refuse a page behind the end, where others show an empty one
+                raise
             yield page
             offset, number = offset + page.row_count, number + 1
             new = page.identities - seen
@@ -245,9 +264,12 @@ class KrosAI:
     ) -> dict[str, Any]:
         """One request, and again after each 429 that asks for a short wait; the answer's JSON object."""
         what = f"{method} {_without_id(path)}"
-        for waits in range(_MOST_429S):
+        waited_seconds = 0.0
+        while True:
             self._pace.wait_for_turn()
             status, answer_headers, answer = self._exchange(what, method, path, query, body, headers)
+            if status != 429:
+                self._pace.was_let_in()
             if any_answer and 200 <= status < 300:
                 return {}  # what it answers is not documented; that it accepts is all there is to know
             if status != 429:
@@ -255,8 +277,10 @@ class KrosAI:
             seconds = retry_after_seconds(answer_headers.get("Retry-After"))
             if seconds is not None and seconds > LONGEST_WAIT_SECONDS:
                 raise TooManyRequests(f"{what}: upstream asks for {min(seconds, 1e9):,.0f} seconds of silence (quota)")
-            self._pace.close_for(seconds if seconds is not None else min(2.0**waits, 16.0))
-        raise TooManyRequests(f"{what}: upstream answered 429 {_MOST_429S} times in a row (quota)")
+            closings = self._pace.was_refused(seconds)
+            waited_seconds += seconds or 1.0
+            if closings >= _MOST_CLOSINGS or waited_seconds > _LONGEST_QUEUE_SECONDS:
+                raise TooManyRequests(f"{what}: upstream answers 429 again and again (quota)")
 
     def _exchange(
         self,

@@ -156,7 +156,7 @@ def _check_status(response: requests.Response) -> None:
     status = response.status_code
     if status == 200:
         return
-    if status in (401, 403):
+    if status in (400, 401, 403):  # 400 is S3's answer to temporary credentials that ended before the URL
         raise UrlExpired(f"the storage does not accept the URL (status {status})")
     if status in (404, 410):
         raise AudioGone(f"the storage has no such recording (status {status})")

@@ -3,7 +3,6 @@
 All conditions of one rule must hold. Conditions about a turn (`speaker`, `text_matches`) must hold of one same turn.
 Patterns are RE2: linear time whatever the text, no lookaround, `\\b` knows ASCII letters alone, `(?i)` folds case, and
 accents are compared as they are written.
-and accents are compared as they are written.
 """
 
 import hashlib

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime
@@ -21,6 +22,9 @@ _TEXT_FIELDS = (
 _NUMBER_FIELDS = {"duration": "duration_seconds", "cost_cents": "cost_cents"}
 _TIME_FIELDS = ("answered_at", "completed_at")
 _MOST_DEPTH = 100  # of the JSON in `extra`: what is nested deeper would end the reading of the whole page
+_PRESIGNED = re.compile(
+    r"(?i)://.*[?&](x-(amz|goog)-[a-z-]+|signature|sig|token|key-pair-id|awsaccesskeyid|policy|expires)=", re.DOTALL
+).search
 _NEVER_KEPT = "recording_url"  # a bearer secret for an hour, and useless after it
 
 
@@ -168,7 +172,7 @@ def without_urls(value: Any, depth: int = 0) -> Any:
         return {str(key): without_urls(item, depth + 1) for key, item in value.items() if key != _NEVER_KEPT}
     if isinstance(value, list):
         return [without_urls(item, depth + 1) for item in value]
-    if isinstance(value, str) and "://" in value and "signature" in value.lower():
+    if isinstance(value, str) and _PRESIGNED(value):
         return value.partition("?")[0]
     if isinstance(value, float) and not math.isfinite(value):
         return None  # NaN is not JSON

@@ -30,14 +30,9 @@ PLANS = {
 }
 
 
-def upstream_expires_on(call_date: date, retention_days: int | None, extended_days: int | None = None) -> date | None:
-    """The first day on which upstream may have deleted the recording; None where the plan sets no end.
-
-    Whether an extension counts from its own day or is added is not documented: counted from the call's day it is the
-    earliest of the readings, so that a warning comes early rather than late.
-    """
-    days = max((days for days in (retention_days, extended_days) if days is not None), default=None)
-    return None if days is None or retention_days is None else call_date + timedelta(days=days)
+def upstream_expires_on(call_date: date, retention_days: int | None) -> date | None:
+    """The first day on which upstream may have deleted the recording, extensions aside; None without an end."""
+    return None if retention_days is None else call_date + timedelta(days=retention_days)
 
 
 def days_to_send(requested_days: int, plan: Plan, retention_days: int | None) -> int | None:

@@ -72,7 +72,6 @@ class Settings:
     kms_key_id: str | None
     lookback_days: int
     ask_every_transcript: bool
-    flag_rules_path: str | None
     download_workers: int
 
 
@@ -101,7 +100,6 @@ def parse_settings(texts: Mapping[str, str | None]) -> Settings:
         kms_key_id=reader.header("KROS_KMS_KEY_ID"),
         lookback_days=reader.whole("KROS_LOOKBACK_DAYS", 0, 3) or 0,
         ask_every_transcript=reader.one_of("KROS_TRANSCRIPT_DETAILS", ("missing", "always")) == "always",
-        flag_rules_path=reader.texts["KROS_FLAG_RULES"],
         download_workers=reader.whole("KROS_DOWNLOAD_WORKERS", 1, 32, 256) or 1,
     )
     if (reader.texts["KROS_SSE"] or "").lower() == "aws:kms" and not settings.kms_key_id:

@@ -50,6 +50,7 @@ class Evidence:
     calls_without_recording_row: list[str] = field(default_factory=list)
     calls_without_transcript_row: list[str] = field(default_factory=list)
     unsafe: dict[str, list[str]] = field(default_factory=dict)  # lost, failed, refused
+    listed_before_late_data: bool = False  # the list was read before the grace days ended, and they are over now
     acknowledged: list[str] = field(default_factory=list)  # of those that would be unsafe
     objects_missing: list[str] = field(default_factory=list)
     objects_of_other_size: list[str] = field(default_factory=list)
@@ -125,6 +126,8 @@ def _of_transcripts(found: Evidence) -> Iterable[str]:
 def _waited_for(found: Evidence) -> Iterable[str]:
     if found.listing is not None and found.listing.out_of_requests:
         yield from found.listing.problems
+    if found.listed_before_late_data:
+        yield "The list was last read before late calls could come: materialize the whole day."
     for what, count in (("recordings", found.recordings["pending"]), ("transcripts", found.transcripts["pending"])):
         if count:
             yield f"{count} {what} are pending."

@@ -21,7 +21,20 @@ from ..core.days import grace_is_over
 from ..core.models import parse_time
 from ..core.object_keys import audio_key, audio_prefix
 from .enumerate import read_listing
-from .recording import ARCHIVED, FAILED, LOST, NOT_RECORDED, PENDING, REFUSED, STATUSES, Mover, Row, Wanted, merged
+from .recording import (
+    ARCHIVED,
+    FAILED,
+    LOST,
+    NOT_RECORDED,
+    PENDING,
+    REFUSED,
+    RETENTION_WAS_OVER,
+    STATUSES,
+    Mover,
+    Row,
+    Wanted,
+    merged,
+)
 from .report import Report
 from .workspace import Workspace
 
@@ -40,8 +53,10 @@ def archive_recordings(work: Workspace, day: date) -> Report:
     to_move, to_ask = run.sort_out()
     run.move_all(run.with_urls(to_move, to_ask), len(to_move) + len(to_ask))
     run.save()
-    statuses = [row["status"] for row in work.tables.rows(schemas.RECORDINGS, day, ("status",))]
+    rows = work.tables.rows(schemas.RECORDINGS, day, ("status", "reason"))
+    statuses = [row["status"] for row in rows]
     run.report.counts |= {status: statuses.count(status) for status in STATUSES}
+    run.report.counts["asked_after_retention"] = sum(1 for row in rows if row["reason"] == RETENTION_WAS_OVER)
     return run.report
 
 

@@ -129,7 +129,8 @@ class _Enumeration:
             elif not window.start - timedelta(days=2) < call.created_at < window.end + timedelta(days=2):
                 self.oddities.add("the date filter is ignored upstream: calls of other days were listed and left out")
         for row in unparsed:
-            if row.call_id not in self.calls:
+            is_ours = row.created_at is None or row.created_at.date() == self.day
+            if is_ours and row.call_id not in self.calls:
                 self.unparsed[row.call_id or row.raw_json] = row
 
     def _say_unproved(self, window: Window, passes: list[_Pass]) -> None:

@@ -4,8 +4,10 @@ A decision is a call, a rule and its days. Before the request a create-only inte
 an intent without outcome means that nobody knows whether upstream acted, and is never sent again by itself.
 """
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import date
 from typing import Any
 
@@ -45,24 +47,30 @@ def extend_retention(work: Workspace, day: date) -> Report:
     report = Report(counts={"sent_now": 0})
     present = {row["decision_id"]: row for row in work.tables.rows(schemas.RETENTION_EXTENSIONS, day)}
     journal = Journal(work, day)
-    rows = {key: row for key, row in present.items() if row["status"] != UNCONFIRMED}
-    for decision_id in journal.decision_ids() - rows.keys():
-        row = journal.row(decision_id)
-        if row is not None:
-            rows[decision_id] = row
-    wanted = [decision for decision in _decisions(work, day) if not _is_settled(decision, rows)]
+    rows: dict[str, Row] = dict(present)
+    for decision_id in journal.decision_ids():
+        if decision_id not in rows or rows[decision_id]["status"] == UNCONFIRMED:
+            told = journal.row(decision_id)
+            if told is not None:
+                rows[decision_id] = told
+    days_of_calls = _days_of_calls(rows.values())
+    wanted = [
+        decision
+        for decision in _decisions(work, day)
+        if decision.decision_id not in rows and not _is_covered(work, decision, days_of_calls)
+    ]
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="extensions") as pool:
         sent = pool.map(lambda decision: _extend(work, journal, decision, report), wanted)
-        for decision, row in zip(wanted, sent, strict=True):
-            if row is not None:
-                rows[decision.decision_id] = row
-                report.counts["sent_now"] += row["status"] == EXTENDED
+        for decision, new in zip(wanted, sent, strict=True):
+            if new is not None:
+                rows[decision.decision_id] = new
+                report.counts["sent_now"] += new["status"] == EXTENDED
     for row in rows.values():
         if row["status"] in (UNCONFIRMED, REFUSED):
             report.problem(row["call_id"], f"{row['status']}: {row['reason']}")
 
     def build(now_present: Partition | None) -> Iterator[pa.RecordBatch]:
-        merged = {row["decision_id"]: row for row in now_present.rows()} if now_present else {}
+        merged: dict[str, Row] = {row["decision_id"]: row for row in now_present.rows()} if now_present else {}
         for decision_id, row in rows.items():
             if row["status"] != UNCONFIRMED or merged.get(decision_id, row)["status"] == UNCONFIRMED:
                 merged[decision_id] = row
@@ -95,14 +103,19 @@ def _decisions(work: Workspace, day: date) -> list[Decision]:
     return list(longest.values())
 
 
-def _is_settled(decision: Decision, rows: dict[str, Row]) -> bool:
-    """Whether the decision has a row, or another one has had the call kept for as long already."""
-    return decision.decision_id in rows or any(
-        row["call_id"] == decision.call_id
-        and row["status"] == EXTENDED
-        and row["requested_days"] >= decision.requested_days
-        for row in rows.values()
-    )
+def _days_of_calls(rows: Iterable[Row]) -> dict[str, int]:
+    """For each call the most days that upstream was asked for, whether it confirmed them or nobody knows."""
+    most: dict[str, int] = {}
+    for row in rows:
+        if row["status"] in (EXTENDED, UNCONFIRMED):
+            most[row["call_id"]] = max(row["sent_days"], most.get(row["call_id"], 0))
+    return most
+
+
+def _is_covered(work: Workspace, decision: Decision, days_of_calls: dict[str, int]) -> bool:
+    """Whether what another decision sent for the call is as much as this one would send."""
+    days = days_to_send(decision.requested_days, work.settings.plan, work.settings.retention_days)
+    return days is not None and days <= days_of_calls.get(decision.call_id, 0)
 
 
 def _extend(work: Workspace, journal: Journal, decision: Decision, report: Report) -> Row | None:
@@ -122,11 +135,13 @@ def _extend(work: Workspace, journal: Journal, decision: Decision, report: Repor
         "requested_days": decision.requested_days,
         "sent_days": days,
         "requested_at": work.now().isoformat(),
+        "token": uuid.uuid4().hex,  # tells our own intent, whose answer was lost, from another run's
     }
     try:
         journal.write(decision.decision_id, attempt, INTENT, intent)
     except ObjectExists:
-        return None  # another run is sending it at this moment
+        if journal.read(decision.decision_id, attempt, INTENT) != intent:
+            return None  # another run is sending it at this moment
     outcome: dict[str, Any]
     try:
         work.api.extend(decision.call_id, days, idempotency_key=decision.decision_id)
@@ -141,5 +156,6 @@ def _extend(work: Workspace, journal: Journal, decision: Decision, report: Repor
         outcome = {"status": NOT_SENT, "reason": str(error), "confirmed_at": None}
     except ApiError as error:
         outcome = {"status": REFUSED, "reason": str(error), "confirmed_at": None}
-    journal.write(decision.decision_id, attempt, OUTCOME, outcome)
+    with suppress(ObjectExists):  # nobody but the intent's writer writes it: an answer was lost
+        journal.write(decision.decision_id, attempt, OUTCOME, outcome)
     return None if outcome["status"] == NOT_SENT else journal.row_from(decision.decision_id, attempt, intent, outcome)

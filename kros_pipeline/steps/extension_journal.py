@@ -59,9 +59,9 @@ class Journal:
     def row(self, decision_id: str) -> Row | None:
         """The row that the last attempt left; None where it surely did not reach upstream."""
         attempt = max(self._attempts[decision_id])
-        intent = self._read(decision_id, attempt, INTENT)
+        intent = self.read(decision_id, attempt, INTENT)
         has_outcome = OUTCOME in self._attempts[decision_id][attempt]
-        outcome = self._read(decision_id, attempt, OUTCOME) if has_outcome else None
+        outcome = self.read(decision_id, attempt, OUTCOME) if has_outcome else None
         if intent is None or (outcome and outcome["status"] == NOT_SENT):
             return None
         return self.row_from(decision_id, attempt, intent, outcome)
@@ -97,5 +97,6 @@ class Journal:
         """Creates an intent or an outcome. Raises `ObjectExists`."""
         self._work.store.put_json(extension_key(self._day, decision_id, attempt, what), content, only_if="absent")
 
-    def _read(self, decision_id: str, attempt: int, what: str) -> Row | None:
+    def read(self, decision_id: str, attempt: int, what: str) -> Row | None:
+        """An intent or an outcome; None where there is none."""
         return self._work.store.read_json(extension_key(self._day, decision_id, attempt, what))

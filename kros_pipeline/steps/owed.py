@@ -2,21 +2,24 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from typing import Any
 
 from ..core import schemas
 from ..core.days import grace_is_over
 from ..core.object_keys import table_prefix
-from ..core.verdict import COMPLETE
+from ..core.verdict import COMPLETE, INCOMPLETE
 from .workspace import Workspace
 
 _THREADS = 16
+_FRESH_IN_A_ROW = 2
 
 
 def owed_days(work: Workspace, first: date, last: date) -> list[date]:
-    """The days from `first` to `last`, within upstream's retention, that are not settled; the oldest first.
+    """The days from `first` to `last`, within upstream's retention, that are not settled; nearest deletion first.
 
     A day is settled when its verdict is `complete` and was given after the grace days: before that, late data may
-    still come. The oldest day is the next that upstream deletes.
+    still come. Days that were found incomplete come in turn, the longest unchecked first, one after each two others:
+    what cannot be mended must not keep the rest from being archived.
     """
     retention_days = work.settings.retention_days
     if retention_days is not None:
@@ -24,11 +27,23 @@ def owed_days(work: Workspace, first: date, last: date) -> list[date]:
     checked = {entry.key.split("/dt=")[1][:10] for entry in work.store.list(table_prefix(schemas.RECONCILIATION.name))}
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        settled = pool.map(lambda day: day.isoformat() in checked and _is_settled(work, day), days)
-        return [day for day, is_settled in zip(days, settled, strict=True) if not is_settled]
+        rows = pool.map(lambda day: _row(work, day) if day.isoformat() in checked else None, days)
+        found = dict(zip(days, rows, strict=True))
+    incomplete = [(row["checked_at"], day) for day, row in found.items() if row and row["verdict"] == INCOMPLETE]
+    in_turn = iter([day for _, day in sorted(incomplete)])
+    taken = {day for _, day in incomplete}
+    fresh = [day for day, row in found.items() if day not in taken and (row is None or _owes(work, day, row))]
+    owed: list[date] = []
+    for number, day in enumerate(fresh, 1):
+        owed.append(day)
+        if number % _FRESH_IN_A_ROW == 0:
+            owed += [day for day in [next(in_turn, None)] if day is not None]
+    return owed + list(in_turn)
 
 
-def _is_settled(work: Workspace, day: date) -> bool:
-    rows = work.tables.rows(schemas.RECONCILIATION, day, ("verdict", "checked_at"))
-    grace = work.settings.lookback_days
-    return any(row["verdict"] == COMPLETE and grace_is_over(day, row["checked_at"], grace) for row in rows)
+def _row(work: Workspace, day: date) -> dict[str, Any] | None:
+    return next(iter(work.tables.rows(schemas.RECONCILIATION, day, ("verdict", "checked_at"))), None)
+
+
+def _owes(work: Workspace, day: date, row: dict[str, Any]) -> bool:
+    return row["verdict"] != COMPLETE or not grace_is_over(day, row["checked_at"], work.settings.lookback_days)

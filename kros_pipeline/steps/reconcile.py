@@ -14,7 +14,9 @@ from ..clients.errors import ApiError, ArchiveError, ObjectExists, plain_words
 from ..clients.krosai import Window
 from ..clients.tables import Partition, batches_of
 from ..core import schemas
-from ..core.days import end_of, start_of
+from ..core.days import end_of, grace_is_over, start_of
+from ..core.listing import Listing
+from ..core.models import parse_time
 from ..core.object_keys import acknowledged_key, acknowledged_prefix, audio_prefix, call_key
 from ..core.verdict import Evidence, Verdict, weigh
 from .enumerate import read_listing
@@ -65,8 +67,11 @@ def reconcile_day(work: Workspace, day: date, acknowledged_call_ids: Collection[
         "checked_at": work.now(),
     }
 
-    def build(_: Partition | None) -> Iterator[pa.RecordBatch]:
-        return batches_of(schemas.RECONCILIATION, [row])
+    def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
+        there = next(present.rows(), None) if present else None
+        # A run that looked later knows better.
+        newer = there if there is not None and there["checked_at"] > row["checked_at"] else row
+        return batches_of(schemas.RECONCILIATION, [newer])
 
     report = Report(counts={name: value for name, value in row.items() if isinstance(value, int)})
     report.written = work.tables.replace(schemas.RECONCILIATION, day, build)
@@ -75,6 +80,12 @@ def reconcile_day(work: Workspace, day: date, acknowledged_call_ids: Collection[
 
 class UnknownCalls(ArchiveError):
     """An operator named calls that are not of the day."""
+
+
+def acknowledged_calls(work: Workspace, day: date) -> set[str]:
+    """The keys of the calls whose loss an operator has acknowledged."""
+    prefix = acknowledged_prefix(day)
+    return {entry.key.removeprefix(prefix).removesuffix(".json") for entry in work.store.list(prefix)}
 
 
 def _acknowledge(work: Workspace, day: date, call_ids: Collection[str]) -> None:
@@ -94,15 +105,16 @@ def _evidence(work: Workspace, day: date, stored: dict[str, int]) -> Evidence:
     """`stored`: the audio that a listing of the bucket shows, key to size."""
     calls = {row["call_id"] for row in work.tables.rows(schemas.CALLS, day, ("call_id",))}
     recordings = work.tables.rows(schemas.RECORDINGS, day, ("call_id", "status", "object_key", "size_bytes"))
-    prefix = acknowledged_prefix(day)
-    acknowledged = {entry.key.removeprefix(prefix).removesuffix(".json") for entry in work.store.list(prefix)}
+    acknowledged = acknowledged_calls(work, day)
     unsafe = [row for row in recordings if row["status"] in ("lost", "failed", "refused")]
     known, told = (
         [row for row in unsafe if (call_key(row["call_id"]) in acknowledged) is wanted] for wanted in (True, False)
     )
     archived = {row["object_key"]: row["size_bytes"] for row in recordings if row["status"] == "archived"}
+    listing = read_listing(work, day)
     evidence = Evidence(
-        listing=read_listing(work, day),
+        listing=listing,
+        listed_before_late_data=_was_listed_early(work, day, listing),
         calls=len(calls),
         recordings=Counter(row["status"] for row in recordings),
         transcripts=Counter(),
@@ -118,6 +130,13 @@ def _evidence(work: Workspace, day: date, stored: dict[str, int]) -> Evidence:
     )
     _weigh_texts(work, day, calls, evidence)
     return evidence
+
+
+def _was_listed_early(work: Workspace, day: date, listing: Listing | None) -> bool:
+    """Whether the grace days are over, and the list was last read when they were not."""
+    grace = work.settings.lookback_days
+    listed_at = parse_time(listing.listed_at) if listing is not None else None
+    return grace_is_over(day, work.now(), grace) and listed_at is not None and not grace_is_over(day, listed_at, grace)
 
 
 def _weigh_texts(work: Workspace, day: date, calls: set[str], evidence: Evidence) -> None:

@@ -31,6 +31,8 @@ ARCHIVED, PENDING, NOT_RECORDED = "archived", "pending", "not_recorded"
 LOST, FAILED, REFUSED = "lost", "failed", "refused"
 STATUSES = (ARCHIVED, PENDING, NOT_RECORDED, LOST, FAILED, REFUSED)
 
+RETENTION_WAS_OVER = "asked, upstream has none; its retention is over, so that a deleted one would look the same"
+
 _ATTEMPTS = 4  # downloads of one recording in one run
 _MINTS = 3  # URLs asked for one by one, of one recording in one run
 
@@ -76,8 +78,10 @@ class Mover:
         """The row of an object that is in the bucket already: what its writer verified stands in its metadata."""
         key = audio_key(self._day, call.call_id)
         head = self._work.store.head(key)
-        facts = _from_metadata(head.metadata) if head else None
-        if head is None or facts is None:
+        facts = _from_metadata(head.metadata) if head is not None else None
+        if head is None:
+            return self.row(call, FAILED, "the object was there, and is gone")
+        if facts is None:
             return self.row(call, FAILED, "an object that this pipeline did not write stands at the recording's key")
         sha256, audio = facts
         return self._archived(call, head.size_bytes, sha256, audio, head.last_modified.astimezone(UTC), attempts=0)
@@ -162,20 +166,25 @@ class Mover:
         }
 
     def _without_url(self, call: Wanted, attempts: int) -> Row:
-        if call.has_recording or not self._grace_is_over:
+        if not self._grace_is_over:
             return self.row(call, PENDING, "upstream shows no URL at present", attempts=attempts)
+        if call.has_recording:
+            return self.row(call, LOST, "listed with a recording once, and upstream shows none now", attempts=attempts)
         return self.row(call, NOT_RECORDED, self._no_recording(), attempts=attempts)
 
     def _no_recording(self) -> str:
         if self._expires_on is not None and self._work.now().date() >= self._expires_on:
-            return "asked, upstream has none; its retention is over, so that a deleted one would look the same"
+            return RETENTION_WAS_OVER
         return "asked, upstream has none"
 
 
 def merged(present: Row | None, new: Row) -> Row:
     """One call's row out of what the table holds and what a run found: archived is never made less."""
-    if present is None or present["status"] != ARCHIVED:
+    if present is None:
         return new
+    if present["status"] != ARCHIVED:
+        # What was found out is not forgotten because a later run had no time to look.
+        return present if new["status"] == PENDING and present["status"] in (LOST, FAILED, REFUSED) else new
     # An object that vanished from the bucket and was fetched again may be other bytes.
     return new if new["status"] == ARCHIVED and new["sha256"] != present["sha256"] else present
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from ..core import schemas
 from ..core.days import grace_is_over
+from ..core.object_keys import call_key
 from ..core.retention import warning_days
 from ..core.verdict import COMPLETE, INCOMPLETE
+from .reconcile import acknowledged_calls
 from .workspace import Workspace
 
 _RECENT_DAYS = 14
@@ -70,7 +72,8 @@ def _is_safe(row: dict[str, Any]) -> bool:
 
 def _calls_at_risk(work: Workspace, day: date) -> list[str]:
     rows = work.tables.rows(schemas.RECORDINGS, day, ("call_id", "status"))
-    return [row["call_id"] for row in rows if row["status"] in _AT_RISK]
+    accepted = acknowledged_calls(work, day)
+    return [row["call_id"] for row in rows if row["status"] in _AT_RISK and call_key(row["call_id"]) not in accepted]
 
 
 def _weigh(
