@@ -116,16 +116,19 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         with at_work(context, archive) as at:
             result = reconcile_day(at.work, at.day, config.acknowledged_call_ids)
         verdict = result.verdict
-        for name, sentences in verdict.failures.items():
-            yield dg.AssetCheckResult(
+        results = [
+            dg.AssetCheckResult(
                 passed=not sentences,
                 check_name=name,
                 description=" ".join([*sentences, WHAT_TO_DO[name]]) if sentences else CHECKS[name],
                 metadata={"verdict": verdict.verdict},
             )
+            for name, sentences in verdict.failures.items()
+        ]
         problems = "\n".join(verdict.problems) or "none"
         metadata = {"verdict": verdict.verdict, "problems": problems} | at.metadata(result.report)
         if verdict.verdict == INCOMPLETE:
+            yield from results
             # Not materialized: Dagster counts the day as failed then, and a backfill of "failed and missing" takes it.
             raise dg.Failure(
                 description=f"{at.day} is incomplete. {' '.join(verdict.problems)} "
@@ -133,7 +136,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 metadata=metadata,
                 allow_retries=False,
             )
-        yield dg.MaterializeResult(metadata=metadata)
+        yield dg.MaterializeResult(metadata=metadata, check_results=results)
 
     return [calls, recordings, transcripts, utterances, flagged_calls, retention_extensions, reconciliation]
 

@@ -25,7 +25,7 @@ def defs() -> dg.Definitions:
     days = daily_partitions(os.environ.get("KROS_START_DATE"))
     assets = daily_assets(days)
     standing = standing_checks(days)
-    job, watch = daily_archive_job(assets, standing), standing_checks_job(standing)
+    job, watch = daily_archive_job(assets), standing_checks_job(standing)
     # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out is told in one sentence.
     settings = {name.lower(): dg.EnvVar(name) for name in SETTINGS if os.environ.get(name)}
     return dg.Definitions(

@@ -18,7 +18,7 @@ from .core.settings import BadSettings
 class WhatToDo(Enum):
     """What an error calls for."""
 
-    TRY_AGAIN_NOW = "it is tried again in this run"
+    TRY_AGAIN_NOW = "tried once more in this run, and then every hour by owed_days_schedule"
     TRY_THE_DAY_LATER = "the day is taken up again by owed_days_schedule; nothing to do now"
     A_HUMAN_MUST_ACT = "somebody must act before it is tried again"
 

@@ -14,11 +14,17 @@ def daily_partitions(start_date: str | None) -> dg.DailyPartitionsDefinition:
 
 
 def day_of(context: dg.AssetExecutionContext) -> date:
-    """The partition's day. Raises `dg.Failure` if it is not over: Dagster itself would run it without complaint."""
+    """The partition's day. Raises `dg.Failure` for any that Dagster itself would run without complaint."""
+    if not context.has_partition_key:
+        raise _refused('Which day? Launch a partition, or add --tags \'{"dagster/partition": "2025-01-10"}\'.')
     day = date.fromisoformat(context.partition_key)
+    days = context.assets_def.partitions_def
+    if isinstance(days, dg.DailyPartitionsDefinition) and day < days.start.date():
+        raise _refused(f"{day} is before KROS_START_DATE, the first day of the archive ({days.start.date()}).")
     if not is_over(day, datetime.now(UTC)):
-        raise dg.Failure(
-            description=f"{day} is not over (UTC): its calls are archived when no new one can be created on it.",
-            allow_retries=False,
-        )
+        raise _refused(f"{day} is not over (UTC): its calls are archived when no new one can be created on it.")
     return day
+
+
+def _refused(sentence: str) -> dg.Failure:
+    return dg.Failure(description=sentence, allow_retries=False)

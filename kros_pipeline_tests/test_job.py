@@ -117,7 +117,7 @@ def test_the_graph_is_the_designs(unset: None) -> None:
     graph = defs().resolve_asset_graph()
     deps = {
         key.to_user_string(): {dep.to_user_string() for dep in graph.get(key).parent_keys}
-        for key in graph.get_all_asset_keys()
+        for key in graph.materializable_asset_keys
     }
     assert tuple(sorted(deps)) == tuple(sorted(ASSETS))
     assert deps["calls"] == set()
@@ -505,3 +505,31 @@ def test_the_hourly_schedule_asks_for_the_owed_days_oldest_first(
     assert [request.partition_key for request in requests] == ["2025-01-05", "2025-01-07", "2025-01-08"]
     assert all(request.partition_key in str(request.run_key) for request in requests)
     assert len({request.run_key for request in requests}) == 3
+
+
+@pytest.mark.parametrize("selection", [[name] for name in ASSETS] + [list(ASSETS)])
+def test_every_asset_can_be_launched_from_the_graph_alone_and_brings_no_standing_check(selection: list[str]) -> None:
+    job = defs().resolve_implicit_global_asset_job_def()
+    subset = job.get_subset(asset_selection={dg.AssetKey(name) for name in selection})
+    assert {node.name for node in subset.nodes} == set(selection)
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({}, "Which day?"),
+        ({"dagster/partition": "2024-12-31"}, "2024-12-31 is before KROS_START_DATE"),
+    ],
+)
+def test_a_day_that_is_none_is_refused_and_nothing_is_touched(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch, tags: dict[str, str], words: str
+) -> None:
+    our = account()
+    for name, value in our.environment.items():
+        monkeypatch.setenv(name, value)
+    with dg.DagsterInstance.ephemeral() as instance:
+        job = defs().resolve_job_def("daily_archive")
+        with pytest.raises(dg.Failure, match=words) as refusal:
+            job.execute_in_process(instance=instance, tags=tags)
+    assert not refusal.value.allow_retries
+    assert our.archive.objects() == {} and our.requests() == {}

@@ -304,8 +304,10 @@ class KrosAI:
                 stream=True,
             )
         except requests.RequestException as error:
+            never_connected = _never_connected(error)
+            where = " Is KROSAI_BASE_URL right, and the network up?" if never_connected else ""
             raise ApiUnreachable(
-                f"{what}: no answer ({_short_cause(error)})", surely_not_sent=_never_connected(error)
+                f"{what}: no answer ({_short_cause(error)}).{where}", surely_not_sent=never_connected
             ) from None
         sink = io.BytesIO()
         try:

@@ -15,7 +15,17 @@ from typing import IO, Any, Literal, cast
 import boto3
 import obstore
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    InvalidConfigError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProfileNotFound,
+)
 from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
@@ -29,10 +39,24 @@ _ERRORS: Mapping[str, type[ArchiveError]] = {
     "SignatureDoesNotMatch": ArchiveDenied,
     "ExpiredToken": ArchiveDenied,
     "NoSuchBucket": ArchiveDenied,
+    "PermanentRedirect": ArchiveDenied,
+    "AuthorizationHeaderMalformed": ArchiveDenied,
+    "301": ArchiveDenied,
     "403": ArchiveDenied,  # a HEAD has no body, and so no code
     "PreconditionFailed": ObjectChanged,
     "ConditionalRequestConflict": ArchiveUnavailable,  # 409: another write was under way; S3 asks to try again
     "412": ObjectChanged,
+}
+_WHAT_TO_CHECK = {
+    "NoSuchBucket": "Check KROS_ARCHIVE_URL: there is no such bucket.",
+    "InvalidAccessKeyId": "Check the AWS credentials.",
+    "SignatureDoesNotMatch": "Check the AWS credentials.",
+    "ExpiredToken": "Renew the AWS credentials.",
+    "AccessDenied": "Check the AWS credentials, and what the bucket allows them.",
+    "403": "Check the AWS credentials, and what the bucket allows them.",
+    "PermanentRedirect": "Check AWS_REGION: the bucket is in another one.",
+    "AuthorizationHeaderMalformed": "Check AWS_REGION: the bucket is in another one.",
+    "301": "Check AWS_REGION: the bucket is in another one.",
 }
 _ABSENT = {"404", "NoSuchKey", "NotFound"}
 
@@ -60,8 +84,8 @@ class ObjectStore:
 
     def __init__(self, settings: Settings):
         self.bucket, self._prefix = settings.bucket, f"{settings.prefix}/" if settings.prefix else ""
-        session = boto3.Session()
         with _named_errors(f"bucket {self.bucket}"):
+            session = boto3.Session()
             self._s3 = session.client(
                 "s3",
                 config=Config(
@@ -242,9 +266,17 @@ def _named_errors(what: str) -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         kind = _ERRORS.get(code, ArchiveUnavailable if status >= 500 or code == "SlowDown" else ArchiveError)
         message = plain_words(error.response.get("Error", {}).get("Message", ""))
-        raise kind(f"{what}: S3 says {code or status}" + (f" ({message})" if message else "")) from None
+        said = f"{what}: S3 says {code or status}" + (f" ({message})" if message else "")
+        raise kind(f"{said}. {_WHAT_TO_CHECK[code]}" if code in _WHAT_TO_CHECK else said) from None
     except NoCredentialsError:
         raise ArchiveDenied("no AWS credentials were found (AWS_ACCESS_KEY_ID, AWS_PROFILE or a role)") from None
+    except (ProfileNotFound, PartialCredentialsError, InvalidConfigError) as error:
+        raise ArchiveDenied(f"AWS cannot be used: {plain_words(error)}. Check AWS_PROFILE and its like.") from None
+    except (ConnectionClosedError, EndpointConnectionError, ConnectTimeoutError) as error:
+        kind_of = type(error).__name__
+        raise ArchiveUnavailable(
+            f"{what}: S3 gives no answer ({kind_of}). Check AWS_ENDPOINT_URL_S3 and AWS_REGION, or the network."
+        ) from None
     except BotoCoreError as error:
         raise ArchiveUnavailable(f"{what}: {type(error).__name__}") from None
 

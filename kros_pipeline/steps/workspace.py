@@ -48,7 +48,8 @@ class Workspace:
             raise WrongArchive(
                 f"{self.store.url(ARCHIVE_IDENTITY)} says that this archive belongs to another account: "
                 + "; ".join(f"{name} is {stored.get(name)!r} there and {mine[name]!r} here" for name in different)
-                + ". Give each account a prefix of its own in KROS_ARCHIVE_URL."
+                + ". Mend KROSAI_BASE_URL or KROSAI_ORGANIZATION_ID, or give each account a prefix of its own in "
+                "KROS_ARCHIVE_URL."
             )
         return True
 
