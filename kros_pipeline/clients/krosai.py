@@ -270,9 +270,8 @@ class KrosAI:
             status, answer_headers, answer = self._exchange(what, method, path, query, body, headers)
             if status != 429:
                 self._pace.was_let_in()
-            if any_answer and 200 <= status < 300:
-                return {}  # what it answers is not documented; that it accepts is all there is to know
-            if status != 429:
+                if any_answer and 200 <= status < 300:
+                    return {}  # what it answers is not documented; that it accepts is all there is to know
                 return _object_or_error(what, status, answer, about_one_call)
             seconds = retry_after_seconds(answer_headers.get("Retry-After"))
             if seconds is not None and seconds > LONGEST_WAIT_SECONDS:

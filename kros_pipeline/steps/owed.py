@@ -2,12 +2,14 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
+from itertools import islice
 from typing import Any
 
 from ..core import schemas
 from ..core.days import grace_is_over
 from ..core.object_keys import table_prefix
 from ..core.verdict import COMPLETE, INCOMPLETE
+from .reconcile import read_reconciliation
 from .workspace import Workspace
 
 _THREADS = 16
@@ -27,7 +29,7 @@ def owed_days(work: Workspace, first: date, last: date) -> list[date]:
     checked = {entry.key.split("/dt=")[1][:10] for entry in work.store.list(table_prefix(schemas.RECONCILIATION.name))}
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        rows = pool.map(lambda day: _row(work, day) if day.isoformat() in checked else None, days)
+        rows = pool.map(lambda day: read_reconciliation(work, day) if day.isoformat() in checked else None, days)
         found = dict(zip(days, rows, strict=True))
     incomplete = [(row["checked_at"], day) for day, row in found.items() if row and row["verdict"] == INCOMPLETE]
     in_turn = iter([day for _, day in sorted(incomplete)])
@@ -37,12 +39,8 @@ def owed_days(work: Workspace, first: date, last: date) -> list[date]:
     for number, day in enumerate(fresh, 1):
         owed.append(day)
         if number % _FRESH_IN_A_ROW == 0:
-            owed += [day for day in [next(in_turn, None)] if day is not None]
+            owed.extend(islice(in_turn, 1))
     return owed + list(in_turn)
-
-
-def _row(work: Workspace, day: date) -> dict[str, Any] | None:
-    return next(iter(work.tables.rows(schemas.RECONCILIATION, day, ("verdict", "checked_at"))), None)
 
 
 def _owes(work: Workspace, day: date, row: dict[str, Any]) -> bool:

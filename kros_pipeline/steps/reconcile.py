@@ -82,6 +82,11 @@ class UnknownCalls(ArchiveError):
     """An operator named calls that are not of the day."""
 
 
+def read_reconciliation(work: Workspace, day: date) -> dict[str, Any] | None:
+    """The row of a day; None where it was never reconciled."""
+    return next(iter(work.tables.rows(schemas.RECONCILIATION, day)), None)
+
+
 def acknowledged_calls(work: Workspace, day: date) -> set[str]:
     """The keys of the calls whose loss an operator has acknowledged."""
     prefix = acknowledged_prefix(day)

@@ -13,7 +13,7 @@ from ..core.days import grace_is_over
 from ..core.object_keys import call_key
 from ..core.retention import warning_days
 from ..core.verdict import COMPLETE, INCOMPLETE
-from .reconcile import acknowledged_calls
+from .reconcile import acknowledged_calls, read_reconciliation
 from .workspace import Workspace
 
 _RECENT_DAYS = 14
@@ -42,7 +42,7 @@ def watch_archive(work: Workspace, first: date, last: date) -> Watch:
     oldest = max(first, today - timedelta(days=retention_days if retention_days is not None else _RECENT_DAYS))
     days = [oldest + timedelta(days=number) for number in range((last - oldest).days + 1)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        rows = dict(zip(days, pool.map(lambda day: _row(work, day), days), strict=True))
+        rows = dict(zip(days, pool.map(lambda day: read_reconciliation(work, day), days), strict=True))
         recent = [day for day in days if (today - day).days <= _RECENT_DAYS]
         found.days = [sentence for day in recent if (sentence := _of_a_day(work, day, rows[day])) is not None]
         if retention_days is not None:
@@ -50,10 +50,6 @@ def watch_archive(work: Workspace, first: date, last: date) -> Watch:
             for day, calls in zip(unsafe, pool.map(lambda day: _calls_at_risk(work, day), unsafe), strict=True):
                 _weigh(found, day, rows[day], calls, today, retention_days)
     return found
-
-
-def _row(work: Workspace, day: date) -> dict[str, Any] | None:
-    return next(iter(work.tables.rows(schemas.RECONCILIATION, day)), None)
 
 
 def _of_a_day(work: Workspace, day: date, row: dict[str, Any] | None) -> str | None:
