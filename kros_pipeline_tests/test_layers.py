@@ -109,6 +109,7 @@ def test_core_has_no_io_and_no_clock(module: str):
         "enum",
         "functools",
         "hashlib",
+        "hmac",
         "ipaddress",
         "itertools",
     }

@@ -27,6 +27,8 @@ CONTRACT = {
     "KROS_TRANSCRIPT_DETAILS": "missing",
     "KROS_FLAG_RULES": None,
     "KROS_DOWNLOAD_WORKERS": "32",
+    "KROS_LEGAL_HOLD": "off",
+    "KROS_ERASURE_KEY": None,  # what erased calls are remembered by
     "KROS_WEBHOOK_URL": None,  # who is told of failures
 }
 KEY = "kros_live_s3cr3t"

@@ -242,6 +242,10 @@ class KrosAI:
             any_answer=True,
         )
 
+    def delete_recording(self, call_id: str) -> None:
+        """Has upstream delete one recording, for good. Sent once; what it raises means what it means of `extend`."""
+        self._send("DELETE", f"/calls/{_quoted(call_id)}/recording", any_answer=True)
+
     def _get(self, path: str, query: Mapping[str, Any] | None = None, *, about_one_call: bool = True) -> dict[str, Any]:
         attempts = Retrying(
             retry=retry_if_exception_type((ApiUnreachable, ApiFailed)),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from urllib.parse import urlsplit
 
+from .erasure import LEAST_KEY_CHARACTERS
 from .retention import PLANS, Plan
 
 DEFAULT_BASE_URL = "https://api.krosai.com/v1"
@@ -35,6 +36,8 @@ SETTINGS: dict[str, str | None] = {
     "KROS_TRANSCRIPT_DETAILS": "missing",
     "KROS_FLAG_RULES": None,
     "KROS_DOWNLOAD_WORKERS": "32",
+    "KROS_LEGAL_HOLD": "off",
+    "KROS_ERASURE_KEY": None,
     "KROS_WEBHOOK_URL": None,
 }
 
@@ -73,6 +76,8 @@ class Settings:
     lookback_days: int
     ask_every_transcript: bool
     download_workers: int
+    legal_hold: bool = False
+    erasure_key: str | None = field(default=None, repr=False)
 
 
 def parse_settings(texts: Mapping[str, str | None]) -> Settings:
@@ -101,6 +106,8 @@ def parse_settings(texts: Mapping[str, str | None]) -> Settings:
         lookback_days=reader.whole("KROS_LOOKBACK_DAYS", 0, 3) or 0,
         ask_every_transcript=reader.one_of("KROS_TRANSCRIPT_DETAILS", ("missing", "always")) == "always",
         download_workers=reader.whole("KROS_DOWNLOAD_WORKERS", 1, 32, 256) or 1,
+        legal_hold=reader.one_of("KROS_LEGAL_HOLD", ("off", "on")) == "on",
+        erasure_key=reader.texts["KROS_ERASURE_KEY"],
     )
     if (reader.texts["KROS_SSE"] or "").lower() == "aws:kms" and not settings.kms_key_id:
         reader.problems.append("KROS_KMS_KEY_ID is missing: KROS_SSE=aws:kms needs the key's id or ARN.")
@@ -108,6 +115,8 @@ def parse_settings(texts: Mapping[str, str | None]) -> Settings:
         reader.problems.append("KROS_KMS_KEY_ID is set, but KROS_SSE is not aws:kms.")
     if plan.requests_per_second is None and reader.texts["KROSAI_REQUESTS_PER_SECOND"] is None:
         reader.problems.append(f"KROSAI_REQUESTS_PER_SECOND is missing: the rate of plan {plan.name} is by contract.")
+    if settings.erasure_key is not None and len(settings.erasure_key) < LEAST_KEY_CHARACTERS:
+        reader.problems.append(f"KROS_ERASURE_KEY must have at least {LEAST_KEY_CHARACTERS} characters.")
     webhook_url = reader.texts["KROS_WEBHOOK_URL"]
     if webhook_url and not is_webhook(webhook_url):
         reader.problems.append("KROS_WEBHOOK_URL must be a whole https URL.")  # it is a secret, and not shown
