@@ -164,6 +164,21 @@ class ObjectStore:
                 file.write(piece)
         return answer["ETag"]
 
+    def digest(self, key: str) -> tuple[str, int] | None:
+        """SHA-256 and size of an object, read piece by piece; None where there is none."""
+        digest, size_bytes = hashlib.sha256(), 0
+        with named_errors(key):
+            try:
+                answer = self.client.get_object(Bucket=self.bucket, Key=self.full_key(key))
+            except ClientError as error:
+                if _code(error) in _ABSENT:
+                    return None
+                raise
+            for piece in answer["Body"].iter_chunks(1 << 20):
+                digest.update(piece)
+                size_bytes += len(piece)
+        return digest.hexdigest(), size_bytes
+
     def read(self, key: str) -> bytes | None:
         """A whole small object; None where there is none."""
         with named_errors(key):
