@@ -11,13 +11,17 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import IO
 from urllib.parse import urlsplit
 
 import requests
+from urllib3.exceptions import LocationParseError
+from urllib3.util import parse_url
 
 from ..core import mp3
 from ..core.settings import Settings, is_loopback
+from .checked_connections import CheckedAdapter
 from .errors import AudioGone, BodyRejected, DownloadBroken, UrlExpired, UrlRefused
 from .http import CONNECT_SECONDS, READ_SECONDS, BrokenBody, declared_length, new_session, read_body
 
@@ -63,11 +67,17 @@ class RecordingStorage:
     """Where KrosAI keeps the audio. One for a run; its threads share the connections and the limit of memory."""
 
     def __init__(self, settings: Settings):
-        self._session = new_session(settings.download_workers, {"Accept": "audio/mpeg, */*"})
-        self._hosts = settings.recording_hosts
         api = urlsplit(settings.base_url)
+        api_is_here = is_loopback(api.hostname or "")
+        # The API's own host is the operator's word, and judged by nobody; where audio lies, the API says.
+        self._session = new_session(
+            settings.download_workers,
+            {"Accept": "audio/mpeg, */*"},
+            partial(CheckedAdapter, loopback_allowed=api_is_here),
+        )
+        self._hosts = settings.recording_hosts
         # Plain http is for a service on this very machine, and only if the API itself is reached that way.
-        self._http_allowed = api.scheme == "http" and is_loopback(api.hostname or "")
+        self._http_allowed = api.scheme == "http" and api_is_here
         self._in_flight = _BytesInFlight(IN_FLIGHT_BYTES)
         self._spool = tempfile.gettempdir()
 
@@ -123,12 +133,15 @@ class RecordingStorage:
         try:
             parts = urlsplit(url)
             host, port = (parts.hostname or "").lower(), parts.port
-        except ValueError:
+            connected_to = (parse_url(url).host or "").strip("[]")
+        except (ValueError, LocationParseError):
             raise UrlRefused("the recording's URL cannot be read") from None
         if parts.scheme != "https" and not (parts.scheme == "http" and self._http_allowed and is_loopback(host)):
             raise UrlRefused(f"the recording's URL is {parts.scheme[:10] or 'without a scheme'}, not https")
         if "@" in parts.netloc or "\\" in url:
             raise UrlRefused("the recording's URL holds a user name or a backslash")
+        if host != connected_to or not url.isprintable():  # readers of URLs differ: urlsplit drops tabs and newlines
+            raise UrlRefused("the recording's URL can be read in two ways")
         name = f"[{host}]" if ":" in host else host
         if {name, f"{name}:{port}"}.isdisjoint(self._hosts):
             raise UrlRefused(f"host {host[:100]!r} is not in KROS_RECORDING_HOSTS")
