@@ -7,6 +7,7 @@ import dagster as dg
 from .assets import daily_assets
 from .checks import standing_checks
 from .core.settings import SETTINGS
+from .jobs import turn_on_recording_job
 from .partitions import daily_partitions
 from .resources import Archive
 from .schedules import (
@@ -31,7 +32,7 @@ def defs() -> dg.Definitions:
     return dg.Definitions(
         assets=assets,
         asset_checks=[standing],
-        jobs=[job, watch],
+        jobs=[job, watch, turn_on_recording_job()],
         schedules=[daily_archive_schedule(job), owed_days_schedule(job, days), standing_checks_schedule(watch)],
         sensors=[tell_of_failures],
         resources={"archive": Archive(**settings)},
