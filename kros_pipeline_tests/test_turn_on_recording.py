@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 import pytest
 import requests
-from conftest import PLAIN, Account, MakeAccount
+from conftest import Account, MakeAccount
 
 from kros_pipeline.definitions import defs
 from kros_pipeline.sandbox import Fault, Faults
@@ -28,8 +27,7 @@ def said(result: dg.ExecuteInProcessResult) -> str:
 
 @pytest.fixture
 def our(account: MakeAccount) -> Account:
-    # A world of its own: what is set at KrosAI stays.
-    return account(replace(PLAIN, days=("2025-01-10",), calls_per_day=1), fresh=True)
+    return account()
 
 
 def test_recording_and_transcription_are_turned_on_by_one_request(
