@@ -49,8 +49,12 @@ soak: setup ## 200 kills at random moments, and the archive compared each time; 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+audit: setup ## known vulnerabilities in what requirements.lock pins; asks PyPI's advisories
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock || \
+	  { echo "Not passed: a known vulnerability, or an advisory that could not be asked for; the lines above say which."; exit 1; }
+
 lock: ## requirements.lock anew, from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
-.PHONY: help setup demo dev up test soak lint lock
+.PHONY: help setup demo dev up test soak lint audit lock

@@ -117,6 +117,7 @@ def test_core_has_no_io_and_no_clock(module: str):
         "json",
         "math",
         "re",
+        "statistics",
         "typing",
         "unicodedata",
         "urllib",

@@ -1,6 +1,7 @@
 """What both HTTP clients share: a session that adds nothing by itself, and a body read under a deadline."""
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import requests
@@ -20,13 +21,15 @@ class _Sink(Protocol):
     def write(self, piece: bytes, /) -> object: ...
 
 
-def new_session(connections: int, headers: dict[str, str]) -> requests.Session:
+def new_session(
+    connections: int, headers: dict[str, str], adapter_of: Callable[..., HTTPAdapter] = HTTPAdapter
+) -> requests.Session:
     """A session without retries of its own, whose requests follow no redirect and ask for the bytes as they are.
 
     The `auth` keeps ~/.netrc out, which would add a header that presigned URLs refuse; a company's proxy settings stay.
     """
     session = requests.Session()
-    adapter = HTTPAdapter(pool_maxsize=connections, pool_block=True, max_retries=0)
+    adapter = adapter_of(pool_maxsize=connections, pool_block=True, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.headers = {"Accept-Encoding": "identity", **headers}  # a truncated gzip would pass for a whole one

@@ -246,6 +246,10 @@ class KrosAI:
         """Has upstream delete one recording, for good. Sent once; what it raises means what it means of `extend`."""
         self._send("DELETE", f"/calls/{_quoted(call_id)}/recording", any_answer=True)
 
+    def change_settings(self, changes: Mapping[str, bool]) -> None:
+        """Changes the organization's settings. Sent once, like `extend`, and raises as it does."""
+        self._send("PATCH", "/settings", body=dict(changes), about_one_call=False, any_answer=True)
+
     def _get(self, path: str, query: Mapping[str, Any] | None = None, *, about_one_call: bool = True) -> dict[str, Any]:
         attempts = Retrying(
             retry=retry_if_exception_type((ApiUnreachable, ApiFailed)),
