@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
@@ -439,3 +443,33 @@ def test_an_archive_of_several_runs_is_left_to_the_others(account: MakeAccount) 
     forget(our, call_id)
     assert our.archive.objects("audio/") == {key: etag for key, etag in audio.items() if key != audio_key(DAY, call_id)}
     assert our.archive.by_call("calls", DAY).keys() == set(ids_of(our)) - {call_id}
+
+
+ERASE_IN_A_PROCESS_OF_ITS_OWN = """
+import os
+from kros_pipeline.steps.erase import erase_calls
+from kros_pipeline.steps.erasure_plan import Request
+from kros_pipeline.steps.workspace import open_workspace
+
+erase_calls(open_workspace(os.environ), Request(phone_number=os.environ["NUMBER"], reason="request 21"))
+"""
+
+
+def test_killed_by_the_system_in_the_middle_it_is_finished_by_the_next_launch(account: MakeAccount) -> None:
+    """SIGKILL once the plan is there, and once the first tombstone is; the number is in no table then, perhaps."""
+    our = account(KROS_ERASURE_KEY=KEY)
+    our.run_day()
+    calls = our.archive.by_call("calls", DAY)
+    number = calls[ids_of(our)[0]]["from_number"]
+    meant = {call_id for call_id, row in calls.items() if number in (row["from_number"], row["to_number"])}
+    for sign in ("state/erasing/", "state/erased/"):
+        environment = {**os.environ, **our.environment, "NUMBER": number}
+        with subprocess.Popen([sys.executable, "-c", ERASE_IN_A_PROCESS_OF_ITS_OWN], env=environment) as process:
+            deadline = time.monotonic() + 60
+            while not our.archive.objects(sign) and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.01)
+            process.kill()
+        assert our.archive.objects("state/erasing/"), "it was over before it could be killed"
+    erase_calls(our.open(), Request(phone_number=number, reason="request 21"))
+    assert_forgotten(our, *meant)
+    assert our.archive.objects("state/erasing/") == {}
