@@ -227,7 +227,7 @@ def test_a_file_of_thousands_of_mistakes_is_refused_in_a_few():
 def test_a_file_of_more_patterns_than_the_memory_should_hold_is_refused():
     many = ", ".join(f"'{number}'" for number in range(1_001))
     assert refusal(f"rules: [{{id: r, extend_days: 1, text_matches_any: [{many}]}}]") == (
-        "line 1, rules: there are more than 1,000 patterns in the file"
+        "there are more than 1,000 patterns in the file"
     )
 
 

@@ -33,6 +33,8 @@ def read_rules(text: str, *, confidence_is_known: bool) -> tuple[Rule, ...]:
         located = read_yaml(text)
     except BadYaml as error:
         raise BadRules(str(error)) from None
+    if sum(len(place) > 2 and str(place[2]).startswith("text_matches") for place in located.lines) > MAX_PATTERNS:
+        raise BadRules(f"there are more than {MAX_PATTERNS:,} patterns in the file")
     rules: list[Rule] = []
     problems: list[tuple[Place, str]] = []
     try:
@@ -45,8 +47,6 @@ def read_rules(text: str, *, confidence_is_known: bool) -> tuple[Rule, ...]:
         if first != index:
             problems.append((("rules", index, "id"), f"rule {first + 1} has this id already"))
         problems += [(("rules", index, key), words) for key, words in _never_holds(rule, confidence_is_known)]
-    if sum(len(patterns) for rule in rules for patterns in rule.patterns.values()) > MAX_PATTERNS:
-        problems.append((("rules",), f"there are more than {MAX_PATTERNS:,} patterns in the file"))
     if problems:
         problems.sort(key=lambda problem: located.line_of(problem[0]))
         sentences = [_sentence(located, *problem) for problem in problems[:_MAX_SENTENCES]]
