@@ -131,7 +131,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 dry_run=config.dry_run,
                 resend=config.resend,
                 settle=config.settle,
-                run_id=context.run.root_run_id or context.run_id,  # a run that Dagster repeats is the same order
+                run_id=context.run.root_run_id or context.run.run_id,  # a run that Dagster repeats is the same order
             )
         sample = {"would be sent": sample_table(report.would_send)} if report.would_send else None
         return at.materialized(report, EXTENSIONS_CHECK, " ".join(report.to_do), sample)
