@@ -30,6 +30,12 @@ def table_metadata(table: Table) -> dict[str, Any]:
     return {"dagster/column_schema": dg.TableSchema(columns=columns)}
 
 
+def sample_table(rows: list[dict[str, Any]]) -> dg.TableMetadataValue:
+    """A few rows as Dagster shows them; a call's id may be of any length."""
+    records = [dg.TableRecord({**row, "call": row["call"][:128]}) for row in rows]
+    return dg.TableMetadataValue(records, dg.TableSchema(columns=[dg.TableColumn(name) for name in rows[0]]))
+
+
 class AtWork:
     """One step of one day: the day, the handles, and a meter of seconds and requests."""
 
@@ -54,11 +60,8 @@ class AtWork:
         }
         if report.problem_count:
             shown["problems"] = report.problem_count
-            shown["sample of problems"] = dg.TableMetadataValue(
-                records=[
-                    dg.TableRecord({"call": call_id[:128], "reason": reason}) for call_id, reason in report.problems
-                ],
-                schema=dg.TableSchema(columns=[dg.TableColumn("call"), dg.TableColumn("reason")]),
+            shown["sample of problems"] = sample_table(
+                [{"call": call_id, "reason": reason} for call_id, reason in report.problems]
             )
         if report.error is not None:
             shown["error"] = str(report.error)

@@ -106,6 +106,7 @@ def test_core_has_no_io_and_no_clock(module: str):
         "collections",
         "dataclasses",
         "datetime",
+        "difflib",
         "enum",
         "functools",
         "hashlib",

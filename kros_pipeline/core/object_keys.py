@@ -96,7 +96,7 @@ def extensions_prefix(day: date) -> str:
 
 
 def extension_key(day: date, decision_id: str, attempt: int, what: str) -> str:
-    """An `intent` or an `outcome` of one attempt of one decision."""
+    """An `intent`, an `outcome` or what was `settled` of one attempt of one decision."""
     return f"{extensions_prefix(day)}{decision_id}/{attempt:03d}-{what}.json"
 
 
