@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from .core.schemas import Table
-from .failures import HANDLED, failure, what_to_do
+from .failures import HANDLED, failure, what_to_do, without_words
 from .partitions import day_of
 from .resources import Archive
 from .steps.report import Report
@@ -89,4 +89,4 @@ def at_work(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[AtW
     except dg.Failure:
         raise
     except Exception as error:
-        raise failure(error) from error
+        raise failure(error) from without_words(error)
