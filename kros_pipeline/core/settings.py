@@ -219,11 +219,7 @@ class _Reader:
 
 def _shown(text: str) -> str:
     """A bad value, as its sentence shows it: a long one may be a secret in the wrong place, unless it is a number."""
-    return (
-        repr(text)
-        if len(text) <= _MOST_SHOWN or text.isdecimal()
-        else f"{text[: _MOST_SHOWN // 4]!r}… (not shown whole)"
-    )
+    return repr(text) if len(text) <= _MOST_SHOWN or text.isdecimal() else f"{text[:4]!r}… (not shown whole)"
 
 
 def is_webhook(url: str) -> bool:
