@@ -8,6 +8,7 @@ from typing import Any
 
 import dagster as dg
 
+from .core.object_keys import call_key
 from .core.schemas import Table
 from .failures import HANDLED, failure, what_to_do, without_words
 from .partitions import day_of
@@ -56,7 +57,7 @@ class AtWork:
             shown["problems"] = report.problem_count
             shown["sample of problems"] = dg.TableMetadataValue(
                 records=[
-                    dg.TableRecord({"call": call_id[:128], "reason": reason}) for call_id, reason in report.problems
+                    dg.TableRecord({"call": call_key(call_id), "reason": reason}) for call_id, reason in report.problems
                 ],
                 schema=dg.TableSchema(columns=[dg.TableColumn("call"), dg.TableColumn("reason")]),
             )
