@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 
+from .core.object_keys import call_key
 from .failures import HANDLED, failure
 from .jobs import TURN_ON_RECORDING
 from .resources import Archive
@@ -82,7 +83,7 @@ def _of_deletion(found: Watch) -> dg.AssetCheckResult:
     never_listed = "".join(f" {day} was never listed, {left} days are left." for day, left in found.days_never_listed)
     sample = dg.TableMetadataValue(
         records=[
-            dg.TableRecord({"call": call_id[:128], "day": str(day), "days left": left})
+            dg.TableRecord({"call": call_key(call_id), "day": str(day), "days left": left})
             for call_id, day, left in found.calls
         ],
         schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in ("call", "day", "days left")]),

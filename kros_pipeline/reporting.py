@@ -8,8 +8,9 @@ from typing import Any
 
 import dagster as dg
 
+from .core.object_keys import call_key
 from .core.schemas import Table
-from .failures import HANDLED, failure, what_to_do
+from .failures import HANDLED, failure, what_to_do, without_words
 from .partitions import day_of
 from .resources import Archive
 from .steps.report import Report
@@ -61,7 +62,7 @@ class AtWork:
         if report.problem_count:
             shown["problems"] = report.problem_count
             shown["sample of problems"] = sample_table(
-                [{"call": call_id, "reason": reason} for call_id, reason in report.problems]
+                [{"call": call_key(call_id), "reason": reason} for call_id, reason in report.problems]
             )
         if report.error is not None:
             shown["error"] = str(report.error)
@@ -92,4 +93,4 @@ def at_work(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[AtW
     except dg.Failure:
         raise
     except Exception as error:
-        raise failure(error) from error
+        raise failure(error) from without_words(error)

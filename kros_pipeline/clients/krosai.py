@@ -118,6 +118,7 @@ class KrosAI:
         if settings.organization_id:
             headers["x-organization-id"] = settings.organization_id
         self._session = new_session(settings.download_workers, headers)
+        self._key = key.encode()
         self._base_url = settings.base_url
         self._organization_id = settings.organization_id
         self._pace = pace or Pace(settings.requests_per_second, settings.requests_per_run)
@@ -322,7 +323,10 @@ class KrosAI:
                 read_body(response, sink, most_bytes=_MOST_ANSWER_BYTES, seconds=_ANSWER_SECONDS)
         except BrokenBody as error:
             raise ApiUnreachable(f"{what}: {error}") from None
-        return response.status_code, response.headers, sink.getvalue()
+        answer = sink.getvalue()
+        if not response.ok:  # its words are shown, and may repeat what was sent
+            answer = answer.replace(self._key, b"(secret)")
+        return response.status_code, response.headers, answer
 
 
 def _object_or_error(what: str, status: int, body: bytes, about_one_call: bool) -> dict[str, Any]:

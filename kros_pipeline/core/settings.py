@@ -42,6 +42,7 @@ SETTINGS: dict[str, str | None] = {
 }
 
 _MOST_DIGITS = 9
+_MOST_SHOWN = 20
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]").fullmatch
 _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()=-]+(/[A-Za-z0-9!_.*'()=-]+)*").fullmatch
 _MOST_DAYS = 36_500  # where a plan sets no end: a century, so that every day counted from it is a date
@@ -130,7 +131,7 @@ def parse_start_date(text: str | None) -> date:
     try:
         return date.fromisoformat((text or "").strip() or DEFAULT_START_DATE)
     except ValueError:
-        raise BadSettings([f"KROS_START_DATE is {text!r}, not a date like {DEFAULT_START_DATE}."]) from None
+        raise BadSettings([f"KROS_START_DATE is {_shown(text or '')}, not a date like {DEFAULT_START_DATE}."]) from None
 
 
 class _Reader:
@@ -157,7 +158,7 @@ class _Reader:
         for value in allowed:
             if text.lower() == value.lower():
                 return value
-        self.problems.append(f"{name} is {text!r}; it must be one of {', '.join(allowed)}.")
+        self.problems.append(f"{name} is {_shown(text)}; it must be one of {', '.join(allowed)}.")
         return allowed[0]
 
     def whole(self, name: str, least: int, default: int | None, most: int | None = None) -> int | None:
@@ -168,7 +169,7 @@ class _Reader:
         if number >= least and (most is None or number <= most):
             return number
         limit = f"from {least} to {most}" if most is not None else f"of at least {least}"
-        self.problems.append(f"{name} is {text!r}; it must be a whole number {limit}.")
+        self.problems.append(f"{name} is {_shown(text)}; it must be a whole number {limit}.")
         return default
 
     def rate(self, name: str, default: float | None) -> float | None:
@@ -180,7 +181,7 @@ class _Reader:
                 return float(text)
         except ValueError:
             pass
-        self.problems.append(f"{name} is {text!r}; it must be a number above 0.")
+        self.problems.append(f"{name} is {_shown(text)}; it must be a number above 0.")
         return default
 
     def base_url(self) -> tuple[str, str]:
@@ -209,7 +210,7 @@ class _Reader:
         if scheme != "s3" or not _BUCKET(bucket):
             self.problems.append(f"{name} must name a bucket, like s3://bucket/prefix, and nothing else.")
         elif prefix and (not _PREFIX(prefix) or {".", ".."} & set(prefix.split("/")) or len(prefix) > 512):
-            self.problems.append(f"{name} has a prefix with characters that S3 keys should not have: {prefix!r}.")
+            self.problems.append(f"{name} has a prefix with characters that S3 keys should not have: {_shown(prefix)}.")
         return bucket, prefix
 
     def hosts(self, name: str, default: frozenset[str]) -> frozenset[str]:
@@ -221,8 +222,13 @@ class _Reader:
             self.problems.append(f"{name} is {text!r}, which names no host.")
         for host in hosts:
             if not _HOST(host):
-                self.problems.append(f"{name} holds {host!r}; write host or host:port, with commas between them.")
+                self.problems.append(f"{name} holds {_shown(host)}; write host or host:port, with commas between them.")
         return frozenset(hosts)
+
+
+def _shown(text: str) -> str:
+    """A bad value, as its sentence shows it: a long one may be a secret in the wrong place, unless it is a number."""
+    return repr(text) if len(text) <= _MOST_SHOWN or text.isdecimal() else f"{text[:4]!r}… (not shown whole)"
 
 
 def is_webhook(url: str) -> bool:

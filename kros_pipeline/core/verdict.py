@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .listing import Listing
+from .object_keys import call_key
 
 COMPLETE, WAITING, INCOMPLETE = "complete", "waiting", "incomplete"
 
@@ -94,7 +95,7 @@ def weigh(found: Evidence) -> Verdict:
         ],
     }
     waiting = list(_waited_for(found))
-    notes = waiting + _counted("recording that is not safe, acknowledged", found.acknowledged)
+    notes = waiting + _counted("recording that is not safe, acknowledged", _keys(found.acknowledged))
     notes += found.listing.oddities if found.listing else []
     verdict = INCOMPLETE if any(failures.values()) else WAITING if waiting else COMPLETE
     # What is not held is archived all the same: its check is red, and the day's verdict stays.
@@ -116,13 +117,13 @@ def _of_calls(found: Evidence) -> Iterable[str]:
         if found.calls + found.erased < listing.listed_total:
             but = f", {found.erased} were erased" if found.erased else ""
             yield f"{listing.listed_total} calls were listed, and the table `calls` has {found.calls}{but}."
-    yield from _counted("call without a row in `recordings`", found.calls_without_recording_row)
-    yield from _counted("call without a row in `transcripts`", found.calls_without_transcript_row)
+    yield from _counted("call without a row in `recordings`", _keys(found.calls_without_recording_row))
+    yield from _counted("call without a row in `transcripts`", _keys(found.calls_without_transcript_row))
 
 
 def _of_recordings(found: Evidence) -> Iterable[str]:
     for status, ids in found.unsafe.items():
-        yield from _counted(f"recording {status}", ids)
+        yield from _counted(f"recording {status}", _keys(ids))
     yield from _counted("archived recording that is not in the bucket", found.objects_missing)
     yield from _counted("archived recording of another size in the bucket", found.objects_of_other_size)
 
@@ -142,6 +143,11 @@ def _waited_for(found: Evidence) -> Iterable[str]:
     for what, count in (("recordings", found.recordings["pending"]), ("transcripts", found.transcripts["pending"])):
         if count:
             yield f"{count} {what} are pending."
+
+
+def _keys(call_ids: list[str]) -> list[str]:
+    """As ids are shown: a plain one as it is; any other may hold what a screen or a log would obey."""
+    return [call_key(call_id) for call_id in call_ids]
 
 
 def _counted(what: str, items: list[str]) -> list[str]:

@@ -98,11 +98,13 @@ def acknowledged_calls(work: Workspace, day: date) -> set[str]:
 def _acknowledge(work: Workspace, day: date, call_ids: Collection[str]) -> None:
     if not call_ids:
         return
-    unknown = set(call_ids) - {row["call_id"] for row in work.tables.rows(schemas.CALLS, day, ("call_id",))}
+    ids = (row["call_id"] for row in work.tables.rows(schemas.CALLS, day, ("call_id",)))
+    named = {name: call_id for call_id in ids for name in (call_id, call_key(call_id))}  # an id is shown by its key
+    unknown = set(call_ids) - named.keys()
     if unknown:
         names = ", ".join(sorted(plain_words(call_id) for call_id in unknown)[:5])
         raise UnknownCalls(f"acknowledged_call_ids: {len(unknown)} of them are no calls of {day}: {names}")
-    for call_id in call_ids:
+    for call_id in {named[name] for name in call_ids}:
         with suppress(ObjectExists):
             content = {"call_id": call_id, "acknowledged_at": work.now().isoformat()}
             work.store.put_json(acknowledged_key(day, call_id), content, only_if="absent")
