@@ -17,7 +17,7 @@ from ..core.object_keys import audit_key, call_key
 from .workspace import Workspace
 
 ARCHIVED, ADOPTED, QUARANTINED, REFUSED = "archived", "adopted", "quarantined", "refused"
-EXTENDED, HELD, ERASED, VERIFIED, DRIFTED = "extended", "held", "erased", "verified", "drifted"
+HELD, ERASED, VERIFIED, DRIFTED = "held", "erased", "verified", "drifted"
 _MOST_PARTS = 10_000
 
 

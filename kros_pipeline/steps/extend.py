@@ -25,7 +25,9 @@ from ..clients.errors import (
 )
 from ..clients.tables import Partition, batches_of
 from ..core import schemas
+from ..core.object_keys import call_key
 from ..core.retention import days_to_send
+from .audit import AuditLog
 from .extension_journal import (
     EXTENDED,
     INTENT,
@@ -95,6 +97,7 @@ def extend_retention(
         for row in learned:  # the one place where the end of a decision, or a doubt about it, is new
             rows[row["decision_id"]] = row
             report.counts["sent_now"] += row["status"] == EXTENDED and row["settled_at"] is None
+        _account(work, day, rows)
         report.written = _write(work, day, rows)
     unsent = sorted({f"{reason} The next run sends it." for _, reason in report.problems})
     for row in rows.values():
@@ -118,6 +121,17 @@ def _known_rows(work: Workspace, day: date, journal: Journal) -> dict[str, Row]:
     return rows
 
 
+def _account(work: Workspace, day: date, rows: dict[str, Row]) -> None:
+    """A line for each decision of which the table does not say yet what became of it."""
+    audit = AuditLog(work, day, "extensions")
+    told = {row["decision_id"]: row for row in work.tables.rows(schemas.RETENTION_EXTENSIONS, day)}
+    for decision_id, row in rows.items():
+        if decision_id not in told or rank(row) > rank(told[decision_id]):
+            # Not the decision's id: that is a plain hash of the call's, and would outlive its erasure.
+            audit.note(row["status"], row["call_id"], rule=row["rule_id"], days=row["sent_days"])
+    audit.write()
+
+
 def _write(work: Workspace, day: date, rows: dict[str, Row]) -> Any:
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
         merged: dict[str, Row] = {row["decision_id"]: row for row in present.rows()} if present else {}
@@ -137,7 +151,7 @@ def _say_what_would_be_sent(work: Workspace, wanted: list[Decision], report: Ext
         days = days_to_send(decision.requested_days, work.settings.plan, work.settings.retention_days)
         report.counts["would_send" if days is not None else "would_not_be_allowed"] += 1
         if days is not None and len(report.would_send) < SAMPLE:
-            report.would_send.append({"call": decision.call_id, "rule": decision.rule_id, "days": days})
+            report.would_send.append({"call": call_key(decision.call_id), "rule": decision.rule_id, "days": days})
 
 
 def _decisions(work: Workspace, day: date) -> list[Decision]:
@@ -188,7 +202,7 @@ def _extend(
             "status": NOT_ALLOWED,
             "reason": f"plan {work.settings.plan.name} keeps recordings no longer than it does already",
         }
-    if report.error is not None:
+    if report.error is not None or work.tombstones.is_erased(journal.day, decision.call_id):
         return None
     attempt = max(journal.next_attempt(decision.decision_id), before["attempts"] + 1 if before else 1)
     intent = {

@@ -47,7 +47,7 @@ class Journal:
     """The intents and outcomes of a day: create-only objects, from which the table could be made anew."""
 
     def __init__(self, work: Workspace, day: date):
-        self._work, self._day = work, day
+        self._work, self.day = work, day
         self._attempts: dict[str, dict[int, set[str]]] = {}
         prefix = extensions_prefix(day)
         for entry in work.store.list(prefix):
@@ -121,7 +121,7 @@ class Journal:
         """A row that says what is wanted, and not yet what came of it."""
         return dict.fromkeys(schemas.RETENTION_EXTENSIONS.column_names) | {
             "call_id": decision.call_id,
-            "call_date": self._day,
+            "call_date": self.day,
             "decision_id": decision.decision_id,
             "rule_id": decision.rule_id,
             "requested_days": decision.requested_days,
@@ -131,11 +131,11 @@ class Journal:
 
     def write(self, decision_id: str, attempt: int, what: str, content: Row) -> None:
         """Creates an intent or an outcome. Raises `ObjectExists`."""
-        self._work.store.put_json(extension_key(self._day, decision_id, attempt, what), content, only_if="absent")
+        self._work.store.put_json(extension_key(self.day, decision_id, attempt, what), content, only_if="absent")
 
     def read(self, decision_id: str, attempt: int, what: str) -> Row | None:
         """An intent or an outcome; None where there is none."""
-        return self._work.store.read_json(extension_key(self._day, decision_id, attempt, what))
+        return self._work.store.read_json(extension_key(self.day, decision_id, attempt, what))
 
 
 def _settled(row: Row, said: Row) -> Row:
