@@ -238,9 +238,9 @@ _PREFACE = """\
 # The fault matrix
 
 What can go wrong outside, and what becomes of the day. Each of the {rows} rows is a whole day, all steps of it, run
-against the simulator while the fault lasts, and run once more when it is over. The tests run all of it, hold each row
-to what [the table](../kros_pipeline_tests/fault_cases.py) promises, and compare this page with the outcome;
-`make fault-matrix` writes it anew.
+against the simulator while the fault lasts, and run once more when it is over, if anything is left to do. The tests
+run all of it, hold each row to what [the table](../kros_pipeline_tests/fault_cases.py) promises, and compare this page
+with the outcome; `make fault-matrix` writes it anew.
 
 - **How often**: the fault meets the first attempt of each request, or every attempt of the first run. What is no
   event, but the way that a service is, is there all along.
@@ -251,8 +251,8 @@ to what [the table](../kros_pipeline_tests/fault_cases.py) promises, and compare
 - **Lost / duplicated / corrupt**, of calls, recordings, transcripts and extensions, compared with the simulator's
   truth: rows or objects that are there twice, bytes and characters that are not the true ones, in either run; and what
   upstream still has, or the archive had already, that is not in the archive after the second.
-- `complete` after the next run means: every call, recording and transcript that upstream has is archived, byte for
-  byte."""
+- `complete` after the next run, or already, means: every call, recording and transcript that upstream has is
+  archived, byte for byte."""
 
 
 def main() -> int:

@@ -63,7 +63,8 @@ def trial(make: MakeAccount, seed: int, *, config: SandboxConfig = BUSY_DAY, day
     calls = sorted(completed_of(our.krosai, day))
     hit = random.Random(seed).sample(calls, round(SHARE * len(calls)))
     faults = {
-        name: replace(fault, calls=tuple(hit[number :: len(KNOBS)])) for number, (name, fault) in enumerate(KNOBS.items())
+        name: replace(fault, calls=tuple(hit[number :: len(KNOBS)]))
+        for number, (name, fault) in enumerate(KNOBS.items())
     }
     our.krosai.set_faults(Faults(**faults, **OF_PAGES))
     runs: list[Reconciled] = []

@@ -45,6 +45,7 @@ def test_nothing_is_lost_doubled_or_corrupt_and_the_day_says_so(outcome: Look, r
     assert is_as(out.verdict_after, out.sentences_after, case.afterwards), (out.verdict_after, out.sentences_after)
 
 
+@pytest.mark.timeout(600)  # alone, it runs all rows
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_published_page_is_what_the_runs_give(outcome: Look) -> None:
     text = page({row: outcome(row) for row in ROWS})
