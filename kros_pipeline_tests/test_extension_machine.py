@@ -21,9 +21,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from kros_pipeline.clients.errors import ApiUnreachable, ArchiveUnavailable, ObjectChanged, ObjectExists
 from kros_pipeline.clients.krosai import KrosAI
+from kros_pipeline.clients.object_custody import ObjectCustody
 from kros_pipeline.clients.object_store import Entry, ObjectStore
 from kros_pipeline.clients.pace import Pace
 from kros_pipeline.clients.tables import Tables, batches_of
+from kros_pipeline.clients.tombstones import Tombstones
 from kros_pipeline.core import schemas
 from kros_pipeline.core.flags import Rules
 from kros_pipeline.core.settings import parse_settings
@@ -128,7 +130,8 @@ class Extensions(RuleBasedStateMachine):
         super().__init__()
         self.store = Disturbed()
         self.upstream = Upstream(self.store)
-        self.tables = Tables(self.store)
+        self.tombstones = Tombstones(self.store, None)
+        self.tables = Tables(self.store, self.tombstones)
         self.flags: dict[tuple[str, str], int] = {}
         self.ordered: Counter[str] = Counter()  # resends by call: the orders of operators, not their repetitions
         self.runs = 0
@@ -181,7 +184,10 @@ class Extensions(RuleBasedStateMachine):
         """One run, to its end or not; False where its orders were refused."""
         self.upstream.faults, self.upstream.sent = dict(faults), []
         self.store.point, self.store.error = point, error
-        work = Workspace(SETTINGS, Rules(), self.upstream, None, self.store, self.tables, now=lambda: NOW)  # type: ignore[arg-type]
+        work = Workspace(
+            SETTINGS, Rules(), self.upstream, None, self.store, ObjectCustody(self.store), self.tombstones, self.tables,  # type: ignore[arg-type]
+            now=lambda: NOW,
+        )  # fmt: skip
         before = dict(self.store.objects)
         try:
             report = extend_retention(work, DAY, **orders)

@@ -1,5 +1,6 @@
 """What both HTTP clients share: a session that adds nothing by itself, and a body read under a deadline."""
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -8,9 +9,22 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
+from .errors import plain_words
+
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 _PIECE_BYTES = 1 << 18
+
+
+def _without_urls(record: logging.LogRecord) -> bool:
+    """urllib3 warns of headers that it cannot read with the whole URL, and tells it at level DEBUG in any case."""
+    record.msg, record.args = plain_words(record.getMessage()), ()
+    record.exc_info = record.exc_text = None
+    return True
+
+
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(_without_urls)
 
 
 class BrokenBody(Exception):

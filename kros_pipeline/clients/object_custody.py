@@ -34,13 +34,13 @@ class ObjectCustody:
     """Custody of the objects of one archive. Raises `ArchiveError`s alone."""
 
     def __init__(self, store: ObjectStore):
-        self._store, self._s3, self._bucket = store, store.client, store.bucket
+        self._store, self._bucket = store, store.bucket
 
     def can_hold(self) -> bool:
         """Whether the bucket has Object Lock, without which S3 knows no legal hold."""
         with named_errors(f"bucket {self._bucket}"):
             try:
-                answer = self._s3.get_object_lock_configuration(Bucket=self._bucket)
+                answer = self._store.client.get_object_lock_configuration(Bucket=self._bucket)
             except ClientError as error:
                 if error.response.get("Error", {}).get("Code") in _NO_HOLD:
                     return False
@@ -50,7 +50,7 @@ class ObjectCustody:
     def hold(self, key: str) -> None:
         """Puts an object under legal hold: until it is lifted by hand, S3 lets nobody delete that version."""
         with named_errors(key):
-            self._s3.put_object_legal_hold(
+            self._store.client.put_object_legal_hold(
                 Bucket=self._bucket, Key=self._store.full_key(key), LegalHold={"Status": "ON"}
             )
 
@@ -58,8 +58,10 @@ class ObjectCustody:
         """Adds the tag by which lifecycle rules and people tell recordings of flagged calls; others' tags stay."""
         with named_errors(key):
             where: dict[str, Any] = {"Bucket": self._bucket, "Key": self._store.full_key(key)}
-            tags = [tag for tag in self._s3.get_object_tagging(**where)["TagSet"] if tag["Key"] != _FLAGGED]
-            self._s3.put_object_tagging(**where, Tagging={"TagSet": [*tags, {"Key": _FLAGGED, "Value": "true"}]})
+            tags = [tag for tag in self._store.client.get_object_tagging(**where)["TagSet"] if tag["Key"] != _FLAGGED]
+            self._store.client.put_object_tagging(
+                **where, Tagging={"TagSet": [*tags, {"Key": _FLAGGED, "Value": "true"}]}
+            )
 
     def is_held(self, version: Version) -> bool:
         """Whether one version of an object is under legal hold."""
@@ -67,7 +69,7 @@ class ObjectCustody:
             return False
         with named_errors(version.key):
             try:
-                answer = self._s3.get_object_legal_hold(
+                answer = self._store.client.get_object_legal_hold(
                     Bucket=self._bucket, Key=self._store.full_key(version.key), VersionId=version.version_id
                 )
             except ClientError as error:
@@ -79,7 +81,7 @@ class ObjectCustody:
     def versions(self, prefix: str) -> Iterator[Version]:
         """Every version of every object below a prefix, and every delete marker; `null` where the bucket keeps none."""
         with named_errors(prefix):
-            pages = self._s3.get_paginator("list_object_versions").paginate(
+            pages = self._store.client.get_paginator("list_object_versions").paginate(
                 Bucket=self._bucket, Prefix=self._store.full_key(prefix)
             )
             for page in pages:
@@ -95,7 +97,7 @@ class ObjectCustody:
         """Copies one version of an object into a file; False where it is gone meanwhile."""
         with named_errors(version.key):
             try:
-                answer = self._s3.get_object(
+                answer = self._store.client.get_object(
                     Bucket=self._bucket, Key=self._store.full_key(version.key), VersionId=version.version_id
                 )
             except ClientError as error:
@@ -111,7 +113,7 @@ class ObjectCustody:
         for start in range(0, len(versions), _DELETED_A_REQUEST):
             some = versions[start : start + _DELETED_A_REQUEST]
             with named_errors(f"{len(some)} versions"):
-                answer = self._s3.delete_objects(
+                answer = self._store.client.delete_objects(
                     Bucket=self._bucket,
                     Delete={
                         "Objects": [

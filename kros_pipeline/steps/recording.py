@@ -190,7 +190,9 @@ def merged(present: Row | None, new: Row) -> Row:
         return new
     if present["status"] != ARCHIVED:
         # What was found out is not forgotten because a later run had no time to look.
-        return present if new["status"] == PENDING and present["status"] in (LOST, FAILED, REFUSED) else new
+        if new["status"] == PENDING and present["status"] in (LOST, FAILED, REFUSED):
+            return present
+        return new | {"attempts": max(present["attempts"], new["attempts"])}  # another run may have tried more often
     # An object that vanished from the bucket and was fetched again may be other bytes.
     return new if new["status"] == ARCHIVED and new["sha256"] != present["sha256"] else present
 
