@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+from xml.etree import ElementTree
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,13 @@ class Asked:
     key: str
     query: dict[str, list[str]]
     headers: dict[str, str]
+    body: bytes = b""
 
     def actions(self) -> list[tuple[str, str]]:
         """What IAM calls it, and the resource that it is about. KeyError for what nobody has thought of."""
         bucket = f"arn:aws:s3:::{self.bucket}"
+        if self.method == "POST" and "delete" in self.query:
+            return [(_OF_A_DELETION[version is not None], f"{bucket}/{key}") for key, version in self.deleted()]
         if not self.key:
             about = next((name for name in _OF_THE_BUCKET if name in self.query), None)
             return [(_OF_THE_BUCKET[about], bucket)]  # type: ignore[index]
@@ -34,7 +38,14 @@ class Asked:
         found += [(action, name) for header, action in _OF_A_HEADER.items() if header in self.headers]
         return found
 
+    def deleted(self) -> list[tuple[str, str | None]]:
+        """Keys and versions that a deletion of many names."""
+        objects = [node for node in ElementTree.fromstring(self.body) if node.tag.endswith("Object")]
+        parts = [{part.tag.rpartition("}")[2]: part.text for part in node} for node in objects]
+        return [(part["Key"] or "", part.get("VersionId")) for part in parts]
 
+
+_OF_A_DELETION = {True: "s3:DeleteObjectVersion", False: "s3:DeleteObject"}
 _OF_THE_BUCKET = {
     "list-type": "s3:ListBucket",
     "versions": "s3:ListBucketVersions",
@@ -78,7 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
         bucket, _, key = unquote(place.path).lstrip("/").partition("/")
         headers = {name.lower(): value for name, value in self.headers.items()}
         query = parse_qs(place.query, keep_blank_values=True)
-        self.server.asked.append(Asked(self.command, bucket, key, query, headers))
+        kept = body if self.command == "POST" else b""
+        self.server.asked.append(Asked(self.command, bucket, key, query, headers, kept))
         connection = http.client.HTTPConnection(self.server.behind, timeout=30)
         try:
             connection.request(self.command, self.path, body, dict(self.headers.items()))

@@ -11,12 +11,15 @@ from typing import Any
 
 import boto3
 import pytest
-from archive_check import assert_nothing_is_false
+from archive_check import assert_nothing_is_false, completed_of
 from conftest import DAY, PLAIN, MakeAccount
 from s3_recorder import Asked, recorder
 
 from kros_pipeline.clients import recording_storage
+from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.sandbox import Fault, Faults, LocalS3
+from kros_pipeline.steps import erase
+from kros_pipeline.steps.erasure_plan import Request
 
 FOLDER = Path(__file__).parent.parent / "deploy/aws"
 NAMES = {"BUCKET": "my-bucket", "PREFIX": "krosai", "REGION": "us-east-1", "ACCOUNT": "123456789012", "KEY_ID": "key-1"}
@@ -154,10 +157,11 @@ def test_the_pipeline_can_delete_nothing_and_change_no_bucket(action: str) -> No
             assert not allows(action, resource, PIPELINE, ERASURE, via="s3.us-east-1.amazonaws.com")
 
 
-def test_erasure_deletes_every_version_of_what_is_personal_and_never_the_account_of_steps() -> None:
-    for action in ("s3:DeleteObject", "s3:DeleteObjectVersion"):
-        deletable = {folder for folder in FOLDERS if allows(action, f"{ARCHIVE}/{folder}/x", PIPELINE, ERASURE)}
-        assert deletable == {"audio", "quarantine", "state", "tables"}
+def test_erasure_deletes_versions_below_the_prefix_and_nothing_else() -> None:
+    for folder in FOLDERS:
+        assert allows("s3:DeleteObjectVersion", f"{ARCHIVE}/{folder}/x", PIPELINE, ERASURE)
+        assert not allows("s3:DeleteObject", f"{ARCHIVE}/{folder}/x", PIPELINE, ERASURE)
+    assert not allows("s3:DeleteObjectVersion", f"{BUCKET}/others/x", PIPELINE, ERASURE)
     assert allows("s3:ListBucketVersions", BUCKET, ERASURE, prefix="krosai/audio/dt=2025-01-10/")
     assert not allows("s3:ListBucketVersions", BUCKET, ERASURE, prefix="others/")
     assert allows("s3:GetObjectVersion", f"{ARCHIVE}/tables/calls/dt=2025-01-10/part-0.parquet", ERASURE)
@@ -221,3 +225,39 @@ def test_a_whole_day_is_allowed_to_the_pipeline_and_every_write_names_the_key(
 def prefix_of(request: Asked) -> str:
     """s3:prefix: of a listing its own; whether an absent object is 404 or 403, S3 asks with the key for a prefix."""
     return request.query.get("prefix", [request.key])[0]
+
+
+def test_an_erasure_is_allowed_to_its_role_and_not_to_the_pipeline(
+    account: MakeAccount, aws: LocalS3, s3_client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In a bucket with versions and Object Lock, of a flagged call whose hold was lifted."""
+    monkeypatch.setattr(erase, "_SETTLE_SECONDS", 0.0)
+    bucket = "bucket-to-erase-from"
+    s3_client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules:\n  - {id: everyone, extend_days: 200}\n")
+    our = account(KROS_FLAG_RULES=str(rules), KROS_LEGAL_HOLD="on", KROS_ERASURE_KEY="k" * 32)
+    prefix = our.archive.prefix
+    our.environment["KROS_ARCHIVE_URL"] = f"s3://{bucket}/{prefix}"
+    call_id = min(completed_of(our.krosai, DAY))
+    with recorder(aws.endpoint_url) as (endpoint, asked):
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        our.run_day()
+        by_the_pipeline = list(asked)
+        held = {"Bucket": bucket, "Key": f"{prefix}/{audio_key(DAY, call_id)}"}
+        s3_client.put_object_legal_hold(**held, LegalHold={"Status": "OFF"})
+        asked.clear()
+        erase.erase_calls(our.open(), Request((call_id,), reason="request 1"))
+        our.opened.close()
+    pipeline, erasure = (
+        document(f"{role}-policy.json", BUCKET=bucket, PREFIX=prefix) for role in ("pipeline", "erasure")
+    )
+
+    def refused(requests: list[Asked], *policies: Any) -> set[str]:
+        told = [(*one, prefix_of(request)) for request in requests for one in request.actions()]
+        return {action for action, about, place in told if not allows(action, about, *policies, prefix=place)}
+
+    assert "s3:PutObjectLegalHold" in {action for request in by_the_pipeline for action, _ in request.actions()}
+    assert refused(by_the_pipeline, pipeline) == set()
+    assert refused(asked, pipeline, erasure) == set()
+    assert refused(asked, pipeline) == {"s3:ListBucketVersions", "s3:GetObjectVersion", "s3:DeleteObjectVersion"}

@@ -73,6 +73,7 @@ def test_a_day_leaves_the_same_objects(account: MakeAccount, memory_account: Mak
     tables = [f"tables/{name}/dt={DAY}/part-0.parquet" for name in ("utterances", "flagged_calls")]  # have no clock
     for archive in (in_memory.archive, real.archive):
         assert_archive_is_true(real.krosai, archive, DAY)
-    assert in_memory.archive.objects().keys() == real.archive.objects().keys()
+    keys = [{key.replace(our.work.run_id, "RUN") for key in our.archive.objects()} for our in (in_memory, real)]
+    assert keys[0] == keys[1]
     for key in [key for key in real.archive.objects() if key.startswith("audio/")] + tables:
         assert in_memory.archive.read(key) == real.archive.read(key), key

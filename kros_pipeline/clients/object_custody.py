@@ -57,11 +57,10 @@ class ObjectCustody:
     def tag_as_flagged(self, key: str) -> None:
         """Adds the tag by which lifecycle rules and people tell recordings of flagged calls; others' tags stay."""
         with named_errors(key):
+            client = self._store.client
             where: dict[str, Any] = {"Bucket": self._bucket, "Key": self._store.full_key(key)}
-            tags = [tag for tag in self._store.client.get_object_tagging(**where)["TagSet"] if tag["Key"] != _FLAGGED]
-            self._store.client.put_object_tagging(
-                **where, Tagging={"TagSet": [*tags, {"Key": _FLAGGED, "Value": "true"}]}
-            )
+            tags = [tag for tag in client.get_object_tagging(**where)["TagSet"] if tag["Key"] != _FLAGGED]
+            client.put_object_tagging(**where, Tagging={"TagSet": [*tags, {"Key": _FLAGGED, "Value": "true"}]})
 
     def is_held(self, version: Version) -> bool:
         """Whether one version of an object is under legal hold."""
