@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 import pytest
-from conftest import DAY, Account, MakeAccount
+from conftest import DAY, PLAIN, Account, MakeAccount
 
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.definitions import defs
@@ -21,7 +22,7 @@ Launch = Callable[..., dg.ExecuteInProcessResult]
 
 @pytest.fixture
 def our(account: MakeAccount) -> Account:
-    made = account(KROS_ERASURE_KEY=KEY)
+    made = account(replace(PLAIN, audio_seconds=(1, 2)), KROS_ERASURE_KEY=KEY)
     made.run_day()
     return made
 
