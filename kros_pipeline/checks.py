@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from .failures import HANDLED, failure
 from .resources import Archive
-from .steps.watch import Watch, watch_archive
+
+if TYPE_CHECKING:
+    from .steps.watch import Watch
 
 DAYS_CHECK = "no_recent_day_is_missing"
 DELETION_CHECK = "no_recording_is_about_to_be_deleted"
@@ -37,6 +39,8 @@ def standing_checks(days: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinit
         ],
     )
     def standing(context: dg.AssetCheckExecutionContext, archive: Archive) -> Iterator[Any]:
+        from .steps.watch import watch_archive
+
         first = date.fromisoformat(days.get_first_partition_key() or "9999-12-31")
         try:
             found = watch_archive(archive.open(context), first, _last_day_due(datetime.now(UTC)))
@@ -56,7 +60,7 @@ def _last_day_due(now: datetime) -> date:
     return (now - timedelta(days=1, hours=6)).date()
 
 
-def _of_days(found: Watch) -> dg.AssetCheckResult:
+def _of_days(found: "Watch") -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=DAYS_CHECK,
         asset_key=THE_ARCHIVE,
@@ -71,7 +75,7 @@ def _of_days(found: Watch) -> dg.AssetCheckResult:
     )
 
 
-def _of_deletion(found: Watch) -> dg.AssetCheckResult:
+def _of_deletion(found: "Watch") -> dg.AssetCheckResult:
     never_listed = "".join(f" {day} was never listed, {left} days are left." for day, left in found.days_never_listed)
     sample = dg.TableMetadataValue(
         records=[
