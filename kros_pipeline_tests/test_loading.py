@@ -19,3 +19,9 @@ def test_loading_the_definitions_imports_none_of_the_steps_libraries() -> None:
     assert "kros_pipeline.assets" in loaded
     assert HEAVY.isdisjoint(loaded), sorted(HEAVY.intersection(loaded))
     assert not [name for name in loaded if name.startswith("kros_pipeline.steps.")]
+
+
+def test_arrow_gives_back_the_memory_of_a_run() -> None:
+    program = "import kros_pipeline.definitions, pyarrow; print(pyarrow.default_memory_pool().backend_name)"
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said.strip() == "system"
