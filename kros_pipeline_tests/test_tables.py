@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from archive_check import table_key
 from conftest import DAY, Account, MakeAccount
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kros_pipeline.clients import tables
@@ -198,6 +198,7 @@ def test_what_is_read_in_batches_is_what_is_read_at_once(our: Account) -> None:
 ids = st.integers(0, 60).map(lambda number: f"call_{number:02d}")
 
 
+@settings(deadline=None)
 @given(st.none() | st.sets(ids), st.sets(ids))
 def test_merging_rows_into_a_partition_gives_the_rows_and_the_bytes_of_writing_them_anew(
     there: set[str] | None, new: set[str]
