@@ -57,8 +57,14 @@ class Outside:
 
 
 @contextmanager
-def outside(calls: int, audio_seconds: tuple[int, int], *, is_tls: bool = False) -> Iterator[Outside]:
-    """`calls` plain calls on the benchmark's day, each recorded and listed with its whole transcript."""
-    config = SandboxConfig(days={DAY: calls}, variety=False, audio_seconds=audio_seconds, tls=is_tls)
+def outside_of(config: SandboxConfig) -> Iterator[Outside]:
+    """Both servers, for an account like that."""
     with Source(config) as source, Sink(source.tls_folder) as sink:
         yield Outside(source, sink, count(1))
+
+
+@contextmanager
+def outside(calls: int, audio_seconds: tuple[int, int], *, is_tls: bool = False) -> Iterator[Outside]:
+    """`calls` plain calls on the benchmark's day, each recorded and listed with its whole transcript."""
+    with outside_of(SandboxConfig(days={DAY: calls}, variety=False, audio_seconds=audio_seconds, tls=is_tls)) as world:
+        yield world
