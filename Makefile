@@ -46,11 +46,18 @@ test: setup ## the tests
 soak: setup ## 200 kills at random moments, and the archive compared each time; SEED=7 repeats a trial
 	@$(BIN)/python -m kros_pipeline_tests.crash_trial --kills 200 --cli-kills 8 $(if $(SEED),--seed $(SEED))
 
+fault-matrix: setup ## docs/fault-matrix.md anew, from a run of every row
+	@$(BIN)/python -m kros_pipeline_tests.fault_matrix --write
+
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+audit: setup ## known vulnerabilities in what requirements.lock pins; asks PyPI's advisories
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock || \
+	  { echo "Not passed: a known vulnerability, or an advisory that could not be asked for; the lines above say which."; exit 1; }
 
 lock: ## requirements.lock anew, from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
-.PHONY: help setup demo dev up test soak lint lock
+.PHONY: help setup demo dev up test soak fault-matrix lint audit lock

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .contest import Rounds, measure
+from .contest import Measure, Rounds, measure
 from .outside import DAY, outside
 from .table import Row, Section, cpu_each, spread
 
@@ -54,7 +54,7 @@ def run(*, is_quick: bool) -> Section:
     )
 
 
-def _listed(environment: dict[str, str]):
+def _listed(environment: dict[str, str]) -> Measure:
     measured = measure("benchmarks.ours:calls", environment, day=DAY)
     if not measured.facts["proved"]:
         raise RuntimeError("the list was not proved")

@@ -26,8 +26,8 @@ _LAYOUTS: dict[str, tuple[str, bool, int]] = {
     "groups of 1,000,000": ("zstd", True, 1_000_000),
 }
 _QUESTIONS = {
-    "turns per speaker per day": "SELECT dt, speaker, count(*), sum(word_count) FROM {table} GROUP BY ALL ORDER BY ALL",
-    "all turns of one call": "SELECT turn_index, speaker, text FROM {table} WHERE call_id = '{call}' ORDER BY turn_index",
+    "turns per speaker per day": "SELECT dt, speaker, count(*), sum(word_count) FROM {table} GROUP BY ALL",
+    "all turns of one call": "SELECT turn_index, text FROM {table} WHERE call_id = '{call}' ORDER BY turn_index",
     "full-text search": "SELECT dt, call_id, text FROM {table} WHERE text ILIKE '%refund%' ORDER BY ALL LIMIT 100",
 }
 

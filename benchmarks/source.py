@@ -27,10 +27,14 @@ class Source(KrosaiSimulator):
         super().__init__(config)
         self._child = ChildServer("benchmarks.source")
 
+    def __enter__(self) -> Source:
+        super().__enter__()
+        return self
+
     @property
     def tls_folder(self) -> str | None:
         """Where the certificate and its key are."""
-        return self._folder and self._folder.name
+        return self._folder.name if self._folder else None
 
 
 class _Storage:

@@ -14,7 +14,7 @@ from pydantic import Field
 from .core import schemas
 from .core.verdict import CHECKS, INCOMPLETE, WHAT_TO_DO
 from .failures import RETRIES
-from .reporting import at_work, table_metadata
+from .reporting import at_work, sample_table, table_metadata
 from .resources import Archive
 
 KROSAI_POOL = "krosai"  # limit 1: the assets that ask the API, so that runs share its rate
@@ -31,6 +31,24 @@ class ReconciliationConfig(dg.Config):
     acknowledged_call_ids: list[str] = Field(
         default=[],
         description="Calls whose recording is known not to be safe, and not to come: they fail the day no more.",
+    )
+
+
+class ExtensionsConfig(dg.Config):
+    """What an operator may say of a day's extensions when launching `retention_extensions`."""
+
+    dry_run: bool = Field(
+        default=False,
+        description="Sends nothing and writes nothing: the metadata show what would be sent.",
+    )
+    resend: list[str] = Field(
+        default=[],
+        description="Ids of unconfirmed or refused decisions, or of their calls: each is sent once more, by this run.",
+    )
+    settle: list[str] = Field(
+        default=[],
+        description="Ids of unconfirmed or refused decisions, or of their calls, that need nothing any more. What was "
+        "unconfirmed is recorded as extended, by your word.",
     )
 
 
@@ -108,13 +126,22 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         ["flagged_calls"],
         {EXTENSIONS_CHECK: "Upstream answered every extension that was sent, and refused none."},
     )
-    def retention_extensions(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
+    def retention_extensions(
+        context: dg.AssetExecutionContext, config: ExtensionsConfig, archive: Archive
+    ) -> dg.MaterializeResult:
         from .steps.extend import extend_retention
 
         with at_work(context, archive) as at:
-            report = extend_retention(at.work, at.day)
-        wrong = str(report.error or "; ".join(sorted({reason for _, reason in report.problems})))
-        return at.materialized(report, EXTENSIONS_CHECK, wrong)
+            report = extend_retention(
+                at.work,
+                at.day,
+                dry_run=config.dry_run,
+                resend=config.resend,
+                settle=config.settle,
+                run_id=context.run.root_run_id or context.run.run_id,  # a run that Dagster repeats is the same order
+            )
+        sample = {"would be sent": sample_table(report.would_send)} if report.would_send else None
+        return at.materialized(report, EXTENSIONS_CHECK, " ".join(report.to_do), sample)
 
     @asset(schemas.RECONCILIATION, ["recordings", "retention_extensions"], CHECKS)
     def reconciliation(

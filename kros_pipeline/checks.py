@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from .core.object_keys import call_key
 from .failures import HANDLED, failure
+from .jobs import TURN_ON_RECORDING
 from .resources import Archive
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 DAYS_CHECK = "no_recent_day_is_missing"
 DELETION_CHECK = "no_recording_is_about_to_be_deleted"
+RECORDED_CHECK = "recorded_calls_are_not_dropping"
 
 # The checks hang on a key of their own, the archive as a whole: on one of the daily assets they would run with each of
 # its days, and nobody could launch it alone.
@@ -21,7 +24,7 @@ THE_ARCHIVE = dg.AssetKey("archive")
 
 
 def standing_checks(days: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinition:
-    """Both checks in one look at the archive. A red one fails the run, so that whoever is told of failures is told."""
+    """All checks in one look at the archive. A red one fails the run, so that whoever is told of failures is told."""
 
     @dg.multi_asset_check(
         name="standing_checks",
@@ -36,6 +39,11 @@ def standing_checks(days: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinit
                 asset=THE_ARCHIVE,
                 description="Upstream deletes no recording within the next days that is not in the archive.",
             ),
+            dg.AssetCheckSpec(
+                RECORDED_CHECK,
+                asset=THE_ARCHIVE,
+                description="On no day of the last week were markedly fewer calls recorded than in the days before.",
+            ),
         ],
     )
     def standing(context: dg.AssetCheckExecutionContext, archive: Archive) -> Iterator[Any]:
@@ -46,7 +54,7 @@ def standing_checks(days: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinit
             found = watch_archive(archive.open(context), first, _last_day_due(datetime.now(UTC)))
         except HANDLED as error:
             raise failure(error) from None
-        results = [_of_days(found), _of_deletion(found)]
+        results = [_of_days(found), _of_deletion(found), _of_recorded(found)]
         yield from results
         red = [result.check_name for result in results if not result.passed]
         if any(not result.passed and result.severity == dg.AssetCheckSeverity.ERROR for result in results):
@@ -79,7 +87,7 @@ def _of_deletion(found: "Watch") -> dg.AssetCheckResult:
     never_listed = "".join(f" {day} was never listed, {left} days are left." for day, left in found.days_never_listed)
     sample = dg.TableMetadataValue(
         records=[
-            dg.TableRecord({"call": call_id[:128], "day": str(day), "days left": left})
+            dg.TableRecord({"call": call_key(call_id), "day": str(day), "days left": left})
             for call_id, day, left in found.calls
         ],
         schema=dg.TableSchema(columns=[dg.TableColumn(name) for name in ("call", "day", "days left")]),
@@ -97,4 +105,26 @@ def _of_deletion(found: "Watch") -> dg.AssetCheckResult:
             else "No recording that is not archived is near its deletion."
         ),
         metadata={"recordings": found.count, **({"sample": sample} if found.calls else {})},
+    )
+
+
+def _of_recorded(found: "Watch") -> dg.AssetCheckResult:
+    told = "".join(
+        f"{drop.of.day}: {drop.of.recorded} of {drop.of.calls} calls have a recording, where {drop.share_before:.0%} "
+        "had one in the days before. "
+        for drop in found.drops
+    )
+    return dg.AssetCheckResult(
+        check_name=RECORDED_CHECK,
+        asset_key=THE_ARCHIVE,
+        passed=not found.drops,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=(
+            f"{told}Recording may be switched off at KrosAI, and what is not recorded cannot be archived: look at the "
+            f"organization's settings in its dashboard, or launch the job {TURN_ON_RECORDING}, which turns recording "
+            "and transcription on."
+            if found.drops
+            else "Calls are recorded as in the days before."
+        ),
+        metadata={"days": len(found.drops)},
     )

@@ -7,6 +7,7 @@ import dagster as dg
 from .assets import daily_assets
 from .checks import standing_checks
 from .core.settings import SETTINGS
+from .jobs import erase_calls_job, turn_on_recording_job
 from .partitions import daily_partitions
 from .resources import Archive
 from .schedules import (
@@ -16,7 +17,10 @@ from .schedules import (
     standing_checks_job,
     standing_checks_schedule,
     tell_of_failures,
+    verification_job,
+    verification_schedule,
 )
+from .verification import verification_check
 
 # Before Arrow is first imported, which loading the definitions does not do. Its own choice keeps what it once had:
 # 80 MB more after the checkpoints of a day of 20,000 calls.
@@ -28,15 +32,20 @@ def defs() -> dg.Definitions:
     """calls → recordings, transcripts → utterances → flagged_calls → retention_extensions → reconciliation."""
     days = daily_partitions(os.environ.get("KROS_START_DATE"))
     assets = daily_assets(days)
-    standing = standing_checks(days)
-    job, watch = daily_archive_job(assets), standing_checks_job(standing)
+    standing, verification = standing_checks(days), verification_check()
+    job, watch, verify = daily_archive_job(assets), standing_checks_job(standing), verification_job(verification)
     # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out is told in one sentence.
     settings = {name.lower(): dg.EnvVar(name) for name in SETTINGS if os.environ.get(name)}
     return dg.Definitions(
         assets=assets,
-        asset_checks=[standing],
-        jobs=[job, watch],
-        schedules=[daily_archive_schedule(job), owed_days_schedule(job, days), standing_checks_schedule(watch)],
+        asset_checks=[standing, verification],
+        jobs=[job, watch, verify, erase_calls_job(), turn_on_recording_job()],
+        schedules=[
+            daily_archive_schedule(job),
+            owed_days_schedule(job, days),
+            standing_checks_schedule(watch),
+            verification_schedule(verify),
+        ],
         sensors=[tell_of_failures],
         resources={"archive": Archive(**settings)},
         # Concurrency lives inside the steps, in threads: a process for each would cost a day ten seconds.

@@ -7,7 +7,9 @@
 | A_HUMAN_MUST_ACT | whoever reads the message | nothing is tried again before that |
 """
 
+import traceback
 from enum import Enum
+from pathlib import Path
 
 import dagster as dg
 
@@ -54,5 +56,15 @@ def failure(error: Exception) -> dg.Failure:
     )
 
 
+def without_words(error: Exception) -> Exception:
+    """Kind and trace of an error that nobody foresaw. Its words stay unsaid: they may hold whatever was at hand."""
+    return RuntimeError(f"{type(error).__name__} (its words are not shown)").with_traceback(error.__traceback__)
+
+
 def _sentence(error: Exception) -> str:
-    return str(error) if isinstance(error, HANDLED) else f"{type(error).__name__}: {errors.plain_words(error)}"
+    if isinstance(error, HANDLED):
+        return str(error)
+    places = traceback.extract_tb(error.__traceback__)
+    where = f" in {places[-1].name} ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else ""
+    why = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+    return f"{type(error).__name__}{where}{why}, which nobody foresaw"

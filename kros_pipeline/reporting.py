@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from .core.object_keys import call_key
 from .core.schemas import Table
-from .failures import HANDLED, failure, what_to_do
+from .failures import HANDLED, failure, what_to_do, without_words
 from .partitions import day_of
 from .resources import Archive
 
@@ -30,6 +31,12 @@ def table_metadata(table: Table) -> dict[str, Any]:
         for column in table.columns
     ]
     return {"dagster/column_schema": dg.TableSchema(columns=columns)}
+
+
+def sample_table(rows: list[dict[str, Any]]) -> dg.TableMetadataValue:
+    """A few rows as Dagster shows them; a call's id may be of any length."""
+    records = [dg.TableRecord({**row, "call": row["call"][:128]}) for row in rows]
+    return dg.TableMetadataValue(records, dg.TableSchema(columns=[dg.TableColumn(name) for name in rows[0]]))
 
 
 class AtWork:
@@ -56,11 +63,8 @@ class AtWork:
         }
         if report.problem_count:
             shown["problems"] = report.problem_count
-            shown["sample of problems"] = dg.TableMetadataValue(
-                records=[
-                    dg.TableRecord({"call": call_id[:128], "reason": reason}) for call_id, reason in report.problems
-                ],
-                schema=dg.TableSchema(columns=[dg.TableColumn("call"), dg.TableColumn("reason")]),
+            shown["sample of problems"] = sample_table(
+                [{"call": call_key(call_id), "reason": reason} for call_id, reason in report.problems]
             )
         if report.error is not None:
             shown["error"] = str(report.error)
@@ -91,4 +95,4 @@ def at_work(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[AtW
     except dg.Failure:
         raise
     except Exception as error:
-        raise failure(error) from error
+        raise failure(error) from without_words(error)

@@ -32,6 +32,8 @@ class Archive(dg.ConfigurableResource[None]):
     kros_transcript_details: str = ""
     kros_flag_rules: str = ""
     kros_download_workers: str = ""
+    kros_legal_hold: str = ""
+    kros_erasure_key: str = ""
     kros_webhook_url: str = ""
 
     _work: "Workspace | None" = PrivateAttr(default=None)
@@ -46,6 +48,8 @@ class Archive(dg.ConfigurableResource[None]):
             except HANDLED as error:
                 raise failure(error) from None
         self._work.log = context.log
+        if getattr(context, "run", None) is not None:  # a schedule has none
+            self._work.run_id = context.run.run_id
         return self._work
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:

@@ -11,6 +11,7 @@ from .failures import HANDLED, failure
 from .resources import Archive
 
 JOB_NAME = "daily_archive"
+VERIFICATION_JOB_NAME = "verify_archive"
 STANDING_JOB_NAME = "standing_checks_job"
 _DAYS_A_TICK = 3
 _UNFINISHED = [
@@ -92,6 +93,26 @@ def standing_checks_schedule(job: Any) -> dg.ScheduleDefinition:
         job=job,
         cron_schedule="10 * * * *",
         description="Runs the standing checks.",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+
+
+def verification_job(verification: dg.AssetChecksDefinition) -> Any:
+    """The reading back of archived audio."""
+    return dg.define_asset_job(
+        VERIFICATION_JOB_NAME,
+        selection=dg.AssetSelection.checks(verification),
+        description="Reads archived recordings back and hashes them: by schedule a 28th of the days, by config any.",
+    )
+
+
+def verification_schedule(job: Any) -> dg.ScheduleDefinition:
+    """Every night, before the day's own work."""
+    return dg.ScheduleDefinition(
+        name="verify_archive_schedule",
+        job=job,
+        cron_schedule="20 2 * * *",
+        description="Reads a twenty-eighth of the archive's days back: all of it in four weeks.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
 

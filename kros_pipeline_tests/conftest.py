@@ -16,16 +16,19 @@ from typing import Any
 import pytest
 from archive_check import Archive
 from botocore.loaders import create_loader
+from memory_bucket import MemoryArchive, MemoryStore
 
 from kros_pipeline.clients import krosai as krosai_client
 from kros_pipeline.clients.pace import Pace
 from kros_pipeline.sandbox import Faults, KrosaiSimulator, LocalS3, SandboxConfig
+from kros_pipeline.steps import workspace as workspace_module
 from kros_pipeline.steps.download import archive_recordings
 from kros_pipeline.steps.enumerate import enumerate_day
 from kros_pipeline.steps.extend import extend_retention
 from kros_pipeline.steps.flag import flag_calls
 from kros_pipeline.steps.reconcile import Reconciled, reconcile_day
 from kros_pipeline.steps.recording import Mover
+from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.transcribe import keep_transcripts, split_utterances
 from kros_pipeline.steps.workspace import Workspace, open_workspace
 
@@ -54,6 +57,8 @@ class Account:
     environment: dict[str, str]
     now: datetime = AFTER_GRACE
     opened: ExitStack = field(default_factory=ExitStack)
+    reports: dict[str, Report] = field(default_factory=dict)
+    """What the steps of the last day said, by step."""
 
     @cached_property
     def work(self) -> Workspace:
@@ -70,9 +75,10 @@ class Account:
     def run_day(self, day: date = DAY, **settings: str) -> Reconciled:
         """All steps of a day, in the job's order, as one run."""
         work = self.open(**settings) if settings else self.work
-        enumerate_day(work, day)
+        self.reports = {}
+        self.reports["enumerate_day"], _ = enumerate_day(work, day)
         for step in (archive_recordings, keep_transcripts, split_utterances, flag_calls, extend_retention):
-            step(work, day)
+            self.reports[step.__name__] = step(work, day)
         return reconcile_day(work, day)
 
     def requests(self) -> dict[str, int]:
@@ -82,6 +88,17 @@ class Account:
 
 
 MakeAccount = Callable[..., Account]
+
+
+def environment_of(krosai: KrosaiSimulator, archive: Archive) -> dict[str, str]:
+    """The settings that lead to an account and its archive, at no pace but the machine's."""
+    return {
+        **krosai.environment,
+        "KROS_ARCHIVE_URL": f"s3://{archive.bucket}/{archive.prefix}",
+        "KROSAI_PLAN": "business",
+        "KROSAI_REQUESTS_PER_SECOND": "100000",
+        "KROS_DOWNLOAD_WORKERS": "8",
+    }
 
 
 @pytest.fixture(scope="session")
@@ -152,15 +169,29 @@ def account(
         ) -> Account:
             krosai = stack.enter_context(KrosaiSimulator(config)) if fresh else simulators(config)
             prefix = f"test-{next(_numbers)}"
-            environment = {
-                **krosai.environment,
-                "KROS_ARCHIVE_URL": f"s3://{aws.bucket}/{prefix}",
-                "KROSAI_PLAN": "business",
-                "KROSAI_REQUESTS_PER_SECOND": "100000",
-                "KROS_DOWNLOAD_WORKERS": "8",
-                **settings,
-            }
-            made = Account(krosai, Archive(s3_client, aws.bucket, prefix), environment, now)
+            archive = Archive(s3_client, aws.bucket, prefix)
+            made = Account(krosai, archive, environment_of(krosai, archive) | settings, now)
+            stack.callback(made.opened.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def memory_account(
+    simulators: Callable[[SandboxConfig], KrosaiSimulator], monkeypatch: pytest.MonkeyPatch, no_waiting: None
+) -> Iterator[MakeAccount]:
+    """As `account`, with an archive in memory: for tests that run many whole days."""
+    monkeypatch.setattr(workspace_module, "ObjectStore", MemoryStore)
+    with ExitStack() as stack:
+
+        def make(
+            config: SandboxConfig = PLAIN, *, now: datetime = AFTER_GRACE, fresh: bool = False, **settings: str
+        ) -> Account:
+            krosai = stack.enter_context(KrosaiSimulator(config)) if fresh else simulators(config)
+            archive = MemoryArchive("memory", f"test-{next(_numbers)}")
+            made = Account(krosai, archive, environment_of(krosai, archive) | settings, now)
+            stack.callback(archive.forget)
             stack.callback(made.opened.close)
             return made
 

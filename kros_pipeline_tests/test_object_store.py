@@ -72,7 +72,7 @@ def test_every_put_is_a_create_with_the_sha256_of_its_bytes(our: Account, monkey
         store = our.open().store
         put(store, "state/x", b"abc")
         store.put_audio("audio/x.mp3", b"abc", metadata={"sha256": "00ff"})
-        store._s3.close()
+        store.client.close()
         server.shutdown()
     for path, headers, body in server.came:  # type: ignore[attr-defined]
         assert path.startswith(f"/{our.archive.bucket}/{our.archive.prefix}/"), path

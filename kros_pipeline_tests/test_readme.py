@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from kros_pipeline.core.flags import parse_rules
+from kros_pipeline.core.rule import Rule
 from kros_pipeline.core.schemas import TABLES
 from kros_pipeline.core.settings import SETTINGS
 
@@ -69,7 +70,8 @@ def test_the_example_of_rules_can_be_used_as_it_is_and_with_every_comment_taken_
     assert parse_rules(text, confidence_is_known=False).rules
     uncommented = re.sub(r"^  # ( *[-\w])", r"  \1", text, flags=re.MULTILINE)
     rules = parse_rules(uncommented, confidence_is_known=True).rules
-    assert len(rules) == 5
+    assert len(rules) == 9
+    assert {key for rule in rules for key in rule.model_fields_set} == set(Rule.model_fields)  # each condition is shown
 
 
 def test_the_location_has_one_name() -> None:

@@ -23,7 +23,7 @@ CONTRACT = {
     " transcripts_expected! transcripts_kept! transcripts_pending! utterances! problems! checked_at!",
 }
 MOMENTS = {"created_at", "answered_at", "completed_at", "listed_at", "archived_at", "fetched_at", "requested_at"}
-MOMENTS |= {"confirmed_at", "checked_at"}
+MOMENTS |= {"confirmed_at", "checked_at", "settled_at"}
 NUMBERS = {"duration_seconds", "declared_duration_seconds", "cost_cents", "confidence"}
 OTHERS = {
     "call_date": pa.date32(),

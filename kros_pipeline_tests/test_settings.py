@@ -27,6 +27,8 @@ CONTRACT = {
     "KROS_TRANSCRIPT_DETAILS": "missing",
     "KROS_FLAG_RULES": None,
     "KROS_DOWNLOAD_WORKERS": "32",
+    "KROS_LEGAL_HOLD": "off",
+    "KROS_ERASURE_KEY": None,  # what erased calls are remembered by
     "KROS_WEBHOOK_URL": None,  # who is told of failures
 }
 KEY = "kros_live_s3cr3t"
@@ -227,7 +229,16 @@ def test_a_setting_is_read_as_it_is_meant(texts: dict[str, str], field: str, val
                 {"KROS_ARCHIVE_URL": f"s3://bucket/{prefix}"},
                 f"KROS_ARCHIVE_URL has a prefix with characters that S3 keys should not have: {prefix!r}.",
             )
-            for prefix in ("a//b", "a/../b", ".", "a b", "é", "a?b", "a\\b", "p" * 513)
+            for prefix in ("a//b", "a/../b", ".", "a b", "é", "a?b", "a\\b")
+        ),
+        # what is long may be a secret in the wrong place
+        (
+            {"KROS_ARCHIVE_URL": f"s3://bucket/{'p' * 513}"},
+            "KROS_ARCHIVE_URL has a prefix with characters that S3 keys should not have: 'pppp'… (not shown whole).",
+        ),
+        (
+            {"KROSAI_PLAN": "kros_live_0123456789abcdef"},
+            "KROSAI_PLAN is 'kros'… (not shown whole); it must be one of free, pro, business, enterprise.",
         ),
         # encryption
         ({"KROS_SSE": "aws:kms"}, "KROS_KMS_KEY_ID is missing: KROS_SSE=aws:kms needs the key's id or ARN."),

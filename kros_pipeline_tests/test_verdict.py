@@ -11,6 +11,7 @@ from kros_pipeline.core.verdict import (
     CALLS_CHECK,
     CHECKS,
     COMPLETE,
+    HOLD_CHECK,
     INCOMPLETE,
     OBJECTS_CHECK,
     RECORDINGS_CHECK,
@@ -155,6 +156,7 @@ def test_every_problem_is_told_and_none_hides_another():
         RECORDINGS_CHECK: 2,
         TRANSCRIPTS_CHECK: 1,
         OBJECTS_CHECK: 1,
+        HOLD_CHECK: 0,
     }
 
 
@@ -173,3 +175,24 @@ def test_the_count_is_exact_and_the_names_are_a_few(count: int, names: str):
 def test_a_listing_survives_its_json_and_names_of_another_version_do_not_matter():
     stored = {"proved": True, "listed_total": 2, "windows": [["a", "b"], ["b", "c"]], "of_tomorrow": 1}
     assert Listing.from_json(stored) == Listing(True, 2, windows=[("a", "b"), ("b", "c")])
+
+
+# Erased calls, and what is not held.
+
+
+def test_what_was_erased_is_missed_by_nobody_and_what_is_missing_beyond_it_is() -> None:
+    assert weigh(evidence(calls=2, erased=1)).verdict == COMPLETE
+    verdict = weigh(evidence(calls=1, erased=1))
+    assert verdict.failures[CALLS_CHECK] == ["3 calls were listed, and the table `calls` has 1, 1 were erased."]
+
+
+def test_an_object_of_an_erased_call_is_red() -> None:
+    verdict = weigh(evidence(objects_of_erased_calls=["audio/x.mp3"]))
+    assert verdict.verdict == INCOMPLETE
+    assert verdict.failures[OBJECTS_CHECK] == ["1 × object of an erased call: audio/x.mp3."]
+
+
+def test_what_is_not_held_is_red_and_the_day_complete_all_the_same() -> None:
+    verdict = weigh(evidence(unheld=["The bucket has no Object Lock."]))
+    assert verdict.verdict == COMPLETE
+    assert verdict.failures[HOLD_CHECK] == verdict.problems == ["The bucket has no Object Lock."]

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 from conftest import DAY, PLAIN, MakeAccount
 
-from kros_pipeline.checks import DAYS_CHECK, DELETION_CHECK
+from kros_pipeline.checks import DAYS_CHECK, DELETION_CHECK, RECORDED_CHECK
 from kros_pipeline.clients.errors import NotTold
 from kros_pipeline.clients.tables import batches_of
 from kros_pipeline.clients.webhook import tell
@@ -128,7 +128,7 @@ def test_a_red_standing_check_fails_its_run_and_says_what_to_do(
     result = run_standing_checks(our.environment, monkeypatch)
     assert not result.success
     told = {check.check_name: check for check in result.get_asset_check_evaluations()}
-    assert set(told) == {DAYS_CHECK, DELETION_CHECK}
+    assert set(told) == {DAYS_CHECK, DELETION_CHECK, RECORDED_CHECK}
     assert not told[DAYS_CHECK].passed
     assert "was never archived." in told[DAYS_CHECK].description
     assert "open the day's last run" in told[DAYS_CHECK].description
@@ -140,6 +140,35 @@ def test_an_archive_that_begins_today_has_no_day_to_miss(account: MakeAccount, m
     result = run_standing_checks(account(KROS_START_DATE=today).environment, monkeypatch)
     assert result.success
     assert all(check.passed for check in result.get_asset_check_evaluations())
+
+
+# Are calls still recorded?
+
+
+def test_a_day_on_which_recording_seems_switched_off_is_a_warning_that_says_what_to_do(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last_due = (datetime.now(UTC) - timedelta(days=1, hours=6)).date()
+    days = [last_due - timedelta(days=number) for number in range(8, -1, -1)]
+    our = account(KROS_START_DATE=days[0].isoformat())
+    for day in days[:-1]:
+        reconciled(our.work, day, "complete", calls=40, recordings_archived=30, recordings_lost=4, recordings_failed=4)
+    reconciled(our.work, days[-1], "waiting", calls=40, recordings_archived=18, recordings_pending=22)
+    result = run_standing_checks(our.environment, monkeypatch)
+    assert result.success, "a warning fails no run"
+    [told] = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    assert told.check_name == RECORDED_CHECK and told.severity is dg.AssetCheckSeverity.WARN
+    assert f"{days[-1]}: 18 of 40 calls have a recording, where 95% had one in the days before." in told.description
+    assert "launch the job turn_on_recording" in told.description
+
+
+def test_the_recorded_share_is_seen_over_three_weeks_whatever_upstreams_retention(account: MakeAccount) -> None:
+    our = account(now=datetime(2025, 1, 25, 12, tzinfo=UTC), KROSAI_PLAN="free")
+    reconciled(our.work, date(2025, 1, 8), "complete", calls=20, recordings_archived=20)
+    reconciled(our.work, date(2025, 1, 22), "complete", calls=20, recordings_archived=9)
+    found = watch_archive(our.work, date(2025, 1, 1), date(2025, 1, 24))
+    assert [(drop.of.day, drop.of.recorded, drop.share_before) for drop in found.drops] == [(date(2025, 1, 22), 9, 1.0)]
+    assert found.days_never_listed[0][0] == date(2025, 1, 18), "what upstream has deleted is not at risk any more"
 
 
 # Who is told.

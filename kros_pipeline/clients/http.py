@@ -1,15 +1,30 @@
 """What both HTTP clients share: a session that adds nothing by itself, and a body read under a deadline."""
 
+import logging
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 import requests
 from requests.adapters import HTTPAdapter
 from urllib3.exceptions import HTTPError
 
+from .errors import plain_words
+
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 _PIECE_BYTES = 1 << 18
+
+
+def _without_urls(record: logging.LogRecord) -> bool:
+    """urllib3 warns of headers that it cannot read with the whole URL, and tells it at level DEBUG in any case."""
+    record.msg, record.args = plain_words(record.getMessage()), ()
+    record.exc_info = record.exc_text = None
+    return True
+
+
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(_without_urls)
 
 
 class BrokenBody(Exception):
@@ -23,13 +38,15 @@ class Sink(Protocol):
         """Takes the next piece."""
 
 
-def new_session(connections: int, headers: dict[str, str]) -> requests.Session:
+def new_session(
+    connections: int, headers: dict[str, str], adapter_of: Callable[..., HTTPAdapter] = HTTPAdapter
+) -> requests.Session:
     """A session without retries of its own, whose requests follow no redirect and ask for the bytes as they are.
 
     The `auth` keeps ~/.netrc out, which would add a header that presigned URLs refuse; a company's proxy settings stay.
     """
     session = requests.Session()
-    adapter = HTTPAdapter(pool_maxsize=connections, pool_block=True, max_retries=0)
+    adapter = adapter_of(pool_maxsize=connections, pool_block=True, max_retries=0)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.headers = {"Accept-Encoding": "identity", **headers}  # a truncated gzip would pass for a whole one

@@ -118,6 +118,7 @@ class KrosAI:
         if settings.organization_id:
             headers["x-organization-id"] = settings.organization_id
         self._session = new_session(settings.download_workers, headers)
+        self._key = key.encode()
         self._base_url = settings.base_url
         self._organization_id = settings.organization_id
         self._pace = pace or Pace(settings.requests_per_second, settings.requests_per_run)
@@ -151,8 +152,7 @@ class KrosAI:
         )
         rows = answer.get("calls", answer.get("data"))
         if not isinstance(rows, list):
-            names = ", ".join(sorted(plain_words(key)[:40] for key in answer)[:8]) or "nothing"
-            raise UnknownShape(f"the list of calls has neither 'calls' nor 'data': it has {names}")
+            raise UnknownShape(f"the list of calls has neither 'calls' nor 'data': it has {_names(answer)}")
         self._speaks_pages = "offset" not in answer and "page" in answer
         calls: list[ListedCall] = []
         unparsed: list[UnparsedRow] = []
@@ -198,7 +198,7 @@ class KrosAI:
 
     def recording(self, call_id: str) -> RecordingAnswer:
         """Mints a URL for one call. Raises `CallNotFound` or `CallGone` where upstream has no recording of it."""
-        answer = self._get(f"/calls/{_quoted(call_id)}/recording")
+        answer = self._get(f"/calls/{_quoted(call_id)}/recording", field="recording_url")
         url = answer.get("recording_url")
         return RecordingAnswer(
             url if isinstance(url, str) and url.strip() else None,
@@ -207,7 +207,7 @@ class KrosAI:
 
     def transcript(self, call_id: str) -> TranscriptAnswer:
         """The transcript of one call. Raises `CallNotFound` or `CallGone` where upstream has none."""
-        answer = self._get(f"/calls/{_quoted(call_id)}/transcript")
+        answer = self._get(f"/calls/{_quoted(call_id)}/transcript", field="transcript")
         text, language = answer.get("transcript"), answer.get("language")
         if text is not None and not isinstance(text, str):
             raise UnknownShape(f"the transcript is a {type(text).__name__}, not a text")
@@ -242,14 +242,37 @@ class KrosAI:
             any_answer=True,
         )
 
-    def _get(self, path: str, query: Mapping[str, Any] | None = None, *, about_one_call: bool = True) -> dict[str, Any]:
+    def delete_recording(self, call_id: str) -> None:
+        """Has upstream delete one recording, for good. Sent once; what it raises means what it means of `extend`."""
+        self._send("DELETE", f"/calls/{_quoted(call_id)}/recording", any_answer=True)
+
+    def change_settings(self, changes: Mapping[str, bool]) -> None:
+        """Changes the organization's settings. Sent once, like `extend`, and raises as it does."""
+        self._send("PATCH", "/settings", body=dict(changes), about_one_call=False, any_answer=True)
+
+    def _get(
+        self,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        *,
+        about_one_call: bool = True,
+        field: str | None = None,
+    ) -> dict[str, Any]:
+        """The answer of a GET. Without its `field`, were it only null, it is a failure: it says nothing of the call."""
+
+        def send() -> dict[str, Any]:
+            answer = self._send("GET", path, query=query, about_one_call=about_one_call)
+            if field is not None and field not in answer:
+                raise ApiFailed(f"GET {_without_id(path)}: the answer says nothing of it, it has {_names(answer)}")
+            return answer
+
         attempts = Retrying(
             retry=retry_if_exception_type((ApiUnreachable, ApiFailed)),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_exponential_jitter(initial=0.5, max=20),
             reraise=True,
         )
-        return attempts(self._send, "GET", path, query=query, about_one_call=about_one_call)
+        return attempts(send)
 
     def _send(
         self,
@@ -314,17 +337,20 @@ class KrosAI:
                 read_body(response, sink, most_bytes=_MOST_ANSWER_BYTES, seconds=_ANSWER_SECONDS)
         except BrokenBody as error:
             raise ApiUnreachable(f"{what}: {error}") from None
-        return response.status_code, response.headers, sink.getvalue()
+        answer = sink.getvalue()
+        if not response.ok:  # its words are shown, and may repeat what was sent
+            answer = answer.replace(self._key, b"(secret)")
+        return response.status_code, response.headers, answer
 
 
 def _object_or_error(what: str, status: int, body: bytes, about_one_call: bool) -> dict[str, Any]:
     try:
-        answer = json.loads(body) if body else {}
+        answer = json.loads(body)
     except (ValueError, RecursionError):
         answer = None
     if 200 <= status < 300:
         if answer is None:
-            raise ApiFailed(f"{what}: status {status} with a body that is not JSON")
+            raise ApiFailed(f"{what}: status {status} with {'a body that is not JSON' if body else 'an empty body'}")
         if not isinstance(answer, dict):
             raise UnknownShape(f"{what}: the answer is a {type(answer).__name__}, not an object")
         return answer
@@ -354,6 +380,10 @@ def _quoted(call_id: str) -> str:
 def _without_id(path: str) -> str:
     parts = path.split("/")
     return "/".join(["", "calls", "{id}", *parts[3:]]) if len(parts) > 3 else path
+
+
+def _names(answer: Mapping[str, Any]) -> str:
+    return ", ".join(sorted(plain_words(key)[:40] for key in answer)[:8]) or "nothing"
 
 
 def _count(value: object) -> int | None:

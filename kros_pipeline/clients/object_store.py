@@ -1,7 +1,8 @@
-"""The bucket. obstore puts audio, at a fraction of boto3's CPU; boto3 does all else. Nobody else knows either.
+"""The bucket. obstore puts audio, at a fraction of boto3's CPU; boto3 does all else.
 
 Every write is conditional (create-only, or on the version that was read) and carries a SHA-256 that S3 checks.
-Keys are relative to the archive's prefix. There is no delete here: nothing of the daily work needs one.
+Keys are relative to the archive's prefix. There is no delete here: nothing of the daily work needs one. Nobody else
+knows obstore, and boto3 is known to `object_custody` alone beside this.
 """
 
 import base64
@@ -84,9 +85,9 @@ class ObjectStore:
 
     def __init__(self, settings: Settings):
         self.bucket, self._prefix = settings.bucket, f"{settings.prefix}/" if settings.prefix else ""
-        with _named_errors(f"bucket {self.bucket}"):
+        with named_errors(f"bucket {self.bucket}"):
             session = boto3.Session()
-            self._s3 = session.client(
+            self.client = session.client(
                 "s3",
                 config=Config(
                     connect_timeout=5,
@@ -105,16 +106,16 @@ class ObjectStore:
             self._encryption["SSEKMSKeyId"] = settings.kms_key_id
         self._audio = self._audio_store(session, settings)
         self.requests_made = 0
-        self._s3.meta.events.register("before-send.s3", self._count_request)
+        self.client.meta.events.register("before-send.s3", self._count_request)
 
     def _count_request(self, **_: Any) -> None:
         self.requests_made += 1
 
     def _audio_store(self, session: boto3.Session, settings: Settings) -> S3Store:
-        endpoint = self._s3.meta.endpoint_url
+        endpoint = self.client.meta.endpoint_url
         config: dict[str, Any] = {
             "endpoint": endpoint,
-            "region": self._s3.meta.region_name or "us-east-1",
+            "region": self.client.meta.region_name or "us-east-1",
             "checksum_algorithm": "sha256",
             "virtual_hosted_style_request": False,
         }
@@ -141,9 +142,9 @@ class ObjectStore:
 
     def head(self, key: str) -> Head | None:
         """What is at a key; None only where S3 says that nothing is."""
-        with _named_errors(key):
+        with named_errors(key):
             try:
-                answer = self._s3.head_object(Bucket=self.bucket, Key=self.full_key(key))
+                answer = self.client.head_object(Bucket=self.bucket, Key=self.full_key(key))
             except ClientError as error:
                 if _code(error) in _ABSENT:
                     return None
@@ -152,9 +153,9 @@ class ObjectStore:
 
     def copy_into(self, key: str, file: IO[bytes]) -> str | None:
         """Copies an object into a file and returns its ETag; None where there is none."""
-        with _named_errors(key):
+        with named_errors(key):
             try:
-                answer = self._s3.get_object(Bucket=self.bucket, Key=self.full_key(key))
+                answer = self.client.get_object(Bucket=self.bucket, Key=self.full_key(key))
             except ClientError as error:
                 if _code(error) in _ABSENT:
                     return None
@@ -163,11 +164,26 @@ class ObjectStore:
                 file.write(piece)
         return answer["ETag"]
 
+    def digest(self, key: str) -> tuple[str, int] | None:
+        """SHA-256 and size of an object, read piece by piece; None where there is none."""
+        digest, size_bytes = hashlib.sha256(), 0
+        with named_errors(key):
+            try:
+                answer = self.client.get_object(Bucket=self.bucket, Key=self.full_key(key))
+            except ClientError as error:
+                if _code(error) in _ABSENT:
+                    return None
+                raise
+            for piece in answer["Body"].iter_chunks(1 << 20):
+                digest.update(piece)
+                size_bytes += len(piece)
+        return digest.hexdigest(), size_bytes
+
     def read(self, key: str) -> bytes | None:
         """A whole small object; None where there is none."""
-        with _named_errors(key):
+        with named_errors(key):
             try:
-                return self._s3.get_object(Bucket=self.bucket, Key=self.full_key(key))["Body"].read()
+                return self.client.get_object(Bucket=self.bucket, Key=self.full_key(key))["Body"].read()
             except ClientError as error:
                 if _code(error) in _ABSENT:
                     return None
@@ -188,8 +204,10 @@ class ObjectStore:
 
     def list(self, prefix: str) -> Iterator[Entry]:
         """Every object below a prefix, in the order of their keys, a thousand a request."""
-        with _named_errors(prefix):
-            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=self.full_key(prefix))
+        with named_errors(prefix):
+            pages = self.client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix=self.full_key(prefix)
+            )
             for page in pages:
                 for item in page.get("Contents", []):
                     yield Entry(item["Key"].removeprefix(self._prefix), item["Size"])
@@ -212,9 +230,9 @@ class ObjectStore:
         if not isinstance(body, bytes):
             body.seek(0)
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_if == "absent" else {"IfMatch": only_if}
-        with _named_errors(key):
+        with named_errors(key):
             try:
-                self._s3.put_object(
+                self.client.put_object(
                     Bucket=self.bucket,
                     Key=self.full_key(key),
                     Body=body,
@@ -257,7 +275,7 @@ class ObjectStore:
 
 
 @contextmanager
-def _named_errors(what: str) -> Iterator[None]:
+def named_errors(what: str) -> Iterator[None]:
     """Turns what boto3 raises into our own errors, which name the object and keep S3's word for it."""
     try:
         yield

@@ -5,11 +5,13 @@ The session knows no key of ours and follows no redirect. No error shows a URL.
 
 import hashlib
 import mmap
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -17,6 +19,7 @@ import requests
 
 from ..core import mp3
 from ..core.settings import Settings, is_loopback
+from .checked_connections import CheckedAdapter
 from .errors import AudioGone, BodyRejected, DownloadBroken, UrlExpired, UrlRefused
 from .http import CONNECT_SECONDS, READ_SECONDS, BrokenBody, Sink, declared_length, new_session, read_body
 
@@ -25,6 +28,8 @@ IN_FLIGHT_BYTES = 96 << 20  # of all threads together, so that 40 files of 20 MB
 MOST_BYTES = 4 << 30  # S3 takes 5 GiB in one PUT
 _LEAST_BYTES_PER_SECOND = 50_000
 _LEAST_SECONDS = 120.0
+# Readers of URLs differ over anything else: some decode `%2e`, fold other scripts' letters, or drop tabs and newlines.
+_PLAIN_PLACE = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?").fullmatch
 
 
 @dataclass(slots=True)
@@ -82,11 +87,17 @@ class RecordingStorage:
     """Where KrosAI keeps the audio. One for a run; its threads share the connections and the limit of memory."""
 
     def __init__(self, settings: Settings):
-        self._session = new_session(settings.download_workers, {"Accept": "audio/mpeg, */*"})
-        self._hosts = settings.recording_hosts
         api = urlsplit(settings.base_url)
+        api_is_here = is_loopback(api.hostname or "")
+        # The API's own host is the operator's word, and judged by nobody; where audio lies, the API says.
+        self._session = new_session(
+            settings.download_workers,
+            {"Accept": "audio/mpeg, */*"},
+            partial(CheckedAdapter, loopback_allowed=api_is_here),
+        )
+        self._hosts = settings.recording_hosts
         # Plain http is for a service on this very machine, and only if the API itself is reached that way.
-        self._http_allowed = api.scheme == "http" and is_loopback(api.hostname or "")
+        self._http_allowed = api.scheme == "http" and api_is_here
         self._buffers = _Buffers(IN_FLIGHT_BYTES)
         self._spool = tempfile.gettempdir()
 
@@ -146,6 +157,8 @@ class RecordingStorage:
             raise UrlRefused(f"the recording's URL is {parts.scheme[:10] or 'without a scheme'}, not https")
         if "@" in parts.netloc or "\\" in url:
             raise UrlRefused("the recording's URL holds a user name or a backslash")
+        if not _PLAIN_PLACE(parts.netloc) or " " in url or not url.isprintable():
+            raise UrlRefused("the recording's URL names its host in a way that others may read otherwise")
         name = f"[{host}]" if ":" in host else host
         if {name, f"{name}:{port}"}.isdisjoint(self._hosts):
             raise UrlRefused(f"host {host[:100]!r} is not in KROS_RECORDING_HOSTS")

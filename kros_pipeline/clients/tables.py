@@ -13,10 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from ..core.object_keys import table_key
+from ..core.object_keys import call_key, table_key
 from ..core.schemas import Table
 from .errors import ArchiveUnavailable, ObjectChanged, ObjectExists
 from .object_store import ObjectStore
+from .tombstones import Tombstones
 
 ROWS_A_GROUP = 100_000
 _BYTES_A_GROUP = 64 << 20  # a group of long transcripts must not need the memory of a hundred thousand of them
@@ -70,8 +71,8 @@ Build = Callable[[Partition | None], Iterator[pa.RecordBatch]]
 class Tables:
     """The archive's tables, by table and day."""
 
-    def __init__(self, store: ObjectStore):
-        self._store = store
+    def __init__(self, store: ObjectStore, tombstones: Tombstones):
+        self._store, self._tombstones = store, tombstones
 
     @contextmanager
     def opened(self, table: Table, day: date) -> Iterator[Partition | None]:
@@ -90,16 +91,19 @@ class Tables:
         """Writes the partition that `build` makes of the present one.
 
         If somebody else replaced it meanwhile, `build` is called again with what they wrote: so two runs of one day
-        lose nothing of each other's.
+        lose nothing of each other's. No row of an erased call is written, whatever `build` makes: who is erased is
+        asked after the partition was opened, and once more before it is put.
         """
         for _ in range(_ATTEMPTS):
             with self.opened(table, day) as present, tempfile.TemporaryFile(prefix="kros-") as file:
-                rows = write_parquet(table, file, build(present))
+                erased = self._tombstones.of_day(day)
+                rows = write_parquet(table, file, self._without(erased, build(present)))
                 size = file.tell()
                 digest = _sha256(file)
                 if present is not None and present.sha256() == digest:
                     return Written(rows, size, changed=False)
-                file.seek(0)
+                if self._tombstones.of_day(day) != erased:
+                    continue
                 try:
                     self._store.put(
                         table_key(table.name, day),
@@ -112,6 +116,15 @@ class Tables:
                     continue
                 return Written(rows, size, changed=True)
         raise ArchiveUnavailable(f"{table_key(table.name, day)} was replaced by others {_ATTEMPTS} times in a row")
+
+    def _without(self, erased: frozenset[str], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            if erased and "call_id" in batch.schema.names:
+                ids = batch.column("call_id")
+                gone = [name for name in ids.unique().to_pylist() if self._tombstones.names(call_key(name), erased)]
+                if gone:
+                    batch = batch.filter(pc.invert(pc.is_in(ids, pa.array(gone, ids.type))))
+            yield batch
 
 
 def _sha256(file: BinaryIO) -> str:

@@ -1,67 +1,29 @@
-"""The rules that flag calls: what an operator may write, what it means, and why a call was flagged.
+"""What the rules that flag calls mean, and why a call was flagged.
 
-All conditions of one rule must hold. Conditions about a turn (`speaker`, `text_matches`) must hold of one same turn.
-Patterns are RE2: linear time whatever the text, no lookaround, `\\b` knows ASCII letters alone, `(?i)` folds case, and
-accents are compared as they are written.
+All conditions of one rule must hold. What is not known satisfies none: a call without a duration is not long, and one
+without turns satisfies no condition about text, not even `text_matches_none`.
+
+- Each condition about text is put to the turns of `speaker`, or to all where it is left out. A turn of unknown speaker
+  is anyone's, and the reason says so. `text_matches`: a turn matches. `_any`: a turn matches one of the patterns.
+  `_all`: each pattern matches a turn, not always the same one. `_none`: no turn matches any of them.
+- Patterns are RE2, and match anywhere in a turn: linear time whatever the text, no lookaround, `\\b` knows ASCII
+  letters alone. Case is compared as it is written; `(?i)` folds it, in every script. Accents are compared as they are
+  written too, whichever of Unicode's forms they have: for the comparison, pattern and text are brought to NFC.
+- `numbers` and `number_prefixes` hold of either side. `languages` are compared without case, and `pt` holds of `pt-BR`.
+- `no_transcript` holds once upstream was asked after the grace days and had none; while one may still come, not.
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
+from unicodedata import normalize
 
-import re2
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
-
+from .rule import Rule, compiled
+from .rules_file import BadRules, read_rules
 from .transcripts import UNKNOWN, Turn
 
-_MAX_FILE_CHARS = 1_000_000
-_MAX_DEPTH = 16  # a rule is four deep; PyYAML's time grows with the square of the depth, or worse
-_RE2_OPTIONS = re2.Options()
-_RE2_OPTIONS.log_errors = False  # a bad pattern is said in an exception, not on stderr
-
-
-class BadRules(ValueError):
-    """The rules file cannot be used; the message names the rule and the key."""
-
-
-class Rule(BaseModel):
-    """One rule of the file. A condition that is left out always holds."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-    id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
-    description: str | None = None
-    speaker: Literal["agent", "caller", "other"] | None = None
-    text_matches: str | None = None
-    duration_seconds_at_least: Annotated[float, Field(ge=0)] | None = None
-    confidence_below: Annotated[float, Field(gt=0, le=1)] | None = None
-    numbers: Annotated[list[str], Field(min_length=1)] | None = None
-    call_ids: Annotated[list[str], Field(min_length=1)] | None = None
-    extend_days: Annotated[int, Field(ge=1, le=36_500)]
-
-    @field_validator("text_matches")
-    @classmethod
-    def _compiles(cls, pattern: str | None) -> str | None:
-        if pattern is not None:
-            try:
-                re2.compile(pattern, _RE2_OPTIONS)
-            except re2.error as error:
-                what = error.args[0] if error.args else "not RE2"
-                text = what.decode(errors="replace") if isinstance(what, bytes) else str(what)
-                raise ValueError(f"not a pattern that RE2 reads: {text}") from None
-        return pattern
-
-    @property
-    def is_about_a_turn(self) -> bool:
-        """Whether a turn must satisfy it; otherwise it is about the call alone."""
-        return self.speaker is not None or self.text_matches is not None
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    rules: list[Rule]
+__all__ = ["BadRules", "Flag", "Rules", "parse_rules"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,108 +43,157 @@ class Rules:
     rules: tuple[Rule, ...] = ()
     version: str = "none"
 
-    def flags_of(self, call: Any, confidence: float | None, turns: Sequence[Turn]) -> list[Flag]:
-        """The flags of one call. `call` has the columns of the table `calls` as attributes."""
-        flags = (_flag_of(rule, call, confidence, turns) for rule in self.rules)
+    def flags_of(self, call: Any, transcript: Any, turns: Sequence[Turn]) -> list[Flag]:
+        """The flags of one call.
+
+        `call` has the columns of the table `calls` as attributes, `transcript` those of `transcripts`; None where the
+        call has no row there.
+        """
+        spoken = [_Spoken(turn, normalize("NFC", turn.text)) for turn in turns]
+        flags = (_flag_of(rule, call, transcript, spoken) for rule in self.rules)
         return [flag for flag in flags if flag is not None]
 
 
 def parse_rules(text: str, *, confidence_is_known: bool) -> Rules:
-    """Reads the YAML of a rules file. Raises `BadRules` with every mistake in it.
-
-    `confidence_is_known`: whether the settings ask upstream for the confidence of every call. Without that a rule
-    about it would hold for few calls, by chance, and is refused.
-    """
-    if len(text) > _MAX_FILE_CHARS:
-        raise BadRules(f"the file is larger than {_MAX_FILE_CHARS:,} characters")
-    try:
-        _check_shape(text)
-        raw = yaml.safe_load(text)
-    except BadRules:
-        raise
-    except (yaml.YAMLError, ValueError, LookupError, AttributeError) as error:  # some for `!!int ''` alone
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise BadRules(f"not YAML: {where}{getattr(error, 'problem', None) or 'cannot be read'}") from None
-    try:
-        rules = _File.model_validate(raw).rules
-    except ValidationError as error:
-        raise BadRules("; ".join(_sentence(raw, item["loc"], item["msg"]) for item in error.errors())) from None
-    problems = [f"rule {rule_id!r} is there more than once" for rule_id in _repeated(rule.id for rule in rules)]
-    if not confidence_is_known:
-        problems += [
-            f"rule {rule.id!r}: confidence_below needs KROS_TRANSCRIPT_DETAILS=always, or few calls have a confidence"
-            for rule in rules
-            if rule.confidence_below is not None
-        ]
-    if problems:
-        raise BadRules("; ".join(problems))
-    return Rules(tuple(rules), hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12])
+    """Reads the YAML of a rules file. Raises `BadRules` with every mistake in it; see `read_rules`."""
+    version = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
+    return Rules(read_rules(text, confidence_is_known=confidence_is_known), version)
 
 
-def _check_shape(text: str) -> None:
-    """Refuses what would cost memory or time, before anything is built of it."""
-    depth = 0
-    for event in yaml.parse(text, yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent):
-            raise BadRules("YAML aliases (*name) are not allowed: a few lines of them can fill the memory")
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > _MAX_DEPTH:
-            raise BadRules(f"lists and mappings are nested more than {_MAX_DEPTH} deep")
+@dataclass(frozen=True, slots=True)
+class _Spoken:
+    """A turn, and its text as patterns see it."""
+
+    turn: Turn
+    text: str
 
 
-def _flag_of(rule: Rule, call: Any, confidence: float | None, turns: Sequence[Turn]) -> Flag | None:
+def _flag_of(rule: Rule, call: Any, transcript: Any, turns: Sequence[_Spoken]) -> Flag | None:
     reasons = []
-    if rule.call_ids is not None:
-        if call.call_id not in rule.call_ids:
+    for key, reason_of in _OF_THE_CALL.items():
+        if getattr(rule, key) is not None:
+            reason = reason_of(rule, call, transcript)
+            if reason is None:
+                return None
+            reasons.append(reason)
+    turn_index = None
+    if rule.speaker is not None or rule.patterns:
+        said = _said(rule, turns)
+        if said is None:
             return None
-        reasons.append("the call is named")
-    if rule.numbers is not None:
-        sides = [side for side in ("from_number", "to_number") if getattr(call, side) in rule.numbers]
-        if not sides:
-            return None
-        reasons.append(f"{sides[0]} is listed")
-    if rule.duration_seconds_at_least is not None:
-        if call.duration_seconds is None or call.duration_seconds < rule.duration_seconds_at_least:
-            return None
-        reasons.append(f"{call.duration_seconds:g} s are at least {rule.duration_seconds_at_least:g} s")
-    if rule.confidence_below is not None:
-        if confidence is None or confidence >= rule.confidence_below:
-            return None
-        reasons.append(f"confidence {confidence:g} is below {rule.confidence_below:g}")
-    turn = None
-    if rule.is_about_a_turn:
-        turn = next((turn for turn in turns if _turn_satisfies(rule, turn)), None)
-        if turn is None:
-            return None
-        what = "matches" if rule.text_matches is not None else "is there"
-        unsure = ", who may be anyone" if rule.speaker is not None and turn.speaker == UNKNOWN else ""
-        reasons.append(f"turn {turn.turn_index} of speaker {turn.speaker}{unsure} {what}")
+        more, turn_index = said
+        reasons += more
     reason = "; ".join(reasons) or "every call satisfies this rule"
-    return Flag(
-        rule.id,
-        f"{rule.description}: {reason}" if rule.description else reason,
-        turn.turn_index if turn else None,
-        rule.extend_days,
-    )
+    return Flag(rule.id, f"{rule.description}: {reason}" if rule.description else reason, turn_index, rule.extend_days)
 
 
-def _turn_satisfies(rule: Rule, turn: Turn) -> bool:
-    if rule.speaker is not None and turn.speaker not in (rule.speaker, UNKNOWN):
-        return False
-    return rule.text_matches is None or re2.search(rule.text_matches, turn.text, _RE2_OPTIONS) is not None
+# Conditions about the call: the reason where they hold, else None.
 
 
-def _repeated(ids: Iterable[str]) -> list[str]:
-    seen: set[str] = set()
-    return sorted({name for name in ids if name in seen or seen.add(name)})  # type: ignore[func-returns-value]
+def _is_named(rule: Rule, call: Any, _: Any) -> str | None:
+    return "the call is named" if call.call_id in rule.call_id_set else None
 
 
-def _sentence(raw: Any, place: tuple[int | str, ...], message: str) -> str:
-    """`rule 2 ('legal-threat'), extend_days: Field required`."""
-    where = ", ".join(str(part) for part in place if part != "rules") or "the file"
-    if len(place) > 1 and place[0] == "rules" and isinstance(place[1], int):
-        rule = raw["rules"][place[1]]
-        name = f" ({rule['id']!r})" if isinstance(rule, dict) and isinstance(rule.get("id"), str) else ""
-        where = ", ".join([f"rule {place[1] + 1}{name}", *(str(part) for part in place[2:])])
-    return f"{where}: {message.removeprefix('Value error, ')}"
+def _is_listed(rule: Rule, call: Any, _: Any) -> str | None:
+    return _side(call, "is listed", lambda number: number in rule.number_set)
+
+
+def _begins(rule: Rule, call: Any, _: Any) -> str | None:
+    prefixes = tuple(rule.number_prefixes or ())
+    return _side(call, "begins with a listed prefix", lambda number: number.startswith(prefixes))
+
+
+def _side(call: Any, what: str, holds: Callable[[str], bool]) -> str | None:
+    for side in ("from_number", "to_number"):
+        number = getattr(call, side)
+        if number is not None and holds(number):
+            return f"{side} {what}"
+    return None
+
+
+def _is_directed(rule: Rule, call: Any, _: Any) -> str | None:
+    return f"the call is {rule.direction}" if call.direction == rule.direction else None
+
+
+def _is_at_endpoint(rule: Rule, call: Any, _: Any) -> str | None:
+    return "the endpoint is listed" if call.endpoint_id in (rule.endpoint_ids or ()) else None
+
+
+def _is_long(rule: Rule, call: Any, _: Any) -> str | None:
+    seconds, least = call.duration_seconds, rule.duration_seconds_at_least
+    if seconds is None or least is None or seconds < least:
+        return None
+    return f"{seconds:g} s are at least {least:g} s"
+
+
+def _is_unsure(rule: Rule, _: Any, transcript: Any) -> str | None:
+    confidence = transcript.confidence if transcript is not None else None
+    if confidence is None or rule.confidence_below is None or confidence >= rule.confidence_below:
+        return None
+    return f"confidence {confidence:g} is below {rule.confidence_below:g}"
+
+
+def _is_in_language(rule: Rule, _: Any, transcript: Any) -> str | None:
+    tag = (transcript.language if transcript is not None else None) or ""
+    found = tag.replace("_", "-").lower()
+    for wanted in rule.languages or ():
+        if found == wanted.lower() or found.startswith(f"{wanted.lower()}-"):  # RFC 4647, basic filtering
+            return f"the language is {wanted}"
+    return None
+
+
+def _has_none(_: Rule, __: Any, transcript: Any) -> str | None:
+    return "upstream has no transcript" if transcript is not None and transcript.status == "none" else None
+
+
+_OF_THE_CALL: dict[str, Callable[[Rule, Any, Any], str | None]] = {
+    "call_ids": _is_named,
+    "numbers": _is_listed,
+    "number_prefixes": _begins,
+    "direction": _is_directed,
+    "endpoint_ids": _is_at_endpoint,
+    "duration_seconds_at_least": _is_long,
+    "confidence_below": _is_unsure,
+    "languages": _is_in_language,
+    "no_transcript": _has_none,
+}
+
+
+# Conditions about what was said.
+
+
+def _said(rule: Rule, turns: Sequence[_Spoken]) -> tuple[list[str], int | None] | None:
+    """The reasons, and the first turn that satisfied one of them; None where a condition does not hold."""
+    heard = [spoken for spoken in turns if rule.speaker is None or spoken.turn.speaker in (rule.speaker, UNKNOWN)]
+    if not turns or not (heard or rule.patterns):
+        return None
+    if not rule.patterns:
+        return [f"{_named(rule, heard[0].turn)} is there"], heard[0].turn.turn_index
+    reasons: list[str] = []
+    found: dict[int, Turn] = {}
+    for key, patterns in rule.patterns.items():
+        wanted = [patterns] if key == "text_matches_any" else [[pattern] for pattern in patterns]
+        firsts = [_first_match(any_of, heard) for any_of in wanted]
+        here = {turn.turn_index: turn for turn in firsts if turn is not None}
+        if key == "text_matches_none":
+            if here:
+                return None
+            reasons.append(f"no turn{f' of speaker {rule.speaker}' if rule.speaker else ''} matches {key}")
+        elif None in firsts:
+            return None
+        else:
+            named = " and ".join(_named(rule, here[index]) for index in sorted(here))
+            verb = "matches" if len(here) == 1 else "match"
+            reasons.append(f"{named} {verb}" if key == "text_matches" else f"{named} {verb} {key}")
+            found |= here
+    return reasons, min(found, default=None)
+
+
+def _first_match(patterns: Sequence[str], heard: Sequence[_Spoken]) -> Turn | None:
+    searches = [compiled(pattern).search for pattern in patterns]
+    return next((spoken.turn for spoken in heard if any(search(spoken.text) for search in searches)), None)
+
+
+def _named(rule: Rule, turn: Turn) -> str:
+    unsure = ", who may be anyone" if rule.speaker is not None and turn.speaker == UNKNOWN else ""
+    return f"turn {turn.turn_index} of speaker {turn.speaker}{unsure}"

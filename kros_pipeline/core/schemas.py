@@ -179,6 +179,7 @@ RETENTION_EXTENSIONS = _table(
         Column("attempts", WHOLE, "requests of which an intent was written", nullable=False),
         Column("requested_at", MOMENT, "when the last request was about to be sent (UTC)"),
         Column("confirmed_at", MOMENT, "when upstream confirmed it (UTC)"),
+        Column("settled_at", MOMENT, "when an operator settled what was unconfirmed or refused (UTC)"),
     ],
     ("call_id", "decision_id"),
 )

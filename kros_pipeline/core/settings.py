@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from urllib.parse import urlsplit
 
+from .erasure import LEAST_KEY_CHARACTERS
 from .retention import PLANS, Plan
 
 DEFAULT_BASE_URL = "https://api.krosai.com/v1"
@@ -35,10 +36,13 @@ SETTINGS: dict[str, str | None] = {
     "KROS_TRANSCRIPT_DETAILS": "missing",
     "KROS_FLAG_RULES": None,
     "KROS_DOWNLOAD_WORKERS": "32",
+    "KROS_LEGAL_HOLD": "off",
+    "KROS_ERASURE_KEY": None,
     "KROS_WEBHOOK_URL": None,
 }
 
 _MOST_DIGITS = 9
+_MOST_SHOWN = 20
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]").fullmatch
 _PREFIX = re.compile(r"[A-Za-z0-9!_.*'()=-]+(/[A-Za-z0-9!_.*'()=-]+)*").fullmatch
 _MOST_DAYS = 36_500  # where a plan sets no end: a century, so that every day counted from it is a date
@@ -73,6 +77,8 @@ class Settings:
     lookback_days: int
     ask_every_transcript: bool
     download_workers: int
+    legal_hold: bool = False
+    erasure_key: str | None = field(default=None, repr=False)
 
 
 def parse_settings(texts: Mapping[str, str | None]) -> Settings:
@@ -101,6 +107,8 @@ def parse_settings(texts: Mapping[str, str | None]) -> Settings:
         lookback_days=reader.whole("KROS_LOOKBACK_DAYS", 0, 3) or 0,
         ask_every_transcript=reader.one_of("KROS_TRANSCRIPT_DETAILS", ("missing", "always")) == "always",
         download_workers=reader.whole("KROS_DOWNLOAD_WORKERS", 1, 32, 256) or 1,
+        legal_hold=reader.one_of("KROS_LEGAL_HOLD", ("off", "on")) == "on",
+        erasure_key=reader.texts["KROS_ERASURE_KEY"],
     )
     if (reader.texts["KROS_SSE"] or "").lower() == "aws:kms" and not settings.kms_key_id:
         reader.problems.append("KROS_KMS_KEY_ID is missing: KROS_SSE=aws:kms needs the key's id or ARN.")
@@ -108,6 +116,8 @@ def parse_settings(texts: Mapping[str, str | None]) -> Settings:
         reader.problems.append("KROS_KMS_KEY_ID is set, but KROS_SSE is not aws:kms.")
     if plan.requests_per_second is None and reader.texts["KROSAI_REQUESTS_PER_SECOND"] is None:
         reader.problems.append(f"KROSAI_REQUESTS_PER_SECOND is missing: the rate of plan {plan.name} is by contract.")
+    if settings.erasure_key is not None and len(settings.erasure_key) < LEAST_KEY_CHARACTERS:
+        reader.problems.append(f"KROS_ERASURE_KEY must have at least {LEAST_KEY_CHARACTERS} characters.")
     webhook_url = reader.texts["KROS_WEBHOOK_URL"]
     if webhook_url and not is_webhook(webhook_url):
         reader.problems.append("KROS_WEBHOOK_URL must be a whole https URL.")  # it is a secret, and not shown
@@ -121,7 +131,7 @@ def parse_start_date(text: str | None) -> date:
     try:
         return date.fromisoformat((text or "").strip() or DEFAULT_START_DATE)
     except ValueError:
-        raise BadSettings([f"KROS_START_DATE is {text!r}, not a date like {DEFAULT_START_DATE}."]) from None
+        raise BadSettings([f"KROS_START_DATE is {_shown(text or '')}, not a date like {DEFAULT_START_DATE}."]) from None
 
 
 class _Reader:
@@ -148,7 +158,7 @@ class _Reader:
         for value in allowed:
             if text.lower() == value.lower():
                 return value
-        self.problems.append(f"{name} is {text!r}; it must be one of {', '.join(allowed)}.")
+        self.problems.append(f"{name} is {_shown(text)}; it must be one of {', '.join(allowed)}.")
         return allowed[0]
 
     def whole(self, name: str, least: int, default: int | None, most: int | None = None) -> int | None:
@@ -159,7 +169,7 @@ class _Reader:
         if number >= least and (most is None or number <= most):
             return number
         limit = f"from {least} to {most}" if most is not None else f"of at least {least}"
-        self.problems.append(f"{name} is {text!r}; it must be a whole number {limit}.")
+        self.problems.append(f"{name} is {_shown(text)}; it must be a whole number {limit}.")
         return default
 
     def rate(self, name: str, default: float | None) -> float | None:
@@ -171,7 +181,7 @@ class _Reader:
                 return float(text)
         except ValueError:
             pass
-        self.problems.append(f"{name} is {text!r}; it must be a number above 0.")
+        self.problems.append(f"{name} is {_shown(text)}; it must be a number above 0.")
         return default
 
     def base_url(self) -> tuple[str, str]:
@@ -200,7 +210,7 @@ class _Reader:
         if scheme != "s3" or not _BUCKET(bucket):
             self.problems.append(f"{name} must name a bucket, like s3://bucket/prefix, and nothing else.")
         elif prefix and (not _PREFIX(prefix) or {".", ".."} & set(prefix.split("/")) or len(prefix) > 512):
-            self.problems.append(f"{name} has a prefix with characters that S3 keys should not have: {prefix!r}.")
+            self.problems.append(f"{name} has a prefix with characters that S3 keys should not have: {_shown(prefix)}.")
         return bucket, prefix
 
     def hosts(self, name: str, default: frozenset[str]) -> frozenset[str]:
@@ -212,8 +222,13 @@ class _Reader:
             self.problems.append(f"{name} is {text!r}, which names no host.")
         for host in hosts:
             if not _HOST(host):
-                self.problems.append(f"{name} holds {host!r}; write host or host:port, with commas between them.")
+                self.problems.append(f"{name} holds {_shown(host)}; write host or host:port, with commas between them.")
         return frozenset(hosts)
+
+
+def _shown(text: str) -> str:
+    """A bad value, as its sentence shows it: a long one may be a secret in the wrong place, unless it is a number."""
+    return repr(text) if len(text) <= _MOST_SHOWN or text.isdecimal() else f"{text[:4]!r}… (not shown whole)"
 
 
 def is_webhook(url: str) -> bool:

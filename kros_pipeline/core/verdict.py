@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from .listing import Listing
+from .object_keys import call_key
 
 COMPLETE, WAITING, INCOMPLETE = "complete", "waiting", "incomplete"
 
@@ -16,11 +17,13 @@ CALLS_CHECK = "every_call_is_accounted_for"
 RECORDINGS_CHECK = "every_recording_is_safe"
 TRANSCRIPTS_CHECK = "every_transcript_is_parsed"
 OBJECTS_CHECK = "no_object_is_unknown"
+HOLD_CHECK = "every_flagged_recording_is_held"
 CHECKS = {
     CALLS_CHECK: "The list was read whole and proved, every row of it was understood, and every call has its rows.",
     RECORDINGS_CHECK: "Nothing is lost, failed or refused, and the bucket holds every archived object in its size.",
     TRANSCRIPTS_CHECK: "The turns of every kept transcript, joined, are as long as its text.",
     OBJECTS_CHECK: "The bucket holds no audio of the day that the table does not know.",
+    HOLD_CHECK: "Archived recordings of flagged calls are under legal hold, if KROS_LEGAL_HOLD is on.",
 }
 WHAT_TO_DO = {
     CALLS_CHECK: "Materialize the whole day again; if the list stays unproved or unread, ask KrosAI why.",
@@ -33,8 +36,10 @@ WHAT_TO_DO = {
     TRANSCRIPTS_CHECK: "Materialize the whole day again; if it stays so, somebody else writes these tables.",
     OBJECTS_CHECK: (
         "Materialize the whole day again: what a broken-off run left behind is taken in. What stays unknown "
-        "was written by somebody else: find out by whom, and move it out of audio/."
+        "was written by somebody else: find out by whom, and move it out of audio/. For an object of an erased call, "
+        "launch `erase_calls` again with the same calls."
     ),
+    HOLD_CHECK: "Make a bucket with Object Lock the archive's, or allow the hold, or set KROS_LEGAL_HOLD to off.",
 }
 _SAMPLE = 5
 
@@ -55,6 +60,9 @@ class Evidence:
     objects_missing: list[str] = field(default_factory=list)
     objects_of_other_size: list[str] = field(default_factory=list)
     objects_unknown: list[str] = field(default_factory=list)
+    erased: int = 0  # calls of the day that were erased on request
+    objects_of_erased_calls: list[str] = field(default_factory=list)
+    unheld: list[str] = field(default_factory=list)  # why flagged recordings are not under legal hold, though wanted
     transcript_chars: int = 0
     utterance_chars: int = 0
     transcripts_with_text: int = 0
@@ -81,14 +89,17 @@ def weigh(found: Evidence) -> Verdict:
         CALLS_CHECK: list(_of_calls(found)),
         RECORDINGS_CHECK: list(_of_recordings(found)),
         TRANSCRIPTS_CHECK: list(_of_transcripts(found)),
-        OBJECTS_CHECK: _counted("object in the bucket that no row of the table names", found.objects_unknown),
+        OBJECTS_CHECK: [
+            *_counted("object in the bucket that no row of the table names", found.objects_unknown),
+            *_counted("object of an erased call", found.objects_of_erased_calls),
+        ],
     }
     waiting = list(_waited_for(found))
-    notes = waiting + _counted("recording that is not safe, acknowledged", found.acknowledged)
+    notes = waiting + _counted("recording that is not safe, acknowledged", _keys(found.acknowledged))
     notes += found.listing.oddities if found.listing else []
-    if any(failures.values()):
-        return Verdict(INCOMPLETE, failures, notes)
-    return Verdict(WAITING if waiting else COMPLETE, failures, notes)
+    verdict = INCOMPLETE if any(failures.values()) else WAITING if waiting else COMPLETE
+    # What is not held is archived all the same: its check is red, and the day's verdict stays.
+    return Verdict(verdict, failures | {HOLD_CHECK: found.unheld}, notes)
 
 
 def _of_calls(found: Evidence) -> Iterable[str]:
@@ -103,15 +114,16 @@ def _of_calls(found: Evidence) -> Iterable[str]:
         if listing.unparsed:
             kinds = "; ".join(f"{count} × {problem}" for problem, count in Counter(listing.unparsed).most_common(3))
             yield f"{len(listing.unparsed)} rows of the list are no calls, and are kept in state/unparsed/: {kinds}."
-        if found.calls < listing.listed_total:
-            yield f"{listing.listed_total} calls were listed, and the table `calls` has {found.calls}."
-    yield from _counted("call without a row in `recordings`", found.calls_without_recording_row)
-    yield from _counted("call without a row in `transcripts`", found.calls_without_transcript_row)
+        if found.calls + found.erased < listing.listed_total:
+            but = f", {found.erased} were erased" if found.erased else ""
+            yield f"{listing.listed_total} calls were listed, and the table `calls` has {found.calls}{but}."
+    yield from _counted("call without a row in `recordings`", _keys(found.calls_without_recording_row))
+    yield from _counted("call without a row in `transcripts`", _keys(found.calls_without_transcript_row))
 
 
 def _of_recordings(found: Evidence) -> Iterable[str]:
     for status, ids in found.unsafe.items():
-        yield from _counted(f"recording {status}", ids)
+        yield from _counted(f"recording {status}", _keys(ids))
     yield from _counted("archived recording that is not in the bucket", found.objects_missing)
     yield from _counted("archived recording of another size in the bucket", found.objects_of_other_size)
 
@@ -131,6 +143,11 @@ def _waited_for(found: Evidence) -> Iterable[str]:
     for what, count in (("recordings", found.recordings["pending"]), ("transcripts", found.transcripts["pending"])):
         if count:
             yield f"{count} {what} are pending."
+
+
+def _keys(call_ids: list[str]) -> list[str]:
+    """As ids are shown: a plain one as it is; any other may hold what a screen or a log would obey."""
+    return [call_key(call_id) for call_id in call_ids]
 
 
 def _counted(what: str, items: list[str]) -> list[str]:

@@ -21,6 +21,8 @@ from ..core import schemas
 from ..core.days import grace_is_over
 from ..core.models import parse_time
 from ..core.object_keys import audio_key, audio_prefix
+from . import audit
+from .audit import AuditLog
 from .enumerate import read_listing
 from .following import Following
 from .recording import (
@@ -70,7 +72,8 @@ class _Run:
 
     def __init__(self, work: Workspace, day: date):
         self.work, self.day = work, day
-        self.mover = Mover(work, day)
+        self.audit = AuditLog(work, day, "recordings")
+        self.mover = Mover(work, day, self.audit)
         self.report = Report(counts={"archived_now": 0, "adopted": 0, "bytes_archived_now": 0})
         self._unsaved: dict[str, Row] = {}
         self._closed = Event()
@@ -205,14 +208,24 @@ class _Run:
 
     def _keep(self, call: Wanted, row: Row) -> None:
         self._unsaved[call.call_id] = row
-        if row["status"] == ARCHIVED and row["attempts"] > call.attempts:
-            self.report.counts["archived_now"] += 1
-            self.report.counts["bytes_archived_now"] += row["size_bytes"]
+        if row["status"] == ARCHIVED:
+            is_new = row["attempts"] > call.attempts
+            self.audit.note(
+                audit.ARCHIVED if is_new else audit.ADOPTED,
+                call.call_id,
+                sha256=row["sha256"],
+                bytes=row["size_bytes"],
+            )
+            self.report.counts["archived_now"] += is_new
+            self.report.counts["bytes_archived_now"] += row["size_bytes"] * is_new
+        if row["status"] == REFUSED:
+            self.audit.note(audit.REFUSED, call.call_id)
         if row["status"] in (FAILED, LOST, REFUSED):
             self.report.problem(call.call_id, f"{row['status']}: {row['reason']}")
 
     def save(self) -> None:
         """Writes the rows that are not written yet."""
+        self.audit.write()
         rows, self._unsaved = self._unsaved, {}
 
         def build(present: Partition | None) -> Iterator[pa.RecordBatch]:

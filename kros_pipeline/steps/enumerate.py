@@ -205,6 +205,8 @@ def _as_row(call: Call) -> dict[str, Any]:
 
 
 def _keep_unparsed(work: Workspace, day: date, identity: str, row: UnparsedRow) -> None:
+    if row.call_id is not None and work.tombstones.is_erased(day, row.call_id):
+        return
     body = row.raw_json.encode()
     digest = hashlib.sha256(body).hexdigest()
     with suppress(ObjectExists):  # the same row was kept before

@@ -1,13 +1,15 @@
 """`retention_extensions`: upstream is asked once, for each flagged call, to keep its recording longer.
 
 A decision is a call, a rule and its days. Before the request a create-only intent is written, after it the outcome:
-an intent without outcome means that nobody knows whether upstream acted, and is never sent again by itself.
+an intent without outcome means that nobody knows whether upstream acted, and is never sent again but by an operator's
+word.
 """
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
@@ -23,7 +25,9 @@ from ..clients.errors import (
 )
 from ..clients.tables import Partition, batches_of
 from ..core import schemas
+from ..core.object_keys import call_key
 from ..core.retention import days_to_send
+from .audit import AuditLog
 from .extension_journal import (
     EXTENDED,
     INTENT,
@@ -35,52 +39,119 @@ from .extension_journal import (
     Decision,
     Journal,
     Row,
+    rank,
 )
-from .report import Report
+from .extension_orders import is_open, read_orders, what_to_do
+from .report import SAMPLE, Report
 from .workspace import Workspace
 
 _THREADS = 8
 
 
-def extend_retention(work: Workspace, day: date) -> Report:
-    """Sends what is new, and writes a row for every decision of the day whose end, or whose doubt, is known."""
-    report = Report(counts={"sent_now": 0})
-    present = {row["decision_id"]: row for row in work.tables.rows(schemas.RETENTION_EXTENSIONS, day)}
+@dataclass
+class ExtensionReport(Report):
+    """What a step says, and what an operator is to do about it; of a dry run, a sample of what would be sent."""
+
+    to_do: list[str] = field(default_factory=list)
+    would_send: list[dict[str, Any]] = field(default_factory=list)
+
+
+def extend_retention(
+    work: Workspace,
+    day: date,
+    *,
+    dry_run: bool = False,
+    resend: Sequence[str] = (),
+    settle: Sequence[str] = (),
+    run_id: str = "",
+) -> ExtensionReport:
+    """Sends what is new, and writes a row for every decision of the day whose end, or whose doubt, is known.
+
+    `resend` and `settle` are ids of decisions or calls, said by an operator in the run `run_id`; raises `BadOrder` for
+    those that cannot be obeyed. A `dry_run` reads, and neither sends nor writes.
+    """
+    report = ExtensionReport(counts={"sent_now": 0, "settled_now": 0})
     journal = Journal(work, day)
-    rows: dict[str, Row] = dict(present)
-    for decision_id in journal.decision_ids():
-        if decision_id not in rows or rows[decision_id]["status"] == UNCONFIRMED:
-            told = journal.row(decision_id)
-            if told is not None:
-                rows[decision_id] = told
+    rows = _known_rows(work, day, journal)
+    orders = read_orders(work, journal, rows.values(), resend, settle, run_id)
     days_of_calls = _days_of_calls(rows.values())
     wanted = [
         decision
         for decision in _decisions(work, day)
         if decision.decision_id not in rows and not _is_covered(work, decision, days_of_calls)
     ]
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="extensions") as pool:
-        sent = pool.map(lambda decision: _extend(work, journal, decision, report), wanted)
-        for decision, new in zip(wanted, sent, strict=True):
-            if new is not None:
-                rows[decision.decision_id] = new
-                report.counts["sent_now"] += new["status"] == EXTENDED
+    again = {row["decision_id"]: row for row in orders.resend}
+    wanted += [Decision(row["call_id"], row["rule_id"], row["requested_days"]) for row in orders.resend]
+    if dry_run:
+        _say_what_would_be_sent(work, wanted, report)
+        report.counts["would_settle"] = len(orders.settle)
+    else:
+        learned: list[Row] = [journal.settle(row, run_id) for row in orders.settle]
+        report.counts["settled_now"] = len(learned)
+        with ThreadPoolExecutor(_THREADS, thread_name_prefix="extensions") as pool:
+            sent = pool.map(
+                lambda decision: _extend(work, journal, decision, report, again.get(decision.decision_id), run_id),
+                wanted,
+            )
+            learned += [row for row in sent if row is not None]
+        for row in learned:  # the one place where the end of a decision, or a doubt about it, is new
+            rows[row["decision_id"]] = row
+            report.counts["sent_now"] += row["status"] == EXTENDED and row["settled_at"] is None
+        _account(work, day, rows)
+        report.written = _write(work, day, rows)
+    unsent = sorted({f"{reason} The next run sends it." for _, reason in report.problems})
     for row in rows.values():
-        if row["status"] in (UNCONFIRMED, REFUSED):
+        if is_open(row):
             report.problem(row["call_id"], f"{row['status']}: {row['reason']}")
+    report.to_do = [*([str(report.error)] if report.error else []), *unsent, *what_to_do(rows.values(), day)]
+    for status in (EXTENDED, UNCONFIRMED, REFUSED, NOT_ALLOWED):
+        report.counts[status] = sum(1 for row in rows.values() if row["status"] == status)
+    return report
 
-    def build(now_present: Partition | None) -> Iterator[pa.RecordBatch]:
-        merged: dict[str, Row] = {row["decision_id"]: row for row in now_present.rows()} if now_present else {}
+
+def _known_rows(work: Workspace, day: date, journal: Journal) -> dict[str, Row]:
+    """By decision, what the table says or, where it knows more, the journal: a run may have died in between."""
+    rows: dict[str, Row] = {row["decision_id"]: row for row in work.tables.rows(schemas.RETENTION_EXTENSIONS, day)}
+    for decision_id in journal.decision_ids():
+        known = rows.get(decision_id)
+        if known is None or is_open(known):
+            told = journal.row(decision_id)
+            if told is not None and (known is None or rank(told) > rank(known)):
+                rows[decision_id] = told
+    return rows
+
+
+def _account(work: Workspace, day: date, rows: dict[str, Row]) -> None:
+    """A line for each decision of which the table does not say yet what became of it."""
+    audit = AuditLog(work, day, "extensions")
+    told = {row["decision_id"]: row for row in work.tables.rows(schemas.RETENTION_EXTENSIONS, day)}
+    for decision_id, row in rows.items():
+        if decision_id not in told or rank(row) > rank(told[decision_id]):
+            # Not the decision's id: that is a plain hash of the call's, and would outlive its erasure.
+            audit.note(row["status"], row["call_id"], rule=row["rule_id"], days=row["sent_days"])
+    audit.write()
+
+
+def _write(work: Workspace, day: date, rows: dict[str, Row]) -> Any:
+    def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
+        merged: dict[str, Row] = {row["decision_id"]: row for row in present.rows()} if present else {}
         for decision_id, row in rows.items():
-            if row["status"] != UNCONFIRMED or merged.get(decision_id, row)["status"] == UNCONFIRMED:
+            if decision_id not in merged or rank(row) >= rank(merged[decision_id]):
                 merged[decision_id] = row
         key = schemas.RETENTION_EXTENSIONS.sort_key()
         return batches_of(schemas.RETENTION_EXTENSIONS, sorted(merged.values(), key=key))
 
-    report.written = work.tables.replace(schemas.RETENTION_EXTENSIONS, day, build)
-    for status in (EXTENDED, UNCONFIRMED, REFUSED, NOT_ALLOWED):
-        report.counts[status] = sum(1 for row in rows.values() if row["status"] == status)
-    return report
+    return work.tables.replace(schemas.RETENTION_EXTENSIONS, day, build)
+
+
+def _say_what_would_be_sent(work: Workspace, wanted: list[Decision], report: ExtensionReport) -> None:
+    """Counts, and the first calls with their rules and days."""
+    report.counts |= {"would_send": 0, "would_not_be_allowed": 0}
+    for decision in wanted:
+        days = days_to_send(decision.requested_days, work.settings.plan, work.settings.retention_days)
+        report.counts["would_send" if days is not None else "would_not_be_allowed"] += 1
+        if days is not None and len(report.would_send) < SAMPLE:
+            report.would_send.append({"call": call_key(decision.call_id), "rule": decision.rule_id, "days": days})
 
 
 def _decisions(work: Workspace, day: date) -> list[Decision]:
@@ -118,23 +189,29 @@ def _is_covered(work: Workspace, decision: Decision, days_of_calls: dict[str, in
     return days is not None and days <= days_of_calls.get(decision.call_id, 0)
 
 
-def _extend(work: Workspace, journal: Journal, decision: Decision, report: Report) -> Row | None:
-    """Sends one decision; its row, or None where it surely did not reach upstream and the next run sends it."""
+def _extend(
+    work: Workspace, journal: Journal, decision: Decision, report: Report, before: Row | None, run_id: str
+) -> Row | None:
+    """Sends one decision; its row, or None where it surely did not reach upstream and the next run sends it.
+
+    `before` is the row of a decision that an operator wants sent once more, in the run `run_id`.
+    """
     days = days_to_send(decision.requested_days, work.settings.plan, work.settings.retention_days)
     if days is None:
         return journal.new_row(decision, None) | {
             "status": NOT_ALLOWED,
             "reason": f"plan {work.settings.plan.name} keeps recordings no longer than it does already",
         }
-    if report.error is not None:
+    if report.error is not None or work.tombstones.is_erased(journal.day, decision.call_id):
         return None
-    attempt = journal.next_attempt(decision.decision_id)
+    attempt = max(journal.next_attempt(decision.decision_id), before["attempts"] + 1 if before else 1)
     intent = {
         "call_id": decision.call_id,
         "rule_id": decision.rule_id,
         "requested_days": decision.requested_days,
         "sent_days": days,
         "requested_at": work.now().isoformat(),
+        "resent_by": run_id if before else None,
         "token": uuid.uuid4().hex,  # tells our own intent, whose answer was lost, from another run's
     }
     try:

@@ -15,7 +15,8 @@ from .following import Following
 from .report import Report
 from .workspace import Workspace
 
-_OF_A_CALL = ("call_id", "direction", "from_number", "to_number", "duration_seconds")
+_OF_A_CALL = ("call_id", "direction", "from_number", "to_number", "duration_seconds", "endpoint_id")
+_OF_A_TRANSCRIPT = ("call_id", "status", "language", "confidence")
 _OF_A_TURN = ("call_id", "turn_index", "speaker", "speaker_label", "text", "char_start", "char_end")
 
 
@@ -42,14 +43,14 @@ def _rows(work: Workspace, day: date) -> Iterator[dict[str, Any]]:
         work.tables.opened(schemas.TRANSCRIPTS, day) as transcripts,
         work.tables.opened(schemas.UTTERANCES, day) as utterances,
     ):
-        confidences = Following(transcripts.rows(("call_id", "confidence")) if transcripts else ())
+        answers = Following(transcripts.rows(_OF_A_TRANSCRIPT) if transcripts else ())
         turns = Following(_turns_by_call(utterances))
         for call in calls.rows(_OF_A_CALL) if calls else ():
-            answered = confidences.of(call["call_id"])
+            transcript = answers.of(call["call_id"])
             spoken = turns.of(call["call_id"])
             flags = work.rules.flags_of(
                 SimpleNamespace(**call),
-                answered["confidence"] if answered else None,
+                SimpleNamespace(**transcript) if transcript else None,
                 spoken["turns"] if spoken else (),
             )
             for flag in sorted(flags, key=lambda flag: flag.rule_id):

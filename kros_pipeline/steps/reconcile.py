@@ -17,9 +17,10 @@ from ..core import schemas
 from ..core.days import end_of, grace_is_over, start_of
 from ..core.listing import Listing
 from ..core.models import parse_time
-from ..core.object_keys import acknowledged_key, acknowledged_prefix, audio_prefix, call_key
+from ..core.object_keys import acknowledged_key, acknowledged_prefix, audio_prefix, call_key, call_key_in
 from ..core.verdict import Evidence, Verdict, weigh
 from .enumerate import read_listing
+from .hold import hold_flagged_recordings
 from .report import Report
 from .workspace import Workspace
 
@@ -40,8 +41,9 @@ def reconcile_day(work: Workspace, day: date, acknowledged_call_ids: Collection[
     from nothing, and stay among its problems. Raises `UnknownCalls` for ids that are none of the day's.
     """
     _acknowledge(work, day, acknowledged_call_ids)
-    stored = {work.store.full_key(entry.key): entry.size_bytes for entry in work.store.list(audio_prefix(day))}
+    stored = {entry.key: entry.size_bytes for entry in work.store.list(audio_prefix(day))}
     evidence = _evidence(work, day, stored)
+    evidence.unheld = hold_flagged_recordings(work, day, stored)
     verdict = weigh(evidence)
     utterances = _row_count(work, schemas.UTTERANCES, day)
     listing = evidence.listing
@@ -51,7 +53,7 @@ def reconcile_day(work: Workspace, day: date, acknowledged_call_ids: Collection[
         "listed_total": listing.listed_total if listing is not None and listing.proved else None,
         "stats_total": _stats_total(work, day),
         "calls": evidence.calls,
-        "erased": 0,
+        "erased": evidence.erased,
         "recordings_expected": evidence.calls - evidence.recordings["not_recorded"],
         "recordings_archived": evidence.recordings["archived"],
         "recordings_pending": evidence.recordings["pending"],
@@ -96,11 +98,13 @@ def acknowledged_calls(work: Workspace, day: date) -> set[str]:
 def _acknowledge(work: Workspace, day: date, call_ids: Collection[str]) -> None:
     if not call_ids:
         return
-    unknown = set(call_ids) - {row["call_id"] for row in work.tables.rows(schemas.CALLS, day, ("call_id",))}
+    ids = (row["call_id"] for row in work.tables.rows(schemas.CALLS, day, ("call_id",)))
+    named = {name: call_id for call_id in ids for name in (call_id, call_key(call_id))}  # an id is shown by its key
+    unknown = set(call_ids) - named.keys()
     if unknown:
         names = ", ".join(sorted(plain_words(call_id) for call_id in unknown)[:5])
         raise UnknownCalls(f"acknowledged_call_ids: {len(unknown)} of them are no calls of {day}: {names}")
-    for call_id in call_ids:
+    for call_id in {named[name] for name in call_ids}:
         with suppress(ObjectExists):
             content = {"call_id": call_id, "acknowledged_at": work.now().isoformat()}
             work.store.put_json(acknowledged_key(day, call_id), content, only_if="absent")
@@ -108,6 +112,7 @@ def _acknowledge(work: Workspace, day: date, call_ids: Collection[str]) -> None:
 
 def _evidence(work: Workspace, day: date, stored: dict[str, int]) -> Evidence:
     """`stored`: the audio that a listing of the bucket shows, key to size."""
+    erased = work.tombstones.of_day(day)
     calls = {row["call_id"] for row in work.tables.rows(schemas.CALLS, day, ("call_id",))}
     recordings = work.tables.rows(schemas.RECORDINGS, day, ("call_id", "status", "object_key", "size_bytes"))
     acknowledged = acknowledged_calls(work, day)
@@ -115,7 +120,12 @@ def _evidence(work: Workspace, day: date, stored: dict[str, int]) -> Evidence:
     known, told = (
         [row for row in unsafe if (call_key(row["call_id"]) in acknowledged) is wanted] for wanted in (True, False)
     )
-    archived = {row["object_key"]: row["size_bytes"] for row in recordings if row["status"] == "archived"}
+    prefix = work.store.full_key("")
+    archived = {
+        row["object_key"].removeprefix(prefix): row["size_bytes"] for row in recordings if row["status"] == "archived"
+    }
+    unknown = sorted(stored.keys() - archived.keys())
+    of_erased = [key for key in unknown if work.tombstones.names(call_key_in(key) or "", erased)]
     listing = read_listing(work, day)
     evidence = Evidence(
         listing=listing,
@@ -131,7 +141,9 @@ def _evidence(work: Workspace, day: date, stored: dict[str, int]) -> Evidence:
         acknowledged=[row["call_id"] for row in known],
         objects_missing=sorted(archived.keys() - stored.keys()),
         objects_of_other_size=[key for key, size in archived.items() if stored.get(key, size) != size],
-        objects_unknown=sorted(stored.keys() - archived.keys()),
+        objects_unknown=[key for key in unknown if key not in of_erased],
+        erased=len(erased),
+        objects_of_erased_calls=of_erased,
     )
     _weigh_texts(work, day, calls, evidence)
     return evidence

@@ -25,6 +25,7 @@ from ..core import mp3, schemas
 from ..core.days import grace_is_over
 from ..core.object_keys import audio_key, quarantine_key
 from ..core.retention import upstream_expires_on
+from .audit import QUARANTINED, AuditLog
 from .workspace import Workspace
 
 ARCHIVED, PENDING, NOT_RECORDED = "archived", "pending", "not_recorded"
@@ -56,8 +57,8 @@ class Mover:
     `ApiError`, and any `ArchiveError`.
     """
 
-    def __init__(self, work: Workspace, day: date, sleep: Callable[[float], None] = time.sleep):
-        self._work, self._day, self._sleep = work, day, sleep
+    def __init__(self, work: Workspace, day: date, audit: AuditLog, sleep: Callable[[float], None] = time.sleep):
+        self._work, self._day, self._audit, self._sleep = work, day, audit, sleep
         self._grace_is_over = grace_is_over(day, work.now(), work.settings.lookback_days)
         self._expires_on = upstream_expires_on(day, work.settings.retention_days)
 
@@ -133,6 +134,8 @@ class Mover:
             if may_be_the_only_copy and body.size_bytes:
                 self._quarantine(call, body)
             raise
+        if self._work.tombstones.is_erased(self._day, call.call_id):
+            return self.row(call, PENDING, "erased on request while it was on its way")  # and its row is not written
         key, metadata = audio_key(self._day, call.call_id), _as_metadata(body.sha256, audio)
         try:
             if body.file is None:
@@ -146,10 +149,13 @@ class Mover:
         return self._archived(call, body.size_bytes, body.sha256, audio, self._work.now(), attempts=attempt)
 
     def _quarantine(self, call: Wanted, body: Body) -> None:
+        if self._work.tombstones.is_erased(self._day, call.call_id):
+            return
         key = quarantine_key(self._day, call.call_id, body.sha256)
         with suppress(ObjectExists):  # the same bytes came in an earlier run
             content = body.file if body.file is not None else bytes(body.data)
             self._work.store.put(key, content, sha256=body.sha256, only_if="absent")
+            self._audit.note(QUARANTINED, call.call_id, sha256=body.sha256, bytes=body.size_bytes)
 
     def _archived(
         self, call: Wanted, size_bytes: int, sha256: str, audio: mp3.Audio, archived_at: datetime, *, attempts: int
@@ -184,7 +190,9 @@ def merged(present: Row | None, new: Row) -> Row:
         return new
     if present["status"] != ARCHIVED:
         # What was found out is not forgotten because a later run had no time to look.
-        return present if new["status"] == PENDING and present["status"] in (LOST, FAILED, REFUSED) else new
+        if new["status"] == PENDING and present["status"] in (LOST, FAILED, REFUSED):
+            return present
+        return new | {"attempts": max(present["attempts"], new["attempts"])}  # another run may have tried more often
     # An object that vanished from the bucket and was fetched again may be other bytes.
     return new if new["status"] == ARCHIVED and new["sha256"] != present["sha256"] else present
 

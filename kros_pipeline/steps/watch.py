@@ -1,4 +1,5 @@
-"""What an hourly look at the archive must find: days that are missing, and recordings that upstream is about to delete.
+"""What an hourly look at the archive must find: days that are missing, recordings that upstream is about to delete, and
+days on which calls were not recorded as before.
 
 Everything is read from the archive itself. Nothing is asked of upstream, which may be the very thing that is down.
 """
@@ -11,12 +12,14 @@ from typing import Any
 from ..core import schemas
 from ..core.days import grace_is_over
 from ..core.object_keys import call_key
+from ..core.recorded_share import DAYS_BEFORE, Drop, RecordedDay, drops
 from ..core.retention import warning_days
 from ..core.verdict import COMPLETE, INCOMPLETE
 from .reconcile import acknowledged_calls, read_reconciliation
 from .workspace import Workspace
 
 _RECENT_DAYS = 14
+_DROPS_TOLD_DAYS = 7
 _THREADS = 16
 _SAMPLE = 20
 _AT_RISK = ("pending", "failed", "refused")
@@ -32,6 +35,7 @@ class Watch:
     days_never_listed: list[tuple[date, int]] = field(default_factory=list)
     least_days_left: int | None = None
     is_urgent: bool = False
+    drops: list[Drop] = field(default_factory=list)
 
 
 def watch_archive(work: Workspace, first: date, last: date) -> Watch:
@@ -40,13 +44,17 @@ def watch_archive(work: Workspace, first: date, last: date) -> Watch:
     today = work.now().date()
     retention_days = work.settings.retention_days
     oldest = max(first, today - timedelta(days=retention_days if retention_days is not None else _RECENT_DAYS))
-    days = [oldest + timedelta(days=number) for number in range((last - oldest).days + 1)]
+    oldest_told = last - timedelta(days=_DROPS_TOLD_DAYS - 1)
+    begin = min(oldest, max(first, oldest_told - timedelta(days=DAYS_BEFORE)))
+    read = [begin + timedelta(days=number) for number in range((last - begin).days + 1)]
+    days = [day for day in read if day >= oldest]
     with ThreadPoolExecutor(_THREADS) as pool:
-        rows = dict(zip(days, pool.map(lambda day: read_reconciliation(work, day), days), strict=True))
+        rows = dict(zip(read, pool.map(lambda day: read_reconciliation(work, day), read), strict=True))
+        found.drops = drops((_recorded(day, row) for day, row in rows.items() if row is not None), since=oldest_told)
         recent = [day for day in days if (today - day).days <= _RECENT_DAYS]
         found.days = [sentence for day in recent if (sentence := _of_a_day(work, day, rows[day])) is not None]
         if retention_days is not None:
-            unsafe = [day for day, row in rows.items() if row is None or not _is_safe(row)]
+            unsafe = [day for day in days if (row := rows[day]) is None or not _is_safe(row)]
             for day, calls in zip(unsafe, pool.map(lambda day: _calls_at_risk(work, day), unsafe), strict=True):
                 _weigh(found, day, rows[day], calls, today, retention_days)
     return found
@@ -60,6 +68,13 @@ def _of_a_day(work: Workspace, day: date, row: dict[str, Any] | None) -> str | N
     if row["verdict"] != COMPLETE and grace_is_over(day, work.now(), work.settings.lookback_days + 1):
         return f"{day} is still waiting, a day after its grace days."
     return None
+
+
+def _recorded(day: date, row: dict[str, Any]) -> RecordedDay:
+    recorded = (
+        row["recordings_archived"] + row["recordings_lost"] + row["recordings_failed"]
+    )  # refused ones among these
+    return RecordedDay(day, row["calls"], recorded)
 
 
 def _is_safe(row: dict[str, Any]) -> bool:

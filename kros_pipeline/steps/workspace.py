@@ -1,6 +1,7 @@
 """What a step works with: the settings, the clients, the clock. Opened once a run."""
 
 import logging
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -9,9 +10,11 @@ from pathlib import Path
 
 from ..clients.errors import ObjectExists, WrongArchive
 from ..clients.krosai import KrosAI
+from ..clients.object_custody import ObjectCustody
 from ..clients.object_store import ObjectStore
 from ..clients.recording_storage import RecordingStorage
 from ..clients.tables import Tables
+from ..clients.tombstones import Tombstones
 from ..core.flags import BadRules, Rules, parse_rules
 from ..core.object_keys import ARCHIVE_IDENTITY
 from ..core.settings import BadSettings, Settings, parse_settings
@@ -28,7 +31,10 @@ class Workspace:
     api: KrosAI
     storage: RecordingStorage
     store: ObjectStore
+    custody: ObjectCustody
+    tombstones: Tombstones
     tables: Tables
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))  # Dagster's, where Dagster runs it
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kros_pipeline"))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
@@ -75,8 +81,19 @@ def open_workspace(texts: Mapping[str, str | None]) -> Workspace:
     """
     settings, rules = read_settings(texts)
     store = ObjectStore(settings)
-    work = Workspace(settings, rules, KrosAI(settings), RecordingStorage(settings), store, Tables(store))
+    tombstones = Tombstones(store, settings.erasure_key)
+    work = Workspace(
+        settings,
+        rules,
+        KrosAI(settings),
+        RecordingStorage(settings),
+        store,
+        ObjectCustody(store),
+        tombstones,
+        Tables(store, tombstones),
+    )
     work.check_archive()
+    tombstones.check_key()
     return work
 
 

@@ -1,0 +1,127 @@
+"""One day without some of its calls: everything that is theirs deleted, everything that names them written anew."""
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import date
+from hashlib import sha256
+from io import BytesIO
+
+import pyarrow as pa
+
+from ..clients.errors import ArchiveUnavailable, ObjectChanged
+from ..clients.object_custody import Version
+from ..clients.tables import Partition
+from ..core import schemas
+from ..core.object_keys import (
+    acknowledged_prefix,
+    audio_prefix,
+    audit_prefix,
+    call_key,
+    call_key_in,
+    extensions_prefix,
+    held_prefix,
+    listing_key,
+    quarantine_prefix,
+    table_key,
+    unparsed_prefix,
+)
+from .reconcile import read_reconciliation, reconcile_day
+from .workspace import Workspace
+
+_ATTEMPTS = 5
+
+
+class DayWithout:
+    """Erases calls of one day; their tombstones are there already. May be called again until nothing is left."""
+
+    def __init__(self, work: Workspace, day: date, call_ids: set[str], unparsed_keys: set[str]):
+        self._work, self._day, self._call_ids = work, day, call_ids
+        self._keys = {call_key(call_id) for call_id in call_ids}
+        self._unparsed_keys = unparsed_keys
+
+    def owned(self) -> list[Version]:
+        """Every version of every object that is of these calls alone; of a decision, the intents last: they name it."""
+        prefixes = (audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix)
+        of_calls = [
+            version
+            for prefix in prefixes
+            for version in self._work.custody.versions(prefix(self._day))
+            if call_key_in(version.key) in self._keys
+        ]
+        unparsed = [
+            version
+            for version in self._work.custody.versions(unparsed_prefix(self._day))
+            if version.key in self._unparsed_keys
+        ]
+        return of_calls + unparsed + sorted(self._decisions(), key=lambda version: version.key, reverse=True)
+
+    def erase(self) -> int:
+        """Does all of it, and returns how many versions were deleted."""
+        doomed = self.owned()
+        self._work.custody.delete(doomed)
+        for table in schemas.TABLES.values():
+            self._rewrite_table(table)
+        self._rewrite_audit()
+        if read_reconciliation(self._work, self._day) is not None:
+            reconcile_day(self._work, self._day)
+        outdated = list(self._outdated())
+        self._work.custody.delete(outdated)
+        return len(doomed) + len(outdated)
+
+    def _decisions(self) -> Iterator[Version]:
+        prefix = extensions_prefix(self._day)
+        versions = list(self._work.custody.versions(prefix))
+        table = self._work.tables.rows(schemas.RETENTION_EXTENSIONS, self._day, ("call_id", "decision_id"))
+        decisions = {row["decision_id"] for row in table if row["call_id"] in self._call_ids}
+        for version in versions:
+            decision_id, _, name = version.key.removeprefix(prefix).partition("/")
+            if name.endswith("-intent.json") and not version.is_marker and decision_id not in decisions:
+                file = BytesIO()
+                self._work.custody.copy_version_into(version, file)
+                if json.loads(file.getvalue()).get("call_id") in self._call_ids:
+                    decisions.add(decision_id)
+        for version in versions:
+            if version.key.removeprefix(prefix).partition("/")[0] in decisions:
+                yield version
+
+    def _rewrite_table(self, table: schemas.Table) -> None:
+        """As it is: that no row of an erased call is written, is for `Tables` to see to."""
+        with self._work.tables.opened(table, self._day) as present:
+            if present is None:
+                return
+
+        def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
+            return present.batches() if present is not None else iter(())
+
+        self._work.tables.replace(table, self._day, build)
+
+    def _rewrite_audit(self) -> None:
+        for entry in list(self._work.store.list(audit_prefix(self._day))):
+            for _ in range(_ATTEMPTS):
+                with suppress(ObjectChanged):
+                    self._rewrite_account(entry.key)
+                    break
+            else:
+                raise ArchiveUnavailable(f"{entry.key} was replaced by others {_ATTEMPTS} times in a row")
+
+    def _rewrite_account(self, key: str) -> None:
+        """The lines stay, and name the calls by their pseudonyms."""
+        file = BytesIO()
+        etag = self._work.store.copy_into(key, file)
+        lines = [json.loads(line) for line in file.getvalue().splitlines()]
+        theirs = [line for line in lines if line.get("call") in self._keys]
+        if etag is None or not theirs:
+            return
+        for line in theirs:
+            line["call"] = self._work.tombstones.pseudonym(line["call"])
+        body = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode()
+        self._work.store.put(
+            key, body, sha256=sha256(body).hexdigest(), only_if=etag, content_type="application/x-ndjson"
+        )
+
+    def _outdated(self) -> Iterator[Version]:
+        """Old versions of what was written anew; of the tables all, for any of them may have held a row."""
+        written = [table_key(name, self._day) for name in schemas.TABLES]
+        for prefix in (*written, audit_prefix(self._day), listing_key(self._day)):
+            yield from (version for version in self._work.custody.versions(prefix) if not version.is_latest)
