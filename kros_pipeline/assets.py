@@ -1,6 +1,7 @@
 """The seven assets of a day: each does its step and reports. What is written, and when, is the steps' to know.
 
 `reconciliation` alone fails a day; the others save what they have, and say in a red check what is missing.
+Steps are imported where they run: Dagster loads the definitions again and again, and their libraries take a second.
 """
 
 import warnings
@@ -15,12 +16,6 @@ from .core.verdict import CHECKS, INCOMPLETE, WHAT_TO_DO
 from .failures import RETRIES
 from .reporting import at_work, sample_table, table_metadata
 from .resources import Archive
-from .steps.download import archive_recordings
-from .steps.enumerate import enumerate_day
-from .steps.extend import extend_retention
-from .steps.flag import flag_calls
-from .steps.reconcile import reconcile_day
-from .steps.transcribe import keep_transcripts, split_utterances
 
 KROSAI_POOL = "krosai"  # limit 1: the assets that ask the API, so that runs share its rate
 
@@ -78,6 +73,8 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
 
     @asset(schemas.CALLS, [], {LIST_CHECK: "A pass over the list was proved, and every row of it was understood."})
     def calls(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
+        from .steps.enumerate import enumerate_day
+
         with at_work(context, archive) as at:
             report, listing = enumerate_day(at.work, at.day)
         wrong = " ".join([*listing.problems, *sorted(set(listing.unparsed))])
@@ -89,6 +86,8 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         {RECORDINGS_CHECK: "Nothing kept the step from trying every recording that was not safe yet."},
     )
     def recordings(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
+        from .steps.download import archive_recordings
+
         with at_work(context, archive) as at:
             report = archive_recordings(at.work, at.day)
         return at.materialized(report, RECORDINGS_CHECK, str(report.error or ""))
@@ -99,6 +98,8 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         {TRANSCRIPTS_CHECK: "Upstream answered for every transcript that had to be asked for."},
     )
     def transcripts(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
+        from .steps.transcribe import keep_transcripts
+
         with at_work(context, archive) as at:
             report = keep_transcripts(at.work, at.day)
         unanswered = f"{report.problem_count} calls were not answered for." if report.problem_count else ""
@@ -106,12 +107,16 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
 
     @asset(schemas.UTTERANCES, ["transcripts"], {}, asks_krosai=False)
     def utterances(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
+        from .steps.transcribe import split_utterances
+
         with at_work(context, archive) as at:
             report = split_utterances(at.work, at.day)
         return dg.MaterializeResult(metadata=at.metadata(report))
 
     @asset(schemas.FLAGGED_CALLS, ["utterances"], {}, asks_krosai=False)
     def flagged_calls(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
+        from .steps.flag import flag_calls
+
         with at_work(context, archive) as at:
             report = flag_calls(at.work, at.day)
         return dg.MaterializeResult(metadata=at.metadata(report))
@@ -124,6 +129,8 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
     def retention_extensions(
         context: dg.AssetExecutionContext, config: ExtensionsConfig, archive: Archive
     ) -> dg.MaterializeResult:
+        from .steps.extend import extend_retention
+
         with at_work(context, archive) as at:
             report = extend_retention(
                 at.work,
@@ -140,6 +147,8 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
     def reconciliation(
         context: dg.AssetExecutionContext, config: ReconciliationConfig, archive: Archive
     ) -> Iterator[Any]:
+        from .steps.reconcile import reconcile_day
+
         with at_work(context, archive) as at:
             result = reconcile_day(at.work, at.day, config.acknowledged_call_ids)
         verdict = result.verdict

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -10,7 +10,9 @@ from .core.object_keys import call_key
 from .failures import HANDLED, failure
 from .jobs import TURN_ON_RECORDING
 from .resources import Archive
-from .steps.watch import Watch, watch_archive
+
+if TYPE_CHECKING:
+    from .steps.watch import Watch
 
 DAYS_CHECK = "no_recent_day_is_missing"
 DELETION_CHECK = "no_recording_is_about_to_be_deleted"
@@ -45,6 +47,8 @@ def standing_checks(days: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinit
         ],
     )
     def standing(context: dg.AssetCheckExecutionContext, archive: Archive) -> Iterator[Any]:
+        from .steps.watch import watch_archive
+
         first = date.fromisoformat(days.get_first_partition_key() or "9999-12-31")
         try:
             found = watch_archive(archive.open(context), first, _last_day_due(datetime.now(UTC)))
@@ -64,7 +68,7 @@ def _last_day_due(now: datetime) -> date:
     return (now - timedelta(days=1, hours=6)).date()
 
 
-def _of_days(found: Watch) -> dg.AssetCheckResult:
+def _of_days(found: "Watch") -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=DAYS_CHECK,
         asset_key=THE_ARCHIVE,
@@ -79,7 +83,7 @@ def _of_days(found: Watch) -> dg.AssetCheckResult:
     )
 
 
-def _of_deletion(found: Watch) -> dg.AssetCheckResult:
+def _of_deletion(found: "Watch") -> dg.AssetCheckResult:
     never_listed = "".join(f" {day} was never listed, {left} days are left." for day, left in found.days_never_listed)
     sample = dg.TableMetadataValue(
         records=[
@@ -104,7 +108,7 @@ def _of_deletion(found: Watch) -> dg.AssetCheckResult:
     )
 
 
-def _of_recorded(found: Watch) -> dg.AssetCheckResult:
+def _of_recorded(found: "Watch") -> dg.AssetCheckResult:
     told = "".join(
         f"{drop.of.day}: {drop.of.recorded} of {drop.of.calls} calls have a recording, where {drop.share_before:.0%} "
         "had one in the days before. "

@@ -1,15 +1,15 @@
 """Jobs that only an operator launches: no schedule, no sensor, and nothing starts them again."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
 
 from .failures import HANDLED, failure
 from .resources import Archive
-from .steps.erase import Erasure, erase_calls
-from .steps.erasure_plan import Request
-from .steps.upstream_settings import turn_on_recording
+
+if TYPE_CHECKING:
+    from .steps.erase import Erasure
 
 TURN_ON_RECORDING = "turn_on_recording"
 ERASE_CALLS = "erase_calls"
@@ -24,6 +24,8 @@ def turn_on_recording_job() -> dg.JobDefinition:
 
     @dg.op(name="change_settings_at_krosai")
     def change_settings(context: dg.OpExecutionContext, archive: Archive) -> None:
+        from .steps.upstream_settings import turn_on_recording
+
         try:
             accepted = turn_on_recording(archive.open(context))
         except HANDLED as error:
@@ -58,6 +60,9 @@ def erase_calls_job() -> dg.JobDefinition:
 
     @dg.op(name="erase")
     def erase(context: dg.OpExecutionContext, config: ErasureConfig, archive: Archive) -> None:
+        from .steps.erase import erase_calls
+        from .steps.erasure_plan import Request
+
         request = Request(tuple(config.call_ids), config.phone_number, config.reason, config.delete_upstream)
         try:
             found = erase_calls(archive.open(context), request, dry_run=config.dry_run)
@@ -75,7 +80,7 @@ def erase_calls_job() -> dg.JobDefinition:
     return erase_all
 
 
-def _told(found: Erasure, was_dry: bool) -> dict[str, Any]:
+def _told(found: "Erasure", was_dry: bool) -> dict[str, Any]:
     """Counts and days, nobody's name."""
     told: dict[str, Any] = {"calls": found.calls, "days": ", ".join(map(str, found.days)) or "none"}
     if was_dry:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -13,8 +13,10 @@ from .core.schemas import Table
 from .failures import HANDLED, failure, what_to_do, without_words
 from .partitions import day_of
 from .resources import Archive
-from .steps.report import Report
-from .steps.workspace import Workspace
+
+if TYPE_CHECKING:
+    from .steps.report import Report
+    from .steps.workspace import Workspace
 
 
 def table_metadata(table: Table) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def table_metadata(table: Table) -> dict[str, Any]:
     columns = [
         dg.TableColumn(
             name=column.name,
-            type=str(column.type),
+            type=column.type,
             description=column.description,
             constraints=dg.TableColumnConstraints(nullable=column.nullable),
         )
@@ -40,12 +42,12 @@ def sample_table(rows: list[dict[str, Any]]) -> dg.TableMetadataValue:
 class AtWork:
     """One step of one day: the day, the handles, and a meter of seconds and requests."""
 
-    def __init__(self, day: date, work: Workspace):
+    def __init__(self, day: date, work: "Workspace"):
         self.day, self.work = day, work
         self._began = time.monotonic()
         self._api_requests, self._s3_requests = work.api.requests_made, work.store.requests_made
 
-    def metadata(self, report: Report) -> dict[str, Any]:
+    def metadata(self, report: "Report") -> dict[str, Any]:
         """A report as Dagster's metadata. Ids and reasons, no speech, no phone numbers, no URLs."""
         shown: dict[str, Any] = {name.replace("_", " "): count for name, count in report.counts.items()}
         if report.written is not None:
@@ -70,7 +72,7 @@ class AtWork:
         return shown
 
     def materialized(
-        self, report: Report, check_name: str, wrong: str, more: dict[str, Any] | None = None
+        self, report: "Report", check_name: str, wrong: str, more: dict[str, Any] | None = None
     ) -> "dg.MaterializeResult[Any]":
         """The materialization with its one check: red, and why, if `wrong` says something."""
         return dg.MaterializeResult(

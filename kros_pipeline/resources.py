@@ -1,13 +1,15 @@
 """The settings as a Dagster resource: texts only, which a run reads in one place before its first request."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import PrivateAttr
 
 from .core.settings import SETTINGS
 from .failures import HANDLED, failure
-from .steps.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from .steps.workspace import Workspace
 
 
 class Archive(dg.ConfigurableResource[None]):
@@ -34,11 +36,13 @@ class Archive(dg.ConfigurableResource[None]):
     kros_erasure_key: str = ""
     kros_webhook_url: str = ""
 
-    _work: Workspace | None = PrivateAttr(default=None)
+    _work: "Workspace | None" = PrivateAttr(default=None)
 
-    def open(self, context: Any) -> Workspace:
+    def open(self, context: Any) -> "Workspace":
         """The handles of this run, opened once. Raises `dg.Failure` with a sentence for every bad setting."""
         if self._work is None:
+            from .steps.workspace import open_workspace
+
             try:
                 self._work = open_workspace({name: getattr(self, name.lower()) for name in SETTINGS})
             except HANDLED as error:

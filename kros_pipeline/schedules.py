@@ -6,11 +6,9 @@ from typing import Any
 import dagster as dg
 
 from .clients.errors import OutsideError
-from .clients.webhook import tell
 from .core.days import LISTED_BEYOND
 from .failures import HANDLED, failure
 from .resources import Archive
-from .steps.owed import owed_days
 
 JOB_NAME = "daily_archive"
 VERIFICATION_JOB_NAME = "verify_archive"
@@ -56,6 +54,8 @@ def owed_days_schedule(job: Any, days: dg.DailyPartitionsDefinition) -> dg.Sched
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
     def owed(context: dg.ScheduleEvaluationContext, archive: Archive) -> Any:
+        from .steps.owed import owed_days
+
         now = context.scheduled_execution_time.astimezone(UTC)
         first = datetime.fromisoformat(days.get_first_partition_key() or now.date().isoformat()).date()
         try:
@@ -124,6 +124,8 @@ def verification_schedule(job: Any) -> dg.ScheduleDefinition:
 )
 def tell_of_failures(context: dg.RunFailureSensorContext, archive: Archive) -> dg.SkipReason | None:
     """A failed day, or a red standing check, which fails its run."""
+    from .clients.webhook import tell
+
     url = archive.kros_webhook_url.strip()
     if not url:
         return dg.SkipReason("KROS_WEBHOOK_URL is not set.")

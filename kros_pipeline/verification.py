@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 from pydantic import Field
@@ -10,7 +10,9 @@ from pydantic import Field
 from .checks import THE_ARCHIVE
 from .failures import HANDLED, failure
 from .resources import Archive
-from .steps.verify import Verification, archived_days, days_of_the_turn, verify_days
+
+if TYPE_CHECKING:
+    from .steps.verify import Verification
 
 BYTES_CHECK = "every_object_is_as_it_was_archived"
 
@@ -38,6 +40,8 @@ def verification_check() -> dg.AssetChecksDefinition:
     def verification(
         context: dg.AssetCheckExecutionContext, config: VerificationConfig, archive: Archive
     ) -> Iterator[Any]:
+        from .steps.verify import archived_days, verify_days
+
         try:
             work = archive.open(context)
             there = archived_days(work)
@@ -55,6 +59,8 @@ def _days_meant(config: VerificationConfig, there: list[date], today: date) -> l
     if config.everything:
         return there
     if not config.days:
+        from .steps.verify import days_of_the_turn
+
         return days_of_the_turn(there, today)
     try:
         days = sorted({date.fromisoformat(day) for day in config.days})
@@ -65,7 +71,7 @@ def _days_meant(config: VerificationConfig, there: list[date], today: date) -> l
     return days
 
 
-def _of_bytes(found: Verification) -> dg.AssetCheckResult:
+def _of_bytes(found: "Verification") -> dg.AssetCheckResult:
     kinds = {
         "object with other bytes than were archived": found.drifted,
         "archived object that is not there": found.missing,

@@ -21,7 +21,7 @@ from archive_check import SECRETS, assert_archive_is_true, assert_nothing_is_fal
 from conftest import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount
 
 import kros_pipeline.assets
-import kros_pipeline.resources
+import kros_pipeline.steps.workspace
 from kros_pipeline.core.schemas import TABLES
 from kros_pipeline.definitions import defs
 from kros_pipeline.sandbox import Fault, Faults
@@ -87,7 +87,7 @@ def run_job(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Ca
             work.now = lambda: our.now
             return work
 
-        monkeypatch.setattr(kros_pipeline.resources, "open_workspace", opened_at)
+        monkeypatch.setattr(kros_pipeline.steps.workspace, "open_workspace", opened_at)
         for name, value in (our.environment | settings).items():
             monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
         job = defs().resolve_job_def("daily_archive")
@@ -486,7 +486,7 @@ def test_the_hourly_schedule_asks_for_the_owed_days_oldest_first(
         work.now = lambda: our.now
         return work
 
-    monkeypatch.setattr(kros_pipeline.resources, "open_workspace", opened_at)
+    monkeypatch.setattr(kros_pipeline.steps.workspace, "open_workspace", opened_at)
     for name, value in our.environment.items():
         monkeypatch.setenv(name, value)
     schedule = defs().resolve_schedule_def("owed_days_schedule")

@@ -69,6 +69,7 @@ def test_every_column_says_what_it_means_in_the_file_itself(table: Table):
     assert table.description.endswith(".")
     for column, field in zip(table.columns, table.schema, strict=True):
         assert field.metadata[b"description"].decode() == column.description
+        assert str(field.type) == column.type  # what Dagster shows
         assert len(column.description) > 5
 
 

@@ -15,10 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from archive_check import table_key
 from conftest import DAY, Account, MakeAccount
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kros_pipeline.clients import tables
 from kros_pipeline.clients.errors import ArchiveUnavailable
-from kros_pipeline.clients.tables import Partition, batches_of, write_parquet
+from kros_pipeline.clients.tables import Partition, batches_of, merged_batches, write_parquet
 from kros_pipeline.core import schemas
 from kros_pipeline.steps.workspace import Workspace
 
@@ -191,3 +193,36 @@ def test_what_is_read_in_batches_is_what_is_read_at_once(our: Account) -> None:
         assert [batch.num_rows for batch in partition.batches(rows=10)] == [10, 10, 3]
         assert partition.sha256() == hashlib.sha256(our.archive.read(table_key(TABLE.name, DAY))).hexdigest()
         assert len(list(partition.rows())) == 23
+
+
+ids = st.integers(0, 60).map(lambda number: f"call_{number:02d}")
+
+
+@settings(deadline=None)
+@given(st.none() | st.sets(ids), st.sets(ids))
+def test_merging_rows_into_a_partition_gives_the_rows_and_the_bytes_of_writing_them_anew(
+    there: set[str] | None, new: set[str]
+) -> None:
+    def written(batches: Iterator[pa.RecordBatch]) -> io.BytesIO:
+        file = io.BytesIO()
+        write_parquet(TABLE, file, batches)
+        return file
+
+    def merge(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+        return new | {"word_count": 1 if old is None else old["word_count"] + 1}
+
+    old_rows = {call_id: row(call_id, word_count=7) for call_id in there or ()}
+    new_rows = {call_id: row(call_id, text="another") for call_id in new}
+    expected = old_rows | {call_id: merge(old_rows.get(call_id), found) for call_id, found in new_rows.items()}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tables, "_ROWS_A_BATCH", 7)
+        patched.setattr(Partition.batches, "__defaults__", (None, 7))
+        present = None
+        if there is not None:
+            old_file = written(batches_of(TABLE, (old_rows[call_id] for call_id in sorted(there))))
+            present = Partition(TABLE, old_file, "etag")
+            # What is not touched is never made into a dict.
+            patched.setattr(Partition, "rows", None)
+        merged = written(merged_batches(TABLE, present, new_rows, merge))
+        anew = written(batches_of(TABLE, (expected[call_id] for call_id in sorted(expected))))
+    assert merged.getvalue() == anew.getvalue()

@@ -31,8 +31,11 @@ class BrokenBody(Exception):
     """The body ended early, stopped, or would not end."""
 
 
-class _Sink(Protocol):
-    def write(self, piece: bytes, /) -> object: ...
+class Sink(Protocol):
+    """Where a body goes."""
+
+    def write(self, piece: bytes, /) -> object:
+        """Takes the next piece."""
 
 
 def new_session(
@@ -51,7 +54,7 @@ def new_session(
     return session
 
 
-def read_body(response: requests.Response, into: _Sink, *, most_bytes: int, seconds: float) -> int:
+def read_body(response: requests.Response, into: Sink, *, most_bytes: int, seconds: float) -> int:
     """Copies the raw body into a sink and returns its length. Raises `BrokenBody`.
 
     A socket's timeout starts anew with each byte, so that a server that drips would hold a thread for hours: this

@@ -4,7 +4,6 @@ The session knows no key of ours and follows no redirect. No error shows a URL.
 """
 
 import hashlib
-import io
 import mmap
 import re
 import tempfile
@@ -22,10 +21,10 @@ from ..core import mp3
 from ..core.settings import Settings, is_loopback
 from .checked_connections import CheckedAdapter
 from .errors import AudioGone, BodyRejected, DownloadBroken, UrlExpired, UrlRefused
-from .http import CONNECT_SECONDS, READ_SECONDS, BrokenBody, declared_length, new_session, read_body
+from .http import CONNECT_SECONDS, READ_SECONDS, BrokenBody, Sink, declared_length, new_session, read_body
 
 IN_MEMORY_BYTES = 32 << 20  # a larger body goes through a file: obstore cannot put one create-only in parts
-IN_FLIGHT_BYTES = 192 << 20  # of all threads together, so that 40 files of 20 MB need no more memory than 300 of 2 MB
+IN_FLIGHT_BYTES = 96 << 20  # of all threads together, so that 40 files of 20 MB need no more memory than 300 of 2 MB
 MOST_BYTES = 4 << 30  # S3 takes 5 GiB in one PUT
 _LEAST_BYTES_PER_SECOND = 50_000
 _LEAST_SECONDS = 120.0
@@ -44,24 +43,44 @@ class Body:
     encoding: str
 
 
-class _BytesInFlight:
-    """Lets bodies in while their sizes together stay below a limit; one alone is always let in."""
+class _Buffers:
+    """Lends memory for bodies while their sizes together stay below a limit; one alone is always let in.
+
+    What is given back is lent again: to have the kernel make 2 MB of fresh memory for each body takes as long as to
+    download it, and to leave that to malloc leaves holes that came to twice the bodies' size.
+    """
 
     def __init__(self, limit: int):
         self._limit, self._used = limit, 0
+        self._idle: list[_Buffer] = []
         self._changed = threading.Condition()
 
     @contextmanager
-    def hold(self, size: int) -> Iterator[None]:
+    def lend(self, size: int) -> Iterator[mmap.mmap]:
+        """A file in memory, at its beginning, with room for `size` bytes, at most `IN_MEMORY_BYTES`."""
         with self._changed:
             self._changed.wait_for(lambda: self._used == 0 or self._used + size <= self._limit)
             self._used += size
+            buffer = self._idle.pop() if self._idle else _Buffer()
+            buffer.touched_bytes = max(buffer.touched_bytes, size)
+            while self._idle and self._used + sum(idle.touched_bytes for idle in self._idle) > self._limit:
+                self._idle.pop(0)
         try:
-            yield
+            buffer.memory.seek(0)
+            yield buffer.memory
         finally:
             with self._changed:
                 self._used -= size
+                self._idle.append(buffer)
                 self._changed.notify_all()
+
+
+class _Buffer:
+    """Room for the largest body that is held in memory; what nothing was ever written to is none yet."""
+
+    def __init__(self) -> None:
+        self.memory = mmap.mmap(-1, IN_MEMORY_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.touched_bytes = 0
 
 
 class RecordingStorage:
@@ -79,7 +98,7 @@ class RecordingStorage:
         self._hosts = settings.recording_hosts
         # Plain http is for a service on this very machine, and only if the API itself is reached that way.
         self._http_allowed = api.scheme == "http" and api_is_here
-        self._in_flight = _BytesInFlight(IN_FLIGHT_BYTES)
+        self._buffers = _Buffers(IN_FLIGHT_BYTES)
         self._spool = tempfile.gettempdir()
 
     def close(self) -> None:
@@ -102,16 +121,14 @@ class RecordingStorage:
             if length is not None and length > MOST_BYTES:
                 raise BodyRejected("size", f"the storage declares {length:,} bytes, which no call's audio has")
             if length is not None and length <= IN_MEMORY_BYTES:
-                with self._in_flight.hold(length):
-                    yield self._in_memory(response, length)
+                with self._buffers.lend(length) as memory:
+                    yield self._in_memory(response, length, memory)
             else:
                 with tempfile.TemporaryFile(dir=self._spool, prefix="kros-") as file:
                     yield self._in_file(response, length, file)
 
-    def _in_memory(self, response: requests.Response, length: int) -> Body:
-        sink = io.BytesIO()
-        self._copy(response, sink, length)
-        data = sink.getbuffer()
+    def _in_memory(self, response: requests.Response, length: int, memory: mmap.mmap) -> Body:
+        data = memoryview(memory)[: self._copy(response, memory, length)]
         return Body(data, None, len(data), hashlib.sha256(data).hexdigest(), _encoding(response))
 
     def _in_file(self, response: requests.Response, length: int | None, file: IO[bytes]) -> Body:
@@ -120,10 +137,10 @@ class RecordingStorage:
         data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) if size else memoryview(b"")
         return Body(data, file, size, hashlib.sha256(data).hexdigest(), _encoding(response))
 
-    def _copy(self, response: requests.Response, sink: IO[bytes], length: int | None) -> int:
+    def _copy(self, response: requests.Response, sink: Sink, length: int | None) -> int:
         seconds = max(_LEAST_SECONDS, (length or IN_MEMORY_BYTES) / _LEAST_BYTES_PER_SECOND)
         try:
-            size = read_body(response, sink, most_bytes=MOST_BYTES, seconds=seconds)
+            size = read_body(response, sink, most_bytes=MOST_BYTES if length is None else length, seconds=seconds)
         except BrokenBody as error:
             raise DownloadBroken(str(error)) from None
         if length is not None and size != length:

@@ -95,10 +95,11 @@ def _equal_frames(view: memoryview, position: int, end: int, size: int) -> int:
     looked_at = _FIRST_STRIDE
     while True:
         looked_at = min(looked_at, count)
-        rows = np.frombuffer(view, np.uint8, looked_at * size, position).reshape(looked_at, size)[:, :3]
-        different = np.flatnonzero((rows != rows[0]).any(axis=1))
-        if different.size:
-            return int(different[0])
+        rows = np.frombuffer(view, np.uint8, looked_at * size, position).reshape(looked_at, size)
+        # A column at a time: rows of three bytes take numpy five times as long.
+        different = (rows[:, 0] != header[0]) | (rows[:, 1] != header[1]) | (rows[:, 2] != header[2])
+        if different.any():
+            return int(different.argmax())
         if looked_at == count:
             return count
         looked_at *= 8  # so that many short runs stay linear in the file's size

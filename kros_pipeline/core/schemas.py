@@ -7,13 +7,15 @@ Dagster shows the same ones.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
+if TYPE_CHECKING:
+    import pyarrow as pa
 
-TEXT, WHOLE, NUMBER, YES_NO, DAY = pa.string(), pa.int64(), pa.float64(), pa.bool_(), pa.date32()
-MOMENT = pa.timestamp("us", tz="UTC")
-TEXTS = pa.list_(pa.string())
+# Arrow's own names of its types. The definitions show them, and load without Arrow.
+TEXT, WHOLE, NUMBER, YES_NO, DAY = "string", "int64", "double", "bool", "date32[day]"
+MOMENT = "timestamp[us, tz=UTC]"
+TEXTS = "list<item: string>"
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Column:
     """One column. Nullable unless it says otherwise."""
 
     name: str
-    type: pa.DataType
+    type: str
     description: str
     nullable: bool = True
 
@@ -36,11 +38,22 @@ class Table:
     sorted_by: tuple[str, ...]
 
     @cached_property
-    def schema(self) -> pa.Schema:
+    def schema(self) -> "pa.Schema":
         """The explicit Arrow schema with which every file of the table is written."""
+        import pyarrow as pa
+
+        types = {
+            TEXT: pa.string(),
+            WHOLE: pa.int64(),
+            NUMBER: pa.float64(),
+            YES_NO: pa.bool_(),
+            DAY: pa.date32(),
+            MOMENT: pa.timestamp("us", tz="UTC"),
+            TEXTS: pa.list_(pa.string()),
+        }
         return pa.schema(
             [
-                pa.field(column.name, column.type, column.nullable, {"description": column.description})
+                pa.field(column.name, types[column.type], column.nullable, {"description": column.description})
                 for column in self.columns
             ]
         )

@@ -9,34 +9,50 @@ from pathlib import Path
 
 _CERTIFICATE = "certificate.pem"
 _KEY = "key.pem"
+_AUTHORITY = "KrosAI sandbox authority"
 
 
 def make_certificate(folder: str) -> str:
-    """Writes a self-signed certificate and its key; returns the certificate's path, which is also its authority's."""
+    """Writes a certificate with its authority's behind it, and its key; returns the path of what is to be trusted.
+
+    An authority of its own: OpenSSL takes a certificate that signs itself, rustls (and with it obstore) does not.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "KrosAI sandbox")])
-    names = x509.SubjectAlternativeName([x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(names, critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
+
+    def certificate(
+        name: str, key: ec.EllipticCurvePrivateKey, signed_by: ec.EllipticCurvePrivateKey, *, is_authority: bool
+    ) -> bytes:
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, _AUTHORITY)]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(
+                x509.BasicConstraints(ca=is_authority, path_length=0 if is_authority else None), critical=True
+            )
+            .sign(signed_by, hashes.SHA256())
+            .public_bytes(serialization.Encoding.PEM)
+        )
+
+    key, authority = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     path = Path(folder)
-    pem, no_password = serialization.Encoding.PEM, serialization.NoEncryption()
-    (path / _KEY).write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, no_password))
-    (path / _CERTIFICATE).write_bytes(certificate.public_bytes(pem))
+    (path / _KEY).write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    (path / _CERTIFICATE).write_bytes(
+        certificate("KrosAI sandbox", key, authority, is_authority=False)
+        + certificate(_AUTHORITY, authority, authority, is_authority=True)
+    )
     return str(path / _CERTIFICATE)
 
 

@@ -6,6 +6,7 @@ what is not safe yet; what an earlier run stored and did not write down is adopt
 
 import queue
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from ..clients.errors import ApiError, ArchiveDenied, BadKey, OutsideError, TooManyRequests
 from ..clients.krosai import PAGE_LIMIT, Window
-from ..clients.tables import Partition, batches_of
+from ..clients.tables import Partition, merged_batches
 from ..core import schemas
 from ..core.days import grace_is_over
 from ..core.models import parse_time
@@ -23,6 +24,7 @@ from ..core.object_keys import audio_key, audio_prefix
 from . import audit
 from .audit import AuditLog
 from .enumerate import read_listing
+from .following import Following
 from .recording import (
     ARCHIVED,
     FAILED,
@@ -41,6 +43,7 @@ from .report import Report
 from .workspace import Workspace
 
 _SAVE_EVERY_CALLS = 1_000
+_MOST_CHECKPOINTS = 20  # of one run: each writes the whole table, and work must not grow with the square of the calls
 _TROUBLES_IN_A_ROW = 50  # after so many calls for which the API or the bucket gave no answer, nothing is up
 _PROGRESS_EVERY_SECONDS = 10.0
 
@@ -55,10 +58,12 @@ def archive_recordings(work: Workspace, day: date) -> Report:
     to_move, to_ask = run.sort_out()
     run.move_all(run.with_urls(to_move, to_ask), len(to_move) + len(to_ask))
     run.save()
-    rows = work.tables.rows(schemas.RECORDINGS, day, ("status", "reason"))
-    statuses = [row["status"] for row in rows]
-    run.report.counts |= {status: statuses.count(status) for status in STATUSES}
-    run.report.counts["asked_after_retention"] = sum(1 for row in rows if row["reason"] == RETENTION_WAS_OVER)
+    told: Counter[str | None] = Counter()
+    with work.tables.opened(schemas.RECORDINGS, day) as table:
+        for row in table.rows(("status", "reason")) if table else ():
+            told.update(row.values())
+    run.report.counts |= {status: told[status] for status in STATUSES}
+    run.report.counts["asked_after_retention"] = told[RETENTION_WAS_OVER]
     return run.report
 
 
@@ -80,12 +85,10 @@ class _Run:
 
         All others get their row here: safe already, in the bucket already, or too early to ask.
         """
-        ledger = {row["call_id"]: row for row in self.work.tables.rows(schemas.RECORDINGS, self.day)}
-        stored = {entry.key: entry.size_bytes for entry in self.work.store.list(audio_prefix(self.day))}
+        stored = {entry.key for entry in self.work.store.list(audio_prefix(self.day))}
         may_ask = grace_is_over(self.day, self.work.now(), self.work.settings.lookback_days)
         to_move, to_ask, to_adopt = [], [], []
-        for call in self.work.tables.rows(schemas.CALLS, self.day, ("call_id", "duration_seconds", "has_recording")):
-            row = ledger.get(call["call_id"])
+        for call, row in self._calls_and_rows():
             status = row["status"] if row else None
             wanted = Wanted(
                 call["call_id"], call["duration_seconds"], call["has_recording"], row["attempts"] if row else 0
@@ -106,6 +109,16 @@ class _Run:
                 self.report.counts["adopted"] += row["status"] == ARCHIVED
                 self._keep(wanted, row)
         return to_move, to_ask
+
+    def _calls_and_rows(self) -> Iterator[tuple[Row, Row | None]]:
+        """Each call of the day beside its row in the table, if it has one; neither table is held."""
+        with (
+            self.work.tables.opened(schemas.CALLS, self.day) as calls,
+            self.work.tables.opened(schemas.RECORDINGS, self.day) as present,
+        ):
+            rows = Following(present.rows(("call_id", "status", "attempts")) if present else ())
+            for call in calls.rows(("call_id", "duration_seconds", "has_recording")) if calls else ():
+                yield call, rows.of(call["call_id"])
 
     def with_urls(self, to_move: list[Wanted], to_ask: list[Wanted]) -> Iterator[tuple[Wanted, str | None]]:
         """Each call once, with a fresh URL if listing again gave one. A page is listed when threads run out of work."""
@@ -159,7 +172,7 @@ class _Run:
                     raise row
                 self._keep(call, row)
                 progress.show(row)
-            if len(self._unsaved) >= _SAVE_EVERY_CALLS:
+            if len(self._unsaved) >= max(_SAVE_EVERY_CALLS, total // _MOST_CHECKPOINTS):
                 self.save()
 
         with ThreadPoolExecutor(self._workers, thread_name_prefix="recordings") as pool:
@@ -216,10 +229,7 @@ class _Run:
         rows, self._unsaved = self._unsaved, {}
 
         def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
-            table = {row["call_id"]: row for row in present.rows()} if present else {}
-            for call_id, row in rows.items():
-                table[call_id] = merged(table.get(call_id), row)
-            return batches_of(schemas.RECORDINGS, (table[call_id] for call_id in sorted(table)))
+            return merged_batches(schemas.RECORDINGS, present, rows, merged)
 
         if rows or self.report.written is None:
             self.report.written = self.work.tables.replace(schemas.RECORDINGS, self.day, build)

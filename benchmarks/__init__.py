@@ -1,0 +1,1 @@
+"""What this pipeline costs, side by side with the alternatives: `make bench`, `make bench-quick`."""

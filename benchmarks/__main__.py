@@ -1,0 +1,45 @@
+"""`python -m benchmarks [--quick] [--only moving,memory]`: prints the tables, and writes results.md if all was run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from . import enumerating, memory, moving, reading, requests_count, toll, utterances
+from .table import as_markdown, as_text
+
+_SECTIONS = {
+    "moving": moving.run,
+    "memory": memory.run,
+    "requests": requests_count.run,
+    "enumerating": enumerating.run,
+    "utterances": utterances.run,
+    "toll": toll.run,
+    "reading": reading.run,
+}
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser("python -m benchmarks")
+    parser.add_argument("--quick", action="store_true", help="small and in one round: under two minutes, to look at")
+    parser.add_argument("--only", help=f"with commas: {','.join(_SECTIONS)}")
+    options = parser.parse_args()
+    names = options.only.split(",") if options.only else list(_SECTIONS)
+    began, sections = datetime.now(UTC), []
+    for name in names:
+        sections.append(_SECTIONS[name](is_quick=options.quick))
+        print(as_text(sections[-1]), flush=True)
+    if not options.quick and not options.only:
+        results = Path(__file__).with_name("results.md")
+        results.write_text(as_markdown(sections, "make bench", began), "utf-8")
+        print(f"Written to {results}.")
+    missed = [f"{row.case}: {row.contestant}" for section in sections for row in section.rows if row.reached is False]
+    print(f"Not reached: {'; '.join(missed)}." if missed else "Every target was reached.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""The list of a day, read whole and proved: how it grows, and how near it comes to the plan's rate."""
+
+from __future__ import annotations
+
+from .contest import Measure, Rounds, measure
+from .outside import DAY, outside
+from .table import Row, Section, cpu_each, spread
+
+_PLAN_RATE = 50.0  # requests a second: Pro's
+
+
+def run(*, is_quick: bool) -> Section:
+    """Days of growing size; then a slow API, with the plan's rate and without."""
+    sizes = (1_000, 5_000) if is_quick else (1_000, 10_000, 100_000)
+    rows = []
+    first: Rounds | None = None
+    for calls in sizes:
+        with outside(calls, (1, 2)) as world:
+            rounds = Rounds([_listed(world.environment()) for _ in range(1 if calls > 10_000 or is_quick else 3)])
+        first = first or rounds
+        slower = first.rate() / rounds.rate()
+        rows.append(
+            Row(
+                f"{calls:,} calls",
+                "the calls step",
+                spread(rounds.rates(), "calls/s"),
+                target="" if rounds is first else "per call within 20 % of the smallest day",
+                reached=None if rounds is first else slower <= 1.2,
+                cpu=cpu_each(rounds),
+                peak_bytes=rounds.peak_bytes(),
+                requests=f"{rounds.measures[0].facts['pages']} pages",
+            )
+        )
+    calls = 3_000 if is_quick else 10_000
+    with outside(calls, (1, 2)) as world:
+        world.set_delay(0.05)
+        for plan, rate in (("pro", _PLAN_RATE), ("business", 200.0)):
+            limited = {"KROSAI_PLAN": plan, "KROSAI_REQUESTS_PER_SECOND": f"{rate:g}"}
+            measured = _listed(world.environment() | limited)
+            pages = measured.facts["pages"] / measured.seconds
+            rows.append(
+                Row(
+                    f"{calls:,} calls, 50 ms",
+                    f"plan {plan}, {rate:g} requests/s",
+                    f"{pages:.0f} pages/s (one after the other: at most 20)",
+                    target=f"at least {0.8 * rate:g} pages/s" if plan == "pro" else "",
+                    reached=pages >= 0.8 * rate if plan == "pro" else None,
+                    peak_bytes=measured.peak_bytes,
+                    requests=f"{measured.facts['pages']} pages",
+                )
+            )
+    return Section(
+        "4. Enumerating", "Every pass was proved. Each page of a hundred calls comes with its transcripts.", rows
+    )
+
+
+def _listed(environment: dict[str, str]) -> Measure:
+    measured = measure("benchmarks.ours:calls", environment, day=DAY)
+    if not measured.facts["proved"]:
+        raise RuntimeError("the list was not proved")
+    return measured

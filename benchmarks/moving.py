@@ -1,0 +1,95 @@
+"""Audio from the source to the sink: the whole `recordings` step beside the other ways."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from .alternatives import rclone
+from .contest import Measure, Rounds, measure
+from .outside import DAY, Outside, outside
+from .sink import BUCKET
+from .table import Row, Section, cpu_each, spread
+
+_WORKERS = 32
+_AUDIO_SECONDS = (126, 207)  # 1.5 to 2.5 MB
+_OURS, _BARE = "the recordings step", "bare loop, requests + obstore"
+_BOTO3, _RCLONE, _SEQUENTIAL = "threads, requests + boto3", "rclone copyurl", "the documentation's script"
+_ALTERNATIVES = "benchmarks.alternatives."
+
+Contestants = dict[str, Callable[[dict[str, str]], Measure]]
+
+
+def run(*, is_quick: bool) -> Section:
+    """No delay; 50 ms before each answer; and the same with TLS."""
+    calls, rounds = (100, 1) if is_quick else (300, 5)
+    return Section(
+        "1. Moving audio",
+        f"{calls} recordings of 1.5 to 2.5 MB, {_WORKERS} at once; the documentation's script moves the first 60.",
+        [
+            *_case("no delay", calls, rounds, 0.0, {_BARE: 0.85, _BOTO3: 1.8, _RCLONE: None}),
+            *_case("50 ms", calls, rounds, 0.05, {_BARE: 0.85, _RCLONE: 1.5, _SEQUENTIAL: 30.0, _BOTO3: None}),
+            *_case("50 ms, TLS", calls, rounds, 0.05, {_BARE: 0.85, _BOTO3: 2.0}, is_tls=True),
+        ],
+    )
+
+
+def _case(
+    case: str, calls: int, rounds: int, delay_seconds: float, targets: dict[str, float | None], *, is_tls: bool = False
+) -> Iterator[Row]:
+    """Targets are the least ratio, ours to the contestant's."""
+    with outside(calls, _AUDIO_SECONDS, is_tls=is_tls) as world:
+        world.set_delay(delay_seconds)
+        contestants = {_OURS: _ours} | {name: _alternative(name, calls) for name in targets}
+        if not rclone.is_there():
+            contestants.pop(_RCLONE, None)
+        results: dict[str, list[Measure]] = {name: [] for name in contestants}
+        requests: dict[str, str] = {}
+        for _ in range(rounds):
+            for name, contestant in contestants.items():
+                world.empty()
+                results[name].append(contestant(world.environment()))
+                requests[name] = _requests(world)
+    ours = Rounds(results[_OURS])
+    for name in (_OURS, *targets):
+        if name not in results:
+            yield Row(case, name, "not installed (apt-get install rclone)")
+            continue
+        it, least = Rounds(results[name]), targets.get(name)
+        ratio = None if name == _OURS else ours.rate() / it.rate()
+        yield Row(
+            case,
+            name,
+            spread(it.rates(), "/s", 1),
+            ratio,
+            "" if least is None else f"at least {least:g}",
+            None if least is None or ratio is None else ratio >= least,
+            cpu_each(it),
+            it.peak_bytes(),
+            requests[name],
+        )
+
+
+def _ours(environment: dict[str, str]) -> Measure:
+    measure("benchmarks.ours:calls", environment, day=DAY)
+    return measure("benchmarks.ours:recordings", environment, day=DAY)
+
+
+def _alternative(name: str, calls: int) -> Callable[[dict[str, str]], Measure]:
+    module, arguments = {
+        _BARE: ("bare_loop", {"workers": _WORKERS}),
+        _BOTO3: ("boto3_threads", {"workers": _WORKERS}),
+        _RCLONE: ("rclone", {"workers": _WORKERS}),
+        _SEQUENTIAL: ("sequential", {"most": min(calls, 60)}),
+    }[name]
+
+    def contestant(environment: dict[str, str]) -> Measure:
+        prefix = environment["KROS_ARCHIVE_URL"].rsplit("/", 1)[1]
+        return measure(f"{_ALTERNATIVES}{module}:move", environment, bucket=BUCKET, prefix=prefix, **arguments)
+
+    return contestant
+
+
+def _requests(world: Outside) -> str:
+    """As both servers counted them; ours with those of the `calls` step before it."""
+    api = sum(world.source.counters()["requests_by_route"].values())
+    return f"{api} API, {sum(world.sink.counters()['requests'].values())} S3"

@@ -1,0 +1,71 @@
+"""The pipeline's own steps as contestants: whole, with everything that a run does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from datetime import date
+from typing import Any
+
+from kros_pipeline.clients.errors import OutsideError
+from kros_pipeline.steps.workspace import Workspace, open_workspace
+
+Contestant = Generator[None, None, dict[str, Any]]
+
+
+def _opened() -> Workspace:
+    return open_workspace(os.environ)
+
+
+def _sound(error: OutsideError | None) -> None:
+    if error is not None:
+        raise error
+
+
+def calls(day: str) -> Contestant:
+    """The `calls` step."""
+    from kros_pipeline.steps.enumerate import enumerate_day
+
+    work = _opened()
+    yield
+    report, listing = enumerate_day(work, date.fromisoformat(day))
+    _sound(report.error)
+    return {"units": report.counts["calls"], "pages": report.counts["pages"], "proved": listing.proved}
+
+
+def recordings(day: str) -> Contestant:
+    """The `recordings` step of a day that was enumerated before."""
+    from kros_pipeline.steps.download import archive_recordings
+
+    work, that = _opened(), date.fromisoformat(day)
+    yield
+    report = archive_recordings(work, that)
+    _sound(report.error)
+    return {"units": report.counts["archived_now"]}
+
+
+def day(day: str) -> Contestant:
+    """All steps of a day, in the job's order, as one run."""
+    from kros_pipeline.steps.download import archive_recordings
+    from kros_pipeline.steps.enumerate import enumerate_day
+    from kros_pipeline.steps.extend import extend_retention
+    from kros_pipeline.steps.flag import flag_calls
+    from kros_pipeline.steps.reconcile import reconcile_day
+    from kros_pipeline.steps.transcribe import keep_transcripts, split_utterances
+
+    work, that = _opened(), date.fromisoformat(day)
+    yield
+    report, _ = enumerate_day(work, that)
+    for step in (archive_recordings, keep_transcripts, split_utterances, flag_calls, extend_retention):
+        step(work, that)
+    return {"units": report.counts["calls"], "verdict": reconcile_day(work, that).verdict.verdict}
+
+
+def utterances(day: str) -> Contestant:
+    """The `utterances` step of a day whose transcripts are kept."""
+    from kros_pipeline.steps.transcribe import split_utterances
+
+    work, that = _opened(), date.fromisoformat(day)
+    yield
+    report = split_utterances(work, that)
+    return {"units": report.counts["utterances"], "calls": report.counts["calls"]}

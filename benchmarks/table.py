@@ -1,0 +1,127 @@
+"""The rows that benchmarks give, as a table for the terminal and for `results.md`."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+from .contest import Rounds
+
+_HEADINGS = ("case", "contestant", "result", "ours ÷ it", "target", "reached", "CPU", "peak RSS", "requests")
+_LIBRARIES = (
+    "dagster", "requests", "urllib3", "boto3", "obstore", "pyarrow", "numpy", "pandas", "duckdb",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contestant in one case; `reached` is None where a row has no target of its own."""
+
+    case: str
+    contestant: str
+    result: str
+    ratio: float | None = None
+    target: str = ""
+    reached: bool | None = None
+    cpu: str = ""
+    peak_bytes: float | None = None
+    requests: str = ""
+
+    def cells(self) -> tuple[str, ...]:
+        """As text, in the order of the headings."""
+        return (
+            self.case,
+            self.contestant,
+            self.result,
+            "" if self.ratio is None else f"{self.ratio:.2f}",
+            self.target,
+            "" if self.reached is None else "yes" if self.reached else "**no**",
+            self.cpu,
+            "" if self.peak_bytes is None else f"{self.peak_bytes / 1e6:,.0f} MB",
+            self.requests,
+        )
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rows of one question, with the sentences that one must know to read them."""
+
+    title: str
+    notes: str
+    rows: Sequence[Row]
+
+
+def spread(values: Sequence[float], unit: str, digits: int = 0) -> str:
+    """`median unit (least to most)`."""
+    middle, least, most = (f"{value:,.{digits}f}" for value in (median(values), min(values), max(values)))
+    return f"{middle} {unit}" + (f" ({least} to {most})" if len(values) > 1 else "")
+
+
+def cpu_each(rounds: Rounds) -> str:
+    """CPU of the contestant's own process (and its children), for each unit."""
+    return f"{rounds.cpu_seconds() / rounds.measures[0].facts['units'] * 1000:.1f} ms each"
+
+
+def as_text(section: Section) -> str:
+    """For a terminal."""
+    lines = [_HEADINGS, *(row.cells() for row in section.rows)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
+    body = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    return "\n".join([section.title, *body, ""])
+
+
+def as_markdown(sections: Sequence[Section], command: str, began: datetime) -> str:
+    """The whole of `results.md`."""
+    parts = [
+        "# Results",
+        f"Written by `{command}`, {began:%Y-%m-%d %H:%M} UTC, in "
+        f"{(datetime.now(UTC) - began).total_seconds() / 60:.0f} minutes, at commit {_commit()}.",
+        _machine(),
+        "A result is the median of its rounds, with the least and the most of them behind it. Contestants take turns "
+        "round by round, each in a process of its own, so that noise hits all alike: only the ratios within one run "
+        "mean something. Source, sink and contestant share the machine's cores; CPU and peak RSS are the "
+        "contestant's own.",
+    ]
+    for section in sections:
+        parts += [f"## {section.title}", section.notes, _markdown_table(section.rows)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown_table(rows: Sequence[Row]) -> str:
+    used = [number for number in range(len(_HEADINGS)) if number < 3 or any(row.cells()[number] for row in rows)]
+    lines = [[_HEADINGS[number] for number in used], ["---"] * len(used)]
+    lines += [[row.cells()[number] for number in used] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _machine() -> str:
+    cpu = next(
+        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        platform.processor(),
+    )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    load = " ".join(f"{value:.1f}" for value in os.getloadavg())
+    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
+    return (
+        f"Machine: {os.cpu_count()} cores ({cpu}), {memory:.0f} GB, {platform.system()} {platform.release()}; load "
+        f"average at the end {load}. Python {platform.python_version()}, {libraries}; {_rclone()}."
+    )
+
+
+def _rclone() -> str:
+    try:
+        return subprocess.run(["rclone", "version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    except (OSError, subprocess.CalledProcessError):
+        return "rclone is not installed"
+
+
+def _commit() -> str:
+    told = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return told.stdout.strip() or "(unknown)"
