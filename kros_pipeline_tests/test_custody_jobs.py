@@ -81,7 +81,9 @@ def test_a_number_from_the_environment_is_erased_and_dagster_never_learns_it(
 def test_an_unknown_call_is_refused_by_name_in_one_sentence(our: Account, launch: Launch) -> None:
     before = our.archive.objects()
     result = launch("erase_calls", "erase", call_ids=["call_of_nobody"], reason="request 2")
-    assert said(result).startswith("1 of call_ids are not in this archive: call_of_nobody. Nothing was touched.")
+    assert said(result).startswith(
+        "1 of call_ids are not in this archive. Nothing was touched. They are: call_of_nobody."
+    )
     assert our.archive.objects() == before
 
 
