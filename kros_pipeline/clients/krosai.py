@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -40,6 +41,7 @@ from .errors import (
     plain_words,
 )
 from .http import CONNECT_SECONDS, READ_SECONDS, BrokenBody, new_session, read_body
+from .lookahead import Lookahead
 from .pace import LONGEST_WAIT_SECONDS, Pace, retry_after_seconds
 
 PAGE_LIMIT = 100  # the documented maximum
@@ -172,29 +174,32 @@ class KrosAI:
                 )
         return Page(calls, unparsed, _count(answer.get("total")), _count(answer.get("limit")))
 
-    def pages(self, window: Window) -> Iterator[Page]:
-        """All pages of a window, in the server's order.
+    def pages(self, window: Window, *, ahead: int = 0) -> Iterator[Page]:
+        """All pages of a window, in the server's order; with `ahead`, so many are asked for before their turn.
 
         It ends by itself whatever the server does: with a page that brings nothing new, or with one that is short
         of its limit when `total` rows have come. A `total` that is too small does not end it, a full page goes on.
+        Nothing is asked for ahead before the second page is wanted, nor beyond `total`.
         """
         seen: set[str] = set()
         offset, number = 0, 1
         page: Page | None = None
-        while True:
-            try:
-                page = self.list_page(window, offset, number)
-            except RequestRefused:
-                if page is not None and page.total is not None and offset >= page.total:
-                    return  # some servers refuse a page behind the end, where others show an empty one
-                raise
-            yield page
-            offset, number = offset + page.row_count, number + 1
-            new = page.identities - seen
-            all_came = page.total is None or offset >= page.total
-            if not new or (all_came and page.row_count < (page.limit or PAGE_LIMIT)):
-                return
-            seen |= new
+        with Lookahead(partial(self.list_page, window), ahead) as listed:
+            while True:
+                try:
+                    page = listed.page(offset, number)
+                except RequestRefused:
+                    if page is not None and page.total is not None and offset >= page.total:
+                        return  # some servers refuse a page behind the end, where others show an empty one
+                    raise
+                yield page
+                offset, number = offset + page.row_count, number + 1
+                new = page.identities - seen
+                all_came = page.total is None or offset >= page.total
+                if not new or (all_came and page.row_count < (page.limit or PAGE_LIMIT)):
+                    return
+                seen |= new
+                listed.go_on(offset, number, page.row_count, page.total or 0)
 
     def recording(self, call_id: str) -> RecordingAnswer:
         """Mints a URL for one call. Raises `CallNotFound` or `CallGone` where upstream has no recording of it."""
