@@ -22,7 +22,7 @@ Launch = Callable[..., dg.ExecuteInProcessResult]
 
 @pytest.fixture
 def our(account: MakeAccount) -> Account:
-    made = account(replace(PLAIN, audio_seconds=(1, 2)), KROS_ERASURE_KEY=KEY)
+    made = account(replace(PLAIN, audio_seconds=(1, 2)), bucket="plain", KROS_ERASURE_KEY=KEY)
     made.run_day()
     return made
 

@@ -16,7 +16,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from archive_check import Archive
 from conftest import DAY, PLAIN, Account, MakeAccount
 
 from kros_pipeline.clients.errors import ApiFailed, ApiUnreachable, ArchiveDenied
@@ -37,31 +36,19 @@ from kros_pipeline.steps.reconcile import reconcile_day
 from kros_pipeline.steps.transcribe import keep_transcripts, split_utterances
 
 KEY = "an erasure key of the tests, of more than 32 characters"
-BUCKET = "versioned"
-# The local S3 copies every body for each listing of versions, and keeps the copies.
 SMALL = replace(PLAIN, audio_seconds=(1, 2))
 RULES = "rules:\n  - {id: all, extend_days: 90}\n"
 
 
-@pytest.fixture(scope="module")
-def versioned(s3_client: Any) -> str:
-    """A bucket that keeps versions, and knows legal hold."""
-    s3_client.create_bucket(Bucket=BUCKET, ObjectLockEnabledForBucket=True)
-    s3_client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-    return BUCKET
-
-
 @pytest.fixture
-def archived(account: MakeAccount, versioned: str, tmp_path: Any) -> Callable[..., Account]:
+def archived(account: MakeAccount, tmp_path: Any) -> Callable[..., Account]:
     """An account with a day that was archived twice, with something to erase of every kind."""
 
     def make(config: Any = SMALL, *, fresh: bool = False, **settings: str) -> Account:
         rules = tmp_path / "rules.yaml"
         rules.write_text(RULES)
-        our = account(config, fresh=fresh, KROS_ERASURE_KEY=KEY, KROS_FLAG_RULES=str(rules))
-        prefix = our.archive.prefix
-        our.environment |= {"KROS_ARCHIVE_URL": f"s3://{versioned}/{prefix}", **settings}
-        our.archive = Archive(our.archive.client, versioned, prefix)
+        more = {"KROS_ERASURE_KEY": KEY, "KROS_FLAG_RULES": str(rules), **settings}
+        our = account(config, fresh=fresh, bucket="locked", **more)
         our.krosai.set_faults(Faults(storage_html=Fault(calls=(ids_of(our)[2],))))
         our.run_day()
         our.krosai.set_faults(Faults())
@@ -203,9 +190,9 @@ def test_twice_is_once_and_what_came_back_by_hand_is_found_red_and_erased_again(
 def test_nothing_is_touched_where_a_call_is_under_legal_hold(archived: Callable[..., Account]) -> None:
     our = archived(KROS_LEGAL_HOLD="on")
     held = ids_of(our)[0]
-    tags = our.archive.client.get_object_tagging(Bucket=BUCKET, Key=f"{our.archive.prefix}/{audio_key(DAY, held)}")[
-        "TagSet"
-    ]
+    tags = our.archive.client.get_object_tagging(
+        Bucket=our.archive.bucket, Key=f"{our.archive.prefix}/{audio_key(DAY, held)}"
+    )["TagSet"]
     assert tags == [{"Key": "kros-flagged", "Value": "true"}]
     before = every_version(our)
     with pytest.raises(ErasureRefused, match=f"1 of the calls are under legal hold.*They are: {held}"):
@@ -213,7 +200,9 @@ def test_nothing_is_touched_where_a_call_is_under_legal_hold(archived: Callable[
     assert every_version(our) == before
     for call_id in ids_of(our):
         our.archive.client.put_object_legal_hold(
-            Bucket=BUCKET, Key=f"{our.archive.prefix}/{audio_key(DAY, call_id)}", LegalHold={"Status": "OFF"}
+            Bucket=our.archive.bucket,
+            Key=f"{our.archive.prefix}/{audio_key(DAY, call_id)}",
+            LegalHold={"Status": "OFF"},
         )
     our.run_day()  # what was lifted by hand is not put on again
     forget(our, held)
@@ -245,7 +234,7 @@ def test_a_bucket_without_object_lock_is_told_of_in_a_red_check_and_fails_no_day
 def test_a_request_that_cannot_be_meant_is_refused_and_nothing_touched(
     account: MakeAccount, request_: Request, says: str
 ) -> None:
-    our = account(SMALL, KROS_ERASURE_KEY=KEY)
+    our = account(SMALL, bucket="plain", KROS_ERASURE_KEY=KEY)
     our.run_day()
     before = our.archive.objects()
     with pytest.raises(ErasureRefused, match=says):
@@ -254,7 +243,7 @@ def test_a_request_that_cannot_be_meant_is_refused_and_nothing_touched(
 
 
 def test_without_the_key_nothing_is_erased_and_afterwards_nothing_runs(account: MakeAccount) -> None:
-    our = account(SMALL)
+    our = account(SMALL, bucket="plain")
     our.run_day()
     first = ids_of(our)[0]
     with pytest.raises(ArchiveDenied, match="KROS_ERASURE_KEY is missing"):
@@ -289,7 +278,7 @@ def test_rows_of_the_list_that_could_not_be_read_are_erased_with_their_call(arch
 
 
 def test_a_row_without_an_id_is_not_kept_again_when_it_is_listed_again(account: MakeAccount) -> None:
-    our = account(SMALL, KROS_ERASURE_KEY=KEY)
+    our = account(SMALL, bucket="plain", KROS_ERASURE_KEY=KEY)
     broken = ids_of(our)[0]
     our.krosai.set_faults(Faults(list_malformed=Fault(calls=(broken,), value="missing_id")))
     our.run_day()
@@ -309,7 +298,7 @@ def test_a_copy_that_was_set_aside_is_found_and_named(archived: Callable[..., Ac
     with pytest.raises(ErasureUnfinished, match=rf"1 objects still hold something: {aside}.*deleted by hand"):
         forget(our, call_id)
     client, name = our.archive.client, f"{our.archive.prefix}/{aside}"
-    client.delete_object(Bucket=BUCKET, Key=name, VersionId=version_of(our, aside))
+    client.delete_object(Bucket=our.archive.bucket, Key=name, VersionId=version_of(our, aside))
     forget(our, call_id)
     assert mentions(our, call_id) == []
 
@@ -527,7 +516,7 @@ def test_an_erasure_that_was_left_is_finished_as_it_was_wanted_and_lends_nothing
 
 def test_an_archive_of_several_runs_is_left_to_the_others(account: MakeAccount) -> None:
     """In a bucket without versions, too; and neighbours keep every byte."""
-    our = account(SMALL, KROS_ERASURE_KEY=KEY)
+    our = account(SMALL, bucket="plain", KROS_ERASURE_KEY=KEY)
     our.run_day()
     our.run_day(date(2025, 1, 9))
     audio = our.archive.objects("audio/")
@@ -549,7 +538,7 @@ erase_calls(open_workspace(os.environ), Request(phone_number=os.environ["NUMBER"
 
 def test_killed_by_the_system_in_the_middle_it_is_finished_by_the_next_launch(account: MakeAccount) -> None:
     """SIGKILL once the plan is there, and once the first tombstone is; the number is in no table then, perhaps."""
-    our = account(SMALL, KROS_ERASURE_KEY=KEY)
+    our = account(SMALL, bucket="plain", KROS_ERASURE_KEY=KEY)
     our.run_day()
     calls = our.archive.by_call("calls", DAY)
     number = calls[ids_of(our)[0]]["from_number"]
