@@ -35,9 +35,12 @@ def calls(day: str) -> Contestant:
 
 def recordings(day: str) -> Contestant:
     """The `recordings` step of a day that was enumerated before."""
+    import pyarrow as pa
+
     from kros_pipeline.steps.download import archive_recordings
 
     work, that = _opened(), date.fromisoformat(day)
+    pa.array([None])  # where pandas is installed, Arrow imports it now; in a run the `calls` step has had it do so
     yield
     report = archive_recordings(work, that)
     _sound(report.error)
