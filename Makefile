@@ -32,6 +32,7 @@ dev: setup ## the sandbox with the Dagster UI on http://127.0.0.1:3000, until Ct
 	@cd $(SANDBOX_HOME) && DAGSTER_HOME="$$PWD" \
 	  KROS_START_DATE=$$(date -u -d '7 days ago' +%F 2>/dev/null || date -u -v-7d +%F) \
 	  KROS_FLAG_RULES=../../kros_pipeline/flag_rules.example.yaml \
+	  KROS_ERASURE_KEY=of-the-sandbox-alone-and-no-secret-at-all \
 	  ../../$(BIN)/python -m kros_pipeline.sandbox --last-days 7 --calls-per-day 80 --audio-seconds 5,240 -- \
 	  ../../$(BIN)/dagster dev -w ../../workspace.yaml
 
