@@ -8,6 +8,8 @@
 """
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 
@@ -46,14 +48,31 @@ def what_to_do(error: Exception) -> WhatToDo:
     return next((verdict for kind, verdict in _TABLE if isinstance(error, kind)), WhatToDo.A_HUMAN_MUST_ACT)
 
 
-def failure(error: Exception) -> dg.Failure:
+def failure(error: Exception, then: str | None = None) -> dg.Failure:
     """The failure to raise for an error: one short sentence, and whether Dagster may start the step again."""
     verdict = what_to_do(error)
+    follows = then or verdict.value
     return dg.Failure(
-        description=f"{_sentence(error)} ({verdict.value})",
-        metadata={"error": _sentence(error), "kind": type(error).__name__, "what_to_do": verdict.value},
-        allow_retries=verdict is WhatToDo.TRY_AGAIN_NOW,
+        description=f"{_sentence(error)} ({follows})",
+        metadata={"error": _sentence(error), "kind": type(error).__name__, "what_to_do": follows},
+        allow_retries=verdict is WhatToDo.TRY_AGAIN_NOW and then is None,
     )
+
+
+@contextmanager
+def told_in_a_sentence(then: str | None = None) -> Iterator[None]:
+    """What is raised within becomes a failure of one sentence; the trace stays only with a mistake of ours.
+
+    `then` is what follows, where it is not for Dagster or `owed_days_schedule` to try again.
+    """
+    try:
+        yield
+    except HANDLED as error:
+        raise failure(error, then) from None
+    except dg.Failure:
+        raise
+    except Exception as error:
+        raise failure(error, then) from without_words(error)
 
 
 def without_words(error: Exception) -> Exception:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from .failures import HANDLED, failure
+from .failures import told_in_a_sentence
 from .resources import Archive
 
 if TYPE_CHECKING:
@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
 TURN_ON_RECORDING = "turn_on_recording"
 ERASE_CALLS = "erase_calls"
+_BY_HAND = "nothing tries it again: mend the cause, and launch the job once more"
 NOT_REACHED = (
-    "Backups and copies of the bucket, what analysts took out of it, and this run's own config, which Dagster keeps: "
-    "delete the run, or pass the number as {env: NAME}. Dagster never held a call's number, text or audio otherwise."
+    "Backups and copies of the bucket, what analysts took out of it, access logs of AWS, ids of calls in Dagster's "
+    "event log, and this run's own config: delete the run, or pass the number as {env: NAME}. Dagster never held a "
+    "call's number, text or audio otherwise."
 )
 
 
@@ -26,13 +28,8 @@ def turn_on_recording_job() -> dg.JobDefinition:
     def change_settings(context: dg.OpExecutionContext, archive: Archive) -> None:
         from .steps.upstream_settings import turn_on_recording
 
-        try:
+        with told_in_a_sentence(_BY_HAND):
             accepted = turn_on_recording(archive.open(context))
-        except HANDLED as error:
-            raise dg.Failure(
-                description=f"{error} Nothing tries it again: mend the cause, and launch the job once more.",
-                allow_retries=False,
-            ) from None
         context.add_output_metadata(dict(accepted))
 
     @dg.job(
@@ -64,10 +61,8 @@ def erase_calls_job() -> dg.JobDefinition:
         from .steps.erasure_plan import Request
 
         request = Request(tuple(config.call_ids), config.phone_number, config.reason, config.delete_upstream)
-        try:
+        with told_in_a_sentence(_BY_HAND):
             found = erase_calls(archive.open(context), request, dry_run=config.dry_run)
-        except HANDLED as error:
-            raise failure(error) from None
         context.add_output_metadata(_told(found, config.dry_run))
 
     @dg.job(

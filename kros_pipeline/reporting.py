@@ -10,7 +10,7 @@ import dagster as dg
 
 from .core.object_keys import call_key
 from .core.schemas import Table
-from .failures import HANDLED, failure, what_to_do, without_words
+from .failures import told_in_a_sentence, what_to_do
 from .partitions import day_of
 from .resources import Archive
 
@@ -83,16 +83,7 @@ class AtWork:
 
 @contextmanager
 def at_work(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[AtWork]:
-    """Opens the archive for the partition's day. What a step raises becomes a failure of one sentence.
-
-    The trace of how it came about stays only with a mistake of ours.
-    """
+    """Opens the archive for the partition's day. What a step raises becomes a failure of one sentence."""
     day = day_of(context)
-    try:
+    with told_in_a_sentence():
         yield AtWork(day, archive.open(context))
-    except HANDLED as error:
-        raise failure(error) from None
-    except dg.Failure:
-        raise
-    except Exception as error:
-        raise failure(error) from without_words(error)

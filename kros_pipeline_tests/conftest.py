@@ -161,15 +161,26 @@ def aws(s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> LocalS3:
 def account(
     simulators: Callable[[SandboxConfig], KrosaiSimulator], aws: LocalS3, s3_client: Any, no_waiting: None
 ) -> Iterator[MakeAccount]:
-    """Makes accounts: `account(config, now=..., KROS_...=...)`, `fresh=True` where a test changes the world itself."""
+    """Makes accounts: `account(config, now=..., KROS_...=...)`, `fresh=True` where a test changes the world itself.
+
+    `bucket`: "plain" or "locked" (versions, Object Lock), of its own: the local S3 copies the bodies of a whole bucket
+    for each listing of versions, and keeps the copies.
+    """
     with ExitStack() as stack:
 
         def make(
-            config: SandboxConfig = PLAIN, *, now: datetime = AFTER_GRACE, fresh: bool = False, **settings: str
+            config: SandboxConfig = PLAIN,
+            *,
+            now: datetime = AFTER_GRACE,
+            fresh: bool = False,
+            bucket: str = "",
+            **settings: str,
         ) -> Account:
             krosai = stack.enter_context(KrosaiSimulator(config)) if fresh else simulators(config)
             prefix = f"test-{next(_numbers)}"
-            archive = Archive(s3_client, aws.bucket, prefix)
+            if bucket:
+                s3_client.create_bucket(Bucket=f"own-{prefix}", ObjectLockEnabledForBucket=bucket == "locked")
+            archive = Archive(s3_client, f"own-{prefix}" if bucket else aws.bucket, prefix)
             made = Account(krosai, archive, environment_of(krosai, archive) | settings, now)
             stack.callback(made.opened.close)
             return made

@@ -346,17 +346,22 @@ class Contents:
     audio: dict[str, str]
     tables: dict[str, list[dict[str, Any]]]
     schemas: dict[str, str]
+    account: set[tuple[str, str | None]]
+    """What the audit says was done: the call, and the hash of its audio or None for its extension."""
 
     @classmethod
     def of(cls, archive: Archive) -> Contents:
-        keys = set(archive.objects())
+        stored = set(archive.objects())
+        keys = {key for key in stored if not key.startswith("audit/")}  # each run has accounts of its own
+        lines = [json.loads(line) for key in stored - keys for line in archive.read(key).splitlines()]
+        account = {(line["call"], line.get("sha256")) for line in lines}
         tables, schemas = {}, {}
         for name in TABLES:
             table = pq.read_table(io.BytesIO(archive.read(table_key(name, DAY))))
             schemas[name] = table.schema.to_string(show_schema_metadata=False)
             tables[name] = table.drop_columns([c for c in table.column_names if c in NOT_COMPARED]).to_pylist()
         audio = {key: hashlib.sha256(archive.read(key)).hexdigest() for key in keys if key.startswith("audio/")}
-        return cls(keys, audio, tables, schemas)
+        return cls(keys, audio, tables, schemas, account)
 
 
 def differences(undisturbed: Contents, disturbed: Contents, unconfirmed: set[str]) -> Iterable[str]:
@@ -367,6 +372,10 @@ def differences(undisturbed: Contents, disturbed: Contents, unconfirmed: set[str
         ("is unknown to the undisturbed archive", disturbed.keys - undisturbed.keys),
     ):
         yield from (f"{key} {what}" for key in sorted(keys))
+    for call, _ in sorted(undisturbed.account - disturbed.account, key=repr):
+        yield f"no account says what was done to {call}"
+    for call, _ in sorted(disturbed.account - undisturbed.account, key=repr):
+        yield f"an account says of {call} what was not done"
     for key in sorted(undisturbed.audio.keys() & disturbed.audio.keys()):
         if undisturbed.audio[key] != disturbed.audio[key]:
             yield f"{key} holds other bytes"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import dagster as dg
 import pytest
-from conftest import DAY, Account, MakeAccount
+from conftest import DAY, PLAIN, Account, MakeAccount
 
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.definitions import defs
@@ -21,7 +22,7 @@ Launch = Callable[..., dg.ExecuteInProcessResult]
 
 @pytest.fixture
 def our(account: MakeAccount) -> Account:
-    made = account(KROS_ERASURE_KEY=KEY)
+    made = account(replace(PLAIN, audio_seconds=(1, 2)), bucket="plain", KROS_ERASURE_KEY=KEY)
     made.run_day()
     return made
 
@@ -80,7 +81,9 @@ def test_a_number_from_the_environment_is_erased_and_dagster_never_learns_it(
 def test_an_unknown_call_is_refused_by_name_in_one_sentence(our: Account, launch: Launch) -> None:
     before = our.archive.objects()
     result = launch("erase_calls", "erase", call_ids=["call_of_nobody"], reason="request 2")
-    assert said(result).startswith("1 of call_ids are not in this archive: call_of_nobody. Nothing was touched.")
+    assert said(result).startswith(
+        "1 of call_ids are not in this archive. Nothing was touched. They are: call_of_nobody."
+    )
     assert our.archive.objects() == before
 
 

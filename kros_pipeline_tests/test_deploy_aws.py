@@ -232,13 +232,10 @@ def test_an_erasure_is_allowed_to_its_role_and_not_to_the_pipeline(
 ) -> None:
     """In a bucket with versions and Object Lock, of a flagged call whose hold was lifted."""
     monkeypatch.setattr(erase, "_SETTLE_SECONDS", 0.0)
-    bucket = "bucket-to-erase-from"
-    s3_client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules:\n  - {id: everyone, extend_days: 200}\n")
-    our = account(KROS_FLAG_RULES=str(rules), KROS_LEGAL_HOLD="on", KROS_ERASURE_KEY="k" * 32)
-    prefix = our.archive.prefix
-    our.environment["KROS_ARCHIVE_URL"] = f"s3://{bucket}/{prefix}"
+    our = account(bucket="locked", KROS_FLAG_RULES=str(rules), KROS_LEGAL_HOLD="on", KROS_ERASURE_KEY="k" * 32)
+    bucket, prefix = our.archive.bucket, our.archive.prefix
     call_id = min(completed_of(our.krosai, DAY))
     with recorder(aws.endpoint_url) as (endpoint, asked):
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)

@@ -13,7 +13,7 @@ from conftest import DAY
 from test_flag_and_extend import EVERYONE, Account, extend, extensions, posts, ruled
 from test_job import instance
 
-import kros_pipeline.resources
+import kros_pipeline.steps.workspace
 from kros_pipeline.clients.errors import ArchiveUnavailable
 from kros_pipeline.clients.tables import Tables
 from kros_pipeline.definitions import defs
@@ -252,7 +252,7 @@ def materialize(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -
             work.now = lambda: our.now
             return work
 
-        monkeypatch.setattr(kros_pipeline.resources, "open_workspace", opened_at)
+        monkeypatch.setattr(kros_pipeline.steps.workspace, "open_workspace", opened_at)
         for name, value in our.environment.items():
             monkeypatch.setenv(name, value)
         result = (

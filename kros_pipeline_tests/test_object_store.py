@@ -207,8 +207,8 @@ def test_s3s_words_become_our_errors(our: Account, status: int, code: str, kind:
 
         return AWSResponse("http://s3/", status, {}, Raw(spoken.encode()))
 
-    store._s3.meta.events.register("before-send.s3", answer)
-    store._s3.meta.events.unregister("needs-retry.s3", unique_id="retry-config-s3")
+    store.client.meta.events.register("before-send.s3", answer)
+    store.client.meta.events.unregister("needs-retry.s3", unique_id="retry-config-s3")
     act = {
         "put": lambda: put(store, "state/x", b"abc"),
         "read": lambda: store.read("state/x"),

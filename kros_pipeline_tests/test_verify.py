@@ -7,6 +7,7 @@ from datetime import date, timedelta
 
 from conftest import DAY, Account, MakeAccount
 
+from kros_pipeline.core import schemas
 from kros_pipeline.core.object_keys import audio_key, audit_prefix
 from kros_pipeline.steps.verify import PARTS, archived_days, days_of_the_turn, verify_days
 
@@ -52,3 +53,18 @@ def test_every_day_has_its_turn_once_in_four_weeks() -> None:
     turns = [days_of_the_turn(days, date(2025, 6, 1) + timedelta(days=number)) for number in range(PARTS)]
     assert sorted(day for turn in turns for day in turn) == days
     assert max(map(len, turns)) - min(map(len, turns)) <= 1
+
+
+def test_audio_of_an_erased_call_and_of_a_day_without_tables_is_found(account: MakeAccount) -> None:
+    our = account(KROS_ERASURE_KEY="k" * 32)
+    our.run_day()
+    call_id = ids_of(our)[0]
+    our.work.tombstones.claim_key()
+    our.work.tombstones.raise_one(DAY, call_id, our.now)
+    our.work.tables.replace(schemas.RECORDINGS, DAY, lambda present: present.batches() if present else iter(()))
+    forgotten = date(2024, 12, 31)
+    our.archive.write(audio_key(forgotten, "call_z"), b"x")
+    assert archived_days(our.work) == [forgotten, DAY]
+    found = verify_days(our.work, archived_days(our.work))
+    assert (found.erased, found.unknown) == ([audio_key(DAY, call_id)], [audio_key(forgotten, "call_z")])
+    assert not found.is_sound

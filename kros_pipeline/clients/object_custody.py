@@ -6,6 +6,7 @@ and should not, allow them.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from typing import IO, Any
 
 from botocore.exceptions import ClientError
@@ -106,6 +107,22 @@ class ObjectCustody:
             for piece in answer["Body"].iter_chunks(1 << 20):
                 file.write(piece)
         return True
+
+    def read_version(self, version: Version) -> bytes | None:
+        """One version of a small object; None where it is gone meanwhile."""
+        file = BytesIO()
+        return file.getvalue() if self.copy_version_into(version, file) else None
+
+    def deletes_only_later(self) -> bool:
+        """Whether the bucket keeps every new object for a time (default retention): nothing could be erased from it."""
+        with named_errors(f"bucket {self._bucket}"):
+            try:
+                answer = self._store.client.get_object_lock_configuration(Bucket=self._bucket)
+            except ClientError as error:
+                if error.response.get("Error", {}).get("Code") in _NO_HOLD:
+                    return False
+                raise
+        return "DefaultRetention" in answer.get("ObjectLockConfiguration", {}).get("Rule", {})
 
     def delete(self, versions: list[Version]) -> None:
         """Deletes these versions for good, a thousand a request. Raises `ArchiveError` that names what is left."""

@@ -11,7 +11,7 @@ from datetime import date, datetime
 from threading import Lock
 
 from ..core.erasure import key_check, pseudonym
-from ..core.object_keys import ERASURE_IDENTITY, call_key, tombstone_key, tombstone_prefix
+from ..core.object_keys import ERASURE_IDENTITY, call_key, erased_row_key, tombstone_key, tombstone_prefix
 from .errors import ArchiveDenied, ObjectExists
 from .object_store import ObjectStore
 
@@ -64,6 +64,19 @@ class Tombstones:
         if self._key is None:
             raise ArchiveDenied("KROS_ERASURE_KEY is missing: calls of this archive were erased, or are to be.")
         return pseudonym(self._key, key)
+
+    def is_row_erased(self, unparsed_key: str) -> bool:
+        """Whether a row of the list that nobody could read was erased: it has no id to be known by, only its JSON."""
+        return self._key is not None and self._store.head(self._row_key(unparsed_key)) is not None
+
+    def raise_row(self, unparsed_key: str, now: datetime) -> None:
+        """Makes it known that such a row is erased."""
+        with suppress(ObjectExists):
+            told = {"erased_at": now.isoformat(timespec="seconds")}
+            self._store.put_json(self._row_key(unparsed_key), told, only_if="absent")
+
+    def _row_key(self, unparsed_key: str) -> str:
+        return erased_row_key(self.pseudonym(unparsed_key))
 
     def claim_key(self) -> None:
         """Makes the key the archive's, if nothing was erased yet. Raises `ArchiveDenied` where another one is."""

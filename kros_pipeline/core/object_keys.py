@@ -17,6 +17,7 @@ _OF_ONE_CALL = re.compile(
     r"(?:audio|state/acknowledged|state/held)/dt=[0-9-]{10}/(sha256\.[a-z2-7]+|[A-Za-z0-9_-]+)\.(?:mp3|json)"
 ).fullmatch
 
+AUDIO = "audio/"
 ARCHIVE_IDENTITY = "state/archive.json"
 ERASURE_IDENTITY = "state/erasure.json"
 ERASURES_UNDER_WAY = "state/erasing/"
@@ -37,7 +38,7 @@ def call_key(call_id: str) -> str:
 
 def audio_prefix(day: date) -> str:
     """The folder of one day's recordings, with its slash."""
-    return f"audio/dt={day.isoformat()}/"
+    return f"{AUDIO}dt={day.isoformat()}/"
 
 
 def audio_key(day: date, call_id: str) -> str:
@@ -140,6 +141,11 @@ def tombstone_prefix(day: date) -> str:
 def tombstone_key(day: date, pseudonym: str) -> str:
     """That a call was erased, whose id nobody learns from this."""
     return f"{tombstone_prefix(day)}{pseudonym}.json"
+
+
+def erased_row_key(pseudonym: str) -> str:
+    """That a row was erased which nobody could read."""
+    return f"state/erased_rows/{pseudonym}.json"
 
 
 def upstream_deletion_key(day: date, pseudonym: str, what: str) -> str:

@@ -29,8 +29,10 @@ WHAT_TO_DO = {
     CALLS_CHECK: "Materialize the whole day again; if the list stays unproved or unread, ask KrosAI why.",
     RECORDINGS_CHECK: (
         "Materialize the whole day again: what failed is tried again, what vanished is fetched again. Bodies that "
-        "arrived and were not verified are below quarantine/. A refused host belongs into KROS_RECORDING_HOSTS, if it "
-        "is KrosAI's. What is lost is gone upstream: once that is understood, name the calls in the run config of "
+        "arrived and were not verified are below quarantine/. An object of another size was changed by somebody else: "
+        "move it out of audio/, and the next run fetches the recording again. A refused host belongs into "
+        "KROS_RECORDING_HOSTS, if it is KrosAI's. What is lost is gone upstream: once that is understood, name the "
+        "calls in the run config of "
         "`reconciliation` (acknowledged_call_ids)."
     ),
     TRANSCRIPTS_CHECK: "Materialize the whole day again; if it stays so, somebody else writes these tables.",

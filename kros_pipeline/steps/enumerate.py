@@ -210,10 +210,11 @@ def _keep_unparsed(work: Workspace, day: date, identity: str, row: UnparsedRow) 
         return
     body = row.raw_json.encode()
     digest = hashlib.sha256(body).hexdigest()
+    key = unparsed_key(day, digest)
+    if work.tombstones.is_row_erased(key):
+        return
     with suppress(ObjectExists):  # the same row was kept before
-        work.store.put(
-            unparsed_key(day, digest), body, sha256=digest, only_if="absent", content_type="application/json"
-        )
+        work.store.put(key, body, sha256=digest, only_if="absent", content_type="application/json")
 
 
 def _save_listing(work: Workspace, day: date, listing: Listing) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import date
 from hashlib import sha256
@@ -9,7 +10,7 @@ from io import BytesIO
 
 import pyarrow as pa
 
-from ..clients.errors import ArchiveUnavailable, ObjectChanged
+from ..clients.errors import ArchiveError, ArchiveUnavailable, ObjectChanged
 from ..clients.object_custody import Version
 from ..clients.tables import Partition
 from ..core import schemas
@@ -39,6 +40,15 @@ class DayWithout:
         self._work, self._day, self._call_ids = work, day, call_ids
         self._keys = {call_key(call_id) for call_id in call_ids}
         self._unparsed_keys = unparsed_keys
+
+    @property
+    def prefixes(self) -> list[str]:
+        """Where everything of the day lies."""
+        of_the_day = (
+            audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, extensions_prefix, unparsed_prefix,
+            audit_prefix, listing_key,
+        )  # fmt: skip
+        return [*(prefix(self._day) for prefix in of_the_day), *(table_key(name, self._day) for name in schemas.TABLES)]
 
     def owned(self) -> list[Version]:
         """Every version of every object that is of these calls alone; of a decision, the intents last: they name it."""
@@ -74,16 +84,20 @@ class DayWithout:
         versions = list(self._work.custody.versions(prefix))
         table = self._work.tables.rows(schemas.RETENTION_EXTENSIONS, self._day, ("call_id", "decision_id"))
         decisions = {row["decision_id"] for row in table if row["call_id"] in self._call_ids}
+        intents = [version for version in versions if version.key.endswith("-intent.json") and not version.is_marker]
+        unknown = [version for version in intents if _decision_of(version) not in decisions]
+        with ThreadPoolExecutor(self._work.settings.download_workers, thread_name_prefix="erasure") as pool:
+            theirs = pool.map(self._is_theirs, unknown)
+            decisions |= {_decision_of(intent) for intent, is_theirs in zip(unknown, theirs, strict=True) if is_theirs}
+        # Without an intent, a kill or a run at work left it of a call that was erased.
+        decisions |= {_decision_of(version) for version in versions} - {_decision_of(version) for version in intents}
         for version in versions:
-            decision_id, _, name = version.key.removeprefix(prefix).partition("/")
-            if name.endswith("-intent.json") and not version.is_marker and decision_id not in decisions:
-                file = BytesIO()
-                self._work.custody.copy_version_into(version, file)
-                if json.loads(file.getvalue()).get("call_id") in self._call_ids:
-                    decisions.add(decision_id)
-        for version in versions:
-            if version.key.removeprefix(prefix).partition("/")[0] in decisions:
+            if _decision_of(version) in decisions:
                 yield version
+
+    def _is_theirs(self, intent: Version) -> bool:
+        body = self._work.custody.read_version(intent)
+        return body is not None and json.loads(body).get("call_id") in self._call_ids
 
     def _rewrite_table(self, table: schemas.Table) -> None:
         """As it is: that no row of an erased call is written, is for `Tables` to see to."""
@@ -109,7 +123,10 @@ class DayWithout:
         """The lines stay, and name the calls by their pseudonyms."""
         file = BytesIO()
         etag = self._work.store.copy_into(key, file)
-        lines = [json.loads(line) for line in file.getvalue().splitlines()]
+        try:
+            lines = [json.loads(line) for line in file.getvalue().splitlines()]
+        except ValueError:
+            raise ArchiveError(f"{key} does not hold the account that was written there") from None
         theirs = [line for line in lines if line.get("call") in self._keys]
         if etag is None or not theirs:
             return
@@ -121,7 +138,18 @@ class DayWithout:
         )
 
     def _outdated(self) -> Iterator[Version]:
-        """Old versions of what was written anew; of the tables all, for any of them may have held a row."""
-        written = [table_key(name, self._day) for name in schemas.TABLES]
-        for prefix in (*written, audit_prefix(self._day), listing_key(self._day)):
-            yield from (version for version in self._work.custody.versions(prefix) if not version.is_latest)
+        """Old versions of what was written anew: of tables all, for any may have held a row; of accounts their own."""
+        for name in schemas.TABLES:
+            for version in self._work.custody.versions(table_key(name, self._day)):
+                if not version.is_latest:
+                    yield version
+        for version in self._work.custody.versions(audit_prefix(self._day)):
+            if not version.is_latest and not version.is_marker:
+                body = self._work.custody.read_version(version)
+                if body is not None and any(f'"{key}"'.encode() in body for key in self._keys):
+                    yield version
+
+
+def _decision_of(version: Version) -> str:
+    """The decision in `state/extensions/dt=…/<decision>/…`."""
+    return version.key.split("/")[3]

@@ -1,7 +1,7 @@
 """Whom an erasure concerns: the calls that a request means, found in the archive, written down until they are gone."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
@@ -18,7 +18,7 @@ from ..core.object_keys import (
     erasure_plan_key,
     table_prefix,
 )
-from .traces import digits_of
+from .traces import Traces, digits_of
 from .workspace import Workspace
 
 _LEAST_DIGITS = 6
@@ -56,7 +56,8 @@ class Plan:
     unparsed_keys: set[str] = field(default_factory=set)
     delete_upstream: bool = False
     reason: str = ""
-    earlier_keys: set[str] = field(default_factory=set)  # of plans that killed runs left, and that are part of it
+    key: str = ""
+    """Where it is written down."""
 
     def add(self, day: date, call_id: str) -> None:
         """One more call."""
@@ -66,6 +67,11 @@ class Plan:
     def call_ids(self) -> set[str]:
         """Of all days."""
         return {call_id for ids in self.calls.values() for call_id in ids}
+
+    @property
+    def days(self) -> list[date]:
+        """All days that it touches."""
+        return sorted({*self.calls, *(day for key in self.unparsed_keys if (day := day_in(key)) is not None)})
 
     def to_json(self) -> dict[str, object]:
         """As it is stored while the erasure is under way."""
@@ -78,58 +84,89 @@ class Plan:
 
 
 def make_plan(work: Workspace, request: Request) -> Plan:
-    """Finds the calls of a request in the whole archive, and those of plans that a killed run left.
+    """Finds the calls of a request in the whole archive.
 
-    Raises `ErasureRefused` with the names of ids that no table, no row kept in `state/unparsed/` and no tombstone
-    knows, and of calls whose recording is under legal hold.
+    Raises `ErasureRefused`: for ids that no table, no row kept in `state/unparsed/` and no tombstone knows, for a
+    reason that names somebody, for calls whose recording is under legal hold, and for a bucket that keeps what it has.
     """
     request.check()
-    plan = Plan(delete_upstream=request.delete_upstream, reason=plain_words(request.reason.strip()))
-    number = digits_of(request.phone_number)
-    wanted = frozenset(request.call_ids)
+    plan = Plan(
+        delete_upstream=request.delete_upstream,
+        reason=plain_words(request.reason.strip()),
+        key=erasure_plan_key(work.run_id),
+    )
+    number, wanted = digits_of(request.phone_number), frozenset(request.call_ids)
 
     def means(call_id: object, numbers: Iterable[object]) -> bool:
-        return call_id in wanted or bool(
-            number and number in {digits_of(text) for text in numbers if isinstance(text, str)}
-        )
+        if call_id in wanted:
+            return True
+        return bool(number) and any(digits_of(text) == number for text in numbers if isinstance(text, str))
 
     _find_in_tables(work, plan, means)
-    _find_unparsed(work, plan, means)
+    _find_unparsed(work, plan, Traces(wanted, request.phone_number))
     _find_erased(work, plan, wanted - plan.call_ids)
     unknown = sorted(wanted - plan.call_ids)
     if unknown:
-        names = ", ".join(plain_words(call_id) for call_id in unknown[:_SAMPLE])
-        raise ErasureRefused(f"{len(unknown)} of call_ids are not in this archive: {names}. Nothing was touched.")
-    for key, left in _plans_left(work):
-        plan.earlier_keys.add(key)
-        for day, ids in left.calls.items():
-            for call_id in ids:
-                plan.add(day, call_id)
-        plan.unparsed_keys |= left.unparsed_keys
-        plan.delete_upstream = plan.delete_upstream or left.delete_upstream
-    _refuse_held(work, plan)
+        raise ErasureRefused(
+            f"{len(unknown)} of call_ids are not in this archive. Nothing was touched. They are: {_some(unknown)}."
+        )
+    if Traces(plan.call_ids, request.phone_number).is_named_in(request.reason):
+        raise ErasureRefused("The reason names a call or the number; it stays in the account, and must name nobody.")
+    if work.custody.deletes_only_later():
+        raise ErasureRefused(
+            f"The bucket {work.store.bucket} has a default retention: S3 deletes nothing before it ends. Take it away "
+            "from the bucket; what it keeps already can be erased once its time is over."
+        )
+    held = held_calls(work, plan)
+    if held:
+        raise ErasureRefused(
+            f"{len(held)} of the calls are under legal hold. Nothing was touched. Lift it in S3 first, if the law "
+            f"allows, and launch again. They are: {_some(held)}."
+        )
     return plan
 
 
-def save_plan(work: Workspace, plan: Plan) -> None:
-    """Writes the plan down, by name: it is deleted, with every version of it, when all is done."""
-    key = erasure_plan_key(work.run_id)
-    head = work.store.head(key)
-    work.store.put_json(key, plan.to_json(), only_if=head.etag if head else "absent")
-
-
-def forget_plan(work: Workspace, plan: Plan) -> None:
-    """Deletes every version of the plan, and of those that killed runs left and that were part of it."""
-    done = plan.earlier_keys | {erasure_plan_key(work.run_id)}
-    work.custody.delete([version for version in work.custody.versions(ERASURES_UNDER_WAY) if version.key in done])
-
-
-def _plans_left(work: Workspace) -> Iterator[tuple[str, Plan]]:
+def plans_left(work: Workspace) -> list[Plan]:
+    """What killed runs left, or others are at: carrying it out a second time does no harm."""
+    plans = []
     for entry in list(work.store.list(ERASURES_UNDER_WAY)):
         stored = work.store.read_json(entry.key)
         if stored is not None:
             calls = {date.fromisoformat(day): set(ids) for day, ids in stored["calls"].items()}
-            yield entry.key, Plan(calls, set(stored["unparsed_keys"]), stored["delete_upstream"])
+            unparsed, upstream, reason = (stored[name] for name in ("unparsed_keys", "delete_upstream", "reason"))
+            plans.append(Plan(calls, set(unparsed), upstream, reason, entry.key))
+    return plans
+
+
+def save_plan(work: Workspace, plan: Plan) -> None:
+    """Writes the plan down, by name: it is deleted, with every version of it, when all is done."""
+    head = work.store.head(plan.key)
+    work.store.put_json(plan.key, plan.to_json(), only_if=head.etag if head else "absent")
+
+
+def forget_plan(work: Workspace, plan: Plan) -> None:
+    """Deletes every version of the plan."""
+    work.custody.delete([version for version in work.custody.versions(plan.key) if version.key == plan.key])
+
+
+def held_calls(work: Workspace, plan: Plan) -> list[str]:
+    """Those whose recording is under legal hold, in any version."""
+    if not work.custody.can_hold():
+        return []
+    return [
+        call_id
+        for day, ids in plan.calls.items()
+        for call_id in sorted(ids)
+        if any(
+            work.custody.is_held(version)
+            for version in work.custody.versions(audio_key(day, call_id))
+            if version.key == audio_key(day, call_id)
+        )
+    ]
+
+
+def _some(call_ids: list[str]) -> str:
+    return ", ".join([*map(call_key, call_ids[:_SAMPLE]), *(["…"] if len(call_ids) > _SAMPLE else [])])
 
 
 Means = Callable[[object, Iterable[object]], bool]
@@ -149,15 +186,13 @@ def _find_in_tables(work: Workspace, plan: Plan, means: Means) -> None:
                 plan.add(day, call_id)
 
 
-def _find_unparsed(work: Workspace, plan: Plan, means: Means) -> None:
+def _find_unparsed(work: Workspace, plan: Plan, traces: Traces) -> None:
     for entry in work.store.list(UNPARSED):
         day, body = day_in(entry.key), work.store.read(entry.key)
-        if day is None or body is None:
-            continue
-        row = json.loads(body)
-        if isinstance(row, dict) and means(row.get("id"), (row.get("from_number"), row.get("to_number"))):
+        if day is not None and body is not None and traces.is_in_text(body):
             plan.unparsed_keys.add(entry.key)
-            if isinstance(row.get("id"), str):
+            row = json.loads(body)
+            if isinstance(row, dict) and isinstance(row.get("id"), str):
                 plan.add(day, row["id"])
 
 
@@ -170,24 +205,3 @@ def _find_erased(work: Workspace, plan: Plan, call_ids: Iterable[str]) -> None:
         day = days.get(work.tombstones.pseudonym(call_key(call_id)))
         if day is not None:
             plan.add(day, call_id)
-
-
-def _refuse_held(work: Workspace, plan: Plan) -> None:
-    if not work.custody.can_hold():
-        return
-    held = [
-        call_id
-        for day, ids in plan.calls.items()
-        for call_id in sorted(ids)
-        if any(
-            work.custody.is_held(version)
-            for version in work.custody.versions(audio_key(day, call_id))
-            if version.key == audio_key(day, call_id)
-        )
-    ]
-    if held:
-        names = ", ".join(plain_words(call_id) for call_id in held[:_SAMPLE])
-        raise ErasureRefused(
-            f"{len(held)} calls are under legal hold: {names}. Lift it in S3 first, if the law allows, and launch "
-            "again. Nothing was touched."
-        )

@@ -233,6 +233,8 @@ def _extend(
         outcome = {"status": NOT_SENT, "reason": str(error), "confirmed_at": None}
     except ApiError as error:
         outcome = {"status": REFUSED, "reason": str(error), "confirmed_at": None}
+    if work.tombstones.is_erased(journal.day, decision.call_id, most_seconds_old=0.0):
+        return None  # erased while the answer was waited for: its intent is gone, and its outcome must not be there
     with suppress(ObjectExists):  # nobody but the intent's writer writes it: an answer was lost
         journal.write(decision.decision_id, attempt, OUTCOME, outcome)
     return None if outcome["status"] == NOT_SENT else journal.row_from(decision.decision_id, attempt, intent, outcome)

@@ -44,8 +44,6 @@ def hold_flagged_recordings(work: Workspace, day: date, stored: Collection[str])
         try:
             work.custody.hold(key)
             work.custody.tag_as_flagged(key)
-            with suppress(ObjectExists):
-                work.store.put_json(held_key(day, call_id), {"held_at": work.now().isoformat()}, only_if="absent")
         except ArchiveDenied as error:
             return f"The bucket does not allow legal hold or tags: {error}"
         except ArchiveError as error:
@@ -53,7 +51,12 @@ def hold_flagged_recordings(work: Workspace, day: date, stored: Collection[str])
         audit.note(HELD, call_id)
         return None
 
+    def mark(call_id: str) -> None:
+        with suppress(ObjectExists):
+            work.store.put_json(held_key(day, call_id), {"held_at": work.now().isoformat()}, only_if="absent")
+
     with ThreadPoolExecutor(work.settings.download_workers, thread_name_prefix="hold") as pool:
-        sentences = [sentence for sentence in pool.map(hold, wanted) if sentence]
-    audit.write()
-    return sorted(set(sentences))[:5]
+        sentences = dict(zip(wanted, pool.map(hold, wanted), strict=True))
+        audit.write()  # before the markers: what is marked is not held again, and so not accounted for again
+        list(pool.map(mark, [call_id for call_id, sentence in sentences.items() if sentence is None]))
+    return sorted({sentence for sentence in sentences.values() if sentence})[:5]

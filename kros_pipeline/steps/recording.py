@@ -155,7 +155,7 @@ class Mover:
         with suppress(ObjectExists):  # the same bytes came in an earlier run
             content = body.file if body.file is not None else bytes(body.data)
             self._work.store.put(key, content, sha256=body.sha256, only_if="absent")
-            self._audit.note(QUARANTINED, call.call_id, sha256=body.sha256, bytes=body.size_bytes)
+        self._audit.note(QUARANTINED, call.call_id, sha256=body.sha256, bytes=body.size_bytes)
 
     def _archived(
         self, call: Wanted, size_bytes: int, sha256: str, audio: mp3.Audio, archived_at: datetime, *, attempts: int

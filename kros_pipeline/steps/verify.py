@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 
-from ..clients.errors import ArchiveUnavailable
+from ..clients.errors import ArchiveError
 from ..core import schemas
-from ..core.object_keys import audio_prefix, call_key_in, day_in, table_prefix
+from ..core.object_keys import AUDIO, audio_prefix, call_key_in, day_in, table_prefix
 from .audit import DRIFTED, VERIFIED, AuditLog
 from .workspace import Workspace
 
@@ -28,17 +28,18 @@ class Verification:
     missing: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
+    erased: list[str] = field(default_factory=list)
 
     @property
     def is_sound(self) -> bool:
         """Whether everything was read, and is as it should be."""
-        return not (self.drifted or self.missing or self.unknown or self.unread)
+        return not (self.drifted or self.missing or self.unknown or self.unread or self.erased)
 
 
 def archived_days(work: Workspace) -> list[date]:
-    """Every day of which the archive has a table of recordings."""
-    entries = work.store.list(table_prefix(schemas.RECORDINGS.name))
-    return sorted({day for entry in entries if (day := day_in(entry.key)) is not None})
+    """Every day of which the archive has audio, or a table that says what audio there should be."""
+    folders = [*work.store.folders(table_prefix(schemas.RECORDINGS.name)), *work.store.folders(AUDIO)]
+    return sorted({day for folder in folders if (day := day_in(folder)) is not None})
 
 
 def days_of_the_turn(days: Sequence[date], today: date) -> list[date]:
@@ -67,9 +68,9 @@ def _verify_day(work: Workspace, day: date, found: Verification, pool: ThreadPoo
     stored = {entry.key for entry in work.store.list(audio_prefix(day))}
     erased = work.tombstones.of_day(day)
     found.missing += sorted(rows.keys() - stored)
-    found.unknown += sorted(
-        key for key in stored - rows.keys() if not work.tombstones.names(call_key_in(key) or "", erased)
-    )
+    for key in sorted(stored - rows.keys()):
+        is_erased = work.tombstones.names(call_key_in(key) or "", erased)
+        (found.erased if is_erased else found.unknown).append(key)
     audit = AuditLog(work, day, "verify")
     keys = sorted(rows.keys() & stored)
     for key, digest in zip(keys, pool.map(lambda key: _digest(work, key), keys), strict=True):
@@ -89,8 +90,9 @@ def _verify_day(work: Workspace, day: date, found: Verification, pool: ThreadPoo
 
 
 def _digest(work: Workspace, key: str) -> tuple[str, int] | None:
-    """SHA-256 and size; None where the bucket gave no answer, or the object is gone since it was listed."""
+    """SHA-256 and size; None where the bucket does not give it (no answer, no permission, in cold storage, gone)."""
     try:
         return work.store.digest(key)
-    except ArchiveUnavailable:
+    except ArchiveError as error:
+        work.log.warning("%s could not be read back: %s", key, error)
         return None
