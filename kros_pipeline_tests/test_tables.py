@@ -7,7 +7,7 @@ import io
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
@@ -226,3 +226,22 @@ def test_merging_rows_into_a_partition_gives_the_rows_and_the_bytes_of_writing_t
         merged = written(merged_batches(TABLE, present, new_rows, merge))
         anew = written(batches_of(TABLE, (expected[call_id] for call_id in sorted(expected))))
     assert merged.getvalue() == anew.getvalue()
+
+
+def test_rows_are_what_arrow_would_make_of_them_moments_and_dates_too() -> None:
+    moments = [MOMENT, None, datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)]
+    dates = [DAY, date(1969, 12, 31), date(9999, 12, 31), date(1, 1, 1)]
+    rows = [
+        row(f"call_{number}", fetched_at=moment or MOMENT, word_count=None if number else 3, call_date=day)
+        for number, (moment, day) in enumerate(zip(moments, dates, strict=True))
+    ]
+    batch = pa.RecordBatch.from_pylist(rows, TABLE.schema)
+    file = io.BytesIO()
+    write_parquet(TABLE, file, [batch])
+    assert list(Partition(TABLE, file, "etag").rows()) == batch.to_pylist() == rows
+    calls = schemas.CALLS
+    answered = pa.RecordBatch.from_pylist(
+        [dict.fromkeys(calls.column_names) | {"answered_at": moment} for moment in moments],
+        pa.schema([field.with_nullable(True) for field in calls.schema]),
+    )
+    assert tables._values(answered.column("answered_at")) == moments

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -62,7 +62,20 @@ class Partition:
     def rows(self, columns: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
         """The rows one by one, as dicts of plain Python values."""
         for batch in self.batches(columns):
-            yield from batch.to_pylist()
+            values = [_values(column) for column in batch.columns]
+            yield from (dict(zip(batch.schema.names, row, strict=True)) for row in zip(*values, strict=True))
+
+
+def _values(column: pa.Array) -> list[Any]:
+    """As plain Python. Arrow makes a moment in 3 microseconds, numpy a whole column of them in one go."""
+    if pa.types.is_timestamp(column.type):
+        moments = column.cast(pa.timestamp("us")).to_numpy(zero_copy_only=False).tolist()
+        return [None if moment is None else moment.replace(tzinfo=UTC) for moment in moments]
+    if pa.types.is_date(column.type):
+        dates: list[Any] = column.to_numpy(zero_copy_only=False).tolist()
+        return dates
+    plain: list[Any] = column.to_pylist()
+    return plain
 
 
 Build = Callable[[Partition | None], Iterator[pa.RecordBatch]]

@@ -6,6 +6,7 @@ from datetime import date
 from threading import Event
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from ..clients.errors import (
@@ -21,7 +22,7 @@ from ..clients.krosai import TranscriptAnswer
 from ..clients.tables import Partition, batches_of
 from ..core import schemas
 from ..core.days import grace_is_over
-from ..core.transcripts import count_words, is_whole, split_turns
+from ..core.transcripts import count_words, is_whole, split_spans
 from .following import Following
 from .report import Report
 from .workspace import Workspace
@@ -30,6 +31,7 @@ KEPT, PENDING, NONE = "kept", "pending", "none"
 FROM_LIST, FROM_CALL = "list", "call"
 _TROUBLES_IN_A_ROW = 50
 _PROGRESS_EVERY_CALLS = 5_000
+_OF_A_SPAN = ("speaker", "speaker_label", "text", "char_start", "char_end")
 
 Row = dict[str, Any]
 
@@ -151,7 +153,7 @@ class _Asker:
     ) -> Row:
         words = answer.word_count if answer is not None else None
         if words is None and text is not None:
-            words = sum(count_words(turn.text) for turn in split_turns(text))
+            words = sum(count_words(span[2]) for span in split_spans(text))
         return {
             "call_id": call["call_id"],
             "call_date": self.day,
@@ -178,35 +180,53 @@ def split_utterances(work: Workspace, day: date) -> Report:
         ):
             facts = Following(calls.rows(("call_id", "created_at", "direction")) if calls else ())
             for batch in transcripts.batches(("call_id", "status", "text", "language")) if transcripts else ():
-                columns: dict[str, list[Any]] = {name: [] for name in schemas.UTTERANCES.column_names}
-                for row in batch.to_pylist():
-                    call = facts.of(row["call_id"])
-                    if row["status"] == KEPT and row["text"] and call is not None:
-                        counts["calls"] += 1
-                        _append_turns(columns, day, row, call)
-                yield pa.RecordBatch.from_pydict(columns, schemas.UTTERANCES.schema)
+                turns = _Turns(day)
+                kept = (batch.column(name).to_pylist() for name in ("call_id", "status", "text"))
+                for place, (call_id, status, text) in enumerate(zip(*kept, strict=True)):
+                    call = facts.of(call_id)
+                    if status == KEPT and text and call is not None:
+                        turns.add(place, text, call)
+                counts["calls"] += len(turns.calls)
+                yield turns.of(batch)
 
     report.written = work.tables.replace(schemas.UTTERANCES, day, build)
     report.counts = {"utterances": report.written.rows, **counts}
     return report
 
 
-def _append_turns(columns: dict[str, list[Any]], day: date, transcript: Row, call: Row) -> None:
-    """Appends a call's turns to column lists: twice as fast as a dict a turn."""
-    turns = split_turns(transcript["text"])
-    columns["turn_index"] += range(len(turns))
-    for turn in turns:
-        columns["speaker"].append(turn.speaker)
-        columns["speaker_label"].append(turn.speaker_label)
-        columns["text"].append(turn.text)
-        columns["word_count"].append(count_words(turn.text))
-        columns["char_start"].append(turn.char_start)
-        columns["char_end"].append(turn.char_end)
-    for name, value in (
-        ("call_id", transcript["call_id"]),
-        ("call_date", day),
-        ("created_at", call["created_at"]),
-        ("direction", call["direction"]),
-        ("language", transcript["language"]),
-    ):
-        columns[name] += [value] * len(turns)
+class _Turns:
+    """The turns of a batch of transcripts, as columns; four times as fast as an object and a dict a turn.
+
+    What is a turn's own is gathered in lists; what all turns of a call share is multiplied by Arrow.
+    """
+
+    def __init__(self, day: date):
+        self._day = day
+        self._own: dict[str, list[Any]] = {name: [] for name in (*_OF_A_SPAN, "turn_index", "word_count")}
+        self._places: list[int] = []  # in the batch of transcripts
+        self._counts: list[int] = []
+        self.calls: list[Row] = []
+
+    def add(self, place: int, text: str, call: Row) -> None:
+        """The turns of one text, which is not empty."""
+        spans = split_spans(text)
+        for name, values in zip(_OF_A_SPAN, zip(*spans, strict=True), strict=True):
+            self._own[name] += values
+        self._own["turn_index"] += range(len(spans))
+        self._own["word_count"] += [count_words(span[2]) for span in spans]
+        self._places.append(place)
+        self._counts.append(len(spans))
+        self.calls.append(call)
+
+    def of(self, transcripts: pa.RecordBatch) -> pa.RecordBatch:
+        """All of them, in the table's schema."""
+        schema = schemas.UTTERANCES.schema
+        own = {name: pa.array(values, schema.field(name).type) for name, values in self._own.items()}
+        places, numbers = np.repeat(self._places, self._counts), np.repeat(np.arange(len(self.calls)), self._counts)
+        kept = {
+            name: pa.array([call[name] for call in self.calls], schema.field(name).type).take(pa.array(numbers))
+            for name in ("created_at", "direction")
+        }
+        kept |= {name: transcripts.column(name).take(pa.array(places, pa.int64())) for name in ("call_id", "language")}
+        kept["call_date"] = pa.repeat(pa.scalar(self._day, pa.date32()), len(numbers))
+        return pa.RecordBatch.from_arrays([(own | kept)[name] for name in schema.names], schema=schema)
