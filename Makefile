@@ -49,6 +49,12 @@ soak: setup ## 200 kills at random moments, and the archive compared each time; 
 fault-matrix: setup ## docs/fault-matrix.md anew, from a run of every row
 	@$(BIN)/python -m kros_pipeline_tests.fault_matrix --write
 
+bench: setup ## speed, memory and requests beside the alternatives, in a quarter of an hour; writes benchmarks/results.md
+	@$(BIN)/python -m benchmarks
+
+bench-quick: setup ## the same, small and in one round, in two minutes; writes nothing
+	@$(BIN)/python -m benchmarks --quick
+
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
@@ -60,4 +66,4 @@ lock: ## requirements.lock anew, from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
-.PHONY: help setup demo dev up test soak fault-matrix lint audit lock
+.PHONY: help setup demo dev up test soak fault-matrix bench bench-quick lint audit lock
