@@ -50,10 +50,10 @@ soak: setup ## 200 kills at random moments, and the archive compared each time; 
 fault-matrix: setup ## docs/fault-matrix.md anew, from a run of every row
 	@$(BIN)/python -m kros_pipeline_tests.fault_matrix --write
 
-bench: setup ## speed, memory and requests beside the alternatives; writes benchmarks/results.md
+bench: setup ## speed, memory and requests beside the alternatives, in a quarter of an hour; writes benchmarks/results.md
 	@$(BIN)/python -m benchmarks
 
-bench-quick: setup ## the same, small and in one round: to look at
+bench-quick: setup ## the same, small and in one round, in two minutes; writes nothing
 	@$(BIN)/python -m benchmarks --quick
 
 lint: setup ## ruff and mypy

@@ -57,7 +57,8 @@ class Rounds:
 
 def measure(contestant: str, environment: Mapping[str, str], **arguments: Any) -> Measure:
     """One round of one contestant. RuntimeError with its last words if it fails."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "KROS", "DAGSTER_"))}
+    others = ("AWS_", "KROS", "DAGSTER_", "PYTHONDONTWRITEBYTECODE")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(others)}
     process = subprocess.run(
         [sys.executable, "-m", "benchmarks.contest", contestant, json.dumps(arguments)],
         env={**inherited, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), **environment},
