@@ -33,7 +33,7 @@ def run(*, is_quick: bool) -> Section:
         )
     calls = 3_000 if is_quick else 10_000
     with outside(calls, (1, 2)) as world:
-        world.set_delay(0.05)
+        world.set_delay(0.05, of_the_sink=False)
         for plan, rate in (("pro", _PLAN_RATE), ("business", 200.0)):
             limited = {"KROSAI_PLAN": plan, "KROSAI_REQUESTS_PER_SECOND": f"{rate:g}"}
             measured = _listed(world.environment() | limited)

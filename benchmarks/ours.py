@@ -22,11 +22,19 @@ def _sound(error: OutsideError | None) -> None:
         raise error
 
 
+def _warm_arrow() -> None:
+    """Where pandas is installed, Arrow imports it at its first array: 0.4 seconds that are no work of any step."""
+    import pyarrow as pa
+
+    pa.array([None])
+
+
 def calls(day: str) -> Contestant:
     """The `calls` step."""
     from kros_pipeline.steps.enumerate import enumerate_day
 
     work = _opened()
+    _warm_arrow()
     yield
     report, listing = enumerate_day(work, date.fromisoformat(day))
     _sound(report.error)
@@ -35,12 +43,10 @@ def calls(day: str) -> Contestant:
 
 def recordings(day: str) -> Contestant:
     """The `recordings` step of a day that was enumerated before."""
-    import pyarrow as pa
-
     from kros_pipeline.steps.download import archive_recordings
 
     work, that = _opened(), date.fromisoformat(day)
-    pa.array([None])  # where pandas is installed, Arrow imports it now; in a run the `calls` step has had it do so
+    _warm_arrow()
     yield
     report = archive_recordings(work, that)
     _sound(report.error)
@@ -66,12 +72,10 @@ def day(day: str) -> Contestant:
 
 def utterances(day: str) -> Contestant:
     """The `utterances` step of a day whose transcripts are kept."""
-    import pyarrow as pa
-
     from kros_pipeline.steps.transcribe import split_utterances
 
     work, that = _opened(), date.fromisoformat(day)
-    pa.array([None])
+    _warm_arrow()
     yield
     report = split_utterances(work, that)
     return {"units": report.counts["utterances"], "calls": report.counts["calls"]}

@@ -23,10 +23,10 @@ class Outside:
     sink: Sink
     prefixes: Iterator[int]
 
-    def set_delay(self, seconds: float) -> None:
-        """Before each answer on both sides."""
+    def set_delay(self, seconds: float, *, of_the_sink: bool = True) -> None:
+        """Before each answer on both sides, or of the source alone."""
         self.source.set_faults(Faults(api_latency_seconds=seconds, storage_latency_seconds=seconds))
-        self.sink.set_delay(seconds)
+        self.sink.set_delay(seconds if of_the_sink else 0.0)
 
     def empty(self) -> None:
         """An empty bucket, and counters at zero."""

@@ -1,7 +1,7 @@
-"""KrosAI for benchmarks: the sandbox's API, and a storage that has every recording ready.
+"""KrosAI for benchmarks: the sandbox's API with every row written, and a storage that has every recording ready.
 
-The sandbox makes each recording's bytes when it is asked, which would weigh on the same two cores as the clients. Here
-a recording is the beginning of one long one.
+The sandbox writes a row, and makes a recording's bytes, when it is asked: that would weigh on the same two cores as
+the clients. Here a recording is the beginning of one long one.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ async def _serve(config: SandboxConfig, token: str, tls_folder: str | None) -> N
     scheme = "https" if context else "http"
     api_port = await listen(answer, context)
     world.storage_origin = f"{scheme}://127.0.0.1:{await listen(storage, context)}"
+    for call in world.truth():
+        api._renderer.call(call)  # which keeps what it wrote
     gc.collect()
     gc.freeze()
     tell_parent({"origin": f"{scheme}://127.0.0.1:{api_port}", "storage_origin": world.storage_origin})
