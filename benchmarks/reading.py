@@ -34,7 +34,7 @@ _QUESTIONS = {
 
 def run(*, is_quick: bool) -> Section:
     """Ninety usual days, and five large ones."""
-    rounds = 3 if is_quick else 7
+    rounds = 3 if is_quick else 5
     sets = {"90 days of 300 calls": (90, 300)} if is_quick else {}
     if not is_quick:
         sets = {"90 days of 2,000 calls": (90, 2_000), "5 days of 50,000 calls": (5, 50_000)}

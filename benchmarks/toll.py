@@ -25,7 +25,7 @@ _HEAVY = "boto3 botocore numpy obstore pandas pyarrow re2 requests"
 
 def run(*, is_quick: bool) -> Section:
     """Programs as a user starts them; the backfill is left out of a quick run."""
-    rounds, days = (2, 0) if is_quick else (7, 30)
+    rounds, days = (2, 0) if is_quick else (5, 30)
     programs = {
         "python -c 'import dagster'": ("import dagster", None),
         "definitions loaded": ("from kros_pipeline.definitions import defs; defs()", 2.0),
