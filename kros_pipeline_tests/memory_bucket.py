@@ -88,17 +88,17 @@ class MemoryStore(ObjectStore):
         only_if: str,
         metadata: Mapping[str, str] | None = None,
         content_type: str = "application/octet-stream",
-    ) -> None:
+    ) -> str:
         if not isinstance(body, bytes):
             body.seek(0)
             body = body.read()
         assert hashlib.sha256(body).hexdigest() == sha256, f"{key}: another checksum than the body's"
-        self._write(key, body, only_if, metadata or {})
+        return self._write(key, body, only_if, metadata or {})
 
     def put_audio(self, key: str, body: bytes | memoryview, *, metadata: Mapping[str, str]) -> None:
         self._write(key, bytes(body), "absent", metadata)
 
-    def _write(self, key: str, body: bytes, only_if: str, metadata: Mapping[str, str]) -> None:
+    def _write(self, key: str, body: bytes, only_if: str, metadata: Mapping[str, str]) -> str:
         assert len(self.full_key(key).encode()) <= 1024 and "".join(metadata.values()).isascii()
         self.requests_made += 1
         with _LOCK:
@@ -107,7 +107,8 @@ class MemoryStore(ObjectStore):
                 raise ObjectExists(f"{key} exists")
             if only_if != "absent" and (there is None or there.etag != only_if):
                 raise ObjectChanged(f"{key} was written by somebody else meanwhile")
-            self._objects[self.full_key(key)] = Stored(body, f'"{next(_ETAGS)}"', dict(metadata))
+            stored = self._objects[self.full_key(key)] = Stored(body, f'"{next(_ETAGS)}"', dict(metadata))
+        return stored.etag
 
 
 class MemoryArchive(Archive):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -150,6 +151,36 @@ def test_a_certificate_of_another_name_is_refused(
 
 
 # A resolver that answers first with a public address, then with one that is not: it gains nothing.
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    network: Network, server: Server, storage: MakeStorage, tmp_path: Path
+) -> None:
+    server.with_tls(tmp_path)
+    network.answers = [[PUBLIC]]
+    with pytest.raises(DownloadBroken, match="SSLError"):
+        fetch(storage(hosts="localhost"), "https://localhost/a.mp3")
+    assert network.connected == [PUBLIC] and server.hosts == []
+
+
+def test_the_bundle_of_certificates_is_read_once_for_all_connections(
+    network: Network, server: Server, storage: MakeStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", server.with_tls(tmp_path))
+    network.answers = [[PUBLIC], [PUBLIC]]
+    read: list[str] = []
+    load = ssl.SSLContext.load_verify_locations
+
+    def loaded(context: ssl.SSLContext, *files: Any, **named: Any) -> None:
+        read.extend(files)
+        load(context, *files, **named)
+
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", loaded)
+    ours = storage(hosts="localhost")
+    for _ in range(2):
+        assert fetch(ours, "https://localhost/a.mp3") == b"abc"
+        ours.close()  # so that the next one connects anew
+    assert len(network.connected) == len(server.names_indicated) == 2 and len(read) == 1
+
+
 def test_a_name_that_is_rebound_is_refused_before_anything_is_connected_to(
     network: Network, server: Server, storage: MakeStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

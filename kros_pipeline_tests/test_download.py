@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import random
 import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import ceil
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,9 +22,12 @@ from conftest import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount
 
 from kros_pipeline.clients import recording_storage
 from kros_pipeline.clients.errors import BadKey, TooManyRequests, UrlRefused
+from kros_pipeline.clients.http import read_into
+from kros_pipeline.clients.tables import Edited
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
 from kros_pipeline.sandbox.answers import HTML_PAGE
+from kros_pipeline.steps import download
 from kros_pipeline.steps.download import archive_recordings
 from kros_pipeline.steps.enumerate import enumerate_day
 from kros_pipeline.steps.report import Report
@@ -224,7 +230,7 @@ def test_what_was_stored_and_not_written_down_is_adopted_and_not_fetched_again(
     our = listed(account(FEW))
     work = our.open()
     with monkeypatch.context() as crash:
-        crash.setattr(work.tables, "replace", _crash)
+        crash.setattr(Edited, "replace", _crash)
         with pytest.raises(_Crash):
             archive_recordings(work, DAY)
     assert len(our.archive.objects("audio/")) == 5 and not our.archive.table("recordings", DAY)
@@ -545,3 +551,109 @@ def test_bytes_in_flight_stay_below_the_limit_whatever_the_number_of_workers(
     move(our, KROS_DOWNLOAD_WORKERS="16")
     assert set(statuses(our).values()) == {"archived"}
     assert 0 < max(peaks) <= limit
+
+
+def test_what_a_run_must_know_is_asked_for_at_once_and_nothing_twice(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    our = listed(account(FEW))
+    work = our.open()
+    together = threading.Barrier(4)  # two tables, the account of the list, the listing of the audio
+    for name in ("copy_into", "read", "list"):
+        true = getattr(work.store, name)
+
+        def asked(key: str, *rest: Any, true: Callable[..., Any] = true) -> Any:
+            if not key.startswith("state/erased/"):
+                together.wait(timeout=20)  # one after the other, it would break
+            return true(key, *rest)
+
+        monkeypatch.setattr(work.store, name, asked)
+    before = work.store.requests_made
+    report = archive_recordings(work, DAY)
+    assert report.counts["archived"] == 5
+    assert work.store.requests_made - before == 5 + 7  # beside those four: the erased, the account's PUT, the table's
+
+
+def test_a_connection_to_the_storage_serves_one_recording_after_the_other(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    work = our.open(KROS_DOWNLOAD_WORKERS="1")
+    archive_recordings(work, DAY)
+    pools = work.storage._session.adapters["http://"].poolmanager.pools
+    [pool] = [pools[key] for key in pools.keys()]  # noqa: SIM118 - it is no dict
+    assert (pool.num_requests, pool.num_connections) == (5, 1)
+
+
+def test_a_body_that_waits_for_the_network_holds_no_other_up() -> None:
+    turns, others_came = threading.Semaphore(1), threading.Event()
+
+    class Answer:
+        """An answer of two pieces; the second comes after an event."""
+
+        def __init__(self, comes: threading.Event):
+            self.fp, self.length, self._comes = self, 4, comes
+
+        def readinto1(self, memory: memoryview) -> int:
+            if self.length == 2 and not self._comes.wait(timeout=20):
+                raise TimeoutError
+            memory[:2] = b"ab"
+            return 2
+
+    def read(comes: threading.Event) -> int:
+        response: Any = SimpleNamespace(raw=SimpleNamespace(_fp=Answer(comes), read=lambda: b""))
+        return read_into(response, memoryview(bytearray(4)), seconds=60, turns=turns)
+
+    at_once = threading.Event()
+    at_once.set()
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(read, others_came)
+        while turns.acquire(blocking=False):  # until it has the only turn
+            turns.release()
+        assert [read(at_once) for _ in range(2)] == [4, 4] and not slow.done()
+        others_came.set()
+        assert slow.result() == 4
+    assert turns.acquire(blocking=False) and not turns.acquire(blocking=False)  # given back, once
+
+
+def test_memory_for_bodies_is_lent_again_and_all_of_it_stays_below_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[recording_storage._Buffer] = []
+
+    class Counted(recording_storage._Buffer):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr(recording_storage, "_Buffer", Counted)
+    limit = 100_000
+    buffers = recording_storage._Buffers(limit)
+    chance, lock, held = random.Random(1), threading.Lock(), [0]
+
+    def a_body(size: int) -> None:
+        with buffers.lend(size) as memory:
+            with lock:
+                held[0] += size
+                assert held[0] <= limit
+                assert buffers._lent_bytes + sum(idle.touched_bytes for idle in buffers._idle) <= limit
+            memory[:] = bytes(size)
+            with lock:
+                held[0] -= size
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(a_body, [chance.choice((2_000, 2_500, 40_000)) for _ in range(400)]))
+    alike = len(made)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(a_body, [2_000] * 400))
+    assert len(made) <= alike + 8  # as many as there are threads, and not one a body
+
+
+def test_a_day_has_no_more_checkpoints_than_were_said_however_many_calls_it_has(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "_SAVE_EVERY_CALLS", 1)
+    monkeypatch.setattr(download, "_MOST_CHECKPOINTS", 4)
+    our = listed(account(replace(PLAIN, days={"2025-01-10": 24}, audio_seconds=(1, 2))))
+    saves = []
+    save = download._Run.save
+    monkeypatch.setattr(download._Run, "save", lambda self: saves.append(len(self._unsaved)) or save(self))
+    move(our)
+    assert sum(saves) == 24 and 2 <= len(saves) <= 4 + 1
+    assert set(statuses(our).values()) == {"archived"}

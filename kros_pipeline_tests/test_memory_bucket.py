@@ -22,7 +22,8 @@ def told(store: Any) -> list[Any]:
 
     def ask(method: str, *arguments: Any, **named: Any) -> None:
         try:
-            answers.append(getattr(store, method)(*arguments, **named))
+            answer = getattr(store, method)(*arguments, **named)
+            answers.append(answer == store.head(arguments[0]).etag if method == "put" else answer)
         except ArchiveError as error:
             answers.append(type(error))
 

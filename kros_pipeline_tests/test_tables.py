@@ -74,7 +74,7 @@ def test_equal_rows_give_equal_bytes_and_are_not_written_again(our: Account) -> 
     requests = our.work.store.requests_made
     written = our.work.tables.replace(TABLE, DAY, adding(row("a"), row("b")))
     assert not written.changed and our.archive.objects("tables/") == before
-    assert our.work.store.requests_made - requests == 2  # read, asked who is erased, and not put
+    assert our.work.store.requests_made - requests == 1  # read, and not put; who is erased was asked a moment before
     files = [io.BytesIO(), io.BytesIO()]
     for file in files:
         write_parquet(TABLE, file, batches_of(TABLE, [row("a"), row("b")]))
@@ -93,6 +93,21 @@ def test_each_column_carries_its_description_in_the_file(our: Account) -> None:
     file = pq.read_schema(io.BytesIO(our.archive.read(table_key(TABLE.name, DAY))))
     for column in TABLE.columns:
         assert file.field(column.name).metadata[b"description"].decode() == column.description
+
+
+# What S3 is asked for.
+
+
+def test_a_partition_is_read_once_however_often_it_is_replaced_and_read(our: Account) -> None:
+    our.work.tombstones.of_day(DAY)
+    before = our.work.store.requests_made
+    with our.work.tables.edited(TABLE, DAY) as table:
+        for call_id in "abc":
+            assert table.replace(adding(row(call_id))).changed
+            assert list(table.rows(("call_id",)))[-1] == {"call_id": call_id}
+        assert not table.replace(adding(row("c"))).changed
+    assert our.work.store.requests_made - before == 1 + 3
+    assert stored(our) == ["a", "b", "c"]
 
 
 # Concurrent runs: the loser reads again and merges.

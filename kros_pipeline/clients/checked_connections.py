@@ -11,12 +11,13 @@ from typing import Any
 
 from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, NameResolutionError
 from urllib3.util.connection import allowed_gai_family
 
 from ..core.addresses import may_send_audio
 from .errors import UrlRefused
+from .http import TLSConnection
 
 
 class _Checked(HTTPConnection):
@@ -50,7 +51,7 @@ class _Checked(HTTPConnection):
         return addresses
 
 
-class _CheckedTLS(_Checked, HTTPSConnection):
+class _CheckedTLS(_Checked, TLSConnection):
     pass
 
 

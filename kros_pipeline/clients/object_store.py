@@ -229,8 +229,8 @@ class ObjectStore:
         only_if: Literal["absent"] | str,
         metadata: Mapping[str, str] | None = None,
         content_type: str = "application/octet-stream",
-    ) -> None:
-        """Writes one object: `only_if` nothing is there ("absent"), or the object with that ETag still is.
+    ) -> str:
+        """Writes one object and returns its ETag: `only_if` nothing is there ("absent"), or the one of that ETag is.
 
         A file is written from its beginning, wherever it stands: boto3 would take what is left of it.
         Raises `ObjectExists` or `ObjectChanged` where it is not so, and then nothing was written.
@@ -240,7 +240,7 @@ class ObjectStore:
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if only_if == "absent" else {"IfMatch": only_if}
         with named_errors(key):
             try:
-                self.client.put_object(
+                answer = self.client.put_object(
                     Bucket=self.bucket,
                     Key=self.full_key(key),
                     Body=body,
@@ -255,6 +255,7 @@ class ObjectStore:
                     kind = ObjectExists if only_if == "absent" else ObjectChanged
                     raise kind(f"{key} was written by somebody else meanwhile") from None
                 raise
+        return answer["ETag"]
 
     def put_audio(self, key: str, body: bytes | memoryview, *, metadata: Mapping[str, str]) -> None:
         """Creates one object from memory, with a SHA-256 that S3 checks. Raises `ObjectExists` if there is one."""

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -21,13 +22,14 @@ from ..core import mp3
 from ..core.settings import Settings, is_loopback
 from .checked_connections import CheckedAdapter
 from .errors import AudioGone, BodyRejected, DownloadBroken, UrlExpired, UrlRefused
-from .http import CONNECT_SECONDS, READ_SECONDS, BrokenBody, Sink, declared_length, new_session, read_body
+from .http import CONNECT_SECONDS, READ_SECONDS, BrokenBody, Gets, declared_length, new_session, read_body, read_into
 
 IN_MEMORY_BYTES = 32 << 20  # a larger body goes through a file: obstore cannot put one create-only in parts
 IN_FLIGHT_BYTES = 96 << 20  # of all threads together, so that 40 files of 20 MB need no more memory than 300 of 2 MB
 MOST_BYTES = 4 << 30  # S3 takes 5 GiB in one PUT
 _LEAST_BYTES_PER_SECOND = 50_000
 _LEAST_SECONDS = 120.0
+_READ_AT_ONCE = 6
 # Readers of URLs differ over anything else: some decode `%2e`, fold other scripts' letters, or drop tabs and newlines.
 _PLAIN_PLACE = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?").fullmatch
 
@@ -43,44 +45,59 @@ class Body:
     encoding: str
 
 
+class _Buffer:
+    """Room for the largest body that is held in memory; it costs no more than was ever written to it."""
+
+    def __init__(self) -> None:
+        self.memory = memoryview(mmap.mmap(-1, IN_MEMORY_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        self.touched_bytes = 0
+
+
+_TOUCHED = attrgetter("touched_bytes")
+
+
 class _Buffers:
-    """Lends memory for bodies while their sizes together stay below a limit; one alone is always let in.
+    """Lends memory for bodies, never more of it together than a limit; one body alone is always let in.
 
     What is given back is lent again: to have the kernel make 2 MB of fresh memory for each body takes as long as to
     download it, and to leave that to malloc leaves holes that came to twice the bodies' size.
     """
 
     def __init__(self, limit: int):
-        self._limit, self._used = limit, 0
+        self._limit = limit
+        self._lent_bytes = self._idle_bytes = 0  # as touched
         self._idle: list[_Buffer] = []
         self._changed = threading.Condition()
 
     @contextmanager
-    def lend(self, size: int) -> Iterator[mmap.mmap]:
-        """A file in memory, at its beginning, with room for `size` bytes, at most `IN_MEMORY_BYTES`."""
+    def lend(self, size: int) -> Iterator[memoryview]:
+        """Room for `size` bytes, at most `IN_MEMORY_BYTES`."""
         with self._changed:
-            self._changed.wait_for(lambda: self._used == 0 or self._used + size <= self._limit)
-            self._used += size
-            buffer = self._idle.pop() if self._idle else _Buffer()
+            self._changed.wait_for(lambda: self._lent_bytes == 0 or self._lent_bytes + size <= self._limit)
+            buffer = self._fitting(size)
             buffer.touched_bytes = max(buffer.touched_bytes, size)
-            while self._idle and self._used + sum(idle.touched_bytes for idle in self._idle) > self._limit:
-                self._idle.pop(0)
+            self._lent_bytes += buffer.touched_bytes
+            while self._idle and self._lent_bytes + self._idle_bytes > self._limit:
+                self._idle_bytes -= self._idle.pop(0).touched_bytes
+            self._changed.notify()  # each wakes the next: all at once would do no more than meet at the lock
         try:
-            buffer.memory.seek(0)
-            yield buffer.memory
+            yield buffer.memory[:size]
         finally:
             with self._changed:
-                self._used -= size
+                self._lent_bytes -= buffer.touched_bytes
+                self._idle_bytes += buffer.touched_bytes
                 self._idle.append(buffer)
-                self._changed.notify_all()
+                self._changed.notify()
 
-
-class _Buffer:
-    """Room for the largest body that is held in memory; what nothing was ever written to is none yet."""
-
-    def __init__(self) -> None:
-        self.memory = mmap.mmap(-1, IN_MEMORY_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self.touched_bytes = 0
+    def _fitting(self, size: int) -> _Buffer:
+        """The idle buffer that wastes least: the smallest that was as large once, or else the largest."""
+        large = [idle for idle in self._idle if idle.touched_bytes >= size]
+        found = min(large, key=_TOUCHED) if large else max(self._idle, key=_TOUCHED, default=None)
+        if found is None or found.touched_bytes > max(size, self._limit - self._lent_bytes):
+            return _Buffer()
+        self._idle.remove(found)
+        self._idle_bytes -= found.touched_bytes
+        return found
 
 
 class RecordingStorage:
@@ -95,10 +112,11 @@ class RecordingStorage:
             {"Accept": "audio/mpeg, */*"},
             partial(CheckedAdapter, loopback_allowed=api_is_here),
         )
+        self._gets = Gets(self._session)
         self._hosts = settings.recording_hosts
         # Plain http is for a service on this very machine, and only if the API itself is reached that way.
         self._http_allowed = api.scheme == "http" and api_is_here
-        self._buffers = _Buffers(IN_FLIGHT_BYTES)
+        self._buffers, self._turns = _Buffers(IN_FLIGHT_BYTES), threading.Semaphore(_READ_AT_ONCE)
         self._spool = tempfile.gettempdir()
 
     def close(self) -> None:
@@ -110,9 +128,7 @@ class RecordingStorage:
         """The body behind a URL, whole. Raises `UrlRefused`, `UrlExpired`, `AudioGone` or `DownloadBroken`."""
         self._check(url)
         try:
-            response = self._session.get(
-                url, timeout=(CONNECT_SECONDS, READ_SECONDS), allow_redirects=False, stream=True
-            )
+            response = self._gets.send(url, timeout=(CONNECT_SECONDS, READ_SECONDS))
         except (requests.RequestException, ValueError) as error:
             raise DownloadBroken(f"no answer from the storage ({type(error).__name__})") from None
         with response:
@@ -122,30 +138,10 @@ class RecordingStorage:
                 raise BodyRejected("size", f"the storage declares {length:,} bytes, which no call's audio has")
             if length is not None and length <= IN_MEMORY_BYTES:
                 with self._buffers.lend(length) as memory:
-                    yield self._in_memory(response, length, memory)
+                    yield _in_memory(response, memory, self._turns)
             else:
                 with tempfile.TemporaryFile(dir=self._spool, prefix="kros-") as file:
-                    yield self._in_file(response, length, file)
-
-    def _in_memory(self, response: requests.Response, length: int, memory: mmap.mmap) -> Body:
-        data = memoryview(memory)[: self._copy(response, memory, length)]
-        return Body(data, None, len(data), hashlib.sha256(data).hexdigest(), _encoding(response))
-
-    def _in_file(self, response: requests.Response, length: int | None, file: IO[bytes]) -> Body:
-        size = self._copy(response, file, length)
-        file.flush()
-        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) if size else memoryview(b"")
-        return Body(data, file, size, hashlib.sha256(data).hexdigest(), _encoding(response))
-
-    def _copy(self, response: requests.Response, sink: Sink, length: int | None) -> int:
-        seconds = max(_LEAST_SECONDS, (length or IN_MEMORY_BYTES) / _LEAST_BYTES_PER_SECOND)
-        try:
-            size = read_body(response, sink, most_bytes=MOST_BYTES if length is None else length, seconds=seconds)
-        except BrokenBody as error:
-            raise DownloadBroken(str(error)) from None
-        if length is not None and size != length:
-            raise DownloadBroken(f"{size:,} of {length:,} declared bytes came")
-        return size
+                    yield _in_file(response, length, file)
 
     def _check(self, url: str) -> None:
         try:
@@ -162,6 +158,41 @@ class RecordingStorage:
         name = f"[{host}]" if ":" in host else host
         if {name, f"{name}:{port}"}.isdisjoint(self._hosts):
             raise UrlRefused(f"host {host[:100]!r} is not in KROS_RECORDING_HOSTS")
+
+
+def _in_memory(response: requests.Response, memory: memoryview, turns: threading.Semaphore) -> Body:
+    with _as_download_errors():
+        size = read_into(response, memory, seconds=_longest_seconds(len(memory)), turns=turns)
+    _check_length(size, len(memory))
+    return Body(memory, None, size, hashlib.sha256(memory).hexdigest(), _encoding(response))
+
+
+def _in_file(response: requests.Response, length: int | None, file: IO[bytes]) -> Body:
+    most_bytes, seconds = MOST_BYTES if length is None else length, _longest_seconds(length or IN_MEMORY_BYTES)
+    with _as_download_errors():
+        size = read_body(response, file, most_bytes=most_bytes, seconds=seconds)
+    if length is not None:
+        _check_length(size, length)
+    file.flush()
+    data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) if size else memoryview(b"")
+    return Body(data, file, size, hashlib.sha256(data).hexdigest(), _encoding(response))
+
+
+@contextmanager
+def _as_download_errors() -> Iterator[None]:
+    try:
+        yield
+    except BrokenBody as error:
+        raise DownloadBroken(str(error)) from None
+
+
+def _check_length(size: int, declared: int) -> None:
+    if size != declared:
+        raise DownloadBroken(f"{size:,} of {declared:,} declared bytes came")
+
+
+def _longest_seconds(size: int) -> float:
+    return max(_LEAST_SECONDS, size / _LEAST_BYTES_PER_SECOND)
 
 
 def verified(body: Body, declared_duration_seconds: float | None) -> mp3.Audio:

@@ -4,7 +4,7 @@ import hashlib
 import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date
 from typing import Any, BinaryIO
@@ -17,7 +17,7 @@ from ..core.object_keys import call_key, table_key
 from ..core.schemas import Table
 from .errors import ArchiveUnavailable, ObjectChanged, ObjectExists
 from .object_store import ObjectStore
-from .tombstones import Tombstones
+from .tombstones import MOST_SECONDS_OLD, Tombstones
 
 ROWS_A_GROUP = 100_000
 _BYTES_A_GROUP = 64 << 20  # a group of long transcripts must not need the memory of a hundred thousand of them
@@ -42,6 +42,10 @@ class Partition:
         self._file = file
         self._parquet = pq.ParquetFile(file)
         self.row_count = self._parquet.metadata.num_rows
+
+    def close(self) -> None:
+        """Lets the local file go."""
+        self._file.close()
 
     def sha256(self) -> str:
         """Of the file's bytes."""
@@ -88,47 +92,99 @@ class Tables:
         self._store, self._tombstones = store, tombstones
 
     @contextmanager
+    def edited(self, table: Table, day: date) -> Iterator["Edited"]:
+        """The partition as it is now, to be replaced once or several times."""
+        edited = Edited(self._store, self._tombstones, table, day)
+        try:
+            yield edited
+        finally:
+            edited.close()
+
+    @contextmanager
     def opened(self, table: Table, day: date) -> Iterator[Partition | None]:
         """The partition as it is now, or None where there is none."""
-        with tempfile.TemporaryFile(prefix="kros-") as file:
-            etag = self._store.copy_into(table_key(table.name, day), file)
-            file.seek(0)
-            yield Partition(table, file, etag) if etag is not None else None
+        with self.edited(table, day) as edited:
+            yield edited.present
 
     def rows(self, table: Table, day: date, columns: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """All rows of a partition in memory; none where there is no partition. For the tables that may be held."""
-        with self.opened(table, day) as partition:
-            return list(partition.rows(columns)) if partition else []
+        with self.edited(table, day) as edited:
+            return list(edited.rows(columns))
 
     def replace(self, table: Table, day: date, build: Build) -> Written:
-        """Writes the partition that `build` makes of the present one.
+        """`Edited.replace`, for whoever needs no more of the partition."""
+        with self.edited(table, day) as edited:
+            return edited.replace(build)
+
+
+class Edited:
+    """One partition, read once; and again only where somebody else has replaced it since."""
+
+    def __init__(self, store: ObjectStore, tombstones: Tombstones, table: Table, day: date):
+        self._store, self._tombstones = store, tombstones
+        self._table, self._day, self._key = table, day, table_key(table.name, day)
+        self.present: Partition | None = None
+        self._open()
+
+    def close(self) -> None:
+        """Lets the local file go."""
+        self._hold(None)
+
+    def rows(self, columns: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
+        """The rows as they are known here, one by one; none where there is no partition."""
+        return self.present.rows(columns) if self.present is not None else iter(())
+
+    def replace(self, build: Build) -> Written:
+        """Writes the partition that `build` makes of the present one, which it is from then on.
 
         If somebody else replaced it meanwhile, `build` is called again with what they wrote: so two runs of one day
-        lose nothing of each other's. No row of an erased call is written, whatever `build` makes: who is erased is
-        asked after the partition was opened, and once more before it is put.
+        lose nothing of each other's. No row of an erased call is written, whatever `build` makes: before the rows are
+        made, and before they are put, what is known of the erased is as young as what a recording's PUT relies on.
         """
-        for _ in range(_ATTEMPTS):
-            with self.opened(table, day) as present, tempfile.TemporaryFile(prefix="kros-") as file:
-                erased = self._tombstones.of_day(day)
-                rows = write_parquet(table, file, self._without(erased, build(present)))
-                size = file.tell()
-                digest = _sha256(file)
-                if present is not None and present.sha256() == digest:
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                self._open()
+                self._tombstones.of_day(self._day)  # it may be an erasure that came between
+            with ExitStack() as unless_put:
+                file = unless_put.enter_context(tempfile.TemporaryFile(prefix="kros-"))
+                erased = self._erased()
+                rows = write_parquet(self._table, file, self._without(erased, build(self.present)))
+                size, digest = file.tell(), _sha256(file)
+                if self.present is not None and self.present.sha256() == digest:
                     return Written(rows, size, changed=False)
-                if self._tombstones.of_day(day) != erased:
+                if self._erased() != erased:
                     continue
                 try:
-                    self._store.put(
-                        table_key(table.name, day),
+                    etag = self._store.put(
+                        self._key,
                         file,
                         sha256=digest,
-                        only_if=present.etag if present else "absent",
+                        only_if=self.present.etag if self.present else "absent",
                         content_type="application/vnd.apache.parquet",
                     )
                 except (ObjectExists, ObjectChanged):
                     continue
+                self._hold(Partition(self._table, file, etag))
+                unless_put.pop_all()
                 return Written(rows, size, changed=True)
-        raise ArchiveUnavailable(f"{table_key(table.name, day)} was replaced by others {_ATTEMPTS} times in a row")
+        raise ArchiveUnavailable(f"{self._key} was replaced by others {_ATTEMPTS} times in a row")
+
+    def _open(self) -> None:
+        with ExitStack() as unless_there:
+            file = unless_there.enter_context(tempfile.TemporaryFile(prefix="kros-"))
+            etag = self._store.copy_into(self._key, file)
+            file.seek(0)
+            self._hold(Partition(self._table, file, etag) if etag is not None else None)
+            if etag is not None:
+                unless_there.pop_all()
+
+    def _hold(self, partition: Partition | None) -> None:
+        if self.present is not None:
+            self.present.close()
+        self.present = partition
+
+    def _erased(self) -> frozenset[str]:
+        return self._tombstones.of_day(self._day, most_seconds_old=MOST_SECONDS_OLD)
 
     def _without(self, erased: frozenset[str], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:

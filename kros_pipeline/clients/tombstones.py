@@ -1,7 +1,7 @@
 """Which calls were erased on request: an object each, named by a pseudonym, asked before anything is written.
 
-A run that was at work when a call was erased would bring it back from its own memory. So every write looks here first:
-a table right before it is put, a recording a moment before.
+A run that was at work when a call was erased would bring it back from its own memory. So every write looks here
+first, or has looked a moment before.
 """
 
 import time
@@ -15,7 +15,7 @@ from ..core.object_keys import ERASURE_IDENTITY, call_key, erased_row_key, tombs
 from .errors import ArchiveDenied, ObjectExists
 from .object_store import ObjectStore
 
-MOST_SECONDS_OLD = 2.0  # of what a recording's PUT relies on: a listing for each would double the requests
+MOST_SECONDS_OLD = 2.0  # of what a PUT relies on: a listing for each would double the requests
 
 
 class Tombstones:
@@ -41,15 +41,20 @@ class Tombstones:
 
     def of_day(self, day: date, *, most_seconds_old: float = 0.0) -> frozenset[str]:
         """The pseudonyms of a day's erased calls; listed anew unless what is known is young enough."""
-        with self._lock:
-            listed_at, known = self._known.get(day, (-1e9, frozenset()))
-            now = self._monotonic()
-            if now - listed_at > most_seconds_old or not most_seconds_old:
-                prefix = tombstone_prefix(day)
-                entries = self._store.list(prefix)
-                known = frozenset(entry.key.removeprefix(prefix).removesuffix(".json") for entry in entries)
-                self._known[day] = (now, known)
+        known = self._young(day, most_seconds_old)
+        if known is None:
+            with self._lock:
+                known = self._young(day, most_seconds_old)  # another thread may have asked meanwhile
+                if known is None:
+                    asked_at, prefix = self._monotonic(), tombstone_prefix(day)
+                    entries = self._store.list(prefix)
+                    known = frozenset(entry.key.removeprefix(prefix).removesuffix(".json") for entry in entries)
+                    self._known[day] = (asked_at, known)
         return known
+
+    def _young(self, day: date, most_seconds_old: float) -> frozenset[str] | None:
+        listed_at, known = self._known.get(day, (-1e9, frozenset[str]()))
+        return known if most_seconds_old and self._monotonic() - listed_at <= most_seconds_old else None
 
     def is_erased(self, day: date, call_id: str, *, most_seconds_old: float = MOST_SECONDS_OLD) -> bool:
         """Whether a call was erased, as far as was known a moment ago."""
@@ -91,3 +96,5 @@ class Tombstones:
         key = tombstone_key(day, self.pseudonym(call_key(call_id)))
         with suppress(ObjectExists):
             self._store.put_json(key, {"erased_at": now.isoformat(timespec="seconds")}, only_if="absent")
+        with self._lock:
+            self._known.pop(day, None)

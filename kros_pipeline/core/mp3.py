@@ -14,7 +14,7 @@ _BITRATES_KBPS = {
 }
 _SAMPLE_RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _HEADER_BYTES = 4
-_FIRST_STRIDE = 64  # frames
+_FIRST_STRIDE, _STRIDE_GROWTH = 64, 64  # frames
 
 
 class NotAudio(ValueError):
@@ -92,17 +92,19 @@ def _equal_frames(view: memoryview, position: int, end: int, size: int) -> int:
     header = view[position : position + 3]
     if count < 2 or view[position + size : position + size + 3] != header:
         return 1  # a variable bitrate, or padding: frame by frame
-    looked_at = _FIRST_STRIDE
+    # Each header as a number, its fourth byte left out. Few operations on many frames: numpy lets other threads run
+    # during each, and to get the interpreter back from thirty of them takes longer than the comparison.
+    wanted, looked_at = int.from_bytes(header, "little"), _FIRST_STRIDE
     while True:
         looked_at = min(looked_at, count)
-        rows = np.frombuffer(view, np.uint8, looked_at * size, position).reshape(looked_at, size)
-        # A column at a time: rows of three bytes take numpy five times as long.
-        different = (rows[:, 0] != header[0]) | (rows[:, 1] != header[1]) | (rows[:, 2] != header[2])
-        if different.any():
-            return int(different.argmax())
+        headers = np.ndarray((looked_at,), "<u4", view, position, (size,))
+        different = (headers & 0xFFFFFF) != wanted
+        first = int(different.argmax())
+        if different[first]:
+            return first
         if looked_at == count:
             return count
-        looked_at *= 8  # so that many short runs stay linear in the file's size
+        looked_at *= _STRIDE_GROWTH  # so that many short runs stay linear in the file's size
 
 
 def _audio_span(view: memoryview) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from threading import Lock
 from typing import Any
 
 from ..clients.errors import ArchiveUnavailable, ObjectExists
+from ..clients.tombstones import MOST_SECONDS_OLD
 from ..core.object_keys import audit_key, call_key
 from .workspace import Workspace
 
@@ -42,7 +43,7 @@ class AuditLog:
             lines, self._lines = self._lines, []
         if not lines:
             return
-        erased = self._work.tombstones.of_day(self._day)
+        erased = self._work.tombstones.of_day(self._day, most_seconds_old=MOST_SECONDS_OLD)
         for line in lines:
             if self._work.tombstones.names(line["call"], erased):
                 line["call"] = self._work.tombstones.pseudonym(line["call"])

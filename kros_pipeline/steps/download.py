@@ -9,16 +9,20 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import date
 from threading import BoundedSemaphore, Event
+from typing import Self
 
 import pyarrow as pa
 
 from ..clients.errors import ApiError, ArchiveDenied, BadKey, OutsideError, TooManyRequests
 from ..clients.krosai import PAGE_LIMIT, Window
-from ..clients.tables import Partition, merged_batches
+from ..clients.tables import Edited, Partition, merged_batches
 from ..core import schemas
 from ..core.days import grace_is_over
+from ..core.listing import Listing
 from ..core.models import parse_time
 from ..core.object_keys import audio_key, audio_prefix
 from . import audit
@@ -54,38 +58,59 @@ def archive_recordings(work: Workspace, day: date) -> Report:
     What closes the door for all calls (quota, key, bucket) ends it early, with the rest `pending` and the error in the
     report. Raises `ArchiveError` only where the table itself cannot be read or written.
     """
-    run = _Run(work, day)
-    to_move, to_ask = run.sort_out()
-    run.move_all(run.with_urls(to_move, to_ask), len(to_move) + len(to_ask))
-    run.save()
-    told: Counter[str | None] = Counter()
-    with work.tables.opened(schemas.RECORDINGS, day) as table:
-        for row in table.rows(("status", "reason")) if table else ():
-            told.update(row.values())
-    run.report.counts |= {status: told[status] for status in STATUSES}
-    run.report.counts["asked_after_retention"] = told[RETENTION_WAS_OVER]
+    with ExitStack() as opened:
+        run = _Run(work, day, _Known.asked(work, day, opened))
+        to_move, to_ask = run.sort_out()
+        run.move_all(run.with_urls(to_move, to_ask), len(to_move) + len(to_ask))
+        run.save()
+        told = Counter(tuple(row.values()) for row in run.known.recordings.rows(("status", "reason")))
+    for (status, reason), count in told.items():
+        run.report.counts[status] += count
+        run.report.counts["asked_after_retention"] += count * (reason == RETENTION_WAS_OVER)
     return run.report
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What the archive says of a day when the step begins."""
+
+    calls: Partition | None
+    recordings: Edited
+    listing: Listing | None
+    audio: set[str]
+
+    @classmethod
+    def asked(cls, work: Workspace, day: date, opened: ExitStack) -> Self:
+        """All of it, at once: one after the other is a second of every day, where S3 takes a while to answer."""
+        with ThreadPoolExecutor() as pool:
+            calls = pool.submit(opened.enter_context, work.tables.opened(schemas.CALLS, day))
+            recordings = pool.submit(opened.enter_context, work.tables.edited(schemas.RECORDINGS, day))
+            listing = pool.submit(read_listing, work, day)
+            pool.submit(work.tombstones.of_day, day)  # which is known then, when the first recording is to be put
+            audio = {entry.key for entry in work.store.list(audio_prefix(day))}
+        return cls(calls.result(), recordings.result(), listing.result(), audio)
 
 
 class _Run:
     """One run over one day's recordings."""
 
-    def __init__(self, work: Workspace, day: date):
-        self.work, self.day = work, day
+    def __init__(self, work: Workspace, day: date, known: _Known):
+        self.work, self.day, self.known = work, day, known
         self.audit = AuditLog(work, day, "recordings")
         self.mover = Mover(work, day, self.audit)
-        self.report = Report(counts={"archived_now": 0, "adopted": 0, "bytes_archived_now": 0})
+        names = ("archived_now", "adopted", "bytes_archived_now", *STATUSES, "asked_after_retention")
+        self.report = Report(counts=dict.fromkeys(names, 0))
         self._unsaved: dict[str, Row] = {}
         self._closed = Event()
         self._troubles = 0  # in a row; threads may miscount it by a few
-        self._workers = work.settings.download_workers
+        # So many download at once, which is what their connections allow; the others verify and put meanwhile.
+        self._threads = work.settings.download_workers * 3 // 2
 
     def sort_out(self) -> tuple[list[Wanted], list[Wanted]]:
         """The calls whose recording is to be moved, and those of which upstream is to be asked whether there is one.
 
         All others get their row here: safe already, in the bucket already, or too early to ask.
         """
-        stored = {entry.key for entry in self.work.store.list(audio_prefix(self.day))}
         may_ask = grace_is_over(self.day, self.work.now(), self.work.settings.lookback_days)
         to_move, to_ask, to_adopt = [], [], []
         for call, row in self._calls_and_rows():
@@ -93,7 +118,7 @@ class _Run:
             wanted = Wanted(
                 call["call_id"], call["duration_seconds"], call["has_recording"], row["attempts"] if row else 0
             )
-            if audio_key(self.day, wanted.call_id) in stored:
+            if audio_key(self.day, wanted.call_id) in self.known.audio:
                 if status != ARCHIVED:
                     to_adopt.append(wanted)
             elif wanted.has_recording or status == LOST:
@@ -104,7 +129,7 @@ class _Run:
                 to_ask.append(wanted)
             else:
                 self._unsaved[wanted.call_id] = self.mover.row(wanted, PENDING, "no recording URL yet")
-        with ThreadPoolExecutor(self._workers) as pool:
+        with ThreadPoolExecutor(self._threads) as pool:
             for wanted, row in zip(to_adopt, pool.map(self.mover.adopt, to_adopt), strict=True):
                 self.report.counts["adopted"] += row["status"] == ARCHIVED
                 self._keep(wanted, row)
@@ -112,18 +137,15 @@ class _Run:
 
     def _calls_and_rows(self) -> Iterator[tuple[Row, Row | None]]:
         """Each call of the day beside its row in the table, if it has one; neither table is held."""
-        with (
-            self.work.tables.opened(schemas.CALLS, self.day) as calls,
-            self.work.tables.opened(schemas.RECORDINGS, self.day) as present,
-        ):
-            rows = Following(present.rows(("call_id", "status", "attempts")) if present else ())
-            for call in calls.rows(("call_id", "duration_seconds", "has_recording")) if calls else ():
-                yield call, rows.of(call["call_id"])
+        rows = Following(self.known.recordings.rows(("call_id", "status", "attempts")))
+        calls = self.known.calls
+        for call in calls.rows(("call_id", "duration_seconds", "has_recording")) if calls else ():
+            yield call, rows.of(call["call_id"])
 
     def with_urls(self, to_move: list[Wanted], to_ask: list[Wanted]) -> Iterator[tuple[Wanted, str | None]]:
         """Each call once, with a fresh URL if listing again gave one. A page is listed when threads run out of work."""
         left = {call.call_id: call for call in to_move}
-        listing = read_listing(self.work, self.day)
+        listing = self.known.listing
         # Listing again costs a request a page; asking by itself, one a call, and an id of dots fits into no path.
         is_cheaper = listing is not None and len(left) > -(-listing.listed_total // PAGE_LIMIT)
         if listing is not None and (is_cheaper or not left.keys().isdisjoint((".", ".."))):
@@ -152,7 +174,7 @@ class _Run:
 
     def move_all(self, calls: Iterator[tuple[Wanted, str | None]], total: int) -> None:
         """Hands every call to a thread, never more of them than there is soon a thread for, and keeps their rows."""
-        room = BoundedSemaphore(2 * self._workers)
+        room = BoundedSemaphore(2 * self._threads)
         finished: queue.SimpleQueue[tuple[Wanted, Row | BaseException]] = queue.SimpleQueue()
 
         def move(call: Wanted, url: str | None) -> None:
@@ -175,7 +197,7 @@ class _Run:
             if len(self._unsaved) >= max(_SAVE_EVERY_CALLS, total // _MOST_CHECKPOINTS):
                 self.save()
 
-        with ThreadPoolExecutor(self._workers, thread_name_prefix="recordings") as pool:
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="recordings") as pool:
             try:
                 for call, url in calls:
                     room.acquire()
@@ -232,7 +254,7 @@ class _Run:
             return merged_batches(schemas.RECORDINGS, present, rows, merged)
 
         if rows or self.report.written is None:
-            self.report.written = self.work.tables.replace(schemas.RECORDINGS, self.day, build)
+            self.report.written = self.known.recordings.replace(build)
 
 
 class _Progress:

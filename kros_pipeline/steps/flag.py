@@ -27,8 +27,9 @@ def flag_calls(work: Workspace, day: date) -> Report:
         return batches_of(schemas.FLAGGED_CALLS, _rows(work, day))
 
     report = Report()
-    report.written = work.tables.replace(schemas.FLAGGED_CALLS, day, build)
-    flagged = work.tables.rows(schemas.FLAGGED_CALLS, day, ("call_id", "rule_id"))
+    with work.tables.edited(schemas.FLAGGED_CALLS, day) as table:
+        report.written = table.replace(build)
+        flagged = list(table.rows(("call_id", "rule_id")))
     report.counts = {"flagged_calls": len({row["call_id"] for row in flagged}), "rules": len(work.rules.rules)}
     for rule in work.rules.rules:
         report.counts[f"rule {rule.id}"] = sum(1 for row in flagged if row["rule_id"] == rule.id)

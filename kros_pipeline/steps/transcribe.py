@@ -47,8 +47,9 @@ def keep_transcripts(work: Workspace, day: date) -> Report:
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
         return batches_of(schemas.TRANSCRIPTS, asker.rows(present))
 
-    report.written = work.tables.replace(schemas.TRANSCRIPTS, day, build)
-    statuses = [row["status"] for row in work.tables.rows(schemas.TRANSCRIPTS, day, ("status",))]
+    with work.tables.edited(schemas.TRANSCRIPTS, day) as table:
+        report.written = table.replace(build)
+        statuses = [row["status"] for row in table.rows(("status",))]
     report.counts = {"answered": asker.answered} | {status: statuses.count(status) for status in (KEPT, PENDING, NONE)}
     return report
 
