@@ -1,12 +1,14 @@
 """The tables: one Parquet object a partition, replaced whole, under a condition, and only where it changed."""
 
 import hashlib
+import sys
 import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date
+from importlib.abc import MetaPathFinder
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -18,6 +20,28 @@ from ..core.schemas import Table
 from .errors import ArchiveUnavailable, ObjectChanged, ObjectExists
 from .object_store import ObjectStore
 from .tombstones import MOST_SECONDS_OLD, Tombstones
+
+
+class _NoPandas(MetaPathFinder):
+    def find_spec(self, name: str, *_: object) -> None:
+        if name == "pandas":
+            raise ModuleNotFoundError(name=name)
+
+
+def _leave_pandas_out() -> None:
+    """Arrow looks for pandas at its first Python value: half a second of every run, and no step has any for it.
+
+    Whoever asks Arrow for pandas by name, as by `to_pandas`, gets it as ever.
+    """
+    finder = _NoPandas()
+    sys.meta_path.insert(0, finder)
+    try:
+        pa.array([None])
+    finally:
+        sys.meta_path.remove(finder)
+
+
+_leave_pandas_out()
 
 ROWS_A_GROUP = 100_000
 _BYTES_A_GROUP = 64 << 20  # a group of long transcripts must not need the memory of a hundred thousand of them
