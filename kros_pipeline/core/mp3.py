@@ -14,7 +14,7 @@ _BITRATES_KBPS = {
 }
 _SAMPLE_RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _HEADER_BYTES = 4
-_FIRST_STRIDE, _STRIDE_GROWTH = 64, 64  # frames
+_FIRST_STRIDE, _STRIDE_GROWTH = 64, 128  # frames; three minutes of 24 ms are looked at in two strides
 
 
 class NotAudio(ValueError):
