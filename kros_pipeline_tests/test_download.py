@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import random
 import re
 import threading
@@ -612,6 +613,15 @@ def test_a_body_that_waits_for_the_network_holds_no_other_up() -> None:
         others_came.set()
         assert slow.result() == 4
     assert turns.acquire(blocking=False) and not turns.acquire(blocking=False)  # given back, once
+
+
+def test_a_body_that_came_at_once_waits_for_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = threading.Semaphore(1)
+    monkeypatch.setattr(turns, "acquire", None)
+    answer = SimpleNamespace(fp=SimpleNamespace(readinto1=io.BytesIO(b"abcd").readinto), length=4)
+    response: Any = SimpleNamespace(raw=SimpleNamespace(_fp=answer, read=lambda: b""))
+    memory = memoryview(bytearray(4))
+    assert read_into(response, memory, seconds=60, turns=turns) == 4 and bytes(memory) == b"abcd"
 
 
 def test_memory_for_bodies_is_lent_again_and_all_of_it_stays_below_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -155,7 +155,7 @@ def read_into(response: requests.Response, memory: memoryview, *, seconds: float
     try:
         while length < len(memory) and (came := answer.fp.readinto1(memory[length:])):
             answer.length -= came
-            if not length:  # it begins to come
+            if not length and answer.length:  # it begins to come, and there is more
                 has_turn = turns.acquire(timeout=_MOMENT_SECONDS)
                 turn_ends = time.monotonic() + _MOMENT_SECONDS
             length += came
