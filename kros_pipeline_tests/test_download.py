@@ -7,15 +7,16 @@ import io
 import random
 import re
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import ceil
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from archive_check import Archive, assert_nothing_is_false, completed_of, table_key
@@ -23,7 +24,7 @@ from conftest import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount
 
 from kros_pipeline.clients import recording_storage
 from kros_pipeline.clients.errors import BadKey, TooManyRequests, UrlRefused
-from kros_pipeline.clients.http import read_into
+from kros_pipeline.clients.http import declared_length, read_into
 from kros_pipeline.clients.tables import Edited
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
@@ -655,6 +656,39 @@ def test_memory_for_bodies_is_lent_again_and_all_of_it_stays_below_the_limit(mon
     assert len(made) <= alike + 8  # as many as there are threads, and not one a body
 
 
+@pytest.mark.parametrize("earlier", [(), (32,), (20, 20, 20, 20), (32, 32, 32)])
+def test_long_recordings_leave_room_for_many_short_ones(earlier: tuple[int, ...]) -> None:
+    buffers, together = recording_storage._Buffers(96 << 20), threading.Barrier(40)
+    with ExitStack() as lent:
+        for size in earlier:
+            lent.enter_context(buffers.lend(size << 20))
+
+    def a_body(_: int) -> None:
+        with buffers.lend(2 << 20):
+            together.wait(timeout=20)
+
+    with ThreadPoolExecutor(40) as pool:
+        list(pool.map(a_body, range(40)))
+
+
+def test_a_body_that_fits_does_not_wait_behind_one_that_does_not() -> None:
+    buffers, came = recording_storage._Buffers(96 << 20), threading.Event()
+
+    def a_body(size: int) -> None:
+        with buffers.lend(size << 20):
+            came.set()
+
+    with ThreadPoolExecutor(2) as pool, buffers.lend(30 << 20), buffers.lend(30 << 20):
+        with buffers.lend(30 << 20):
+            waiting = [pool.submit(a_body, 40)]
+            while len(buffers._changed._waiters) < 1:  # type: ignore[attr-defined]
+                time.sleep(0.001)
+            waiting.append(pool.submit(a_body, 10))
+            while len(buffers._changed._waiters) < 2:  # type: ignore[attr-defined]
+                time.sleep(0.001)
+        assert came.wait(timeout=20) and not waiting[0].done()
+
+
 def test_a_day_has_no_more_checkpoints_than_were_said_however_many_calls_it_has(
     account: MakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -667,3 +701,18 @@ def test_a_day_has_no_more_checkpoints_than_were_said_however_many_calls_it_has(
     move(our)
     assert sum(saves) == 24 and 2 <= len(saves) <= 4 + 1
     assert set(statuses(our).values()) == {"archived"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "length"),
+    [
+        ({"Content-Length": "12"}, 12),
+        ({"Content-Length": "12", "Transfer-Encoding": "chunked"}, None),
+        ({"Content-Length": "12, 12"}, None),
+        ({"Content-Length": "-1"}, None),
+        ({"Content-Length": "9" * 5_000}, None),  # which `int` refuses
+        ({}, None),
+    ],
+)
+def test_a_declared_length_is_sound_or_none(headers: dict[str, str], length: int | None) -> None:
+    assert declared_length(cast(Any, SimpleNamespace(headers=headers))) == length

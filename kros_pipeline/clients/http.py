@@ -52,7 +52,7 @@ class TLSConnection(HTTPSConnection):
 
     def connect(self) -> None:
         """Called by the base class."""
-        if self.ssl_context is None and self.ca_certs is not None:
+        if self.ssl_context is None and self.ca_certs is not None and self.cert_file is None:
             self.ssl_context, self.ca_certs = _trusting(self.ca_certs), None
         super().connect()
 
@@ -148,7 +148,7 @@ def read_into(response: requests.Response, memory: memoryview, *, seconds: float
     urllib3 makes bytes first, and its `readinto` copies them: with many threads that is a third of a download's CPU.
     `turns` lets few threads at once read bodies that come as fast as they can be read: with TLS each piece of 16 KB
     gives the interpreter away and takes it back, and fifty threads spend a tenth of all CPU on waking each other. A
-    body that takes longer than a moment waits for the network, and neither waits for others nor holds them up.
+    body that takes longer than a moment waits for the network; no other waits longer than that moment for its turn.
     """
     answer: Any = response.raw._fp  # http.client's; its `length` is what is still to come
     began, length, has_turn = time.monotonic(), 0, False
@@ -180,4 +180,4 @@ def declared_length(response: requests.Response) -> int | None:
     if "Transfer-Encoding" in response.headers:
         return None
     text = response.headers.get("Content-Length", "")
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isdecimal() and len(text) < 20 else None  # Python reads no number of 5,000 digits

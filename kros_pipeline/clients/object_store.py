@@ -92,7 +92,7 @@ class ObjectStore:
                 config=Config(
                     connect_timeout=5,
                     read_timeout=60,
-                    max_pool_connections=settings.download_workers + 4,
+                    max_pool_connections=settings.download_workers * 3 // 2 + 4,  # as many as there are threads
                     retries={"mode": "standard", "max_attempts": 5},
                     s3={"addressing_style": "path"},
                 ),

@@ -30,6 +30,7 @@ MOST_BYTES = 4 << 30  # S3 takes 5 GiB in one PUT
 _LEAST_BYTES_PER_SECOND = 50_000
 _LEAST_SECONDS = 120.0
 _READ_AT_ONCE = 6
+_SMALL_BYTES = 4 << 20
 # Readers of URLs differ over anything else: some decode `%2e`, fold other scripts' letters, or drop tabs and newlines.
 _PLAIN_PLACE = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?").fullmatch
 
@@ -79,7 +80,6 @@ class _Buffers:
             self._lent_bytes += buffer.touched_bytes
             while self._idle and self._lent_bytes + self._idle_bytes > self._limit:
                 self._idle_bytes -= self._idle.pop(0).touched_bytes
-            self._changed.notify()  # each wakes the next: all at once would do no more than meet at the lock
         try:
             yield buffer.memory[:size]
         finally:
@@ -87,12 +87,16 @@ class _Buffers:
                 self._lent_bytes -= buffer.touched_bytes
                 self._idle_bytes += buffer.touched_bytes
                 self._idle.append(buffer)
-                self._changed.notify()
+                self._changed.notify_all()  # there may be room for one behind whoever waits first
 
     def _fitting(self, size: int) -> _Buffer:
-        """The idle buffer that wastes least: the smallest that was as large once, or else the largest."""
-        large = [idle for idle in self._idle if idle.touched_bytes >= size]
-        found = min(large, key=_TOUCHED) if large else max(self._idle, key=_TOUCHED, default=None)
+        """The idle buffer that wastes least: the smallest that was as large once, or else the largest.
+
+        One that was much larger is none: a few long recordings would leave room for no other body beside a few.
+        """
+        near = [idle for idle in self._idle if idle.touched_bytes <= max(2 * size, _SMALL_BYTES)]
+        large = [idle for idle in near if idle.touched_bytes >= size]
+        found = min(large, key=_TOUCHED) if large else max(near, key=_TOUCHED, default=None)
         if found is None or found.touched_bytes > max(size, self._limit - self._lent_bytes):
             return _Buffer()
         self._idle.remove(found)

@@ -51,7 +51,7 @@ _ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What a partition holds now; `changed` is False where the bytes were the same and nothing was put."""
+    """What a partition holds; `changed` is False where the bytes are those that were read, and nothing was put."""
 
     rows: int
     size_bytes: int
