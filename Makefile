@@ -45,10 +45,10 @@ test: setup ## the tests
 	@$(BIN)/python -m pytest
 
 soak: setup ## 200 kills at random moments, and the archive compared each time; SEED=7 repeats a trial
-	@$(BIN)/python -m kros_pipeline_tests.crash_trial --kills 200 --cli-kills 8 $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m kros_pipeline_tests.support.crash_trial --kills 200 --cli-kills 8 $(if $(SEED),--seed $(SEED))
 
 fault-matrix: setup ## docs/fault-matrix.md anew, from a run of every row
-	@$(BIN)/python -m kros_pipeline_tests.fault_matrix --write
+	@$(BIN)/python -m kros_pipeline_tests.support.fault_matrix --write
 
 bench: setup ## speed, memory and requests beside the alternatives, in a quarter of an hour; writes benchmarks/results.md
 	@$(BIN)/python -m benchmarks

@@ -7,8 +7,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from . import enumerating, memory, moving, reading, requests_count, toll, utterances
-from .table import as_markdown, as_text
+from benchmarks import enumerating, memory, moving, reading, requests_count, toll, utterances
+from benchmarks.table import as_markdown, as_text
 
 _SECTIONS = {
     "moving": moving.run,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .contest import Measure, Rounds, measure
-from .outside import DAY, outside
-from .table import Row, Section, cpu_each, spread
+from benchmarks.contest import Measure, Rounds, measure
+from benchmarks.outside import DAY, outside
+from benchmarks.table import Row, Section, cpu_each, spread
 
 _PLAN_RATE = 50.0  # requests a second: Pro's
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from .contest import idle_bytes, measure
-from .outside import DAY, outside
-from .table import Row, Section
+from benchmarks.contest import idle_bytes, measure
+from benchmarks.outside import DAY, outside
+from benchmarks.table import Row, Section
 
 _MOST_BYTES = 300e6
 

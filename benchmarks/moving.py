@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from .alternatives import rclone
-from .contest import Measure, Rounds, measure
-from .outside import DAY, Outside, outside
-from .sink import BUCKET
-from .table import Row, Section, cpu_each, spread
+from benchmarks.alternatives import rclone
+from benchmarks.contest import Measure, Rounds, measure
+from benchmarks.outside import DAY, Outside, outside
+from benchmarks.sink import BUCKET
+from benchmarks.table import Row, Section, cpu_each, spread
 
 _WORKERS = 32
 _AUDIO_SECONDS = (126, 207)  # 1.5 to 2.5 MB

@@ -7,8 +7,8 @@ from collections.abc import Generator
 from datetime import date
 from typing import Any
 
-from kros_pipeline.clients.errors import OutsideError
-from kros_pipeline.steps.workspace import Workspace, open_workspace
+from kros_pipeline.core.errors import OutsideError
+from kros_pipeline.steps.run_context import Workspace, open_workspace
 
 Contestant = Generator[None, None, dict[str, Any]]
 
@@ -31,7 +31,7 @@ def _warm_arrow() -> None:
 
 def calls(day: str) -> Contestant:
     """The `calls` step."""
-    from kros_pipeline.steps.enumerate import enumerate_day
+    from kros_pipeline.steps.calls import enumerate_day
 
     work = _opened()
     _warm_arrow()
@@ -43,7 +43,7 @@ def calls(day: str) -> Contestant:
 
 def recordings(day: str) -> Contestant:
     """The `recordings` step of a day that was enumerated before."""
-    from kros_pipeline.steps.download import archive_recordings
+    from kros_pipeline.steps.recordings import archive_recordings
 
     work, that = _opened(), date.fromisoformat(day)
     _warm_arrow()
@@ -55,12 +55,12 @@ def recordings(day: str) -> Contestant:
 
 def day(day: str) -> Contestant:
     """All steps of a day, in the job's order, as one run."""
-    from kros_pipeline.steps.download import archive_recordings
-    from kros_pipeline.steps.enumerate import enumerate_day
-    from kros_pipeline.steps.extend import extend_retention
-    from kros_pipeline.steps.flag import flag_calls
-    from kros_pipeline.steps.reconcile import reconcile_day
-    from kros_pipeline.steps.transcribe import keep_transcripts, split_utterances
+    from kros_pipeline.steps.calls import enumerate_day
+    from kros_pipeline.steps.flagged_calls import flag_calls
+    from kros_pipeline.steps.reconciliation import reconcile_day
+    from kros_pipeline.steps.recordings import archive_recordings
+    from kros_pipeline.steps.retention_extensions import extend_retention
+    from kros_pipeline.steps.transcripts import keep_transcripts, split_utterances
 
     work, that = _opened(), date.fromisoformat(day)
     yield
@@ -72,7 +72,7 @@ def day(day: str) -> Contestant:
 
 def utterances(day: str) -> Contestant:
     """The `utterances` step of a day whose transcripts are kept."""
-    from kros_pipeline.steps.transcribe import split_utterances
+    from kros_pipeline.steps.transcripts import split_utterances
 
     work, that = _opened(), date.fromisoformat(day)
     _warm_arrow()

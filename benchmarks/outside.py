@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
+from benchmarks.sink import BUCKET, Sink
+from benchmarks.source import Source
 from kros_pipeline.sandbox import Faults, SandboxConfig
-
-from .sink import BUCKET, Sink
-from .source import Source
 
 DAY = "2025-01-10"
 

@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from .contest import measure
-from .table import Row, Section
+from benchmarks.contest import measure
+from benchmarks.table import Row, Section
 
 _LAST_DAY = date(2025, 3, 31)
 _OURS = "ours: zstd, sorted by call, groups of 100,000"
@@ -122,10 +122,9 @@ def _write(root: Path, days: int, calls: int) -> str:
 
 def _turns(day: date, calls: int) -> Iterator[pa.RecordBatch]:
     """A day's utterances, as the step makes them."""
+    from benchmarks.transcripts_of import call_batches, texts
     from kros_pipeline.core import schemas
     from kros_pipeline.core.transcripts import count_words, split_turns
-
-    from .transcripts_of import call_batches, texts
 
     split = [[(turn, count_words(turn.text)) for turn in split_turns(text)] for text in texts()]
     for batch in call_batches(day, calls):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from math import ceil
 
-from .contest import measure
-from .outside import DAY, outside
-from .table import Row, Section
+from benchmarks.contest import measure
+from benchmarks.outside import DAY, outside
+from benchmarks.table import Row, Section
 
 
 def run(*, is_quick: bool) -> Section:

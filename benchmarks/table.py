@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-from .contest import Rounds
+from benchmarks.contest import Rounds
 
 _HEADINGS = ("case", "contestant", "result", "ours ÷ it", "target", "reached", "CPU", "peak RSS", "requests")
 _LIBRARIES = (

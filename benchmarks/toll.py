@@ -12,11 +12,10 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contest import Measure, Rounds, measure
+from benchmarks.outside import outside_of
+from benchmarks.table import Row, Section, spread
 from kros_pipeline.sandbox import SandboxConfig
-
-from .contest import Measure, Rounds, measure
-from .outside import outside_of
-from .table import Row, Section, spread
 
 _FIRST_DAY = date(2025, 1, 1)
 _BIN, _REPOSITORY = Path(sys.executable).parent, Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from kros_pipeline.clients.tables import Partition
+from kros_pipeline.archive.tables import Partition
 from kros_pipeline.core import schemas
 from kros_pipeline.core.days import start_of
 from kros_pipeline.sandbox import SandboxConfig
@@ -62,7 +62,7 @@ def store(day: str, calls: int) -> Generator[None, None, dict[str, Any]]:
     """A contestant that puts both tables into the archive that the environment names."""
     import os
 
-    from kros_pipeline.steps.workspace import open_workspace
+    from kros_pipeline.steps.run_context import open_workspace
 
     work, that = open_workspace(os.environ), date.fromisoformat(day)
     yield
@@ -82,7 +82,7 @@ def save(path: str, calls: int) -> Generator[None, None, dict[str, Any]]:
     """A contestant that writes the transcripts to a local file, for those who read no archive."""
     from pathlib import Path
 
-    from kros_pipeline.clients.tables import write_parquet
+    from kros_pipeline.archive.tables import write_parquet
 
     yield
     with Path(path).open("wb") as file:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 
-from .contest import Measure, Rounds, measure
-from .outside import DAY, outside
-from .table import Row, Section, spread
+from benchmarks.contest import Measure, Rounds, measure
+from benchmarks.outside import DAY, outside
+from benchmarks.table import Row, Section, spread
 
 _OURS, _BARE, _PANDAS = "the utterances step", "bare str.split + pyarrow", "naive pandas loop"
 _MOST_BYTES = 600e6

@@ -73,7 +73,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
 
     @asset(schemas.CALLS, [], {LIST_CHECK: "A pass over the list was proved, and every row of it was understood."})
     def calls(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
-        from .steps.enumerate import enumerate_day
+        from .steps.calls import enumerate_day
 
         with at_work(context, archive) as at:
             report, listing = enumerate_day(at.work, at.day)
@@ -86,7 +86,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         {RECORDINGS_CHECK: "Nothing kept the step from trying every recording that was not safe yet."},
     )
     def recordings(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
-        from .steps.download import archive_recordings
+        from .steps.recordings import archive_recordings
 
         with at_work(context, archive) as at:
             report = archive_recordings(at.work, at.day)
@@ -98,7 +98,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         {TRANSCRIPTS_CHECK: "Upstream answered for every transcript that had to be asked for."},
     )
     def transcripts(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
-        from .steps.transcribe import keep_transcripts
+        from .steps.transcripts import keep_transcripts
 
         with at_work(context, archive) as at:
             report = keep_transcripts(at.work, at.day)
@@ -107,7 +107,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
 
     @asset(schemas.UTTERANCES, ["transcripts"], {}, asks_krosai=False)
     def utterances(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
-        from .steps.transcribe import split_utterances
+        from .steps.transcripts import split_utterances
 
         with at_work(context, archive) as at:
             report = split_utterances(at.work, at.day)
@@ -115,7 +115,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
 
     @asset(schemas.FLAGGED_CALLS, ["utterances"], {}, asks_krosai=False)
     def flagged_calls(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
-        from .steps.flag import flag_calls
+        from .steps.flagged_calls import flag_calls
 
         with at_work(context, archive) as at:
             report = flag_calls(at.work, at.day)
@@ -129,7 +129,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
     def retention_extensions(
         context: dg.AssetExecutionContext, config: ExtensionsConfig, archive: Archive
     ) -> dg.MaterializeResult:
-        from .steps.extend import extend_retention
+        from .steps.retention_extensions import extend_retention
 
         with at_work(context, archive) as at:
             report = extend_retention(
@@ -147,7 +147,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
     def reconciliation(
         context: dg.AssetExecutionContext, config: ReconciliationConfig, archive: Archive
     ) -> Iterator[Any]:
-        from .steps.reconcile import reconcile_day
+        from .steps.reconciliation import reconcile_day
 
         with at_work(context, archive) as at:
             result = reconcile_day(at.work, at.day, config.acknowledged_call_ids)

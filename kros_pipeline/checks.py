@@ -12,7 +12,7 @@ from .jobs import TURN_ON_RECORDING
 from .resources import Archive
 
 if TYPE_CHECKING:
-    from .steps.watch import Watch
+    from .operations.health import Watch
 
 DAYS_CHECK = "no_recent_day_is_missing"
 DELETION_CHECK = "no_recording_is_about_to_be_deleted"
@@ -47,7 +47,7 @@ def standing_checks(days: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinit
         ],
     )
     def standing(context: dg.AssetCheckExecutionContext, archive: Archive) -> Iterator[Any]:
-        from .steps.watch import watch_archive
+        from .operations.health import watch_archive
 
         first = date.fromisoformat(days.get_first_partition_key() or "9999-12-31")
         with told_in_a_sentence("the schedule looks again within the hour"):

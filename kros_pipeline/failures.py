@@ -15,7 +15,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from .clients import errors
+from .core import errors
 from .core.settings import BadSettings
 
 

@@ -9,7 +9,7 @@ from .failures import told_in_a_sentence
 from .resources import Archive
 
 if TYPE_CHECKING:
-    from .steps.erase import Erasure
+    from .operations.erasure import Erasure
 
 TURN_ON_RECORDING = "turn_on_recording"
 ERASE_CALLS = "erase_calls"
@@ -26,7 +26,7 @@ def turn_on_recording_job() -> dg.JobDefinition:
 
     @dg.op(name="change_settings_at_krosai")
     def change_settings(context: dg.OpExecutionContext, archive: Archive) -> None:
-        from .steps.upstream_settings import turn_on_recording
+        from .operations.recording_settings import turn_on_recording
 
         with told_in_a_sentence(_BY_HAND):
             accepted = turn_on_recording(archive.open(context))
@@ -57,8 +57,8 @@ def erase_calls_job() -> dg.JobDefinition:
 
     @dg.op(name="erase")
     def erase(context: dg.OpExecutionContext, config: ErasureConfig, archive: Archive) -> None:
-        from .steps.erase import erase_calls
-        from .steps.erasure_plan import Request
+        from .operations.erasure import erase_calls
+        from .operations.erasure_plan import Request
 
         request = Request(tuple(config.call_ids), config.phone_number, config.reason, config.delete_upstream)
         with told_in_a_sentence(_BY_HAND):

@@ -16,7 +16,7 @@ from .resources import Archive
 
 if TYPE_CHECKING:
     from .steps.report import Report
-    from .steps.workspace import Workspace
+    from .steps.run_context import Workspace
 
 
 def table_metadata(table: Table) -> dict[str, Any]:

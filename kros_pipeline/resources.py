@@ -9,7 +9,7 @@ from .core.settings import SETTINGS
 from .failures import HANDLED, failure
 
 if TYPE_CHECKING:
-    from .steps.workspace import Workspace
+    from .steps.run_context import Workspace
 
 
 class Archive(dg.ConfigurableResource[None]):
@@ -41,7 +41,7 @@ class Archive(dg.ConfigurableResource[None]):
     def open(self, context: Any) -> "Workspace":
         """The handles of this run, opened once. Raises `dg.Failure` with a sentence for every bad setting."""
         if self._work is None:
-            from .steps.workspace import open_workspace
+            from .steps.run_context import open_workspace
 
             try:
                 self._work = open_workspace({name: getattr(self, name.lower()) for name in SETTINGS})

@@ -5,8 +5,8 @@ from typing import Any
 
 import dagster as dg
 
-from .clients.errors import OutsideError
 from .core.days import LISTED_BEYOND
+from .core.errors import OutsideError
 from .failures import failure, told_in_a_sentence
 from .resources import Archive
 
@@ -54,7 +54,7 @@ def owed_days_schedule(job: Any, days: dg.DailyPartitionsDefinition) -> dg.Sched
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
     def owed(context: dg.ScheduleEvaluationContext, archive: Archive) -> Any:
-        from .steps.owed import owed_days
+        from .operations.backlog import owed_days
 
         now = context.scheduled_execution_time.astimezone(UTC)
         first = datetime.fromisoformat(days.get_first_partition_key() or now.date().isoformat()).date()
@@ -122,7 +122,7 @@ def verification_schedule(job: Any) -> dg.ScheduleDefinition:
 )
 def tell_of_failures(context: dg.RunFailureSensorContext, archive: Archive) -> dg.SkipReason | None:
     """A failed day, or a red standing check, which fails its run."""
-    from .clients.webhook import tell
+    from .operations.notifications import tell
 
     url = archive.kros_webhook_url.strip()
     if not url:

@@ -12,7 +12,7 @@ from .failures import told_in_a_sentence
 from .resources import Archive
 
 if TYPE_CHECKING:
-    from .steps.verify import Verification
+    from .operations.verification import Verification
 
 BYTES_CHECK = "every_object_is_as_it_was_archived"
 
@@ -42,7 +42,7 @@ def verification_check() -> dg.AssetChecksDefinition:
     def verification(
         context: dg.AssetCheckExecutionContext, config: VerificationConfig, archive: Archive
     ) -> Iterator[Any]:
-        from .steps.verify import archived_days, verify_days
+        from .operations.verification import archived_days, verify_days
 
         with told_in_a_sentence("launch it again for these days; the schedule goes on with others"):
             work = archive.open(context)
@@ -59,7 +59,7 @@ def _days_meant(config: VerificationConfig, there: list[date], today: date) -> l
     if config.everything:
         return there
     if not config.days:
-        from .steps.verify import days_of_the_turn
+        from .operations.verification import days_of_the_turn
 
         return days_of_the_turn(there, today)
     try:

@@ -14,7 +14,7 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from ..contest import peak_bytes_of
+from benchmarks.contest import peak_bytes_of
 
 
 def is_there() -> bool:

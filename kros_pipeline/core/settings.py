@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import date
 from urllib.parse import urlsplit
 
-from .erasure import LEAST_KEY_CHARACTERS
-from .retention import PLANS, Plan
+from ..source.plans import PLANS, Plan
+from .pseudonyms import LEAST_KEY_CHARACTERS
 
 DEFAULT_BASE_URL = "https://api.krosai.com/v1"
 DEFAULT_START_DATE = "2025-01-01"

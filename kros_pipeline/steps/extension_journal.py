@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from ..clients.errors import ObjectExists
 from ..core import schemas
-from ..core.models import parse_time
+from ..core.errors import ObjectExists
 from ..core.object_keys import extension_key, extensions_prefix
-from .workspace import Workspace
+from ..source.call_parsing import parse_time
+from .run_context import Workspace
 
 EXTENDED, UNCONFIRMED, REFUSED, NOT_ALLOWED = "extended", "unconfirmed", "refused", "not_allowed"
 NOT_SENT = "not_sent"  # an outcome, and never a row: the next run sends it

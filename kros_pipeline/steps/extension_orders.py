@@ -7,10 +7,10 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from ..clients.errors import ArchiveError, plain_words
-from ..core.retention import days_to_send
+from ..core.errors import ArchiveError, plain_words
+from ..source.plans import days_to_send
 from .extension_journal import REFUSED, UNCONFIRMED, Journal, Row
-from .workspace import Workspace
+from .run_context import Workspace
 
 
 class BadOrder(ArchiveError):

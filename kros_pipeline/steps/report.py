@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from ..clients.errors import OutsideError
-from ..clients.tables import Written
+from ..archive.tables import Written
+from ..core.errors import OutsideError
 
 SAMPLE = 20
 

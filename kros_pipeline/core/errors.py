@@ -1,0 +1,150 @@
+"""What can go wrong outside, as types. What to do about each is for `failures.py` to say.
+
+    OutsideError
+    ├── ApiError                  KrosAI's API
+    │   ├── ApiUnreachable        no answer, or one that broke off: refused, reset, timed out
+    │   ├── ApiFailed             it answered 5xx
+    │   ├── TooManyRequests       429, or our own share of the quota is used up
+    │   ├── BadKey                401, or 403 where no single call is meant
+    │   ├── UnknownShape          an answer that the documentation does not describe
+    │   ├── CallNotFound          404: upstream has no such thing for this call
+    │   ├── CallGone              410: it had, and deleted it
+    │   └── RequestRefused        any other 4xx, with upstream's words
+    ├── DownloadError             the audio of one call
+    │   ├── UrlRefused            the URL is not one that the settings allow
+    │   ├── UrlExpired            storage answered 401 or 403
+    │   ├── AudioGone             storage answered 404 or 410
+    │   ├── DownloadBroken        no answer, a body that broke off or dripped, 429 or 5xx
+    │   └── BodyRejected          it arrived, and is not this call's recording
+    ├── ArchiveError              the bucket
+    │   ├── ObjectExists          a create-only write found another object
+    │   ├── ObjectChanged         a conditional write found another version
+    │   ├── ArchiveUnavailable    no answer, throttled, 5xx
+    │   ├── ArchiveDenied         no credentials, no permission, no such bucket
+    │   └── WrongArchive          the prefix belongs to another account
+    └── NotTold                   the webhook did not take the sentence
+
+A message never shows a URL's query, a key or a phone number: `plain_words` is where upstream's own words pass.
+"""
+
+import re
+
+from .transcripts import clean_text
+
+_QUERY = re.compile(r"(://[^\s?#]*)[?#]\S*|\?[\w.~%-]+=\S*")
+_USERINFO = re.compile(r"(://)[^\s/]*@")
+_SECRET = re.compile(
+    r"(?i)kros_(?:live|test)_[\w.~+/=-]+"
+    r"|\b(?:X-Amz-[\w-]+|x-api-key|authorization|bearer)\b[\"']?[=: ]+[\"']?(?:(?:bearer|basic) +)?\S+"
+)
+_DIGITS = re.compile(r"\+?\d[\d ()./‐-―-]{5,}\d")
+_MOST_WORDS = 200
+_MOST_READ = 4_000  # so that no text, whatever is in it, costs more than a moment
+
+
+class OutsideError(Exception):
+    """Something outside this process did not do what was asked."""
+
+
+class ApiError(OutsideError):
+    """KrosAI's API."""
+
+
+class ApiUnreachable(ApiError):
+    """No whole answer. `surely_not_sent` is True where no connection was ever made."""
+
+    def __init__(self, message: str, *, surely_not_sent: bool = False):
+        super().__init__(message)
+        self.surely_not_sent = surely_not_sent
+
+
+class ApiFailed(ApiError):
+    """An answer of 5xx."""
+
+
+class TooManyRequests(ApiError):
+    """The door is closed for longer than a run should wait."""
+
+
+class BadKey(ApiError):
+    """The key is not accepted, or not for this organization."""
+
+
+class UnknownShape(ApiError):
+    """An answer that the documentation does not describe."""
+
+
+class CallNotFound(ApiError):
+    """404 for one call."""
+
+
+class CallGone(ApiError):
+    """410 for one call."""
+
+
+class RequestRefused(ApiError):
+    """Another 4xx."""
+
+
+class DownloadError(OutsideError):
+    """The audio of one call."""
+
+
+class UrlRefused(DownloadError):
+    """Not a host, scheme or form that audio may come from."""
+
+
+class UrlExpired(DownloadError):
+    """Storage does not accept the URL, or does not any more."""
+
+
+class AudioGone(DownloadError):
+    """Storage says that there is no such object."""
+
+
+class DownloadBroken(DownloadError):
+    """The same request may do better in a moment."""
+
+
+class BodyRejected(DownloadError):
+    """The body arrived and is not the call's recording. `check` names the check that it failed."""
+
+    def __init__(self, check: str, message: str):
+        super().__init__(message)
+        self.check = check
+
+
+class ArchiveError(OutsideError):
+    """The bucket."""
+
+
+class ObjectExists(ArchiveError):
+    """There is an object at the key."""
+
+
+class ObjectChanged(ArchiveError):
+    """The object is not the one that was read."""
+
+
+class ArchiveUnavailable(ArchiveError):
+    """The same request may do better in a moment."""
+
+
+class ArchiveDenied(ArchiveError):
+    """Nobody but a human can open this door."""
+
+
+class WrongArchive(ArchiveError):
+    """Two accounts never mix in one archive."""
+
+
+class NotTold(OutsideError):
+    """The webhook did not take the sentence. Its URL is a secret."""
+
+
+def plain_words(text: object) -> str:
+    """Somebody else's words, fit to be shown: no URL's query, no key, no long number, one line, 200 characters."""
+    words = " ".join(clean_text(str(text)[:_MOST_READ]).split())
+    for pattern, replacement in ((_QUERY, r"\1"), (_USERINFO, r"\1"), (_SECRET, "(secret)"), (_DIGITS, "(number)")):
+        words = pattern.sub(replacement, words)
+    return words if len(words) <= _MOST_WORDS else words[: _MOST_WORDS - 1] + "…"

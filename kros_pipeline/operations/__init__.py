@@ -1,0 +1,1 @@
+"""What only an operator, or a schedule of its own, launches."""

@@ -1,0 +1,155 @@
+"""One day without some of its calls: everything that is theirs deleted, everything that names them written anew."""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import date
+from hashlib import sha256
+from io import BytesIO
+
+import pyarrow as pa
+
+from ..archive.s3_governance import Version
+from ..archive.tables import Partition
+from ..core import schemas
+from ..core.errors import ArchiveError, ArchiveUnavailable, ObjectChanged
+from ..core.object_keys import (
+    acknowledged_prefix,
+    audio_prefix,
+    audit_prefix,
+    call_key,
+    call_key_in,
+    extensions_prefix,
+    held_prefix,
+    listing_key,
+    quarantine_prefix,
+    table_key,
+    unparsed_prefix,
+)
+from ..steps.reconciliation import read_reconciliation, reconcile_day
+from ..steps.run_context import Workspace
+
+_ATTEMPTS = 5
+
+
+class DayWithout:
+    """Erases calls of one day; their tombstones are there already. May be called again until nothing is left."""
+
+    def __init__(self, work: Workspace, day: date, call_ids: set[str], unparsed_keys: set[str]):
+        self._work, self._day, self._call_ids = work, day, call_ids
+        self._keys = {call_key(call_id) for call_id in call_ids}
+        self._unparsed_keys = unparsed_keys
+
+    @property
+    def prefixes(self) -> list[str]:
+        """Where everything of the day lies."""
+        of_the_day = (
+            audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, extensions_prefix, unparsed_prefix,
+            audit_prefix, listing_key,
+        )  # fmt: skip
+        return [*(prefix(self._day) for prefix in of_the_day), *(table_key(name, self._day) for name in schemas.TABLES)]
+
+    def owned(self) -> list[Version]:
+        """Every version of every object that is of these calls alone; of a decision, the intents last: they name it."""
+        prefixes = (audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix)
+        of_calls = [
+            version
+            for prefix in prefixes
+            for version in self._work.custody.versions(prefix(self._day))
+            if call_key_in(version.key) in self._keys
+        ]
+        unparsed = [
+            version
+            for version in self._work.custody.versions(unparsed_prefix(self._day))
+            if version.key in self._unparsed_keys
+        ]
+        return of_calls + unparsed + sorted(self._decisions(), key=lambda version: version.key, reverse=True)
+
+    def erase(self) -> int:
+        """Does all of it, and returns how many versions were deleted."""
+        doomed = self.owned()
+        self._work.custody.delete(doomed)
+        for table in schemas.TABLES.values():
+            self._rewrite_table(table)
+        self._rewrite_audit()
+        if read_reconciliation(self._work, self._day) is not None:
+            reconcile_day(self._work, self._day)
+        outdated = list(self._outdated())
+        self._work.custody.delete(outdated)
+        return len(doomed) + len(outdated)
+
+    def _decisions(self) -> Iterator[Version]:
+        prefix = extensions_prefix(self._day)
+        versions = list(self._work.custody.versions(prefix))
+        table = self._work.tables.rows(schemas.RETENTION_EXTENSIONS, self._day, ("call_id", "decision_id"))
+        decisions = {row["decision_id"] for row in table if row["call_id"] in self._call_ids}
+        intents = [version for version in versions if version.key.endswith("-intent.json") and not version.is_marker]
+        unknown = [version for version in intents if _decision_of(version) not in decisions]
+        with ThreadPoolExecutor(self._work.settings.download_workers, thread_name_prefix="erasure") as pool:
+            theirs = pool.map(self._is_theirs, unknown)
+            decisions |= {_decision_of(intent) for intent, is_theirs in zip(unknown, theirs, strict=True) if is_theirs}
+        # Without an intent, a kill or a run at work left it of a call that was erased.
+        decisions |= {_decision_of(version) for version in versions} - {_decision_of(version) for version in intents}
+        for version in versions:
+            if _decision_of(version) in decisions:
+                yield version
+
+    def _is_theirs(self, intent: Version) -> bool:
+        body = self._work.custody.read_version(intent)
+        return body is not None and json.loads(body).get("call_id") in self._call_ids
+
+    def _rewrite_table(self, table: schemas.Table) -> None:
+        """As it is: that no row of an erased call is written, is for `Tables` to see to."""
+        with self._work.tables.opened(table, self._day) as present:
+            if present is None:
+                return
+
+        def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
+            return present.batches() if present is not None else iter(())
+
+        self._work.tables.replace(table, self._day, build)
+
+    def _rewrite_audit(self) -> None:
+        for entry in list(self._work.store.list(audit_prefix(self._day))):
+            for _ in range(_ATTEMPTS):
+                with suppress(ObjectChanged):
+                    self._rewrite_account(entry.key)
+                    break
+            else:
+                raise ArchiveUnavailable(f"{entry.key} was replaced by others {_ATTEMPTS} times in a row")
+
+    def _rewrite_account(self, key: str) -> None:
+        """The lines stay, and name the calls by their pseudonyms."""
+        file = BytesIO()
+        etag = self._work.store.copy_into(key, file)
+        try:
+            lines = [json.loads(line) for line in file.getvalue().splitlines()]
+        except ValueError:
+            raise ArchiveError(f"{key} does not hold the account that was written there") from None
+        theirs = [line for line in lines if line.get("call") in self._keys]
+        if etag is None or not theirs:
+            return
+        for line in theirs:
+            line["call"] = self._work.tombstones.pseudonym(line["call"])
+        body = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode()
+        self._work.store.put(
+            key, body, sha256=sha256(body).hexdigest(), only_if=etag, content_type="application/x-ndjson"
+        )
+
+    def _outdated(self) -> Iterator[Version]:
+        """Old versions of what was written anew: of tables all, for any may have held a row; of accounts their own."""
+        for name in schemas.TABLES:
+            for version in self._work.custody.versions(table_key(name, self._day)):
+                if not version.is_latest:
+                    yield version
+        for version in self._work.custody.versions(audit_prefix(self._day)):
+            if not version.is_latest and not version.is_marker:
+                body = self._work.custody.read_version(version)
+                if body is not None and any(f'"{key}"'.encode() in body for key in self._keys):
+                    yield version
+
+
+def _decision_of(version: Version) -> str:
+    """The decision in `state/extensions/dt=…/<decision>/…`."""
+    return version.key.split("/")[3]

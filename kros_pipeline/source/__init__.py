@@ -1,0 +1,1 @@
+"""The source: KrosAI, its API and its recording storage, behind a Protocol."""

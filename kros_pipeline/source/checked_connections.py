@@ -1,0 +1,79 @@
+"""Connections to public addresses alone: a name is resolved once, judged, and connected to at that very address.
+
+So a name that resolves to something else a moment later (DNS rebinding) gains nothing. The Host header, SNI and the
+certificate are about the name, as ever. What is kept alive is not judged again. Through a proxy the proxy resolves,
+and decides.
+"""
+
+import socket
+from functools import partial
+from typing import Any
+
+from requests.adapters import HTTPAdapter
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection
+from urllib3.exceptions import HTTPError, NameResolutionError
+from urllib3.util.connection import allowed_gai_family
+
+from ..core.errors import UrlRefused
+from .http import TLSConnection
+from .public_addresses import may_send_audio
+
+
+class _Checked(HTTPConnection):
+    def __init__(self, *args: Any, loopback_allowed: bool, **options: Any):
+        super().__init__(*args, **options)
+        self._loopback_allowed = loopback_allowed
+
+    def _new_conn(self) -> socket.socket:
+        """The socket, to the first address that answers. Raises `UrlRefused` if one of them is not public."""
+        name, addresses = self.host, self._addresses()
+        failure: HTTPError | None = None
+        for address in addresses:
+            self.host = address  # what urllib3 connects to, for this moment alone
+            try:
+                return super()._new_conn()
+            except HTTPError as error:
+                failure = error
+            finally:
+                self.host = name
+        raise failure or NameResolutionError(name, self, socket.gaierror("no address"))
+
+    def _addresses(self) -> list[str]:
+        try:
+            found = socket.getaddrinfo(self.host, self.port, allowed_gai_family(), socket.SOCK_STREAM)
+        except socket.gaierror as error:
+            raise NameResolutionError(self.host, self, error) from None
+        addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
+        for address in addresses:
+            if not may_send_audio(address, loopback_allowed=self._loopback_allowed):
+                raise UrlRefused(f"{self.host} resolves to {address}, which is no public address")
+        return addresses
+
+
+class _CheckedTLS(_Checked, TLSConnection):
+    pass
+
+
+class _Pool(HTTPConnectionPool):
+    ConnectionCls = _Checked
+
+
+class _TLSPool(HTTPSConnectionPool):
+    ConnectionCls = _CheckedTLS
+
+
+class CheckedAdapter(HTTPAdapter):
+    """An adapter for requests. `loopback_allowed`: whether this machine's own addresses count as public ones."""
+
+    def __init__(self, *, loopback_allowed: bool, **options: Any):
+        self._loopback_allowed = loopback_allowed
+        super().__init__(**options)
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Called by the base class; a proxy's pools are made elsewhere."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": partial(_Pool, loopback_allowed=self._loopback_allowed),
+            "https": partial(_TLSPool, loopback_allowed=self._loopback_allowed),
+        }

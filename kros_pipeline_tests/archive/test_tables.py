@@ -1,0 +1,262 @@
+"""Tables: one object a day, replaced whole and under a condition, equal bytes for equal rows."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kros_pipeline.archive import tables
+from kros_pipeline.archive.tables import Partition, batches_of, merged_batches, write_parquet
+from kros_pipeline.core import schemas
+from kros_pipeline.core.errors import ArchiveUnavailable
+from kros_pipeline.steps.run_context import Workspace
+from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
+from kros_pipeline_tests.support.archive_check import table_key
+
+MOMENT = datetime(2025, 1, 20, tzinfo=UTC)
+TABLE = schemas.TRANSCRIPTS
+
+
+def row(call_id: str, **values: Any) -> dict[str, Any]:
+    return dict.fromkeys(TABLE.column_names) | {
+        "call_id": call_id, "call_date": DAY, "status": "kept", "text": f"[Agent]: {call_id}", "fetched_at": MOMENT,
+    } | values  # fmt: skip
+
+
+def adding(*rows: dict[str, Any]) -> tables.Build:
+    """Keeps what is there, and adds rows: as steps do."""
+
+    def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
+        merged = {found["call_id"]: found for found in present.rows()} if present else {}
+        merged |= {new["call_id"]: new for new in rows}
+        return batches_of(TABLE, (merged[call_id] for call_id in sorted(merged)))
+
+    return build
+
+
+def stored(our: Account) -> list[str]:
+    return [found["call_id"] for found in our.archive.table(TABLE.name, DAY)]
+
+
+@pytest.fixture
+def our(account: MakeAccount) -> Account:
+    return account()
+
+
+def test_a_partition_that_is_not_there_is_none_and_has_no_rows(workspace: Workspace) -> None:
+    with workspace.tables.opened(TABLE, DAY) as partition:
+        assert partition is None
+    assert workspace.tables.rows(TABLE, DAY) == []
+
+
+def test_what_is_written_is_what_was_told_and_is_there(our: Account) -> None:
+    written = our.work.tables.replace(TABLE, DAY, adding(row("a"), row("b", text="ẹ̀kọ́ 电话", word_count=2)))
+    body = our.archive.read(table_key(TABLE.name, DAY))
+    assert (written.rows, written.size_bytes, written.changed) == (2, len(body), True)
+    assert [found["text"] for found in our.work.tables.rows(TABLE, DAY)] == ["[Agent]: a", "ẹ̀kọ́ 电话"]
+    assert our.work.tables.rows(TABLE, DAY, ("call_id",)) == [{"call_id": "a"}, {"call_id": "b"}]
+
+
+def test_equal_rows_give_equal_bytes_and_are_not_written_again(our: Account) -> None:
+    our.work.tables.replace(TABLE, DAY, adding(row("b"), row("a")))
+    before = our.archive.objects("tables/")
+    requests = our.work.store.requests_made
+    written = our.work.tables.replace(TABLE, DAY, adding(row("a"), row("b")))
+    assert not written.changed and our.archive.objects("tables/") == before
+    assert our.work.store.requests_made - requests == 1  # read, and not put; who is erased was asked a moment before
+    files = [io.BytesIO(), io.BytesIO()]
+    for file in files:
+        write_parquet(TABLE, file, batches_of(TABLE, [row("a"), row("b")]))
+    assert files[0].getvalue() == files[1].getvalue() == our.archive.read(table_key(TABLE.name, DAY))
+
+
+def test_an_empty_day_is_a_file_without_rows_and_with_the_whole_schema(our: Account) -> None:
+    for table in schemas.TABLES.values():
+        our.work.tables.replace(table, DAY, lambda _: iter(()))
+        read = pq.read_table(io.BytesIO(our.archive.read(table_key(table.name, DAY))))
+        assert read.num_rows == 0 and read.schema.equals(table.schema), table.name
+
+
+def test_each_column_carries_its_description_in_the_file(our: Account) -> None:
+    our.work.tables.replace(TABLE, DAY, adding(row("a")))
+    file = pq.read_schema(io.BytesIO(our.archive.read(table_key(TABLE.name, DAY))))
+    for column in TABLE.columns:
+        assert file.field(column.name).metadata[b"description"].decode() == column.description
+
+
+# What S3 is asked for.
+
+
+def test_a_partition_is_read_once_however_often_it_is_replaced_and_read(our: Account) -> None:
+    our.work.tombstones.of_day(DAY)
+    before = our.work.store.requests_made
+    with our.work.tables.edited(TABLE, DAY) as table:
+        for call_id in "abc":
+            assert table.replace(adding(row(call_id))).changed
+            assert list(table.rows(("call_id",)))[-1] == {"call_id": call_id}
+        assert not table.replace(adding(row("c"))).changed
+    assert our.work.store.requests_made - before == 1 + 3
+    assert stored(our) == ["a", "b", "c"]
+
+
+# Concurrent runs: the loser reads again and merges.
+
+
+def test_a_writer_that_comes_second_loses_nothing_of_the_firsts(our: Account) -> None:
+    work, other = our.open(), our.open()
+    meanwhile = [row("b"), row("c")]
+
+    def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
+        if meanwhile:  # between our reading and our writing
+            other.tables.replace(TABLE, DAY, adding(meanwhile.pop()))
+        return adding(row("a"))(present)
+
+    written = work.tables.replace(TABLE, DAY, build)
+    assert stored(our) == ["a", "b", "c"] and written.rows == 3
+
+
+def test_any_number_of_writers_at_once_lose_nothing(our: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_ATTEMPTS", 50)
+    works = [our.open() for _ in range(4)]
+    failures: list[BaseException] = []
+
+    def write(number: int) -> None:
+        try:
+            for turn in range(3):
+                works[number].tables.replace(TABLE, DAY, adding(row(f"call_{number}_{turn}")))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert stored(our) == sorted(f"call_{number}_{turn}" for number in range(4) for turn in range(3))
+
+
+def test_a_table_that_others_replace_for_ever_is_given_up_with_a_sentence(our: Account) -> None:
+    other, count = our.open(), iter(range(1_000))
+
+    def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
+        other.tables.replace(TABLE, DAY, adding(row(f"other_{next(count):03}")))
+        return adding(row("ours"))(present)
+
+    with pytest.raises(ArchiveUnavailable, match=r"part-0\.parquet was replaced by others 5 times in a row"):
+        our.work.tables.replace(TABLE, DAY, build)
+    assert stored(our) == [f"other_{number:03}" for number in range(5)]
+
+
+# A build that fails leaves the old day as it was.
+def test_a_reader_sees_the_old_day_or_the_new_one(our: Account) -> None:
+    our.work.tables.replace(TABLE, DAY, adding(row("a")))
+    before = our.archive.objects("tables/")
+
+    def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
+        yield from adding(row("b"))(present)
+        raise RuntimeError("in the middle")
+
+    with pytest.raises(RuntimeError, match="in the middle"):
+        our.work.tables.replace(TABLE, DAY, build)
+    assert our.archive.objects("tables/") == before
+
+
+# Columns are only ever added: an older file reads as if it had them, empty.
+def test_a_file_of_an_older_version_reads_as_null_and_is_rewritten_whole(our: Account) -> None:
+    older = replace(TABLE, columns=TABLE.columns[:-3])
+    assert {column.name for column in TABLE.columns[-3:]} == {"language", "confidence", "fetched_at"}
+    short = {name: value for name, value in row("a").items() if name in older.column_names}
+    our.work.tables.replace(older, DAY, lambda _: batches_of(older, [short]))
+    [read] = our.work.tables.rows(TABLE, DAY)
+    assert read == row("a") | {"fetched_at": None}
+    our.work.tables.replace(TABLE, DAY, adding(row("a", language="yo"), row("b")))
+    assert pq.read_schema(io.BytesIO(our.archive.read(table_key(TABLE.name, DAY)))).names == list(TABLE.column_names)
+
+
+def test_rows_come_in_groups_of_a_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "ROWS_A_GROUP", 10)
+    monkeypatch.setattr(tables, "_ROWS_A_BATCH", 5)
+    file = io.BytesIO()
+    assert write_parquet(TABLE, file, batches_of(TABLE, (row(f"{number:03}") for number in range(33)))) == 33
+    groups = pq.ParquetFile(file).metadata
+    assert [groups.row_group(number).num_rows for number in range(groups.num_row_groups)] == [10, 10, 10, 3]
+    # Long texts make a group of fewer rows.
+    monkeypatch.setattr(tables, "_BYTES_A_GROUP", 10_000)
+    file = io.BytesIO()
+    write_parquet(TABLE, file, batches_of(TABLE, (row(f"{number:03}", text="x" * 3_000) for number in range(33))))
+    groups = pq.ParquetFile(file).metadata
+    assert max(groups.row_group(number).num_rows for number in range(groups.num_row_groups)) == 5
+    assert [found["call_id"] for found in pq.read_table(file).to_pylist()] == [f"{number:03}" for number in range(33)]
+
+
+def test_what_is_read_in_batches_is_what_is_read_at_once(our: Account) -> None:
+    our.work.tables.replace(TABLE, DAY, adding(*(row(f"{number:03}") for number in range(23))))
+    with our.work.tables.opened(TABLE, DAY) as partition:
+        assert partition is not None and partition.row_count == 23
+        assert [batch.num_rows for batch in partition.batches(rows=10)] == [10, 10, 3]
+        assert partition.sha256() == hashlib.sha256(our.archive.read(table_key(TABLE.name, DAY))).hexdigest()
+        assert len(list(partition.rows())) == 23
+
+
+ids = st.integers(0, 60).map(lambda number: f"call_{number:02d}")
+
+
+@settings(deadline=None)
+@given(st.none() | st.sets(ids), st.sets(ids))
+def test_merging_rows_into_a_partition_gives_the_rows_and_the_bytes_of_writing_them_anew(
+    there: set[str] | None, new: set[str]
+) -> None:
+    def written(batches: Iterator[pa.RecordBatch]) -> io.BytesIO:
+        file = io.BytesIO()
+        write_parquet(TABLE, file, batches)
+        return file
+
+    def merge(old: dict[str, Any] | None, new: dict[str, Any]) -> dict[str, Any]:
+        return new | {"word_count": 1 if old is None else old["word_count"] + 1}
+
+    old_rows = {call_id: row(call_id, word_count=7) for call_id in there or ()}
+    new_rows = {call_id: row(call_id, text="another") for call_id in new}
+    expected = old_rows | {call_id: merge(old_rows.get(call_id), found) for call_id, found in new_rows.items()}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(tables, "_ROWS_A_BATCH", 7)
+        patched.setattr(Partition.batches, "__defaults__", (None, 7))
+        present = None
+        if there is not None:
+            old_file = written(batches_of(TABLE, (old_rows[call_id] for call_id in sorted(there))))
+            present = Partition(TABLE, old_file, "etag")
+            # What is not touched is never made into a dict.
+            patched.setattr(Partition, "rows", None)
+        merged = written(merged_batches(TABLE, present, new_rows, merge))
+        anew = written(batches_of(TABLE, (expected[call_id] for call_id in sorted(expected))))
+    assert merged.getvalue() == anew.getvalue()
+
+
+def test_rows_are_what_arrow_would_make_of_them_moments_and_dates_too() -> None:
+    moments = [MOMENT, None, datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)]
+    dates = [DAY, date(1969, 12, 31), date(9999, 12, 31), date(1, 1, 1)]
+    rows = [
+        row(f"call_{number}", fetched_at=moment or MOMENT, word_count=None if number else 3, call_date=day)
+        for number, (moment, day) in enumerate(zip(moments, dates, strict=True))
+    ]
+    batch = pa.RecordBatch.from_pylist(rows, TABLE.schema)
+    file = io.BytesIO()
+    write_parquet(TABLE, file, [batch])
+    assert list(Partition(TABLE, file, "etag").rows()) == batch.to_pylist() == rows
+    calls = schemas.CALLS
+    answered = pa.RecordBatch.from_pylist(
+        [dict.fromkeys(calls.column_names) | {"answered_at": moment} for moment in moments],
+        pa.schema([field.with_nullable(True) for field in calls.schema]),
+    )
+    assert tables._values(answered.column("answered_at")) == moments

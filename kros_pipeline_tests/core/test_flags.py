@@ -1,0 +1,638 @@
+"""A rules file means what it says, or is refused by line, rule and key; and a flag says why without saying what."""
+
+import unicodedata
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kros_pipeline.core.flags import BadRules, Flag, Rules, parse_rules
+from kros_pipeline.core.rule import Rule
+from kros_pipeline.core.transcripts import split_turns
+from kros_pipeline.source.call_parsing import parse_listed_call
+
+DESIGNED = r"""
+rules:
+  - id: legal-threat
+    description: the caller names a lawyer
+    speaker: caller
+    text_matches: '(?i)\b(lawyer|solicitor|sue)\b'
+    duration_seconds_at_least: 60
+    confidence_below: 0.9
+    numbers: ["+2348012345678"]
+    call_ids: ["call_abc123"]
+    extend_days: 365
+"""
+
+
+def rules_of(*rules: dict[str, Any], confidence_is_known: bool = True) -> Rules:
+    text = yaml.safe_dump({"rules": [{"id": "r", "extend_days": 30} | rule for rule in rules]}, allow_unicode=True)
+    return parse_rules(text, confidence_is_known=confidence_is_known)
+
+
+def flags_of(
+    rule: dict[str, Any],
+    text: str = "",
+    confidence: float | None = None,
+    language: str | None = None,
+    status: str | None = "kept",
+    **row: Any,
+) -> list[Flag]:
+    listed = {"id": "call_abc123", "created_at": "2025-01-10T10:00:00Z", **row}
+    call = parse_listed_call(listed, organization_id=None, now=datetime.now(UTC)).call
+    transcript = SimpleNamespace(status=status, confidence=confidence, language=language) if status else None
+    return rules_of(rule).flags_of(call, transcript, split_turns(text))
+
+
+def refusal(text: str, *, confidence_is_known: bool = True) -> str:
+    with pytest.raises(BadRules) as refused:
+        parse_rules(text, confidence_is_known=confidence_is_known)
+    return str(refused.value)
+
+
+# Reading a file.
+
+
+def test_the_rule_of_the_design_is_read_with_every_key():
+    (rule,) = parse_rules(DESIGNED, confidence_is_known=True).rules
+    assert rule.model_dump(exclude_none=True) == yaml.safe_load(DESIGNED)["rules"][0]
+
+
+def test_an_id_and_the_days_are_all_that_a_rule_needs():
+    (rule,) = rules_of({}).rules
+    assert {name: value for name, value in rule.model_dump().items() if value is not None} == {
+        "id": "r",
+        "extend_days": 30,
+    }
+
+
+def test_a_file_may_hold_no_rule():
+    assert parse_rules("rules: []", confidence_is_known=False).rules == ()
+
+
+def test_every_text_of_the_file_has_its_own_version_and_always_the_same():
+    versions = {parse_rules(text, confidence_is_known=True).version for text in (DESIGNED, DESIGNED, DESIGNED + "# x")}
+    assert len(versions) == 2
+    assert all(len(version) == 12 for version in versions)
+    assert Rules().version == "none"
+
+
+def test_order_is_kept_and_integers_are_numbers_too():
+    rules = rules_of({"id": "z", "duration_seconds_at_least": 60}, {"id": "a", "confidence_below": 1}).rules
+    assert [rule.id for rule in rules] == ["z", "a"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "sentence"),
+    [
+        # what every rule needs
+        ("{extend_days: 30}", "rule 1, id: is missing"),
+        ("{id: r}", "rule 1 ('r'), extend_days: is missing"),
+        ("5", "rule 1: "),
+        # ids are plain
+        *((f"{{id: {id_}, extend_days: 1}}", "rule 1 (") for id_ in ("''", "a b", "é", "'a\n'", '"a\\n"', "x" * 65)),
+        *((f"{{id: {id_}, extend_days: 1}}", "rule 1, id: ") for id_ in ("7", "null", "[a]", "2025-01-10", "yes")),
+        # days are whole and some
+        *(
+            (f"{{id: r, extend_days: {days}}}", "rule 1 ('r'), extend_days: ")
+            for days in ("0", "-1", "36501", "30.0", "'30'", "yes", "null", ".inf", "1" + "0" * 400)
+        ),
+        # keys nobody knows, in either case
+        *(
+            (f"{{id: r, extend_days: 1, {key}: 1}}", f"rule 1 ('r'), {key}: ")
+            for key in ("extends_days", "Speaker", "7", "speakers")
+        ),
+        # conditions
+        *(
+            (f"{{id: r, extend_days: 1, {key}: {value}}}", f"rule 1 ('r'), {key}")
+            for key, values in {
+                "speaker": ("unknown", "Agent", "anyone", "[agent]", "1"),
+                "duration_seconds_at_least": ("-1", ".inf", "'60'", "yes", ".nan", "[60]", "2025-01-10"),
+                "confidence_below": ("0", "-0.1", "1.1", "'0.9'", ".nan", "yes"),
+                "direction": ("Inbound", "in", "[inbound]", "both", "yes"),
+                "numbers": ("[]", "'+2348012345678'", "[2348012345678]", "['+1', 7]", "[[x]]", "{a: b}", "['+1 2']"),
+                "number_prefixes": ("[]", "'+234'", "[+234]", "['']", "[' ']"),
+                "endpoint_ids": ("[]", "ep", "['']", "[7]"),
+                "languages": ("[]", "en", "[no]", "[english language]", "['']", "[en_US]", "[e]"),
+                "no_transcript": ("false", "no", "1", "'true'", "[true]"),
+                "call_ids": ("[]", "call_abc123", "[1]", "[null]", "['']"),
+                "description": ("7", "[x]"),
+                "text_matches": ("7", "['a']", "[a]", "''"),
+                "text_matches_any": ("a", "[]", "['']", "[a, '(']", "[7]"),
+                "text_matches_all": ("a", "[]", "['']", "[a, '(']", "[7]"),
+                "text_matches_none": ("a", "[]", "['']", "[a, '(']", "[7]"),
+            }.items()
+            for value in values
+        ),
+        # nothing behind a key is a mistake, and not a condition that always holds
+        *(
+            (f"{{id: r, extend_days: 1, {key}: {nothing}}}", f"rule 1 ('r'), {key}: nothing stands behind it")
+            for key in Rule.model_fields
+            if key not in ("id", "extend_days")
+            for nothing in ("null", "", "~")
+        ),
+        # patterns that RE2 does not read
+        *(
+            (
+                f"{{id: r, extend_days: 1, text_matches: '{pattern}'}}",
+                "rule 1 ('r'), text_matches: not a pattern that RE2 reads: ",
+            )
+            for pattern in (
+                r"(?=a)",
+                r"(?<!a)b",
+                r"(a)\1",
+                "(",
+                "a**b(",
+                "[z-a]",
+                r"\p{Nope}",
+                "a{1001}",
+                "((a{1000}){1000}){1000}",
+                r"\y",
+            )
+        ),
+    ],
+)
+def test_a_mistake_is_named_by_its_rule_and_its_key(rule: str, sentence: str):
+    assert refusal(f"rules:\n- {rule}").startswith(f"line 2, {sentence}")
+
+
+def test_every_mistake_is_named_in_the_files_order_and_each_by_its_own_line():
+    said = refusal("""# a comment
+rules:
+  - id: a
+    extend_days: 0
+
+    spekaer: agent
+  - {id: b, extend_days: 1}
+  - extend_days: 7
+    numbers:
+      - "+1"
+      - +2348012345678
+  - id: c
+    text_matches_any: ['fine', '(']
+""")
+    assert [sentence.split(": ")[0] for sentence in said.split("; line ")] == [
+        "line 4, rule 1 ('a'), extend_days",
+        "6, rule 1 ('a'), spekaer",
+        "8, rule 3, id",
+        "11, rule 3, numbers, 2",
+        "12, rule 4 ('c'), extend_days",
+        "13, rule 4 ('c'), text_matches_any, 2",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("spekaer: agent", "spekaer: unknown key; did you mean speaker?"),
+        ("Text_Matches: x", "Text_Matches: unknown key; did you mean text_matches?"),
+        ("colour: red", "colour: unknown key; the keys are id, description, speaker, text_matches, "),
+        ("numbers: [+2348012345678]", "numbers, 1: must be a text; YAML reads it as a number: write it in quotes"),
+        ("numbers: ['+1 234']", "numbers, 1: must be written as KrosAI shows it, without blanks"),
+        ("description: 2025-01-10", "description: must be a text; it reads as a date: use quotes"),
+        ("description: [a]", "description: must be a text; it is a list or a mapping"),
+        (
+            "languages: [no]",
+            "languages, 1: must be a text; YAML reads yes, no, on, off, true and false as truth values",
+        ),
+        ("speaker: anyone", "speaker: must be agent, caller or other"),
+        ("no_transcript: false", "no_transcript: must be true, or left out"),
+        ("duration_seconds_at_least: '60'", "duration_seconds_at_least: must be a number, without quotes"),
+        ("duration_seconds_at_least: -1", "duration_seconds_at_least: must be at least 0"),
+        ("call_ids: call_1", "call_ids: must be a list, like [one, another]"),
+        ("call_ids: []", "call_ids: must be a list with something in it; no call can satisfy an empty one"),
+        ("text_matches: ''", "text_matches: the pattern is empty; every text would match it"),
+        ("id: again", "the key 'id' is there twice, first in line 2"),
+        ("'id': again", "the key 'id' is there twice, first in line 2"),
+        ('text_matches: "\\uD800"', "half a character (a lone surrogate) stands in a text"),
+    ],
+)
+def test_a_mistake_is_said_in_words_that_need_no_programmer(line: str, sentence: str):
+    said = refusal(f"rules:\n  - id: r\n    extend_days: 1\n    {line}\n")
+    where, _, words = said.partition(": ")
+    assert where.startswith("line 4")
+    assert sentence in f"{where.removeprefix('line 4, rule 1 (').partition('), ')[2]}: {words}"
+    assert "2348012345678" not in said  # it may be somebody's number
+
+
+def test_a_file_of_thousands_of_mistakes_is_refused_in_a_few():
+    said = refusal("rules:\n" + "  - {id: r, extend_days: 0}\n" * 500)
+    assert said.startswith("line 2, rule 1 ('r')") and said.endswith("and 480 more")
+
+
+def test_a_file_of_more_patterns_than_the_memory_should_hold_is_refused():
+    many = ", ".join(f"'{number}'" for number in range(1_001))
+    assert refusal(f"rules: [{{id: r, extend_days: 1, text_matches_any: [{many}]}}]") == (
+        "there are more than 1,000 patterns in the file"
+    )
+
+
+def test_two_rules_of_one_id_are_refused_by_it():
+    assert refusal("rules: [{id: a, extend_days: 1}, {id: b, extend_days: 1},\n {id: a, extend_days: 2}]") == (
+        "line 2, rule 3 ('a'), id: rule 1 has this id already"
+    )
+
+
+@pytest.mark.parametrize("key", ["confidence_below: 0.9", "languages: [en]"])
+def test_a_rule_about_what_few_transcripts_tell_is_refused_by_name_unless_the_settings_ask_for_it(key: str):
+    text = f"rules:\n  - {{id: quiet, extend_days: 1, {key}}}"
+    assert len(parse_rules(text, confidence_is_known=True).rules) == 1
+    assert refusal(text, confidence_is_known=False).startswith(
+        f"line 2, rule 1 ('quiet'), {key.split(':')[0]}: needs KROS_TRANSCRIPT_DETAILS=always"
+    )
+
+
+@pytest.mark.parametrize(
+    ("conditions", "key"),
+    [
+        *(
+            (f"no_transcript: true, {other}", "no_transcript")
+            for other in (
+                "speaker: agent",
+                "text_matches: a",
+                "text_matches_any: [a]",
+                "text_matches_all: [a]",
+                "text_matches_none: [a]",
+                "confidence_below: 0.5",
+                "languages: [en]",
+            )
+        ),
+        ("text_matches: a, text_matches_none: [a, b]", "text_matches"),
+        ("text_matches_all: [a, c], text_matches_none: [a, b]", "text_matches_all"),
+        ("text_matches_any: [a, b], text_matches_none: [a, b]", "text_matches_any"),
+        *((f"text_matches_none: [a, '{every}']", "text_matches_none") for every in (".*", "x?", "^", "(?i)|a")),
+    ],
+)
+def test_a_rule_that_no_call_could_satisfy_is_refused_by_name(conditions: str, key: str):
+    assert refusal(f"rules: [{{id: r, extend_days: 1, {conditions}}}]").startswith(f"line 1, rule 1 ('r'), {key}: ")
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    ["text_matches_any: [a, c], text_matches_none: [a]", "text_matches: '.*'", "text_matches_none: ['.', '^$']"],
+)
+def test_a_rule_that_some_call_could_satisfy_is_not_refused(conditions: str):
+    assert parse_rules(f"rules: [{{id: r, extend_days: 1, {conditions}}}]", confidence_is_known=False).rules
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # no mapping, no rules
+        *(
+            "",
+            "# nothing",
+            "null",
+            "rules",
+            "[]",
+            "- id: r",
+            "rules: 5",
+            "rules: null",
+            "rules: {id: r}",
+            "rule: []",
+            "1: 2",
+        ),
+        # no YAML
+        *(
+            "rules: [",
+            "rules:\n\t- x",
+            "a: b: c",
+            "'",
+            "--- 1\n--- 2",
+            "\x00",
+            "\ud800",
+            "rules: []\nrules",
+            "%YAML 9.9\n---\nrules: []x",
+        ),
+        # tags that would build something else
+        *(
+            "!!python/object/apply:os.system ['true']",
+            "rules: !!python/name:os.system",
+            "!unknown x",
+            "!!set {a}",
+            "!!binary é",
+        ),
+        *(
+            "rules: !!int ''",
+            "rules: !!float ''",
+            "rules: !!bool maybe",
+            "rules: !!timestamp x",
+            "rules: 2025-13-45",
+            "? [a]\n: b",
+        ),
+        # what would fill the memory, or the day
+        "a: &a [x, x]\nb: &b [*a, *a]\nrules: [*b, *b]",
+        "rules: &r\n- *r",
+        "rules: [{id: a, extend_days: &days 30}, {id: b, extend_days: *days}]",
+        "a: &a {id: r}\nrules: [{<<: *a, extend_days: 1}]",
+        *(opening * 300_000 for opening in ("[", "{", "- ", "? ", "[{a: ")),
+        "rules: [" + "9" * 100_000 + "]",
+        "rules: [1" + ":1" * 300_000 + "]",
+        "#" * 1_000_001,
+    ],
+    ids=lambda text: ascii(text[:30]),
+)
+def test_what_is_no_rules_file_is_refused_in_one_short_line(text: str):
+    said = refusal(text)
+    assert said and len(said) < 300 and "\n" not in said
+
+
+@given(
+    st.text()
+    | st.lists(st.sampled_from([*"[]{}:-?!&*'\"\n |>%@`#,", "rules:", "- id: r", "!!int", "1", "\t"])).map("".join)
+)
+def test_any_text_is_rules_or_is_refused(text: str):
+    try:
+        assert parse_rules(text, confidence_is_known=True).rules is not None
+    except BadRules as refused:
+        assert str(refused)
+
+
+# What a rule means.
+
+TALK = "Welcome.\n[Agent]: I will not sue you.\n[Caller]: My lawyer will.\n[System]: lawyer\n[Caller]:"
+
+
+@pytest.mark.parametrize(
+    ("rule", "turn_index"),
+    [
+        # the first turn that satisfies it, whoever speaks
+        ({"text_matches": "lawyer"}, 2),
+        ({"text_matches": "(?i)LAWYER"}, 2),
+        ({"text_matches": "^lawyer$"}, 3),
+        ({"text_matches": r"\bsue\b"}, 1),
+        ({"text_matches": "Welcome"}, 0),
+        ({"text_matches": ".*"}, 0),
+        # speaker and text hold of one and the same turn
+        ({"speaker": "other", "text_matches": "lawyer"}, 3),
+        ({"speaker": "caller", "text_matches": "lawyer"}, 2),
+        ({"speaker": "agent", "text_matches": "not"}, 1),
+        ({"speaker": "agent", "text_matches": "lawyer"}, None),
+        ({"speaker": "caller", "text_matches": "^$"}, 4),
+        # labels are no speech, nor is what stands in another turn
+        ({"text_matches": "Caller"}, None),
+        ({"text_matches": "(?s)sue.*lawyer"}, None),
+        # a turn of unknown speaker satisfies any
+        *(({"speaker": speaker, "text_matches": "Welcome"}, 0) for speaker in ("agent", "caller", "other")),
+        *(({"speaker": speaker}, 0) for speaker in ("agent", "caller", "other")),
+        # one of several patterns
+        ({"text_matches_any": ["lawyer", "sue"]}, 1),
+        ({"text_matches_any": ["judge", "lawyer"]}, 2),
+        ({"text_matches_any": ["judge", "jury"]}, None),
+        ({"speaker": "other", "text_matches_any": ["sue", "lawyer"]}, 3),
+        # each of several patterns, in any turns of the speaker
+        ({"text_matches_all": ["lawyer", "sue"]}, 1),
+        ({"text_matches_all": ["lawyer", "My"]}, 2),
+        ({"text_matches_all": ["lawyer", "judge"]}, None),
+        ({"speaker": "caller", "text_matches_all": ["lawyer", "sue"]}, None),
+        ({"speaker": "caller", "text_matches_all": ["lawyer", "Welcome"]}, 0),
+        # with others
+        ({"text_matches": "lawyer", "text_matches_any": ["sue", "judge"]}, 1),
+        ({"text_matches": "judge", "text_matches_any": ["sue"]}, None),
+        ({"text_matches": "lawyer", "text_matches_none": ["judge"]}, 2),
+        ({"text_matches": "lawyer", "text_matches_none": ["judge", "sue"]}, None),
+        ({"speaker": "caller", "text_matches": "lawyer", "text_matches_none": ["sue"]}, 2),
+        ({"speaker": "caller", "text_matches": "lawyer", "text_matches_none": ["Welcome"]}, None),
+    ],
+)
+def test_a_rule_about_a_turn_flags_the_first_that_satisfies_it(rule: dict[str, Any], turn_index: int | None):
+    assert [flag.turn_index for flag in flags_of(rule, TALK)] == ([] if turn_index is None else [turn_index])
+
+
+@pytest.mark.parametrize(
+    ("rule", "row", "confidence", "holds"),
+    [
+        ({}, {}, None, True),
+        # at least: the border counts; unknown is not enough
+        *(
+            ({"duration_seconds_at_least": 60}, {"duration": seconds}, None, seconds >= 60)
+            for seconds in (59.9, 60, 61)
+        ),
+        ({"duration_seconds_at_least": 0}, {}, None, False),
+        # below: the border does not count; unknown is not below
+        *(({"confidence_below": 0.9}, {}, confidence, confidence < 0.9) for confidence in (0.0, 0.89, 0.9, 1.0)),
+        ({"confidence_below": 0.9}, {}, None, False),
+        # either side, written alike
+        ({"numbers": ["+1", "+2"]}, {"from_number": "+2"}, None, True),
+        ({"numbers": ["+1", "+2"]}, {"to_number": "+1"}, None, True),
+        ({"numbers": ["+1"]}, {"from_number": "1", "to_number": "+11"}, None, False),
+        ({"numbers": ["+1"]}, {}, None, False),
+        # how they begin, on either side
+        ({"number_prefixes": ["+1", "+2"]}, {"from_number": "+234"}, None, True),
+        ({"number_prefixes": ["+1", "+2"]}, {"to_number": "+1"}, None, True),
+        ({"number_prefixes": ["+234"]}, {"from_number": "234", "to_number": "+23"}, None, False),
+        ({"number_prefixes": ["+234"]}, {}, None, False),
+        # where, and in which direction
+        ({"direction": "inbound"}, {"direction": "inbound"}, None, True),
+        ({"direction": "inbound"}, {"direction": "outbound"}, None, False),
+        ({"direction": "outbound"}, {"direction": "outbound"}, None, True),
+        ({"direction": "outbound"}, {}, None, False),
+        ({"endpoint_ids": ["ep_1", "ep_2"]}, {"endpoint_id": "ep_2"}, None, True),
+        ({"endpoint_ids": ["ep_1"]}, {"endpoint_id": "ep_11"}, None, False),
+        ({"endpoint_ids": ["ep_1"]}, {}, None, False),
+        # languages, whatever their case
+        *(
+            ({"languages": ["de", "pt"]}, {"language": language}, None, holds)
+            for language, holds in {
+                "pt": True,
+                "PT": True,
+                "pt-BR": True,
+                "pt_BR": True,
+                "de": True,
+                "ptx": False,
+                "en": False,
+                None: False,
+            }.items()
+        ),
+        ({"languages": ["PT-br"]}, {"language": "pt-BR"}, None, True),
+        ({"languages": ["pt-BR"]}, {"language": "pt"}, None, False),
+        ({"languages": ["pt"]}, {"status": None}, None, False),
+        # none: neither one that may still come, nor one that nobody has asked for
+        *(
+            ({"no_transcript": True}, {"status": status}, None, status == "none")
+            for status in ("none", "pending", "kept")
+        ),
+        ({"no_transcript": True}, {"status": None}, None, False),
+        # ids are whole
+        ({"call_ids": ["x", "call_abc123"]}, {}, None, True),
+        ({"call_ids": ["call_abc", "CALL_ABC123"]}, {}, None, False),
+    ],
+)
+def test_a_rule_about_the_call_holds_or_not(
+    rule: dict[str, Any], row: dict[str, Any], confidence: float | None, holds: bool
+):
+    flags = flags_of(rule, confidence=confidence, **row)
+    assert [(flag.turn_index, flag.extend_days) for flag in flags] == ([(None, 30)] if holds else [])
+
+
+CONDITIONS: dict[str, Any] = {
+    "speaker": "caller",
+    "text_matches": "lawyer",
+    "text_matches_any": ["my", "your"],
+    "text_matches_all": ["my", "law"],
+    "text_matches_none": ["doctor"],
+    "duration_seconds_at_least": 60,
+    "confidence_below": 0.9,
+    "languages": ["en"],
+    "direction": "inbound",
+    "numbers": ["+1"],
+    "number_prefixes": ["+1"],
+    "endpoint_ids": ["ep_1"],
+    "call_ids": ["call_abc123"],
+}
+NOT_SO: dict[str, Any] = {
+    "speaker": {"text": "[Agent]: my lawyer"},
+    "text_matches": {"text": "[Caller]: my law yer"},
+    "text_matches_any": {"text": "[Caller]: lawyer"},
+    "text_matches_all": {"text": "[Caller]: your lawyer"},
+    "text_matches_none": {"text": "[Caller]: my lawyer\n[Caller]: my doctor"},
+    "duration_seconds_at_least": {"duration": 59},
+    "confidence_below": {"confidence": 0.95},
+    "languages": {"language": "de"},
+    "direction": {"direction": "outbound"},
+    "numbers": {"to_number": "+12"},
+    "number_prefixes": {"to_number": "+2"},
+    "endpoint_ids": {"endpoint_id": "ep_2"},
+    "call_ids": {"id": "call_other"},
+}
+A_CALL: dict[str, Any] = {
+    "text": "[Caller]: my lawyer",
+    "confidence": 0.5,
+    "language": "en",
+    "duration": 60,
+    "direction": "inbound",
+    "to_number": "+1",
+    "endpoint_id": "ep_1",
+}
+
+
+@pytest.mark.parametrize("missing", [None, *CONDITIONS])
+def test_all_conditions_of_a_rule_must_hold(missing: str | None):
+    assert bool(flags_of(CONDITIONS, **A_CALL | NOT_SO.get(missing or "", {}))) == (missing is None)
+
+
+def test_every_condition_is_among_them():
+    assert {*CONDITIONS, "no_transcript", "id", "description", "extend_days"} == set(Rule.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "holds"),
+    [
+        # what was said by somebody else does not count, what was said by anyone does
+        ({"speaker": "agent", "text_matches_none": ["paused"]}, "[Agent]: Hello.\n[Caller]: It is paused.", True),
+        ({"speaker": "agent", "text_matches_none": ["paused"]}, "[Agent]: It is paused.", False),
+        ({"speaker": "agent", "text_matches_none": ["paused"]}, "It is paused.\n[Agent]: Hello.", False),
+        ({"speaker": "agent", "text_matches_none": ["paused"]}, "[Caller]: Nobody there?", True),
+        ({"text_matches_none": ["paused", "stopped"]}, "[Agent]: It has stopped.", False),
+        ({"text_matches_none": ["paused", "stopped"]}, "[Agent]: Hello.", True),
+        # of a call whose words nobody knows, nothing is said
+        ({"text_matches_none": ["paused"]}, "", False),
+        ({"speaker": "agent", "text_matches_none": ["paused"]}, "", False),
+    ],
+)
+def test_a_rule_about_what_nobody_said(rule: dict[str, Any], text: str, holds: bool):
+    assert [flag.turn_index for flag in flags_of(rule, text)] == ([None] if holds else [])
+
+
+@pytest.mark.parametrize(
+    ("pattern", "said", "matches"),
+    [
+        # case: as it is written, unless the pattern says otherwise, and then in every script
+        ("lawyer", "Lawyer", False),
+        ("(?i)lawyer", "LAWYER", True),
+        ("(?i)адвокат", "АДВОКАТ", True),
+        ("(?i)straße", "STRASSE", False),  # one letter for one letter
+        # accents: as they are written, in whichever form
+        ("café", "cafe", False),
+        ("cafe", "café", False),
+        ("(?i)CAFÉ", "café", True),
+        ("caf.$", "café", True),
+        ("^[é]$", "é", True),
+        ("Ọ̀rẹ́", "Ọ̀rẹ́", True),
+        # \\b knows ASCII letters alone
+        (r"caf\bé", "café", True),
+    ],
+)
+@pytest.mark.parametrize("form_of_the_pattern", ["NFC", "NFD"])
+@pytest.mark.parametrize("form_of_the_text", ["NFC", "NFD"])
+def test_case_and_accents_are_compared_as_it_is_promised(
+    pattern: str, said: str, matches: bool, form_of_the_pattern: Any, form_of_the_text: Any
+):
+    rule = {"text_matches": unicodedata.normalize(form_of_the_pattern, pattern)}
+    assert bool(flags_of(rule, f"[Agent]: {unicodedata.normalize(form_of_the_text, said)}")) == matches
+
+
+def test_every_rule_that_holds_flags_the_call_in_the_files_order():
+    rules = rules_of({"id": "z"}, {"id": "never", "call_ids": ["x"]}, {"id": "a", "extend_days": 365})
+    call = parse_listed_call({"id": "c", "created_at": "2025-01-10"}, organization_id=None, now=datetime.now(UTC)).call
+    assert [(flag.rule_id, flag.extend_days) for flag in rules.flags_of(call, None, [])] == [("z", 30), ("a", 365)]
+
+
+def test_a_pattern_that_would_hang_a_backtracking_reader_is_answered():
+    assert flags_of({"text_matches": "(a*)*(a|aa)+$b"}, "a" * 100_000) == []
+
+
+# Why.
+
+
+@pytest.mark.parametrize(
+    ("rule", "text", "reason"),
+    [
+        ({}, "", "every call satisfies this rule"),
+        ({"description": "all of them"}, "", "all of them: every call satisfies this rule"),
+        ({"call_ids": ["call_abc123"]}, "", "the call is named"),
+        ({"numbers": ["+2"]}, "", "to_number is listed"),
+        ({"duration_seconds_at_least": 60}, "", "90.5 s are at least 60 s"),
+        ({"confidence_below": 0.9}, "", "confidence 0.5 is below 0.9"),
+        ({"text_matches": "x"}, "[Agent]: a\n[Caller]: x", "turn 1 of speaker caller matches"),
+        ({"text_matches": "x"}, "x", "turn 0 of speaker unknown matches"),
+        ({"speaker": "agent"}, "[Agent]: a", "turn 0 of speaker agent is there"),
+        ({"speaker": "agent", "text_matches": "x"}, "x", "turn 0 of speaker unknown, who may be anyone matches"),
+        ({"numbers": ["+2"], "text_matches": "x"}, "[A]: x", "to_number is listed; turn 0 of speaker other matches"),
+        ({"number_prefixes": ["+"]}, "", "to_number begins with a listed prefix"),
+        ({"direction": "inbound"}, "", "the call is inbound"),
+        ({"endpoint_ids": ["ep_1"]}, "", "the endpoint is listed"),
+        ({"languages": ["en"]}, "", "the language is en"),
+        ({"text_matches_any": ["y", "x"]}, "[Agent]: x", "turn 0 of speaker agent matches text_matches_any"),
+        ({"text_matches_all": ["y", "x"]}, "[Agent]: xy", "turn 0 of speaker agent matches text_matches_all"),
+        (
+            {"text_matches_all": ["y", "x"], "speaker": "agent"},
+            "x\n[Agent]: y",
+            "turn 0 of speaker unknown, who may be anyone and turn 1 of speaker agent match text_matches_all",
+        ),
+        ({"text_matches_none": ["y"]}, "[Agent]: x", "no turn matches text_matches_none"),
+        ({"text_matches_none": ["y"], "speaker": "agent"}, "x", "no turn of speaker agent matches text_matches_none"),
+    ],
+)
+def test_the_reason_says_which_conditions_held(rule: dict[str, Any], text: str, reason: str):
+    known = {"duration": 90.5, "to_number": "+2", "direction": "inbound", "endpoint_id": "ep_1"}
+    (flag,) = flags_of(rule, text, confidence=0.5, language="en-GB", **known)
+    assert flag.reason == reason
+
+
+def test_the_reason_says_that_there_is_no_transcript():
+    (flag,) = flags_of({"no_transcript": True}, status="none")
+    assert flag.reason == "upstream has no transcript"
+
+
+@given(
+    st.from_regex(r"\A[xyz]{5,20}\Z"),
+    st.from_regex(r"\A\+[0-9]{8,15}\Z"),
+    st.sampled_from(["", "[Caller]: ", "[Xyzzyx]: "]),
+)
+def test_no_speech_label_or_number_is_in_a_reason(word: str, number: str, label: str):
+    rule = {
+        "text_matches": word,
+        "text_matches_any": [word],
+        "text_matches_all": [word],
+        "text_matches_none": [f"not {word}"],
+        "numbers": [number],
+        "number_prefixes": [number[:4]],
+        "duration_seconds_at_least": 1,
+    }
+    (flag,) = flags_of(rule, f"{label}{word}", from_number=number, duration=2)
+    assert word not in flag.reason and number[:4] not in flag.reason and "Xyzzyx" not in flag.reason

@@ -1,0 +1,131 @@
+"""Erasure and verification as an operator meets them in Dagster: what they say, and what they leave in its storage."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from kros_pipeline.core.object_keys import audio_key
+from kros_pipeline.definitions import defs
+from kros_pipeline.operations import erasure as erase
+from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
+
+KEY = "an erasure key of the tests, of more than 32 characters"
+NUMBER_VARIABLE = "TEST_NUMBER_TO_ERASE"
+Launch = Callable[..., dg.ExecuteInProcessResult]
+
+
+@pytest.fixture
+def our(account: MakeAccount) -> Account:
+    made = account(replace(PLAIN, audio_seconds=(1, 2)), bucket="plain", KROS_ERASURE_KEY=KEY)
+    made.run_day()
+    return made
+
+
+@pytest.fixture
+def launch(our: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Launch]:
+    for name, value in our.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(erase, "_SETTLE_SECONDS", 0.0)
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def run(job: str, op: str, **config: Any) -> dg.ExecuteInProcessResult:
+            return (
+                defs()
+                .resolve_job_def(job)
+                .execute_in_process(
+                    instance=instance, run_config={"ops": {op: {"config": config}}}, raise_on_error=False
+                )
+            )
+
+        yield run
+
+
+def shown(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    [output] = [event for event in result.all_node_events if event.event_type_value == "STEP_OUTPUT"]
+    return {name: value.value for name, value in output.step_output_data.metadata.items()}
+
+
+def said(result: dg.ExecuteInProcessResult) -> str:
+    [event] = [event for event in result.all_events if event.is_step_failure]
+    return str(event.step_failure_data.user_failure_data.description)  # type: ignore[union-attr]
+
+
+def ids_of(our: Account) -> list[str]:
+    return sorted(our.archive.by_call("calls", DAY))
+
+
+def test_a_number_from_the_environment_is_erased_and_dagster_never_learns_it(
+    our: Account, launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    number = our.archive.table("calls", DAY)[0]["from_number"]
+    monkeypatch.setenv(NUMBER_VARIABLE, number)
+    config = {"phone_number": {"env": NUMBER_VARIABLE}, "reason": "request 1"}
+    result = launch("erase_calls", "erase", dry_run=True, **config)
+    told = shown(result)
+    assert told["dry run"] == "nothing was touched" and told["objects of these calls alone"] >= 1
+    result = launch("erase_calls", "erase", **config)
+    told = shown(result)
+    assert result.success and told["proof"] == "a search of every version of every object found nothing"
+    assert told["calls"] >= 1 and told["days"] == str(DAY) and "Backups" in told["not reached"]
+    assert number not in str(result.all_events) + str(result.dagster_run)
+    rows = our.archive.table("calls", DAY)
+    assert rows and not [row for row in rows if number in (row["from_number"], row["to_number"])]
+
+
+def test_an_unknown_call_is_refused_by_name_in_one_sentence(our: Account, launch: Launch) -> None:
+    before = our.archive.objects()
+    result = launch("erase_calls", "erase", call_ids=["call_of_nobody"], reason="request 2")
+    assert said(result).startswith(
+        "1 of call_ids are not in this archive. Nothing was touched. They are: call_of_nobody."
+    )
+    assert our.archive.objects() == before
+
+
+def test_without_a_reason_the_launch_is_refused(launch: Launch) -> None:
+    with pytest.raises(dg.DagsterInvalidConfigError, match="reason"):
+        launch("erase_calls", "erase", call_ids=["a"])
+
+
+def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str]]:
+    return {check.check_name: (check.passed, check.description or "") for check in result.get_asset_check_evaluations()}
+
+
+def test_bytes_that_are_others_make_the_check_red_and_say_where_and_what_to_do(our: Account, launch: Launch) -> None:
+    result = launch("verify_archive", "verification", days=[str(DAY)])
+    assert result.success
+    assert checks_of(result)["every_object_is_as_it_was_archived"][0]
+    key = audio_key(DAY, ids_of(our)[0])
+    body = bytearray(our.archive.read(key))
+    body[100] ^= 255
+    our.archive.write(key, bytes(body))
+    result = launch("verify_archive", "verification", everything=True)
+    assert not result.success and said(result) == "every_object_is_as_it_was_archived is red."
+    passed, words = checks_of(result)["every_object_is_as_it_was_archived"]
+    assert not passed
+    assert words.startswith(f"1 × object with other bytes than were archived: {key}. Where bytes are others: restore")
+    # What the sentence says to do, done: moved away, and the day materialized again.
+    our.archive.delete(key)
+    assert our.run_day().verdict.verdict == "complete"
+    assert launch("verify_archive", "verification", everything=True).success
+
+
+@pytest.mark.parametrize(
+    ("days", "words"), [(["10.1.2025"], "write them like 2025-01-10"), (["2025-01-08"], "never archived: 2025-01-08")]
+)
+def test_days_that_cannot_be_read_back_are_named(launch: Launch, days: list[str], words: str) -> None:
+    assert words in said(launch("verify_archive", "verification", days=days))
+
+
+def test_the_account_of_a_run_names_dagsters_run(our: Account, launch: Launch) -> None:
+    result = launch("verify_archive", "verification", days=[str(DAY)])
+    (key,) = [key for key in our.archive.objects(f"audit/dt={DAY}/") if key.endswith("-verify.jsonl")]
+    assert key == f"audit/dt={DAY}/{result.run_id}-verify.jsonl"
+    lines = [json.loads(line) for line in our.archive.read(key).splitlines()]
+    assert {line["run"] for line in lines} == {result.run_id}
+    assert {frozenset(line) for line in lines} == {frozenset({"at", "run", "step", "event", "call", "sha256"})}

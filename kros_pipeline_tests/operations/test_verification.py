@@ -1,0 +1,69 @@
+"""What the bucket gives back is what was archived, or somebody is told."""
+
+from __future__ import annotations
+
+import json
+from datetime import date, timedelta
+
+from kros_pipeline.core import schemas
+from kros_pipeline.core.object_keys import audio_key, audit_prefix
+from kros_pipeline.operations.verification import PARTS, archived_days, days_of_the_turn, verify_days
+from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
+
+
+def ids_of(our: Account) -> list[str]:
+    return sorted(our.archive.by_call("calls", DAY))
+
+
+def events(our: Account, step: str) -> list[dict[str, str]]:
+    keys = [key for key in our.archive.objects(audit_prefix(DAY)) if key.endswith(f"-{step}.jsonl")]
+    return [json.loads(line) for key in keys for line in our.archive.read(key).splitlines()]
+
+
+def test_a_sound_day_is_sound_and_its_account_says_so(account: MakeAccount) -> None:
+    our = account()
+    our.run_day()
+    found = verify_days(our.work, archived_days(our.work))
+    assert found.is_sound and found.days == [DAY] and found.objects == len(ids_of(our))
+    assert found.bytes_read == sum(size for _, size in our.archive.objects("audio/").values())
+    archived = {line["call"]: line["sha256"] for line in events(our, "recordings") if line["event"] == "archived"}
+    verified = {line["call"]: line["sha256"] for line in events(our, "verify") if line["event"] == "verified"}
+    assert archived == verified and verified.keys() == set(ids_of(our))
+
+
+def test_other_bytes_of_the_same_size_a_missing_and_an_unknown_object_are_found(account: MakeAccount) -> None:
+    our = account()
+    our.run_day()
+    changed, missing = (audio_key(DAY, call_id) for call_id in ids_of(our)[:2])
+    body = bytearray(our.archive.read(changed))
+    body[-1] ^= 1
+    our.archive.write(changed, bytes(body))
+    our.archive.delete(missing)
+    our.archive.write(audio_key(DAY, "call_of_nobody"), b"x")
+    found = verify_days(our.work, [DAY])
+    assert not found.is_sound
+    assert (found.drifted, found.missing, found.unknown) == ([changed], [missing], [audio_key(DAY, "call_of_nobody")])
+    (line,) = [line for line in events(our, "verify") if line["event"] == "drifted"]
+    assert line["call"] == ids_of(our)[0] and line["sha256"] != line["archived_sha256"]
+
+
+def test_every_day_has_its_turn_once_in_four_weeks() -> None:
+    days = [date(2024, 1, 1) + timedelta(days=number) for number in range(400)]
+    turns = [days_of_the_turn(days, date(2025, 6, 1) + timedelta(days=number)) for number in range(PARTS)]
+    assert sorted(day for turn in turns for day in turn) == days
+    assert max(map(len, turns)) - min(map(len, turns)) <= 1
+
+
+def test_audio_of_an_erased_call_and_of_a_day_without_tables_is_found(account: MakeAccount) -> None:
+    our = account(KROS_ERASURE_KEY="k" * 32)
+    our.run_day()
+    call_id = ids_of(our)[0]
+    our.work.tombstones.claim_key()
+    our.work.tombstones.raise_one(DAY, call_id, our.now)
+    our.work.tables.replace(schemas.RECORDINGS, DAY, lambda present: present.batches() if present else iter(()))
+    forgotten = date(2024, 12, 31)
+    our.archive.write(audio_key(forgotten, "call_z"), b"x")
+    assert archived_days(our.work) == [forgotten, DAY]
+    found = verify_days(our.work, archived_days(our.work))
+    assert (found.erased, found.unknown) == ([audio_key(DAY, call_id)], [audio_key(forgotten, "call_z")])
+    assert not found.is_sound

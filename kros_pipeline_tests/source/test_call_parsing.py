@@ -1,0 +1,482 @@
+"""A row of the list becomes a call, whatever is in the row; and what is known of a call is never unlearned."""
+
+import json
+from dataclasses import fields, replace
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from kros_pipeline.core.schemas import CALLS
+from kros_pipeline.core.transcripts import is_whole
+from kros_pipeline.source.call_parsing import (
+    Call,
+    ListedCall,
+    MalformedCall,
+    canonical_json,
+    merge_calls,
+    parse_listed_call,
+    parse_time,
+    without_urls,
+)
+
+NOW = datetime(2025, 1, 11, 2, tzinfo=UTC)
+LATER = NOW + timedelta(days=1)
+URL = "https://storage.krosai.com/recordings/call_abc123.mp3?X-Amz-Signature=0a1b2c"
+DOCUMENTED = {
+    "id": "call_abc123",
+    "from_number": "+14155551234",
+    "to_number": "+2348012345678",
+    "direction": "inbound",
+    "status": "completed",
+    "duration": 180,
+    "cost_cents": 12,
+    "endpoint_id": "ep_xyz789",
+    "phone_number_id": "pn_123",
+    "recording_url": URL,
+    "transcript": "[Agent]: Hello, …\n[Caller]: Hi.",
+    "created_at": "2025-01-10T10:00:00Z",
+    "answered_at": "2025-01-10T10:00:05Z",
+    "completed_at": "2025-01-10T10:03:05Z",
+}
+TEXTS = ["organization_id", "status", "direction", "from_number", "to_number", "endpoint_id", "phone_number_id"]
+NUMBERS = {"duration": "duration_seconds", "cost_cents": "cost_cents"}
+TIMES = ["answered_at", "completed_at"]
+
+
+def parse(row: dict[str, Any], now: datetime = NOW, organization_id: str | None = None) -> ListedCall:
+    named = {"id": "a", "created_at": "2025-01-10T10:00:00Z"} | row
+    return parse_listed_call(named, organization_id=organization_id, now=now)
+
+
+def call(now: datetime = NOW, **row: Any) -> Call:
+    return parse(row, now).call
+
+
+def extra(**row: Any) -> Any:
+    return json.loads(call(**row).extra or "{}")
+
+
+# The door.
+
+
+def test_the_documented_row_is_the_documented_call():
+    listed = parse_listed_call(DOCUMENTED, organization_id=None, now=NOW)
+    assert listed.recording_url == URL
+    assert listed.call == Call(
+        call_id="call_abc123",
+        call_date=date(2025, 1, 10),
+        organization_id=None,
+        status="completed",
+        direction="inbound",
+        from_number="+14155551234",
+        to_number="+2348012345678",
+        duration_seconds=180.0,
+        cost_cents=12.0,
+        endpoint_id="ep_xyz789",
+        phone_number_id="pn_123",
+        created_at=datetime(2025, 1, 10, 10, 0, 0, tzinfo=UTC),
+        answered_at=datetime(2025, 1, 10, 10, 0, 5, tzinfo=UTC),
+        completed_at=datetime(2025, 1, 10, 10, 3, 5, tzinfo=UTC),
+        has_recording=True,
+        listed_transcript="[Agent]: Hello, …\n[Caller]: Hi.",
+        extra=None,
+        listed_at=NOW,
+    )
+
+
+def test_the_fields_of_a_call_are_the_columns_of_the_table_in_its_order():
+    assert tuple(field.name for field in fields(Call)) == CALLS.column_names
+
+
+def test_an_id_and_a_time_are_all_that_a_row_needs():
+    bare = parse({})
+    assert bare.recording_url is None
+    known = {"call_id", "call_date", "created_at", "has_recording", "listed_at"}
+    assert {field.name for field in fields(Call) if getattr(bare.call, field.name) is not None} == known
+
+
+@pytest.mark.parametrize(
+    ("row", "field"),
+    [
+        *(
+            ({"id": id_, "created_at": "2025-01-10T10:00:00Z"}, "'id'")
+            for id_ in (None, "", " \n", 7, 1.5, True, ["a"], {}, "a\ud800")
+        ),
+        ({"created_at": "2025-01-10T10:00:00Z"}, "'id'"),
+        *(
+            ({"id": "secret7", "created_at": when}, "'created_at'")
+            for when in (None, "", "secret7", 1736503200, 1.5, True, [], {})
+        ),
+        ({"id": "secret7"}, "'created_at'"),
+        *((row, "not an object") for row in (None, "secret7", 7, ["secret7"], True)),
+    ],
+)
+def test_a_row_without_a_name_or_a_day_is_refused_by_the_field_and_shows_no_value(row: Any, field: str):
+    with pytest.raises(MalformedCall) as refused:
+        parse_listed_call(row, organization_id=None, now=NOW)
+    assert field in str(refused.value)
+    assert "secret7" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", [7, 0, 1.5, True, False, ["x"], [], {"x": 1}, {}])
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_text_of_another_type_is_null_and_whole_in_extra(name: str, value: Any):
+    assert getattr(call(**{name: value}), name) is None
+    assert extra(**{name: value}) == {name: value}
+
+
+@pytest.mark.parametrize(
+    "value", ["soon", "", "12 s", "nan", "-inf", True, False, ["x"], [], {"x": 1}, {}, 10**400, -(10**4000)]
+)
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_that_is_none_is_null_and_whole_in_extra(name: str, value: Any):
+    assert getattr(call(**{name: value}), NUMBERS[name]) is None
+    assert extra(**{name: value}) == {name: value}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_that_is_not_finite_is_null_even_in_extra(name: str, value: float):
+    assert getattr(call(**{name: value}), NUMBERS[name]) is None
+    assert extra(**{name: value, "deep": [value]}) == {name: None, "deep": [None]}
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [(0, 0.0), (180, 180.0), (1.25, 1.25), (-3, -3.0), ("180", 180.0), ("1.5", 1.5), (2**63, 2.0**63)],
+)
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_is_read_as_one_even_if_it_was_quoted(name: str, value: Any, number: float):
+    assert getattr(call(**{name: value}), NUMBERS[name]) == number
+    assert extra(**{name: value}) == {}
+
+
+@pytest.mark.parametrize("value", ["soon", "", "1736503200", 1736503200, 1.5, True, ["x"], {}])
+@pytest.mark.parametrize("name", TIMES)
+def test_a_time_that_is_none_is_null_and_whole_in_extra(name: str, value: Any):
+    assert getattr(call(**{name: value}), name) is None
+    assert extra(**{name: value}) == {name: value}
+
+
+@pytest.mark.parametrize("value", [7, True, ["[Agent]: x"], {"text": "x"}])
+def test_a_transcript_that_is_no_text_is_null_and_whole_in_extra(value: Any):
+    assert call(transcript=value).listed_transcript is None
+    assert extra(transcript=value) == {"transcript": value}
+
+
+@pytest.mark.parametrize("name", [*TEXTS, *NUMBERS, *TIMES, "transcript", "recording_url"])
+def test_null_and_absent_are_the_same(name: str):
+    assert call(**{name: None}) == call()
+
+
+@pytest.mark.parametrize("value", [7, True, [URL], {"url": URL}, "", " "])
+def test_a_recording_url_that_is_none_is_no_recording_and_is_kept_nowhere(value: Any):
+    listed = parse({"recording_url": value})
+    assert (listed.recording_url, listed.call.has_recording, listed.call.extra) == (None, False, None)
+
+
+@pytest.mark.parametrize(
+    ("in_row", "in_settings", "kept"),
+    [("org_row", "org_set", "org_row"), (None, "org_set", "org_set"), (7, "org_set", "org_set"), (None, None, None)],
+)
+def test_the_organization_is_the_rows_or_the_settings(in_row: Any, in_settings: str | None, kept: str | None):
+    assert parse({"organization_id": in_row}, organization_id=in_settings).call.organization_id == kept
+
+
+# What has no column.
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5) | st.just("recording_url"), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def keys_of(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set(value).union(*map(keys_of, value.values()))
+    return set().union(*map(keys_of, value)) if isinstance(value, list) else set()
+
+
+@given(st.dictionaries(st.text(max_size=5), json_values))
+@example({"a": [{"recording_url": URL, "b": [[{"recording_url": {"recording_url": URL}}]]}]})
+@example({"a": "\ud800", "\udfff": 1})
+def test_extra_is_strict_utf8_json_and_no_recording_url_is_anywhere_in_it(row: dict[str, Any]):
+    kept = call(**{**row, "id": "a", "created_at": "2025-01-10T10:00:00Z"}).extra or "{}"
+    kept.encode()
+    assert "recording_url" not in keys_of(json.loads(kept, parse_constant=pytest.fail))
+    assert canonical_json(json.loads(kept)) == kept
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")),
+        lambda x: st.lists(x, max_size=3),
+    )
+)
+def test_an_unknown_field_survives(value: Any):
+    assert extra(metadata={"crm": value}) == {"metadata": {"crm": value}}
+
+
+@pytest.mark.parametrize("where", [lambda u: u, lambda u: [u], lambda u: {"a": [{"b": u}]}, lambda u: f"see {u}"])
+def test_another_presigned_url_loses_its_signature(where: Any):
+    kept = call(media=where(URL)).extra or ""
+    assert "https://storage.krosai.com/recordings/call_abc123.mp3" in kept
+    assert "0a1b2c" not in kept
+
+
+@pytest.mark.parametrize("url", ["https://crm.example/deal?id=7&tab=calls", "https://crm.example/", "what? no"])
+def test_an_address_that_is_no_secret_is_kept_as_it_is(url: str):
+    assert extra(link=url) == {"link": url}
+
+
+@pytest.mark.parametrize("depth", [50, 5_000])
+def test_no_depth_of_nesting_stops_a_row_from_being_read(depth: int):
+    value: Any = "the core"
+    for _ in range(depth):
+        value = [value]
+    kept = call(metadata=value, note="x")
+    assert json.loads(kept.extra or "")["note"] == "x"
+    assert ("the core" in (kept.extra or "")) == (depth == 50)
+
+
+def test_lone_surrogates_become_replacement_characters_in_every_text():
+    odd = dict.fromkeys([*TEXTS, "transcript", "note"], "x\ud800")
+    read = call(**odd)
+    assert {getattr(read, name) for name in [*TEXTS, "listed_transcript"]} == {"x\ufffd"}
+    assert extra(**odd) == {"note": "x\ufffd"}
+
+
+def test_a_listed_call_never_shows_its_url():
+    listed = parse({"recording_url": URL})
+    assert "http" not in f"{listed!r} {listed!s} {[listed]} {listed.call!r}"
+
+
+def test_equal_values_have_equal_json():
+    assert canonical_json({"b": 1, "a": "é"}) == canonical_json({"a": "é", "b": 1}) == '{"a":"é","b":1}'
+
+
+def test_without_urls_keeps_everything_else():
+    assert without_urls({"a": {"recording_url": URL}, "b": [1, None, "x", {"recording_url": 1, "c": 2.5}]}) == {
+        "a": {},
+        "b": [1, None, "x", {"c": 2.5}],
+    }
+
+
+# Times.
+
+TEN = datetime(2025, 1, 10, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        # one moment, in many forms
+        *(
+            (text, TEN)
+            for text in ("2025-01-10T10:00:00Z", "2025-01-10T10:00:00+00:00", "2025-01-10T10:00Z", "20250110T100000Z")
+        ),
+        *(
+            (text, TEN)
+            for text in (
+                "2025-01-10 10:00:00Z",
+                "2025-01-10t10:00:00z",
+                " 2025-01-10T10:00:00Z\n",
+                "2025-W02-5T10:00:00Z",
+            )
+        ),
+        *(
+            (text, TEN)
+            for text in ("2025-01-10T11:00:00+01:00", "2025-01-10T15:30:00+05:30", "2025-01-09T23:00:00-11:00")
+        ),
+        *(
+            (text, TEN)
+            for text in ("2025-01-10T10:00:00.000Z", "2025-01-10T10:00:00.000000000Z", "2025-01-10T10:00:00-0000")
+        ),
+        # without an offset it is UTC; without a time it is midnight
+        ("2025-01-10T10:00:00", TEN),
+        ("2025-01-10", TEN.replace(hour=0)),
+        # fractions, to the microsecond
+        ("2025-01-10T10:00:00.5Z", TEN.replace(microsecond=500_000)),
+        ("2025-01-10T10:00:00,25Z", TEN.replace(microsecond=250_000)),
+        ("2025-01-10T10:00:00.123456789Z", TEN.replace(microsecond=123_456)),
+    ],
+)
+def test_an_iso_8601_time_is_an_aware_utc_moment(text: str, moment: datetime):
+    parsed = parse_time(text)
+    assert parsed == moment
+    assert parsed is not None and parsed.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            "",
+            " ",
+            "now",
+            "10:00",
+            "10.01.2025",
+            "01/10/2025",
+            "1736503200",
+            "2025-13-01",
+            "2025-02-30",
+            "2025-01-10T25:00:00Z",
+        ),
+        *(
+            "2025-01-10T10:00:60Z",
+            "Fri, 10 Jan 2025 10:00:00 GMT",
+            "２０２５-01-10",
+            "2025-01-10T10:00:00Z!",
+        ),
+        # moments that UTC cannot name
+        *("0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"),
+        *(None, 0, 1736503200, 1736503200.5, True, b"2025-01-10", ["2025-01-10"], {}, TEN),
+    ],
+)
+def test_what_is_no_iso_8601_time_is_none(value: object):
+    assert parse_time(value) is None
+
+
+offsets = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
+
+
+@given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=offsets))
+def test_every_moment_survives_its_own_iso_form(moment: datetime):
+    assert parse_time(moment.isoformat()) == moment
+
+
+@given(st.text())
+def test_no_text_breaks_the_reading_of_a_time(text: str):
+    assert parse_time(text) is None or isinstance(parse_time(text), datetime)
+
+
+@pytest.mark.parametrize(
+    ("created_at", "day"),
+    [
+        ("2025-01-10T23:59:59.999999Z", 10),
+        ("2025-01-11T00:00:00Z", 11),
+        ("2025-01-11T00:30:00+01:00", 10),
+        ("2025-01-10T23:30:00-01:00", 11),
+    ],
+)
+def test_the_day_of_a_call_is_the_utc_day_of_its_creation(created_at: str, day: int):
+    assert call(created_at=created_at).call_date == date(2025, 1, day)
+
+
+# Merging.
+
+TRANSCRIPTS = [
+    None,
+    "...",
+    "Hello",
+    "Hello there",
+    "Hello ...",
+    "[Agent]: Hello",
+    "[Agent]: Hello there",
+    "[Agent]: Hel...",
+    "[Agent]: Other",
+]
+rows = st.fixed_dictionaries(
+    {},
+    optional={
+        "status": st.sampled_from(["completed", "failed", None, 7]),
+        "from_number": st.sampled_from(["+1", "+2", None, []]),
+        "duration": st.sampled_from([0, 180, 181.5, "x", None]),
+        "answered_at": st.sampled_from(["2025-01-10T10:00:05Z", "2025-01-10T10:00:06Z", "x", None]),
+        "recording_url": st.sampled_from([URL, None]),
+        "transcript": st.sampled_from(TRANSCRIPTS),
+        "metadata": st.sampled_from([None, {"a": 1}, {"b": None}, 1.0, 1, "\ud800"]),
+        "tags": st.sampled_from([None, [], ["x"]]),
+        "\ud800": st.sampled_from([None, 1]),
+    },
+)
+olds = rows.map(lambda row: call(**row))
+news = rows.map(lambda row: call(LATER, **row))
+
+
+@given(olds, news)
+def test_what_is_known_is_never_unlearned(old: Call, new: Call):
+    merged = merge_calls(old, new)
+    for field in fields(Call):
+        assert getattr(merged, field.name) is not None or getattr(old, field.name) is None
+    assert merged.has_recording >= old.has_recording
+    assert is_whole(merged.listed_transcript) >= is_whole(old.listed_transcript)
+    known, after = json.loads(old.extra or "{}"), json.loads(merged.extra or "{}")
+    assert known.keys() <= after.keys()
+    assert all(after[name] is not None for name in known if known[name] is not None)
+
+
+@given(olds, news)
+def test_what_is_new_is_learned(old: Call, new: Call):
+    merged = merge_calls(old, new)
+    for field in fields(Call):
+        if field.name not in ("has_recording", "listed_transcript", "extra", "listed_at"):
+            assert getattr(new, field.name) in (None, getattr(merged, field.name))
+    assert merged.has_recording >= new.has_recording
+    assert is_whole(merged.listed_transcript) >= is_whole(new.listed_transcript)
+    after = json.loads(merged.extra or "{}")
+    assert all(after[name] == value for name, value in json.loads(new.extra or "{}").items() if value is not None)
+
+
+@given(olds, news)
+def test_merging_twice_is_merging_once(old: Call, new: Call):
+    merged = merge_calls(old, new)
+    assert merge_calls(merged, new) is merged
+    assert merge_calls(merged, replace(new, listed_at=LATER + timedelta(days=1))) is merged
+
+
+@given(olds, news)
+def test_listed_at_moves_exactly_when_something_else_does(old: Call, new: Call):
+    merged = merge_calls(old, new)
+    assert (merged.listed_at == LATER) == (replace(merged, listed_at=NOW) != old)
+    assert merged.listed_at in (NOW, LATER)
+
+
+@given(olds)
+def test_a_call_merged_with_itself_is_itself(old: Call):
+    assert merge_calls(old, replace(old, listed_at=LATER)) is old
+
+
+@pytest.mark.parametrize(
+    ("known", "seen", "kept"),
+    [
+        # more of it came, or a correction
+        (None, "Hello", "Hello"),
+        ("Hello ...", "Hello there", "Hello there"),
+        ("Hello ...", "[Agent]: Hello ...", "[Agent]: Hello ..."),
+        ("Hello there", "[Agent]: Hello", "[Agent]: Hello"),
+        ("[Agent]: Hello", "[Agent]: Hello\n[Caller]: Hi", "[Agent]: Hello\n[Caller]: Hi"),
+        ("[Agent]: Hello", "[Agent]: Hallo", "[Agent]: Hallo"),
+        # less of it came: gone, shortened, unlabelled, cut
+        ("Hello", None, "Hello"),
+        ("[Agent]: Hello", "[Agent]: Hel...", "[Agent]: Hello"),
+        ("[Agent]: Hello", "Hello", "[Agent]: Hello"),
+        ("[Agent]: Hello\n[Caller]: Hi", "[Agent]: Hello", "[Agent]: Hello\n[Caller]: Hi"),
+        ("Hello there", "Hello ...", "Hello there"),
+        ("Hello there", "Hello th…", "Hello there"),
+    ],
+)
+def test_a_text_that_became_less_upstream_takes_nothing_away(known: str | None, seen: str | None, kept: str):
+    assert merge_calls(call(transcript=known), call(LATER, transcript=seen)).listed_transcript == kept
+
+
+@pytest.mark.parametrize(
+    ("known", "seen", "kept"),
+    [
+        ({}, {"a": 1}, {"a": 1}),
+        ({"a": 1}, {}, {"a": 1}),
+        ({"a": 1}, {"b": 2}, {"a": 1, "b": 2}),
+        ({"a": 1}, {"a": 2}, {"a": 2}),
+        ({"a": 1}, {"a": None}, {"a": 1}),
+        ({"a": None}, {"a": 1}, {"a": 1}),
+        ({"a": 1}, {"a": None, "b": None}, {"a": 1, "b": None}),
+    ],
+)
+def test_extra_fields_are_added_and_updated_and_never_lost(known: dict, seen: dict, kept: dict):
+    assert json.loads(merge_calls(call(**known), call(LATER, **seen)).extra or "{}") == kept

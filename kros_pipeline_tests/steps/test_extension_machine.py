@@ -1,0 +1,272 @@
+"""Extensions, whatever happens in whatever order: never sent twice but by an operator's word, and never forgotten.
+
+Upstream and S3 fail at every point, and so do we: before the intent, after it, after the POST, after the outcome,
+before the table and after it. Upstream is asked by the real client, over a wire that is ours, and honours no
+Idempotency-Key: it would hide a request that is sent twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from kros_pipeline.archive.s3_governance import ObjectCustody
+from kros_pipeline.archive.s3_store import Entry, ObjectStore
+from kros_pipeline.archive.tables import Tables, batches_of
+from kros_pipeline.archive.tombstones import Tombstones
+from kros_pipeline.core import schemas
+from kros_pipeline.core.errors import ApiUnreachable, ArchiveUnavailable, ObjectChanged, ObjectExists
+from kros_pipeline.core.flags import Rules
+from kros_pipeline.core.settings import parse_settings
+from kros_pipeline.source.krosai import KrosAI
+from kros_pipeline.source.rate_limiter import Pace
+from kros_pipeline.steps.extension_orders import BadOrder
+from kros_pipeline.steps.retention_extensions import extend_retention
+from kros_pipeline.steps.run_context import Workspace
+
+DAY = date(2025, 1, 10)
+NOW = datetime(2025, 1, 20, tzinfo=UTC)
+CALLS = ("call_a", "call_b", "call_c")
+SETTINGS = parse_settings({"KROSAI_API_KEY": "k", "KROS_ARCHIVE_URL": "s3://bucket/p", "KROSAI_PLAN": "business"})
+
+# What becomes of a POST, and whether upstream acts.
+ACTS = {"accepted": True, "lost": True, "failed_after": True, "busy_then_accepted": True}
+ACTS |= dict.fromkeys(("unconnected", "never_arrived", "failed_before", "busy", "key_refused", "refused"), False)
+POINTS = [f"{when} {what}" for what in ("intent", "outcome", "settled", "table") for when in ("before", "after")]
+POINTS.append("after post")
+
+
+class Crash(BaseException):
+    """The process is gone."""
+
+
+class Disturbed(ObjectStore):
+    """An S3 in memory that fails, or kills us, right before or after a write."""
+
+    def __init__(self) -> None:
+        self.bucket, self._prefix = "memory", ""
+        self.objects: dict[str, bytes] = {}
+        self.point: str | None = None
+        self.error: type[BaseException] = Crash
+
+    def read(self, key: str) -> bytes | None:
+        return self.objects.get(key)
+
+    def copy_into(self, key: str, file: Any) -> str | None:
+        body = self.objects.get(key)
+        if body is None:
+            return None
+        file.write(body)
+        return hashlib.md5(body).hexdigest()
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        yield from [Entry(key, len(body)) for key, body in sorted(self.objects.items()) if key.startswith(prefix)]
+
+    def put(self, key: str, body: Any, *, sha256: str, only_if: str, **_: Any) -> None:
+        if not isinstance(body, bytes):
+            body.seek(0)
+            body = body.read()
+        what = "table" if key.endswith(".parquet") else key.removesuffix(".json").rpartition("-")[2]
+        self.fails_at(f"before {what}")
+        present = self.objects.get(key)
+        if only_if == "absent" and present is not None:
+            raise ObjectExists(key)
+        if only_if != "absent" and (present is None or hashlib.md5(present).hexdigest() != only_if):
+            raise ObjectChanged(key)
+        self.objects[key] = body
+        self.fails_at(f"after {what}")
+
+    def fails_at(self, point: str) -> None:
+        if point == self.point:
+            raise self.error(point)
+
+
+class Upstream(KrosAI):
+    """The real client, and in the place of the wire the server: it counts what it did for which decision."""
+
+    def __init__(self, store: Disturbed) -> None:
+        super().__init__(SETTINGS, pace=Pace(None, None, lambda: 0.0, lambda _: None))
+        self.store = store
+        self.faults: dict[str, str] = {}
+        self.acted: Counter[str] = Counter()
+        self.sent: list[tuple[str, str, int]] = []
+
+    def _exchange(self, what: str, method: str, path: str, query: Any, body: Any, headers: Any) -> Any:
+        assert (method, path.split("/")[3:]) == ("POST", ["recording", "extend"])
+        call_id, decision_id = path.split("/")[2], headers["Idempotency-Key"]
+        fault = self.faults.get(call_id, "accepted")
+        if fault == "busy_then_accepted":
+            self.faults[call_id] = "accepted"
+            return 429, {"Retry-After": "0.1"}, b"{}"
+        last = max(key for key in self.store.objects if f"/{decision_id}/" in key)
+        assert last.endswith("-intent.json"), "a request without an intent before it"
+        assert json.loads(self.store.objects[last])["sent_days"] == body["days"]
+        if fault == "unconnected":
+            raise ApiUnreachable("refused", surely_not_sent=True)
+        if fault == "never_arrived":
+            raise ApiUnreachable("reset")
+        self.sent.append((call_id, decision_id, body["days"]))
+        self.acted[decision_id] += ACTS[fault]
+        self.store.fails_at("after post")
+        if fault == "lost":
+            raise ApiUnreachable("no answer")
+        status = {"failed_before": 500, "failed_after": 502, "busy": 429, "key_refused": 401, "refused": 403}
+        return status.get(fault, 200), {"Retry-After": "3600"}, b"{}"
+
+
+class Extensions(RuleBasedStateMachine):
+    """Rules flag, runs send and die, operators give their word."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.store = Disturbed()
+        self.upstream = Upstream(self.store)
+        self.tombstones = Tombstones(self.store, None)
+        self.tables = Tables(self.store, self.tombstones)
+        self.flags: dict[tuple[str, str], int] = {}
+        self.ordered: Counter[str] = Counter()  # resends by call: the orders of operators, not their repetitions
+        self.runs = 0
+
+    @initialize()
+    def calls_are_there(self) -> None:
+        row = dict.fromkeys(schemas.CALLS.column_names) | {"call_date": DAY, "created_at": NOW, "listed_at": NOW}
+        rows = [row | {"call_id": call_id, "has_recording": True} for call_id in CALLS]
+        self.tables.replace(schemas.CALLS, DAY, lambda _: batches_of(schemas.CALLS, rows))
+
+    @rule(call_id=st.sampled_from(CALLS), rule_id=st.sampled_from("xyz"), days=st.sampled_from((30, 120, 400)))
+    def a_rule_flags(self, call_id: str, rule_id: str, days: int) -> None:
+        self.flags[call_id, rule_id] = days
+        row = {"call_date": DAY, "reason": "because", "rules_version": "v"}
+        rows = [
+            row | {"call_id": call_id, "rule_id": rule_id, "extend_days": days}
+            for (call_id, rule_id), days in sorted(self.flags.items())
+        ]
+        self.tables.replace(schemas.FLAGGED_CALLS, DAY, lambda _: batches_of(schemas.FLAGGED_CALLS, rows))
+
+    faults = st.dictionaries(st.sampled_from(CALLS), st.sampled_from(sorted(ACTS)))
+    points = st.none() | st.sampled_from(POINTS)
+    errors = st.sampled_from((Crash, ArchiveUnavailable))
+
+    @rule(faults=faults, point=points, error=errors)
+    def a_run(self, faults: dict[str, str], point: str | None, error: Any) -> None:
+        self.run(faults, point, error)
+
+    @rule(
+        name=st.sampled_from(("resend", "settle")),
+        calls=st.sets(st.sampled_from(CALLS), min_size=1),
+        faults=faults,
+        point=points,
+        error=errors,
+        repeated=st.booleans(),
+    )
+    def an_operator_says(self, name: str, calls: set[str], repeated: bool, **trouble: Any) -> None:
+        self.runs += 1
+        rows = self.tables.rows(schemas.RETENTION_EXTENSIONS, DAY)
+        waiting = {row["call_id"] for row in rows if row["status"] in ("unconfirmed", "refused")}
+        orders: dict[str, Any] = {name: sorted(calls & waiting or calls), "run_id": f"run-{self.runs}"}
+        if name == "resend":
+            self.ordered.update(orders[name])
+        if not self.run(**trouble, **orders):
+            self.ordered.subtract(orders.get("resend", ()))
+        elif repeated:  # by Dagster, with the same config: no order of its own
+            self.run({}, None, Crash, **orders)
+
+    def run(self, faults: dict[str, str], point: str | None, error: Any, **orders: Any) -> bool:
+        """One run, to its end or not; False where its orders were refused."""
+        self.upstream.faults, self.upstream.sent = dict(faults), []
+        self.store.point, self.store.error = point, error
+        work = Workspace(
+            SETTINGS, Rules(), self.upstream, None, self.store, ObjectCustody(self.store), self.tombstones, self.tables,  # type: ignore[arg-type]
+            now=lambda: NOW,
+        )  # fmt: skip
+        before = dict(self.store.objects)
+        try:
+            report = extend_retention(work, DAY, **orders)
+        except (Crash, ArchiveUnavailable):
+            report = None
+        except BadOrder:
+            assert self.store.objects == before and not self.upstream.sent
+            return False
+        finally:
+            self.store.point = None
+        for call_id, _, days in self.upstream.sent:
+            longest = max(days for (flagged, _), days in self.flags.items() if flagged == call_id)
+            assert days == min(longest, 365) or call_id in orders.get("resend", ())
+        if report is not None:
+            self.nothing_is_missing(report, is_quiet=not faults)
+        return True
+
+    def nothing_is_missing(self, report: Any, *, is_quiet: bool) -> None:
+        """After a run that came to its end: each wish has its row, and no row says more than what happened."""
+        rows = {row["decision_id"]: row for row in self.tables.rows(schemas.RETENTION_EXTENSIONS, DAY)}
+        for row in rows.values():
+            acted, was_ordered = self.upstream.acted[row["decision_id"]], self.ordered[row["call_id"]] > 0
+            if row["status"] == "extended" and row["settled_at"] is None:
+                assert acted, "said to be extended, and it is not"
+            if acted and not was_ordered:
+                assert row["status"] in ("extended", "unconfirmed")
+            if row["status"] in ("unconfirmed", "refused") and row["settled_at"] is None:
+                assert report.to_do, "in doubt, and nobody is told"
+        assert {decision_id for decision_id, count in self.upstream.acted.items() if count} <= rows.keys()
+        if is_quiet:
+            for call_id in {call_id for call_id, _ in self.flags}:
+                longest = max(days for (flagged, _), days in self.flags.items() if flagged == call_id)
+                of_the_call = [row for row in rows.values() if row["call_id"] == call_id]
+                assert any(
+                    row["requested_days"] == longest or row["sent_days"] >= min(longest, 365) for row in of_the_call
+                ), "forgotten"
+
+    @invariant()
+    def no_decision_happens_twice_but_by_an_operators_word(self) -> None:
+        calls = {
+            key.split("/")[3]: json.loads(body)["call_id"]
+            for key, body in self.store.objects.items()
+            if key.endswith("-intent.json")
+        }
+        for decision_id, count in self.upstream.acted.items():
+            assert count <= 1 + self.ordered[calls[decision_id]]
+
+    def teardown(self) -> None:
+        """At the end of all troubles two quiet runs: the first makes up leeway, the second has nothing to send."""
+        self.run({}, None, Crash)
+        self.run({}, None, Crash)
+        assert self.upstream.sent == []
+        self.upstream.close()
+
+
+def test_extensions_are_sent_once_and_never_forgotten() -> None:
+    run_state_machine_as_test(
+        Extensions,
+        settings=settings(
+            max_examples=60, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+
+
+@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize("fault", ["accepted", "lost", "failed_before", "refused"])
+def test_a_crash_at_each_point_alone(point: str, fault: str) -> None:
+    machine = Extensions()
+    machine.calls_are_there()
+    machine.a_rule_flags("call_b", "x", 120)
+    machine.run({"call_b": fault}, point, Crash)
+    machine.no_decision_happens_twice_but_by_an_operators_word()
+    machine.teardown()
+    [row] = machine.tables.rows(schemas.RETENTION_EXTENSIONS, DAY)
+    if point == "before intent":
+        assert row["status"] == "extended"  # nothing was sent yet
+    elif point in ("after intent", "after post", "before outcome"):
+        assert row["status"] == "unconfirmed"
+    else:
+        assert row["status"] == {"accepted": "extended", "refused": "refused"}.get(fault, "unconfirmed")
+    was_sent_late = point == "before intent"
+    assert machine.upstream.acted.total() == (was_sent_late or (ACTS[fault] and point != "after intent"))

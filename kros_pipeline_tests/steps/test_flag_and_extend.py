@@ -1,0 +1,302 @@
+"""Flags, from rules over real tables; and of each flagged call upstream is asked once, whatever it answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kros_pipeline.core.errors import BadKey, TooManyRequests
+from kros_pipeline.sandbox import Fault, Faults
+from kros_pipeline.steps.calls import enumerate_day
+from kros_pipeline.steps.extension_journal import INTENT, OUTCOME, Journal
+from kros_pipeline.steps.flagged_calls import flag_calls
+from kros_pipeline.steps.report import Report
+from kros_pipeline.steps.retention_extensions import extend_retention
+from kros_pipeline.steps.run_context import Workspace
+from kros_pipeline.steps.transcripts import keep_transcripts, split_utterances
+from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, Account, MakeAccount
+from kros_pipeline_tests.support.archive_check import completed_of, table_key
+
+# Upstream honours no Idempotency-Key here: it would hide a request that is sent twice.
+FEW = replace(PLAIN, days={"2025-01-10": 5}, audio_seconds=(1, 120), idempotency=False)
+EVERYONE = "rules:\n  - {id: everyone, extend_days: 120}\n"
+
+_before: dict[str, int] = {}
+
+
+@pytest.fixture
+def ruled(account: MakeAccount, tmp_path: Path) -> Callable[..., Account]:
+    """An account with a rules file, whose day is listed and transcribed."""
+
+    def make(rules: str = EVERYONE, config: Any = FEW, **settings: Any) -> Account:
+        path = tmp_path / "rules.yaml"
+        path.write_text(rules)
+        our = account(config, KROS_FLAG_RULES=str(path), **settings)
+        _before.clear()
+        _before.update({call_id: len(days) for call_id, days in our.krosai.extended_days().items()})
+        enumerate_day(our.work, DAY)
+        keep_transcripts(our.work, DAY)
+        split_utterances(our.work, DAY)
+        return our
+
+    return make
+
+
+def extend(our: Account, work: Workspace | None = None) -> Report:
+    work = work or our.open()
+    flag_calls(work, DAY)
+    return extend_retention(work, DAY)
+
+
+def extensions(our: Account) -> list[dict[str, Any]]:
+    return our.archive.table("retention_extensions", DAY)
+
+
+def extended_days(our: Account) -> dict[str, list[int]]:
+    """By call, the days of what upstream did for this test: it remembers those of others."""
+    done = {call_id: days[_before.get(call_id, 0) :] for call_id, days in our.krosai.extended_days().items()}
+    return {call_id: days for call_id, days in done.items() if days}
+
+
+def posts(our: Account) -> dict[str, int]:
+    return our.krosai.counters()["extend_requests_by_call"]
+
+
+# Flags.
+
+
+def test_flags_are_what_the_rules_say_of_the_tables(ruled: Callable[..., Account]) -> None:
+    our = ruled(config=replace(VARIED, days={"2025-01-10": 60}, audio_seconds=(1, 120)))
+    calls = our.archive.by_call("calls", DAY)
+    number = next(row["from_number"] for row in calls.values() if row["direction"] == "inbound")
+    named = max(calls)
+    Path(our.environment["KROS_FLAG_RULES"]).write_text(f"""
+rules:
+  - id: words
+    text_matches: '(?i)thank'
+    speaker: agent
+    extend_days: 100
+  - id: anyone
+    text_matches: '(?i)thank'
+    extend_days: 100
+  - id: long
+    duration_seconds_at_least: 60
+    extend_days: 100
+  - {{id: number, numbers: ["{number}"], extend_days: 100}}
+  - {{id: named, call_ids: ["{named}"], extend_days: 100}}
+  - {{id: both, call_ids: ["{named}"], duration_seconds_at_least: 1000000, extend_days: 100}}
+""")
+    report = flag_calls(our.open(), DAY)
+    thanks = [row for row in our.archive.table("utterances", DAY) if re.search("(?i)thank", row["text"])]
+    expected = {
+        "words": {row["call_id"] for row in thanks if row["speaker"] in ("agent", "unknown")},
+        "anyone": {row["call_id"] for row in thanks},
+        "long": {call_id for call_id, row in calls.items() if row["duration_seconds"] >= 60},
+        "number": {call_id for call_id, row in calls.items() if number in (row["from_number"], row["to_number"])},
+        "named": {named},
+        "both": set(),
+    }
+    flags = our.archive.table("flagged_calls", DAY)
+    assert all(expected[rule] for rule in ("words", "anyone", "long", "number"))
+    assert {rule: {row["call_id"] for row in flags if row["rule_id"] == rule} for rule in expected} == expected
+    assert {f"rule {rule}": len(ids) for rule, ids in expected.items()}.items() <= report.counts.items()
+    first = {row["call_id"]: row["turn_index"] for row in flags if row["rule_id"] == "anyone"}
+    assert first == {
+        call_id: min(row["turn_index"] for row in thanks if row["call_id"] == call_id) for call_id in first
+    }
+    assert not [row for row in flags if number in row["reason"] or "thank" in row["reason"].lower()]
+
+
+def test_without_rules_nothing_is_flagged_and_nobody_is_asked(account: MakeAccount) -> None:
+    our = account(FEW)
+    enumerate_day(our.work, DAY)
+    our.krosai.reset_counters()
+    extend(our)
+    assert our.archive.table("flagged_calls", DAY) == [] == extensions(our)
+    assert our.requests() == {}
+
+
+# Extensions.
+
+
+def test_each_flagged_call_is_sent_once_over_any_number_of_runs(ruled: Callable[..., Account]) -> None:
+    our = ruled(fresh=True)
+    assert extend(our).counts["sent_now"] == 5
+    before = our.archive.objects()
+    assert extend(our).counts["sent_now"] == 0
+    assert our.archive.objects() == before
+    calls = set(completed_of(our.krosai, DAY))
+    assert posts(our) == our.krosai.counters()["extends_applied_by_call"] == dict.fromkeys(calls, 1)
+    for row in extensions(our):
+        assert (row["status"], row["sent_days"], row["requested_days"], row["attempts"]) == ("extended", 120, 120, 1)
+        assert row["requested_at"] and row["confirmed_at"] and row["reason"] is None
+
+    # A call that comes later is sent by itself; a decision for longer is a new one.
+    [late] = our.krosai.add_calls(str(DAY), 1)
+    enumerate_day(our.work, DAY)
+    extend(our)
+    assert posts(our) == dict.fromkeys({*calls, late}, 1)
+
+
+def test_of_several_rules_the_longest_is_sent_and_calls_without_recording_are_not(
+    ruled: Callable[..., Account],
+) -> None:
+    rules = "rules:\n  - {id: a, extend_days: 100}\n  - {id: b, extend_days: 300}\n  - {id: c, extend_days: 200}\n"
+    our = ruled(rules, config=replace(VARIED, days={"2025-01-10": 40}, audio_seconds=(1, 2)))
+    extend(our)
+    shown = {call_id for call_id, row in our.archive.by_call("calls", DAY).items() if row["has_recording"]}
+    assert len(our.archive.table("flagged_calls", DAY)) == 3 * len(completed_of(our.krosai, DAY))
+    assert extended_days(our) == {call_id: [300] for call_id in shown}
+
+
+# What becomes of a POST: its status, how often it was sent and done, and what the next run makes of it.
+@pytest.mark.parametrize(
+    ("faults", "status", "reason", "sent", "done", "error", "then"),
+    [
+        (Faults(extend_rate_limited=Fault(attempts=2, value="0.01")), "extended", "", 3, 1, None, "extended"),
+        (Faults(extend_rate_limited=Fault(value="3600")), None, "", 1, 0, TooManyRequests, "extended"),
+        (Faults(api_key_refused=Fault(routes=("extend",))), None, "", 0, 0, BadKey, "extended"),
+        # It may have been done, so that nobody sends it again:
+        (Faults(extend_error=Fault()), "unconfirmed", "may or may not.*500", 1, 0, None, "unconfirmed"),
+        (Faults(extend_lost=Fault()), "unconfirmed", "may or may not.*502", 1, 1, None, "unconfirmed"),
+        (Faults(extend_timeout=Fault(value=0.05)), "unconfirmed", "may or may not.*no ans", 1, 1, None, "unconfirmed"),
+        (Faults(api_reset=Fault(routes=("extend",))), "unconfirmed", "may or may not.*no", 0, 0, None, "unconfirmed"),
+        # Upstream said no:
+        (Faults(extend_refused=Fault()), "refused", "403", 1, 0, None, "refused"),
+        (Faults(extend_refused=Fault(value=422)), "refused", "422", 1, 0, None, "refused"),
+    ],
+    ids=lambda value: next(iter(value.to_json())) if isinstance(value, Faults) else None,
+)  # fmt: skip
+def test_no_fault_makes_an_extension_happen_twice(
+    ruled: Callable[..., Account],
+    faults: Faults,
+    status: str | None,
+    reason: str,
+    sent: int,
+    done: int,
+    error: type | None,
+    then: str,
+) -> None:
+    our = ruled("rules: []\n")
+    [call_id] = sorted(completed_of(our.krosai, DAY))[:1]
+    Path(our.environment["KROS_FLAG_RULES"]).write_text(
+        f"rules: [{{id: one, call_ids: [{call_id}], extend_days: 120}}]"
+    )
+    our.krosai.set_faults(faults)
+    report = extend(our)
+    assert (type(report.error) if report.error else None) == error
+    assert [row["status"] for row in extensions(our)] == ([status] if status else [])
+    if status:
+        assert re.search(reason, extensions(our)[0]["reason"] or "")
+        assert [call for call, _ in report.problems] == ([] if status == "extended" else [call_id])
+    assert posts(our).get(call_id, 0) == sent
+    assert our.krosai.counters()["extends_applied_by_call"].get(call_id, 0) == done
+
+    our.krosai.set_faults(Faults())
+    for _ in range(2):
+        again = extend(our)
+        assert [row["status"] for row in extensions(our)] == [then]
+        assert again.problem_count == (then != "extended")  # what is in doubt stays red
+    assert our.krosai.counters()["extends_applied_by_call"].get(call_id, 0) == (1 if then == "extended" else done)
+    assert posts(our).get(call_id, 0) == (sent if status else sent + 1)
+
+
+def test_a_request_that_surely_was_not_sent_is_sent_by_the_next_run(ruled: Callable[..., Account]) -> None:
+    our = ruled()
+    work = our.open()
+    work.api._base_url = "http://127.0.0.1:9/v1"  # nobody listens there
+    report = extend(our, work)
+    assert report.problem_count == 5 and extensions(our) == []
+    extend(our)
+    assert {row["status"] for row in extensions(our)} == {"extended"}
+    assert {row["attempts"] for row in extensions(our)} == {2}
+    assert set(posts(our).values()) == {1}
+
+
+class _Crash(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(("dies_at", "sent"), [("request", 0), (OUTCOME, 1)])
+def test_an_intent_without_outcome_is_in_doubt_and_never_sent_again(
+    ruled: Callable[..., Account], monkeypatch: pytest.MonkeyPatch, dies_at: str, sent: int
+) -> None:
+    our = ruled()
+    hit = min(completed_of(our.krosai, DAY))
+    work, write = our.open(), Journal.write
+
+    def dying(self: Journal, decision_id: str, attempt: int, what: str, content: Any) -> None:
+        about = (
+            our.archive.json(f"state/extensions/dt={DAY}/{decision_id}/001-{INTENT}.json")
+            if what == OUTCOME
+            else content
+        )
+        if what == OUTCOME == dies_at and about["call_id"] == hit:
+            raise _Crash
+        write(self, decision_id, attempt, what, content)
+        if what == INTENT and dies_at == "request" and about["call_id"] == hit:
+            raise _Crash
+
+    with monkeypatch.context() as crash:
+        crash.setattr(Journal, "write", dying)
+        with pytest.raises(_Crash):
+            extend(our, work)
+    assert extensions(our) == []  # it died before it wrote the table
+    for _ in range(2):
+        report = extend(our)
+        by_call = {row["call_id"]: row for row in extensions(our)}
+        assert by_call[hit]["status"] == "unconfirmed" and "may or may not" in by_call[hit]["reason"]
+        assert report.problem_count == 1
+        assert {row["status"] for call_id, row in by_call.items() if call_id != hit} == {"extended"}
+    assert posts(our).pop(hit, 0) == sent
+    assert {call_id: count for call_id, count in posts(our).items() if call_id != hit} == dict.fromkeys(
+        by_call.keys() - {hit}, 1
+    )
+
+
+def test_the_table_can_be_made_anew_from_the_journal(ruled: Callable[..., Account]) -> None:
+    our = ruled()
+    our.krosai.set_faults(Faults(extend_refused=Fault(share=0.4), extend_lost=Fault(share=0.4)))
+    extend(our)
+    before, sent = extensions(our), posts(our)
+    assert len({row["status"] for row in before}) > 1
+    our.krosai.set_faults(Faults())
+    our.archive.delete(table_key("retention_extensions", DAY))
+    extend(our)
+    known = ("call_id", "decision_id", "status", "sent_days", "requested_at", "confirmed_at", "attempts")
+    assert [[row[name] for name in known] for row in extensions(our)] == [
+        [row[name] for name in known] for row in before
+    ]
+    assert posts(our) == sent
+
+
+# Plans: as many days as they allow, and no request where they keep a recording that long already.
+@pytest.mark.parametrize(
+    ("plan", "settings", "wanted", "status", "days"),
+    [
+        ("free", {}, 120, "not_allowed", None),
+        ("pro", {}, 120, "extended", 90),
+        ("pro", {"KROSAI_RETENTION_DAYS": "90"}, 120, "not_allowed", None),
+        ("business", {}, 120, "extended", 120),
+        ("business", {}, 1000, "extended", 365),
+        ("enterprise", {}, 300, "extended", 300),
+    ],
+)
+def test_a_plan_bounds_what_is_sent(
+    ruled: Callable[..., Account], plan: str, settings: dict[str, str], wanted: int, status: str, days: int | None
+) -> None:
+    our = ruled(f"rules:\n  - {{id: everyone, extend_days: {wanted}}}\n", KROSAI_PLAN=plan, **settings)
+    extend(our)
+    calls = completed_of(our.krosai, DAY)
+    assert extended_days(our) == ({call_id: [days] for call_id in calls} if days else {})
+    assert [(row["status"], row["requested_days"], row["sent_days"]) for row in extensions(our)] == [
+        (status, wanted, days)
+    ] * 5
+    if status == "not_allowed":
+        assert all(plan in row["reason"] for row in extensions(our))
+        assert posts(our) == {}

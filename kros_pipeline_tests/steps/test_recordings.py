@@ -1,0 +1,718 @@
+"""Recordings: verified before they are kept, fetched once, and never lost for a fault that somebody else has."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import random
+import re
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from math import ceil
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from kros_pipeline.archive.tables import Edited
+from kros_pipeline.core.errors import BadKey, TooManyRequests, UrlRefused
+from kros_pipeline.core.object_keys import audio_key
+from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
+from kros_pipeline.sandbox.answers import HTML_PAGE
+from kros_pipeline.source import downloads as recording_storage
+from kros_pipeline.source.http import declared_length, read_into
+from kros_pipeline.steps import recordings as download
+from kros_pipeline.steps.calls import enumerate_day
+from kros_pipeline.steps.recordings import archive_recordings
+from kros_pipeline.steps.report import Report
+from kros_pipeline.steps.run_context import Workspace
+from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount
+from kros_pipeline_tests.support.archive_check import Archive, assert_nothing_is_false, completed_of, table_key
+
+FEW = replace(PLAIN, days={"2025-01-10": 5}, audio_seconds=(14, 18))
+
+
+def move(our: Account, **settings: str) -> Report:
+    """One more run of the step, on a day whose calls are listed."""
+    return archive_recordings(our.open(**settings) if settings else our.work, DAY)
+
+
+def listed(our: Account) -> Account:
+    enumerate_day(our.work, DAY)
+    our.krosai.reset_counters()
+    return our
+
+
+def statuses(our: Account) -> dict[str, str]:
+    return {row["call_id"]: row["status"] for row in our.archive.table("recordings", DAY)}
+
+
+def quarantined(archive: Archive) -> list[bytes]:
+    return [archive.read(key) for key in archive.objects("quarantine/")]
+
+
+# What every fault of the storage comes to is the fault matrix's to show. Here: what is kept of a body that arrived.
+KEEPS: dict[str, Callable[[bytes, bytes], bool] | None] = {
+    "storage_cut_silently": lambda kept, true: kept == true[: len(true) // 2],
+    "storage_html": lambda kept, _: kept == HTML_PAGE,
+    "storage_json": lambda kept, _: b"UNAVAILABLE" in kept,
+    "storage_rubbish": lambda kept, true: len(kept) == len(true) and kept != true,
+    "storage_other_length": lambda kept, true: 0 < len(kept) < len(true) and true.startswith(kept),
+    "storage_wav": lambda kept, _: kept.startswith(b"RIFF"),
+    "storage_gzip": lambda kept, true: gzip.decompress(kept) == true,
+    # Nothing arrived whole, or nothing at all:
+    "storage_reset": None,
+    "storage_truncated": None,
+    "storage_empty": None,
+    "storage_error": None,
+    "storage_denied": None,
+    "storage_missing": None,
+    "storage_redirect": None,
+}
+
+
+@pytest.mark.parametrize("attempts", [1, None], ids=["first attempt", "every attempt"])
+def test_what_arrived_whole_and_failed_is_kept_and_fetched_anew(account: MakeAccount, attempts: int | None) -> None:
+    our = listed(account(replace(FEW, days={"2025-01-10": len(KEEPS) + 2})))
+    calls = dict(zip(sorted(completed_of(our.krosai, DAY)), KEEPS, strict=False))
+    our.krosai.set_faults(Faults(**{knob: Fault(calls=(call,), attempts=attempts) for call, knob in calls.items()}))
+    report = move(our)
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+    first = our.archive.by_call("recordings", DAY)
+    kept = {key: our.archive.read(key) for key in our.archive.objects("quarantine/")}
+    unsafe = {call for call, row in first.items() if row["status"] != "archived"}
+    assert unsafe == {call for call, knob in calls.items() if attempts is None or knob == "storage_redirect"}
+    assert dict(report.problems) == {call: f"{first[call]['status']}: {first[call]['reason']}" for call in unsafe}
+    for call, knob in calls.items():
+        is_right, bodies = KEEPS[knob], [body for key, body in kept.items() if call in key]
+        assert [bool(is_right and is_right(body, our.krosai.audio(call))) for body in bodies] == (
+            [True] if is_right and attempts is None else []
+        ), knob
+
+    our.krosai.set_faults(Faults())  # the fault gone
+    our.krosai.reset_counters()
+    move(our)
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+    assert set(statuses(our).values()) == {"archived"}
+    assert our.krosai.counters()["downloads_by_call"] == dict.fromkeys(unsafe, 1)
+    assert our.krosai.counters()["leaked_credentials"] == 0
+    assert {key: our.archive.read(key) for key in our.archive.objects("quarantine/")} == kept  # it stays
+
+
+# Hosts and forms of a URL that nobody follows, without asking anybody.
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://recordings.example.com/a.mp3", "'recordings.example.com' is not in KROS_RECORDING_HOSTS"),
+        ("https://storage.krosai.com.evil.example/a.mp3", "is not in KROS_RECORDING_HOSTS"),
+        ("https://storage.krosai.com@evil.example/a.mp3", "user name"),
+        ("https://evil.example\\@127.0.0.1/a.mp3", "backslash"),
+        ("http://storage.krosai.com/a.mp3", "not https"),
+        ("http://169.254.169.254/latest/meta-data", "not https"),
+        ("https://169.254.169.254/latest/meta-data", "is not in"),
+        ("https://2130706433/a.mp3", "is not in"),
+        ("https://0x7f.1/a.mp3", "is not in"),
+        ("https://0177.0.0.1/a.mp3", "is not in"),
+        ("https://127.1/a.mp3", "is not in"),
+        ("https://127.0.0.1./a.mp3", "is not in"),
+        ("https://[::ffff:127.0.0.1]/a.mp3", "is not in"),
+        ("https://[64:ff9b::7f00:1]/a.mp3", "is not in"),
+        ("https://100.64.0.1/a.mp3", "is not in"),
+        ("https://xn--storage-.krosai.com/a.mp3", "is not in"),
+        ("https://127.0.0.1@evil.example/a.mp3", "user name"),
+        ("https://evil.example#@127.0.0.1/a.mp3", "is not in"),
+        ("https://evil.example?@127.0.0.1/a.mp3", "is not in"),
+        # read in one way here, and maybe in another by what connects
+        ("https://127.0.0.1;.evil.example/a.mp3", "names its host"),
+        ("https:///127.0.0.1/a.mp3", "names its host"),
+        ("https://127.0.0.1:/a.mp3", "names its host"),
+        (" https://127.0.0.1/a.mp3", "names its host"),
+        ("https://127.0.0.1\t.evil.example/a.mp3", "names its host"),
+        ("https://127.0\n.0.1/a.mp3", "names its host"),
+        ("https://１２７.0.0.1/a.mp3", "names its host"),
+        ("https://[fe80::1%25lo]/a.mp3", "names its host"),
+        ("https://127.0.0%2e1/a.mp3", "names its host"),
+        ("https://127.0.0.1/a\n.mp3", "names its host"),
+        ("https://127。0.0.1/a.mp3", "names its host"),
+        ("https://127.0.0.1:80:443/a.mp3", "cannot be read"),
+        ("https://127.0.0.1:99999/a.mp3", "cannot be read"),
+        ("https://[::1", "cannot be read"),
+        ("https://127.0.0.1:notaport/a.mp3", "cannot be read"),
+        ("ftp://127.0.0.1/a.mp3", "ftp, not https"),
+        ("file:///etc/passwd", "file, not https"),
+        ("/recordings/a.mp3", "without a scheme"),
+    ],
+)
+def test_audio_comes_from_allowed_hosts_alone(workspace: Workspace, url: str, words: str) -> None:
+    with (
+        pytest.raises(UrlRefused, match=re.escape(words)),
+        workspace.storage.fetched(f"{url}?X-Amz-Signature=abc") as _,
+    ):
+        pass  # pragma: no cover
+
+
+def test_a_body_that_drips_meets_a_deadline_for_all_of_it(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording_storage, "_LEAST_SECONDS", 0.05)
+    monkeypatch.setattr(recording_storage, "_LEAST_BYTES_PER_SECOND", 1e12)
+    our = listed(account(FEW))
+    call_id = min(completed_of(our.krosai, DAY))
+    our.krosai.set_faults(Faults(storage_slow=Fault(calls=(call_id,), value=1.0)))
+    move(our, KROS_DOWNLOAD_WORKERS="1")
+    row = our.archive.by_call("recordings", DAY)[call_id]
+    assert row["status"] == "failed" and "did not end within" in row["reason"]
+
+
+def test_storage_never_sees_the_key_and_no_row_shows_a_url(account: MakeAccount) -> None:
+    for auth in ("x-api-key", "bearer"):
+        our = listed(account(replace(FEW, auth=auth)))
+        our.krosai.set_faults(Faults(storage_denied=Fault(attempts=1)))
+        move(our)
+        assert our.krosai.counters()["leaked_credentials"] == 0
+        assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+# URLs die: before their time or after it, a new one costs one request for each call that needs it.
+
+
+def test_a_url_that_is_refused_before_its_time_costs_one_request(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    hit = sorted(completed_of(our.krosai, DAY))[:2]
+    our.krosai.set_faults(Faults(storage_denied=Fault(calls=tuple(hit), attempts=1)))
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+    assert our.requests() == {"list": 1, "recording": 2}
+
+
+def test_urls_that_expire_between_listing_and_download_cost_one_request_each(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    our = listed(account(FEW))
+    fetched, first, lock = recording_storage.RecordingStorage.fetched, [True], threading.Lock()
+
+    @contextmanager
+    def an_hour_later(self: Any, url: str) -> Iterator[Any]:
+        with lock:
+            if first:
+                first.clear()
+                our.krosai.advance_clock(3_601)
+        with fetched(self, url) as body:
+            yield body
+
+    monkeypatch.setattr(recording_storage.RecordingStorage, "fetched", an_hour_later)
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+    assert our.requests() == {"list": 1, "recording": 5}
+    assert set(our.krosai.counters()["downloads_by_call"].values()) == {1}
+
+
+# Resume, not repeat.
+
+
+def test_a_second_run_downloads_nothing_and_asks_the_api_nothing(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    move(our)
+    before = our.archive.objects()
+    our.krosai.reset_counters()
+    assert move(our).counts["archived_now"] == 0
+    assert our.krosai.counters()["storage_requests"] == 0 and our.requests() == {}
+    assert our.archive.objects() == before
+
+
+def test_what_was_stored_and_not_written_down_is_adopted_and_not_fetched_again(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    our = listed(account(FEW))
+    work = our.open()
+    with monkeypatch.context() as crash:
+        crash.setattr(Edited, "replace", _crash)
+        with pytest.raises(_Crash):
+            archive_recordings(work, DAY)
+    assert len(our.archive.objects("audio/")) == 5 and not our.archive.table("recordings", DAY)
+    our.krosai.reset_counters()
+    report = move(our)
+    assert report.counts["adopted"] == 5 and report.counts["archived_now"] == 0
+    assert our.krosai.counters()["storage_requests"] == 0
+    assert set(statuses(our).values()) == {"archived"}
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+class _Crash(BaseException):
+    """As a signal would end the process, but here."""
+
+
+def _crash(*_: Any, **__: Any) -> Any:
+    raise _Crash
+
+
+@pytest.mark.parametrize("survivors", [0, 1, 3])
+def test_a_run_that_dies_on_its_way_is_finished_by_the_next_without_a_second_download(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch, survivors: int
+) -> None:
+    our = listed(account(FEW))
+    fetched, left, lock = recording_storage.RecordingStorage.fetched, [survivors], threading.Lock()
+
+    @contextmanager
+    def dying(self: Any, url: str) -> Iterator[Any]:
+        with lock:
+            left[0] -= 1
+            if left[0] < 0:
+                raise _Crash
+        with fetched(self, url) as body:
+            yield body
+
+    with monkeypatch.context() as crash:
+        crash.setattr(recording_storage.RecordingStorage, "fetched", dying)
+        with pytest.raises(_Crash):
+            move(our)
+    assert len(our.archive.objects("audio/")) == survivors
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+    assert set(our.krosai.counters()["downloads_by_call"].values()) == {1}
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+def test_a_table_that_is_gone_is_made_anew_from_the_objects(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    move(our)
+    before = our.archive.by_call("recordings", DAY)
+    our.archive.delete(table_key("recordings", DAY))
+    our.krosai.reset_counters()
+    move(our)
+    after = our.archive.by_call("recordings", DAY)
+    assert our.krosai.counters()["storage_requests"] == 0
+    for call_id, row in before.items():
+        known = {name: value for name, value in row.items() if name not in ("archived_at", "attempts")}
+        assert {name: after[call_id][name] for name in known} == known
+
+
+def test_an_object_that_vanished_is_fetched_again_and_no_other(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    move(our)
+    call_id = min(statuses(our))
+    our.archive.delete(audio_key(DAY, call_id))
+    our.krosai.reset_counters()
+    move(our)
+    assert our.krosai.counters()["downloads_by_call"] == {call_id: 1}
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+def test_a_stranger_at_a_recordings_key_is_never_overwritten(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    call_id = min(completed_of(our.krosai, DAY))
+    our.archive.write(audio_key(DAY, call_id), b"somebody else's")
+    move(our)
+    row = our.archive.by_call("recordings", DAY)[call_id]
+    assert row["status"] == "failed" and "did not write" in row["reason"]
+    assert our.archive.read(audio_key(DAY, call_id)) == b"somebody else's"
+    assert sorted(statuses(our).values()) == ["archived"] * 4 + ["failed"]
+
+
+def test_two_runs_at_once_end_with_one_archive(account: MakeAccount) -> None:
+    our = listed(account(replace(PLAIN, audio_seconds=(14, 18))))
+    works = [our.open(), our.open()]
+    failures: list[BaseException] = []
+
+    def run(work: Workspace) -> None:
+        try:
+            archive_recordings(work, DAY)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert set(statuses(our).values()) == {"archived"} and len(statuses(our)) == 8
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+def test_a_put_that_somebody_else_won_is_taken_over(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    work, other = our.open(), our.open()
+
+    def second(key: str, body: Any, *, metadata: Any) -> None:
+        other.store.put_audio(key, bytes(body), metadata=metadata)
+        put_audio(key, body, metadata=metadata)
+
+    put_audio, work.store.put_audio = work.store.put_audio, second  # type: ignore[method-assign]
+    archive_recordings(work, DAY)
+    assert set(statuses(our).values()) == {"archived"}
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+# No status but `archived` is final; and `archived` is.
+
+
+def test_an_archived_recording_stays_archived_when_upstream_deletes_its_own(account: MakeAccount) -> None:
+    our = listed(account(FEW, fresh=True))
+    move(our)
+    for call_id in completed_of(our.krosai, DAY):
+        our.krosai.delete_recording(call_id)
+    enumerate_day(our.work, DAY)
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+
+
+@pytest.mark.parametrize(
+    ("gone_status", "was_seen", "status"),
+    # A null in the list proves nothing, nor does a 404 of a call of which a recording was never seen.
+    [(410, True, "lost"), (404, True, "lost"), (410, False, "lost"), (404, False, "not_recorded")],
+)
+def test_what_upstream_deleted_first_is_lost(
+    account: MakeAccount, gone_status: Any, was_seen: bool, status: str
+) -> None:
+    our = account(replace(FEW, deleted_recording_status=gone_status), fresh=True, now=datetime(2025, 6, 1, tzinfo=UTC))
+    call_id = min(completed_of(our.krosai, DAY))
+    if was_seen:
+        enumerate_day(our.work, DAY)
+    our.krosai.delete_recording(call_id)
+    enumerate_day(our.work, DAY)
+    move(our)
+    row = our.archive.by_call("recordings", DAY)[call_id]
+    assert row["status"] == status
+    assert sorted(statuses(our).values()) == sorted(["archived"] * 4 + [status])
+    # KrosAI's retention had long passed by then: the row must say that a deleted one would look the same.
+    assert status != "not_recorded" or "retention" in row["reason"]
+
+
+def test_a_late_recording_is_pending_without_a_question_until_the_grace_days_are_over(
+    account: MakeAccount,
+) -> None:
+    our = account(replace(FEW, late_share=0.5), now=WITHIN_GRACE, fresh=True)
+    truth = completed_of(our.krosai, DAY)
+    late = {call_id for call_id, call in truth.items() if call["late"]}
+    assert late and late != set(truth)
+    listed(our)
+    move(our)
+    assert statuses(our) == {call_id: "pending" if call_id in late else "archived" for call_id in truth}
+    assert our.requests().get("recording", 0) == 0
+    our.krosai.release_late()
+    listed(our)
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+    assert set(our.krosai.counters()["downloads_by_call"]) == late
+
+
+def test_after_the_grace_days_one_question_settles_it_and_what_shows_later_is_taken(
+    account: MakeAccount,
+) -> None:
+    our = listed(account(replace(FEW, late_share=0.5), fresh=True))
+    truth = completed_of(our.krosai, DAY)
+    late = {call_id for call_id, call in truth.items() if call["late"]}
+    move(our)
+    assert {call_id for call_id, status in statuses(our).items() if status == "not_recorded"} == late
+    assert our.requests()["recording"] == len(late)
+    our.krosai.reset_counters()
+    move(our)
+    assert our.requests() == {}  # not asked again
+    our.krosai.release_late()
+    enumerate_day(our.work, DAY)
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+def test_recordings_that_the_list_hides_are_asked_for_one_by_one(account: MakeAccount) -> None:
+    our = listed(account(replace(VARIED, calls_per_day=120, days=("2025-01-10",))))
+    truth = completed_of(our.krosai, DAY)
+    hidden = [call for call in truth.values() if call["listed_recording"] != "url"]
+    assert any(call["recorded"] for call in hidden) and any(not call["recorded"] for call in hidden)
+    move(our)
+    assert statuses(our) == {
+        call_id: "archived" if call["recorded"] else "not_recorded" for call_id, call in truth.items()
+    }
+    assert our.requests()["recording"] == len(hidden)
+
+
+def test_an_id_of_dots_that_no_path_can_hold_is_taken_from_the_list(account: MakeAccount) -> None:
+    our = listed(account(replace(VARIED, id_style="hostile", days=("2025-01-10",), calls_per_day=45)))
+    hit = tuple(call for call in completed_of(our.krosai, DAY) if call == "..")
+    assert hit
+    our.krosai.set_faults(Faults(storage_html=Fault(calls=hit)))
+    move(our)
+    assert statuses(our)[".."] == "failed"
+    our.krosai.set_faults(Faults())
+    move(our)  # now it is the only one that is wanted
+    assert statuses(our)[".."] == "archived"
+
+
+# Closed doors: the rest is pending, and nothing is burnt against them.
+
+
+def test_a_budget_that_ends_in_the_middle_leaves_the_rest_pending(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    our.krosai.set_faults(Faults(storage_denied=Fault(attempts=1)))  # so that each call needs a request of its own
+    report = move(our, KROSAI_REQUESTS_PER_RUN="3")
+    assert isinstance(report.error, TooManyRequests)
+    assert Counter(statuses(our).values()) == {"archived": 2, "pending": 3}
+    pending = [row["reason"] for row in our.archive.table("recordings", DAY) if row["status"] == "pending"]
+    assert all("not tried" in reason and "budget" in reason for reason in pending)
+    assert sum(our.requests().values()) == 3
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (Faults(storage_denied=Fault(), api_rate_limited=Fault(routes=("recording",), value="3600")), TooManyRequests),
+        (Faults(storage_denied=Fault(), api_key_refused=Fault(routes=("recording",))), BadKey),
+    ],
+    ids=["quota", "key"],
+)
+def test_a_door_that_closes_for_all_is_not_knocked_at_by_each(account: MakeAccount, fault: Faults, error: type) -> None:
+    our = listed(account(FEW))
+    our.krosai.set_faults(fault)
+    report = move(our, KROS_DOWNLOAD_WORKERS="1")
+    assert isinstance(report.error, error)
+    assert set(statuses(our).values()) == {"pending"}
+    assert our.requests() == {"list": 1, "recording": 1}
+
+
+def test_an_api_that_fails_for_one_call_costs_that_call_alone(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    hit = min(completed_of(our.krosai, DAY))
+    our.krosai.set_faults(
+        Faults(storage_denied=Fault(calls=(hit,)), api_error=Fault(calls=(hit,), routes=("recording",)))
+    )
+    report = move(our)
+    assert statuses(our) == {call_id: "failed" if call_id == hit else "archived" for call_id in statuses(our)}
+    assert report.error is None and "status 500" in report.problems[0][1]
+
+
+def test_a_list_that_cannot_be_read_again_is_replaced_by_a_request_a_call(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    our.krosai.set_faults(Faults(list_unknown_shape=Fault()))
+    move(our)
+    assert set(statuses(our).values()) == {"archived"}
+    assert our.requests() == {"list": 1, "recording": 5}
+
+
+# Frugal and flat.
+
+
+def test_the_requests_of_a_day_stay_within_their_budget(account: MakeAccount) -> None:
+    n = 230
+    our = account(SandboxConfig(days={str(DAY): n}, variety=False, audio_seconds=(1, 2)))
+    most_on = {"first": (2 * ceil(n / 100) + 5, 1.1 * n + 60), "again": (ceil(n / 100) + 3, 0.01 * n + 60)}
+    for most_api, most_s3 in most_on.values():
+        our.krosai.reset_counters()
+        our.work = work = our.open()  # a run of its own
+        our.run_day()
+        assert sum(our.requests().values()) == work.api.requests_made <= most_api
+        assert work.store.requests_made <= most_s3
+    assert our.krosai.counters()["storage_requests"] == 0
+
+
+def test_bodies_too_large_for_memory_go_through_a_file(account: MakeAccount, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording_storage, "IN_MEMORY_BYTES", 1_000)
+    our = listed(account(FEW))
+    bad = min(completed_of(our.krosai, DAY))
+    our.krosai.set_faults(Faults(storage_rubbish=Fault(calls=(bad,))))
+    work = our.open()
+    work.store.put_audio = _crash  # type: ignore[method-assign]  # the way of what is held in memory
+    archive_recordings(work, DAY)
+    assert sorted(statuses(our).values()) == ["archived"] * 4 + ["failed"]
+    [kept] = quarantined(our.archive)
+    assert len(kept) == len(our.krosai.audio(bad))
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+def test_bytes_in_flight_stay_below_the_limit_whatever_the_number_of_workers(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    our = listed(account(replace(PLAIN, days={"2025-01-10": 24}, audio_seconds=(14, 18))))
+    largest = max(call["size_bytes"] for call in completed_of(our.krosai, DAY).values())
+    limit = 3 * largest
+    monkeypatch.setattr(recording_storage, "IN_FLIGHT_BYTES", limit)
+    fetched, lock, held, peaks = recording_storage.RecordingStorage.fetched, threading.Lock(), [0], []
+
+    @contextmanager
+    def weighed(self: Any, url: str) -> Iterator[Any]:
+        with fetched(self, url) as body:
+            with lock:
+                held[0] += body.size_bytes
+                peaks.append(held[0])
+            try:
+                yield body
+            finally:
+                with lock:
+                    held[0] -= body.size_bytes
+
+    monkeypatch.setattr(recording_storage.RecordingStorage, "fetched", weighed)
+    move(our, KROS_DOWNLOAD_WORKERS="16")
+    assert set(statuses(our).values()) == {"archived"}
+    assert 0 < max(peaks) <= limit
+
+
+def test_what_a_run_must_know_is_asked_for_at_once_and_nothing_twice(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    our = listed(account(FEW))
+    work = our.open()
+    together = threading.Barrier(4)  # two tables, the account of the list, the listing of the audio
+    for name in ("copy_into", "read", "list"):
+        true = getattr(work.store, name)
+
+        def asked(key: str, *rest: Any, true: Callable[..., Any] = true) -> Any:
+            if not key.startswith("state/erased/"):
+                together.wait(timeout=20)  # one after the other, it would break
+            return true(key, *rest)
+
+        monkeypatch.setattr(work.store, name, asked)
+    before = work.store.requests_made
+    report = archive_recordings(work, DAY)
+    assert report.counts["archived"] == 5
+    assert work.store.requests_made - before == 5 + 7  # beside those four: the erased, the account's PUT, the table's
+
+
+def test_a_connection_to_the_storage_serves_one_recording_after_the_other(account: MakeAccount) -> None:
+    our = listed(account(FEW))
+    work = our.open(KROS_DOWNLOAD_WORKERS="1")
+    archive_recordings(work, DAY)
+    pools = work.storage._session.adapters["http://"].poolmanager.pools
+    [pool] = [pools[key] for key in pools.keys()]  # noqa: SIM118 - it is no dict
+    assert (pool.num_requests, pool.num_connections) == (5, 1)
+
+
+def test_a_body_that_waits_for_the_network_holds_no_other_up() -> None:
+    turns, others_came = threading.Semaphore(1), threading.Event()
+
+    class Answer:
+        """An answer of two pieces; the second comes after an event."""
+
+        def __init__(self, comes: threading.Event):
+            self.fp, self.length, self._comes = self, 4, comes
+
+        def readinto1(self, memory: memoryview) -> int:
+            if self.length == 2 and not self._comes.wait(timeout=20):
+                raise TimeoutError
+            memory[:2] = b"ab"
+            return 2
+
+    def read(comes: threading.Event) -> int:
+        response: Any = SimpleNamespace(raw=SimpleNamespace(_fp=Answer(comes), read=lambda: b""))
+        return read_into(response, memoryview(bytearray(4)), seconds=60, turns=turns)
+
+    at_once = threading.Event()
+    at_once.set()
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(read, others_came)
+        while turns.acquire(blocking=False):  # until it has the only turn
+            turns.release()
+        assert [read(at_once) for _ in range(2)] == [4, 4] and not slow.done()
+        others_came.set()
+        assert slow.result() == 4
+    assert turns.acquire(blocking=False) and not turns.acquire(blocking=False)  # given back, once
+
+
+def test_a_body_that_came_at_once_waits_for_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    turns = threading.Semaphore(1)
+    monkeypatch.setattr(turns, "acquire", None)
+    answer = SimpleNamespace(fp=SimpleNamespace(readinto1=io.BytesIO(b"abcd").readinto), length=4)
+    response: Any = SimpleNamespace(raw=SimpleNamespace(_fp=answer, read=lambda: b""))
+    memory = memoryview(bytearray(4))
+    assert read_into(response, memory, seconds=60, turns=turns) == 4 and bytes(memory) == b"abcd"
+
+
+def test_memory_for_bodies_is_lent_again_and_all_of_it_stays_below_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[recording_storage._Buffer] = []
+
+    class Counted(recording_storage._Buffer):
+        def __init__(self) -> None:
+            super().__init__()
+            made.append(self)
+
+    monkeypatch.setattr(recording_storage, "_Buffer", Counted)
+    limit = 100_000
+    buffers = recording_storage._Buffers(limit)
+    chance, lock, held = random.Random(1), threading.Lock(), [0]
+
+    def a_body(size: int) -> None:
+        with buffers.lend(size) as memory:
+            with lock:
+                held[0] += size
+                assert held[0] <= limit
+                assert buffers._lent_bytes + sum(idle.touched_bytes for idle in buffers._idle) <= limit
+            memory[:] = bytes(size)
+            with lock:
+                held[0] -= size
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(a_body, [chance.choice((2_000, 2_500, 40_000)) for _ in range(400)]))
+    alike = len(made)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(a_body, [2_000] * 400))
+    assert len(made) <= alike + 8  # as many as there are threads, and not one a body
+
+
+@pytest.mark.parametrize("earlier", [(), (32,), (20, 20, 20, 20), (32, 32, 32)])
+def test_long_recordings_leave_room_for_many_short_ones(earlier: tuple[int, ...]) -> None:
+    buffers, together = recording_storage._Buffers(96 << 20), threading.Barrier(40)
+    with ExitStack() as lent:
+        for size in earlier:
+            lent.enter_context(buffers.lend(size << 20))
+
+    def a_body(_: int) -> None:
+        with buffers.lend(2 << 20):
+            together.wait(timeout=20)
+
+    with ThreadPoolExecutor(40) as pool:
+        list(pool.map(a_body, range(40)))
+
+
+def test_a_body_that_fits_does_not_wait_behind_one_that_does_not() -> None:
+    buffers, came = recording_storage._Buffers(96 << 20), threading.Event()
+
+    def a_body(size: int) -> None:
+        with buffers.lend(size << 20):
+            came.set()
+
+    with ThreadPoolExecutor(2) as pool, buffers.lend(30 << 20), buffers.lend(30 << 20):
+        with buffers.lend(30 << 20):
+            waiting = [pool.submit(a_body, 40)]
+            while len(buffers._changed._waiters) < 1:  # type: ignore[attr-defined]
+                time.sleep(0.001)
+            waiting.append(pool.submit(a_body, 10))
+            while len(buffers._changed._waiters) < 2:  # type: ignore[attr-defined]
+                time.sleep(0.001)
+        assert came.wait(timeout=20) and not waiting[0].done()
+
+
+def test_a_day_has_no_more_checkpoints_than_were_said_however_many_calls_it_has(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "_SAVE_EVERY_CALLS", 1)
+    monkeypatch.setattr(download, "_MOST_CHECKPOINTS", 4)
+    our = listed(account(replace(PLAIN, days={"2025-01-10": 24}, audio_seconds=(1, 2))))
+    saves = []
+    save = download._Run.save
+    monkeypatch.setattr(download._Run, "save", lambda self: saves.append(len(self._unsaved)) or save(self))
+    move(our)
+    assert sum(saves) == 24 and 2 <= len(saves) <= 4 + 1
+    assert set(statuses(our).values()) == {"archived"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "length"),
+    [
+        ({"Content-Length": "12"}, 12),
+        ({"Content-Length": "12", "Transfer-Encoding": "chunked"}, None),
+        ({"Content-Length": "12, 12"}, None),
+        ({"Content-Length": "-1"}, None),
+        ({"Content-Length": "9" * 5_000}, None),  # which `int` refuses
+        ({}, None),
+    ],
+)
+def test_a_declared_length_is_sound_or_none(headers: dict[str, str], length: int | None) -> None:
+    assert declared_length(cast(Any, SimpleNamespace(headers=headers))) == length

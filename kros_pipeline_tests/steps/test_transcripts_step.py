@@ -1,0 +1,203 @@
+"""Transcripts: the list's text where it will do, upstream's answer where it will not, and nobody asked twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kros_pipeline.core.errors import BadKey, TooManyRequests
+from kros_pipeline.core.transcripts import is_whole
+from kros_pipeline.sandbox import Fault, Faults
+from kros_pipeline.steps.calls import enumerate_day
+from kros_pipeline.steps.report import Report
+from kros_pipeline.steps.transcripts import keep_transcripts, split_utterances
+from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, VARIED, WITHIN_GRACE, Account, MakeAccount
+from kros_pipeline_tests.support.archive_check import as_stored, assert_nothing_is_false, completed_of, table_key
+
+MANY = replace(VARIED, days={"2025-01-10": 260}, audio_seconds=(1, 2), longest_transcript_characters=5_000)
+KINDS = {"whole", "shortened", "shortened…", "unlabelled", "null", "absent"}
+
+
+def listed(our: Account) -> Account:
+    enumerate_day(our.work, DAY)
+    our.krosai.reset_counters()
+    return our
+
+
+def keep(our: Account, **settings: str) -> Report:
+    report = keep_transcripts(our.open(**settings) if settings else our.work, DAY)
+    split_utterances(our.work, DAY)
+    return report
+
+
+def asked(our: Account) -> int:
+    return our.requests().get("transcript", 0)
+
+
+def rows(our: Account) -> dict[str, dict[str, Any]]:
+    return our.archive.by_call("transcripts", DAY)
+
+
+def list_will_do(call: dict[str, Any]) -> bool:
+    """Whether the list shows the whole, labelled text."""
+    return call["listed_transcript"] == "whole" and is_whole(call["transcript"])
+
+
+# What the list shows × what upstream answers × when × which details are wanted.
+@pytest.mark.parametrize("details", ["missing", "always"])
+@pytest.mark.parametrize("now", [WITHIN_GRACE, AFTER_GRACE], ids=["within grace", "after grace"])
+def test_each_call_is_asked_for_once_where_the_list_will_not_do(account: MakeAccount, details: str, now: Any) -> None:
+    our = listed(account(MANY, now=now, KROS_TRANSCRIPT_DETAILS=details))
+    truth = completed_of(our.krosai, DAY)
+    keep(our)
+    got = rows(our)
+    assert got.keys() == truth.keys()
+    assert {call["listed_transcript"] for call in truth.values() if call["transcript"]} == KINDS
+    to_ask = 0
+    for call_id, call in truth.items():
+        row, by_list = got[call_id], list_will_do(call) and details == "missing"
+        to_ask += not by_list
+        if call["transcript"] is None:
+            expected = ("none" if now == AFTER_GRACE else "pending", "call", None, None, None)
+        elif by_list:
+            expected = ("kept", "list", as_stored(call["transcript"]), None, None)
+        else:
+            expected = ("kept", "call", as_stored(call["transcript"]), call["language"], call["confidence"])
+        assert tuple(row[name] for name in ("status", "source", "text", "language", "confidence")) == expected, call_id
+    assert asked(our) == to_ask
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+    # Again: nobody is asked, and not a byte changes.
+    before = our.archive.objects("tables/")
+    our.krosai.reset_counters()
+    keep(our)
+    assert our.requests() == {} and our.archive.objects("tables/") == before
+
+
+def test_what_had_no_transcript_is_asked_once_more_after_the_grace_days_and_never_again(account: MakeAccount) -> None:
+    our = listed(account(MANY, now=WITHIN_GRACE))
+    silent = {call_id for call_id, call in completed_of(our.krosai, DAY).items() if call["transcript"] is None}
+    keep(our)
+    assert silent == {call_id for call_id, row in rows(our).items() if row["status"] == "pending"}
+    our.now = AFTER_GRACE
+    our.krosai.reset_counters()
+    keep(our)
+    assert asked(our) == len(silent)
+    assert silent == {call_id for call_id, row in rows(our).items() if row["status"] == "none"}
+    keep(our)
+    assert asked(our) == len(silent)
+
+
+@pytest.mark.parametrize("when", [WITHIN_GRACE, AFTER_GRACE], ids=["from the list", "by the last question"])
+def test_late_transcripts_are_taken(account: MakeAccount, when: Any) -> None:
+    our = listed(account(replace(MANY, days={"2025-01-10": 40}, late_share=0.5), now=WITHIN_GRACE, fresh=True))
+    truth = completed_of(our.krosai, DAY)
+    late = {call_id for call_id, call in truth.items() if call["late"]}
+    keep(our)
+    assert late and all(rows(our)[call_id]["status"] == "pending" for call_id in late)
+    our.krosai.release_late()
+    our.now = when
+    if when == WITHIN_GRACE:
+        enumerate_day(our.work, DAY)
+    keep(our)
+    for call_id in late:
+        by_list = list_will_do(truth[call_id])
+        expected = "kept" if truth[call_id]["transcript"] is not None else "pending" if when == WITHIN_GRACE else "none"
+        if when == AFTER_GRACE or by_list or expected == "pending":
+            assert rows(our)[call_id]["status"] == expected, call_id
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+    # What the list shows in part, or not at all, is taken by the question after the grace days at the latest.
+    our.now = AFTER_GRACE
+    keep(our)
+    assert {row["status"] for row in rows(our).values()} <= {"kept", "none"}
+    assert all((rows(our)[call_id]["text"] or "") == as_stored(truth[call_id]["transcript"] or "") for call_id in truth)
+
+
+def test_the_lists_text_is_kept_where_upstream_has_no_better_one(account: MakeAccount) -> None:
+    our = listed(account(MANY, now=WITHIN_GRACE))
+    our.krosai.set_faults(Faults(api_error=Fault(routes=("transcript",), value=404)))
+    keep(our)
+    poor = {
+        call_id: call["listed_transcript"]
+        for call_id, call in our.archive.by_call("calls", DAY).items()
+        if call["listed_transcript"] and not is_whole(call["listed_transcript"])
+    }
+    assert poor and all(rows(our)[call_id]["status"] == "pending" for call_id in poor)  # a better one may yet come
+    our.now = AFTER_GRACE
+    keep(our)
+    for call_id, text in poor.items():
+        assert (rows(our)[call_id]["status"], rows(our)[call_id]["source"], rows(our)[call_id]["text"]) == (
+            "kept",
+            "list",
+            text,
+        )
+    before = asked(our)
+    keep(our)
+    assert asked(our) == before
+
+
+# Doors and faults: what was answered is kept, the rest is pending, and the next run goes on.
+
+
+def test_a_quota_that_ends_in_the_middle_leaves_the_rest_pending(account: MakeAccount) -> None:
+    our = listed(account(MANY))
+    to_ask = {call_id for call_id, call in completed_of(our.krosai, DAY).items() if not list_will_do(call)}
+    report = keep(our, KROSAI_REQUESTS_PER_RUN="7")
+    assert isinstance(report.error, TooManyRequests) and report.counts["answered"] == asked(our) == 7
+    pending = {call_id for call_id, row in rows(our).items() if row["status"] == "pending"}
+    assert pending <= to_ask and len(pending) == len(to_ask) - 7
+    keep(our)
+    assert asked(our) == len(to_ask)  # each once, over both runs
+    assert all(row["status"] in ("kept", "none") for row in rows(our).values())
+
+
+@pytest.mark.parametrize(
+    ("faults", "error", "most_asked"),
+    [
+        (Faults(api_key_refused=Fault(routes=("transcript",))), BadKey, 8),
+        (Faults(api_rate_limited=Fault(routes=("transcript",), value="3600")), TooManyRequests, 8),
+    ],
+    ids=["key", "quota"],
+)
+def test_a_closed_door_is_not_knocked_at_by_each_call(
+    account: MakeAccount, faults: Faults, error: type, most_asked: int
+) -> None:
+    our = listed(account(MANY))
+    our.krosai.set_faults(faults)
+    report = keep(our)
+    assert isinstance(report.error, error)
+    assert asked(our) <= most_asked  # one for each worker that had begun
+    assert all(row["status"] in ("kept", "pending") for row in rows(our).values())
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+@pytest.mark.parametrize("attempts", [1, None], ids=["first attempt", "every attempt"])
+@pytest.mark.parametrize("knob", ["api_error", "api_reset"])
+def test_a_fault_of_one_call_is_no_other_calls(account: MakeAccount, knob: str, attempts: int | None) -> None:
+    our = listed(account(MANY))
+    truth = completed_of(our.krosai, DAY)
+    hit = sorted(call_id for call_id, call in truth.items() if not list_will_do(call) and call["transcript"])[:3]
+    our.krosai.set_faults(Faults(**{knob: Fault(calls=tuple(hit), routes=("transcript",), attempts=attempts)}))
+    report = keep(our)
+    assert report.error is None
+    assert {call_id for call_id, row in rows(our).items() if row["status"] == "pending"} == set(
+        hit if attempts is None else ()
+    )
+    assert sorted(call_id for call_id, _ in report.problems) == (hit if attempts is None else [])
+    our.krosai.set_faults(Faults())
+    keep(our)
+    assert all(rows(our)[call_id]["text"] == as_stored(truth[call_id]["transcript"]) for call_id in hit)
+
+
+def test_utterances_are_a_pure_function_of_the_texts(account: MakeAccount) -> None:
+    our = listed(account(MANY))
+    keep(our)
+    before = our.archive.objects("tables/")
+    our.krosai.reset_counters()
+    our.archive.delete(table_key("utterances", DAY))
+    report = split_utterances(our.work, DAY)
+    assert our.archive.objects("tables/") == before  # made anew: the same bytes
+    assert our.requests() == {}
+    assert report.counts["utterances"] == len(our.archive.table("utterances", DAY))

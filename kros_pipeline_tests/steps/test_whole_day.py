@@ -1,0 +1,41 @@
+"""One day, end to end, without Dagster: what upstream has, the archive has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from kros_pipeline.sandbox import SandboxConfig
+from kros_pipeline_tests.support.accounts import DAY, VARIED, MakeAccount
+from kros_pipeline_tests.support.archive_check import assert_archive_is_true
+
+
+# Every dialect, every order, every kind of filter and id: the same archive.
+@pytest.mark.parametrize(
+    "config",
+    [
+        VARIED,
+        replace(VARIED, dialect="page", order="shuffled"),
+        replace(VARIED, order="oldest", to_date_inclusive=False, id_style="uuid"),
+        replace(VARIED, filter_by="completed_at"),
+        replace(VARIED, filter_reads_days_only=True, auth="bearer"),
+        replace(VARIED, id_style="hostile", calls_per_day=45, days=("2025-01-10", "2025-01-11")),
+        replace(VARIED, hostile_text=True, organization_id="0b9f6a5e-6f0e-4d8e-9f55-1f2d3c4b5a69"),
+        replace(VARIED, days={"2025-01-09": 2, "2025-01-10": 0, "2025-01-11": 2}),
+    ],
+    ids=["as is", "pages", "oldest", "by completion", "days only", "hostile ids", "hostile texts", "no calls"],
+)
+def test_a_day_is_archived_whole_and_a_second_run_changes_nothing(account: MakeAccount, config: SandboxConfig) -> None:
+    our = account(config)
+    our.run_day()
+    assert_archive_is_true(our.krosai, our.archive, DAY)
+    before, downloads = our.archive.objects(), our.krosai.counters()["storage_requests"]
+    our.run_day()
+    after = our.archive.objects()
+    changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
+    assert {key for key in changed if not key.startswith("state/listings/")} <= {
+        f"tables/reconciliation/dt={DAY}/part-0.parquet"
+    }
+    assert our.krosai.counters()["storage_requests"] == downloads
+    assert our.krosai.counters()["leaked_credentials"] == 0

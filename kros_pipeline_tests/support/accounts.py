@@ -1,0 +1,215 @@
+"""One S3 for all tests, one simulator a configuration, and for each test an archive of its own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import Any
+
+import pytest
+from botocore.loaders import create_loader
+
+from kros_pipeline.sandbox import Faults, KrosaiSimulator, LocalS3, SandboxConfig
+from kros_pipeline.source import krosai as krosai_client
+from kros_pipeline.source.rate_limiter import Pace
+from kros_pipeline.steps import run_context as workspace_module
+from kros_pipeline.steps.calls import enumerate_day
+from kros_pipeline.steps.flagged_calls import flag_calls
+from kros_pipeline.steps.reconciliation import Reconciled, reconcile_day
+from kros_pipeline.steps.recording_archiver import Mover
+from kros_pipeline.steps.recordings import archive_recordings
+from kros_pipeline.steps.report import Report
+from kros_pipeline.steps.retention_extensions import extend_retention
+from kros_pipeline.steps.run_context import Workspace, open_workspace
+from kros_pipeline.steps.transcripts import keep_transcripts, split_utterances
+from kros_pipeline_tests.support.archive_check import Archive
+from kros_pipeline_tests.support.memory_store import MemoryArchive, MemoryStore
+
+DAY = date(2025, 1, 10)
+WITHIN_GRACE = datetime(2025, 1, 11, 4, 15, tzinfo=UTC)  # the morning after, as the schedule runs
+AFTER_GRACE = datetime(2025, 1, 20, tzinfo=UTC)
+
+# The days on both sides are populated. Audio of at least 12 s: half of it is more than the tolerance of 5 s away.
+VARIED = SandboxConfig(
+    days=("2025-01-09", "2025-01-10", "2025-01-11"), calls_per_day=30, audio_seconds=(12, 20), idempotency=False
+)
+PLAIN = SandboxConfig(
+    days={"2025-01-09": 3, "2025-01-10": 8, "2025-01-11": 3}, variety=False, audio_seconds=(12, 20), idempotency=False
+)
+
+_numbers = itertools.count(1)
+_MODELS = create_loader()  # boto3 reads megabytes of them for each session: once is enough for all tests
+
+
+@dataclass
+class Account:
+    """An account at KrosAI, and an archive of its own for it."""
+
+    krosai: KrosaiSimulator
+    archive: Archive
+    environment: dict[str, str]
+    now: datetime = AFTER_GRACE
+    opened: ExitStack = field(default_factory=ExitStack)
+    reports: dict[str, Report] = field(default_factory=dict)
+    """What the steps of the last day said, by step."""
+
+    @cached_property
+    def work(self) -> Workspace:
+        """Handles for any number of runs, where it does not matter that they are the same."""
+        return self.open()
+
+    def open(self, **settings: str) -> Workspace:
+        """The handles of one more run."""
+        work = open_workspace(self.environment | settings)
+        self.opened.callback(work.close)
+        work.now = lambda: self.now
+        return work
+
+    def run_day(self, day: date = DAY, **settings: str) -> Reconciled:
+        """All steps of a day, in the job's order, as one run."""
+        work = self.open(**settings) if settings else self.work
+        self.reports = {}
+        self.reports["enumerate_day"], _ = enumerate_day(work, day)
+        for step in (archive_recordings, keep_transcripts, split_utterances, flag_calls, extend_retention):
+            self.reports[step.__name__] = step(work, day)
+        return reconcile_day(work, day)
+
+    def requests(self) -> dict[str, int]:
+        """API requests by route, as the server counted them."""
+        routes: dict[str, int] = self.krosai.counters()["requests_by_route"]
+        return routes
+
+
+MakeAccount = Callable[..., Account]
+
+
+def environment_of(krosai: KrosaiSimulator, archive: Archive) -> dict[str, str]:
+    """The settings that lead to an account and its archive, at no pace but the machine's."""
+    return {
+        **krosai.environment,
+        "KROS_ARCHIVE_URL": f"s3://{archive.bucket}/{archive.prefix}",
+        "KROSAI_PLAN": "business",
+        "KROSAI_REQUESTS_PER_SECOND": "100000",
+        "KROS_DOWNLOAD_WORKERS": "8",
+    }
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[LocalS3]:
+    with LocalS3() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def s3_client(s3: LocalS3) -> Iterator[Any]:
+    client = s3.client()
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def simulators() -> Iterator[Callable[[SandboxConfig], KrosaiSimulator]]:
+    """The simulator of a configuration: started once, and handed out without faults and with counters at zero."""
+    started: dict[str, KrosaiSimulator] = {}
+    with ExitStack() as stack:
+
+        def simulator(config: SandboxConfig) -> KrosaiSimulator:
+            name = json.dumps(config.to_json(), sort_keys=True)
+            if name not in started:
+                started[name] = stack.enter_context(KrosaiSimulator(config))
+            started[name].set_faults(Faults())
+            started[name].reset_counters()
+            return started[name]
+
+        yield simulator
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product's waits between attempts are left out; what it asks of the clock otherwise stays."""
+
+    slept_seconds = 0.0
+
+    def no_sleep(seconds: float) -> None:
+        nonlocal slept_seconds
+        slept_seconds += seconds
+
+    monkeypatch.setattr(Mover.__init__, "__defaults__", (no_sleep,))
+    monkeypatch.setattr(krosai_client, "wait_exponential_jitter", lambda **_: 0)
+    monkeypatch.setattr(Pace.__init__, "__defaults__", (lambda: time.monotonic() + slept_seconds, no_sleep))
+
+
+@pytest.fixture
+def aws(s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> LocalS3:
+    """The environment leads to the tests' S3, and to no other, whatever this machine has configured."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {**s3.environment, "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("botocore.session.create_loader", lambda *_: _MODELS)
+    return s3
+
+
+@pytest.fixture
+def account(
+    simulators: Callable[[SandboxConfig], KrosaiSimulator], aws: LocalS3, s3_client: Any, no_waiting: None
+) -> Iterator[MakeAccount]:
+    """Makes accounts: `account(config, now=..., KROS_...=...)`, `fresh=True` where a test changes the world itself.
+
+    `bucket`: "plain" or "locked" (versions, Object Lock), of its own: the local S3 copies the bodies of a whole bucket
+    for each listing of versions, and keeps the copies.
+    """
+    with ExitStack() as stack:
+
+        def make(
+            config: SandboxConfig = PLAIN,
+            *,
+            now: datetime = AFTER_GRACE,
+            fresh: bool = False,
+            bucket: str = "",
+            **settings: str,
+        ) -> Account:
+            krosai = stack.enter_context(KrosaiSimulator(config)) if fresh else simulators(config)
+            prefix = f"test-{next(_numbers)}"
+            if bucket:
+                s3_client.create_bucket(Bucket=f"own-{prefix}", ObjectLockEnabledForBucket=bucket == "locked")
+            archive = Archive(s3_client, f"own-{prefix}" if bucket else aws.bucket, prefix)
+            made = Account(krosai, archive, environment_of(krosai, archive) | settings, now)
+            stack.callback(made.opened.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def memory_account(
+    simulators: Callable[[SandboxConfig], KrosaiSimulator], monkeypatch: pytest.MonkeyPatch, no_waiting: None
+) -> Iterator[MakeAccount]:
+    """As `account`, with an archive in memory: for tests that run many whole days."""
+    monkeypatch.setattr(workspace_module, "ObjectStore", MemoryStore)
+    with ExitStack() as stack:
+
+        def make(
+            config: SandboxConfig = PLAIN, *, now: datetime = AFTER_GRACE, fresh: bool = False, **settings: str
+        ) -> Account:
+            krosai = stack.enter_context(KrosaiSimulator(config)) if fresh else simulators(config)
+            archive = MemoryArchive("memory", f"test-{next(_numbers)}")
+            made = Account(krosai, archive, environment_of(krosai, archive) | settings, now)
+            stack.callback(archive.forget)
+            stack.callback(made.opened.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def workspace(account: MakeAccount) -> Workspace:
+    """The handles of a run over an account of a few plain calls, with an archive that is empty."""
+    return account().open()

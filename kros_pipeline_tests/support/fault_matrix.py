@@ -1,0 +1,265 @@
+"""The fault matrix, run and published: `fault_cases.py` is the table, `docs/fault-matrix.md` what the runs gave.
+
+    python -m kros_pipeline_tests.support.fault_matrix --write     # the page anew
+
+Every row is a whole day, all steps of it, that meets the fault; and the same day run once more when the fault is over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from kros_pipeline.core.errors import OutsideError
+from kros_pipeline.core.settings import Settings
+from kros_pipeline.sandbox import Fault, Faults
+from kros_pipeline.source.krosai import KrosAI
+from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
+from kros_pipeline_tests.support.archive_check import (
+    TABLES,
+    as_stored,
+    assert_archive_is_true,
+    assert_nothing_is_false,
+    completed_of,
+)
+from kros_pipeline_tests.support.fault_cases import NO_VERDICT, SECTIONS, Case, Expected
+from kros_pipeline_tests.support.raw_server import RawServer
+
+PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
+NOTHING_LEFT = "complete already"
+WRITE = "KROS_WRITE_FAULT_MATRIX"
+ATTEMPTS: dict[str, int | None] = {"first attempt": 1, "every attempt": None}
+ROWS = [
+    (section, case, often)
+    for section, cases in SECTIONS.items()
+    for case in cases
+    for often, expected in zip(ATTEMPTS, (case.once, case.always), strict=True)
+    if expected
+]
+_ASSETS = {
+    "enumerate_day": "calls",
+    "archive_recordings": "recordings",
+    "keep_transcripts": "transcripts",
+    "split_utterances": "utterances",
+    "flag_calls": "flagged_calls",
+    "extend_retention": "retention_extensions",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A day that met a fault, and the same day after it."""
+
+    verdict: str
+    sentences: list[str]
+    lost: int
+    duplicated: int
+    corrupt: int
+    verdict_after: str
+    sentences_after: list[str]
+
+
+def run(case: Case, often: str, make: MakeAccount, rules: Path) -> Outcome:
+    """Two runs of one day: in the first the fault is met by so many attempts, in the second by none."""
+    with ExitStack() as stack:
+        settings = {"KROS_DOWNLOAD_WORKERS": "1"}  # so that the sentences are the same each time
+        our = make(case.config, fresh=case.changes_the_world, **settings)
+        if case.has_rules:
+            our.environment["KROS_FLAG_RULES"] = str(rules)
+        truth = completed_of(our.krosai, DAY)
+        with _faulty(case, ATTEMPTS[often], our, min(truth)):
+            verdict, sentences = _run_day(our, case.settings)
+        first = _damage(truth, truth, our)
+        if not case.changes_the_world:
+            assert_nothing_is_false(our.krosai, our.archive, DAY)
+        stack.callback(our.krosai.set_faults, Faults())
+        archived = {call_id for call_id, row in our.archive.by_call("recordings", DAY).items() if row["sha256"]}
+
+        if (verdict, sentences, first["lost"]) == ("complete", [], 0):
+            verdict_after, sentences_after = NOTHING_LEFT, []
+        else:
+            verdict_after, sentences_after = _run_day(our, {})
+        still = completed_of(our.krosai, DAY)
+        last = _damage(truth, {call_id: truth[call_id] for call_id in still.keys() | archived}, our)
+        if not case.changes_the_world:
+            assert_archive_is_true(our.krosai, our.archive, DAY)
+        assert our.krosai.counters()["leaked_credentials"] == 0
+        duplicated, corrupt = (max(first[name], last[name]) for name in ("duplicated", "corrupt"))
+        return Outcome(verdict, sentences, last["lost"], duplicated, corrupt, verdict_after, sentences_after)
+
+
+@contextmanager
+def _faulty(case: Case, attempts: int | None, our: Account, call_id: str) -> Iterator[None]:
+    """The world as the case has it, and as it should be again afterwards."""
+    knobs = dict(case.lasting)
+    knobs |= {name: replace(fault, attempts=attempts) for name, fault in case.faults.items()}
+    for name, fault in case.of_one_call.items():
+        # The URLs that the list shows while `calls` is made are dropped unused.
+        spent = attempts + 1 if attempts and name.startswith("url_") else attempts
+        knobs[name] = replace(fault, attempts=spent, calls=(call_id,))
+    with ExitStack() as stack:
+        for module, name, value in case.patches:
+            stack.enter_context(mock.patch.object(module, name, value))
+        if case.audio:
+            server = stack.enter_context(RawServer(our.krosai.storage_origin))
+            server.misbehave("/recordings/", case.audio, attempts)
+            knobs["url_foreign"] = Fault(calls=(call_id,), value=server.origin)
+        if case.answer:
+            server = stack.enter_context(RawServer(our.krosai.base_url))
+            server.misbehave(*case.answer, attempts)
+            stack.enter_context(_behind(server, our))
+        our.krosai.reset_counters()
+        our.krosai.set_faults(Faults(**knobs))
+        yield
+        our.krosai.set_faults(Faults())
+
+
+@contextmanager
+def _behind(server: RawServer, our: Account) -> Iterator[None]:
+    """The archive remembers its account's base URL: only the requests go elsewhere."""
+
+    def there(self: KrosAI, settings: Settings, **named: Any) -> None:
+        begin(self, settings, **named)
+        self._base_url = f"{server.origin}/v1"
+
+    begin = KrosAI.__init__
+    with mock.patch.object(KrosAI, "__init__", there):
+        yield
+    our.__dict__.pop("work", None)
+
+
+def _run_day(our: Account, settings: Mapping[str, str]) -> tuple[str, list[str]]:
+    """The verdict, and everything that an operator reads of the day: checks, metadata and failures."""
+    verdict, sentences = NO_VERDICT, []
+    try:
+        found = our.run_day(**settings).verdict
+        verdict = found.verdict
+        sentences += found.problems
+    except OutsideError as error:
+        sentences.append(f"calls: {error}")
+    for step, report in our.reports.items():
+        told = sorted({reason for _, reason in report.problems})
+        sentences += [f"{_ASSETS[step]}: {words}" for words in ([str(report.error)] if report.error else []) + told]
+    shown: list[str] = []
+    for sentence in sentences:
+        words = sentence.partition(": ")[2] if sentence.split(":")[0] in _ASSETS.values() else sentence
+        if not any(words.rstrip(".") in before for before in shown):
+            shown.append(_without_chance(sentence))
+    return verdict, shown
+
+
+def _without_chance(sentence: str) -> str:
+    """A sentence without what the machine's load decides: how much of a broken body had come."""
+    return re.sub(r"(broke off after|,) [\d,]+ bytes( had come)?", r"\1 … bytes\2", sentence)
+
+
+def _damage(truth: dict[str, Any], wanted: dict[str, Any], our: Account) -> Counter[str]:
+    """What no archive may ever show. `truth` has every call that there ever was, `wanted` those that must be safe."""
+    found: Counter[str] = Counter()
+    for name, unique in TABLES.items():
+        keys = Counter(tuple(row[column] for column in unique) for row in our.archive.table(name, DAY))
+        found["duplicated"] += sum(keys.values()) - len(keys)
+    extended = our.krosai.counters()["extends_applied_by_call"]
+    found["duplicated"] += sum(times - 1 for times in extended.values() if times > 1)
+    calls, recordings, texts = (our.archive.by_call(name, DAY) for name in ("calls", "recordings", "transcripts"))
+    objects = our.archive.objects(f"audio/dt={DAY}/")
+    found["duplicated"] += max(0, len(objects) - sum(row["status"] == "archived" for row in recordings.values()))
+    for call_id, row in recordings.items():
+        key = (row["object_key"] or "").removeprefix(f"{our.archive.prefix}/")
+        if row["status"] == "archived":
+            body = our.archive.read(key) if key in objects else b""
+            found["corrupt"] += not hashlib.sha256(body).hexdigest() == row["sha256"] == truth[call_id]["sha256"]
+    for call_id, row in texts.items():
+        if row["status"] == "kept":
+            found["corrupt"] += row["text"] != as_stored(truth[call_id]["transcript"] or "")
+    for call_id, call in wanted.items():
+        has_audio = recordings.get(call_id, {}).get("status") == "archived"
+        has_text = texts.get(call_id, {}).get("status") == "kept"
+        is_safe = (has_audio or not call["recorded"]) and (has_text or call["transcript"] is None)
+        found["lost"] += call_id not in calls or not is_safe
+    return found
+
+
+def is_as(verdict: str, sentences: list[str], expected: Expected) -> bool:
+    """Whether a day came to what the table promises."""
+    if expected.sentences is None:
+        return verdict in (expected.verdict, NOTHING_LEFT) and not sentences
+    return verdict == expected.verdict and re.search(expected.sentences, " ".join(sentences)) is not None
+
+
+def page(outcomes: Mapping[tuple[str, Case, str], Outcome]) -> str:
+    """The published page."""
+    parts = [_PREFACE.format(rows=len(outcomes))]
+    for section in SECTIONS:
+        parts.append(f"\n## {section}\n\n{_HEADING}")
+        for (of_section, case, often), out in outcomes.items():
+            if of_section == section:
+                cells = [
+                    case.wrong,
+                    often if case.once else "all along",
+                    out.verdict,
+                    _cell(out.sentences) or "nothing: it mended itself",
+                    f"{out.lost} / {out.duplicated} / {out.corrupt}",
+                    _cell([out.verdict_after, *out.sentences_after]),
+                ]
+                parts.append(f"| {' | '.join(cells)} |")
+    return "\n".join(parts) + "\n"
+
+
+def _cell(sentences: list[str]) -> str:
+    return "<br>".join(sentence.replace("|", "\\|").replace("<", "&lt;") for sentence in sentences)
+
+
+_COLUMNS = (
+    "what goes wrong",
+    "how often",
+    "verdict of the day",
+    "what the operator reads",
+    "lost / duplicated / corrupt",
+    "after the next run",
+)
+_HEADING = f"| {' | '.join(_COLUMNS)} |\n|{' --- |' * len(_COLUMNS)}"
+
+_PREFACE = """\
+# The fault matrix
+
+What can go wrong outside, and what becomes of the day. Each of the {rows} rows is a whole day, all steps of it, run
+against the simulator while the fault lasts, and run once more when it is over, if anything is left to do. The tests
+run all of it, hold each row to what [the table](../kros_pipeline_tests/support/fault_cases.py) promises, and compare this page
+with the outcome; `make fault-matrix` writes it anew.
+
+- **How often**: the fault meets the first attempt of each request, or every attempt of the first run. What is no
+  event, but the way that a service is, is there all along.
+- **Verdict**: `complete`; `waiting`, if something is still to come by itself; `incomplete`, and the day fails. Where
+  nothing could be listed, the run fails with a sentence and there is no verdict.
+- **What the operator reads**: the day's problems, and the errors of single steps and calls, as the checks and the
+  metadata in the UI show them. Counts that hang on the machine's load are shown as “…”.
+- **Lost / duplicated / corrupt**, of calls, recordings, transcripts and extensions, compared with the simulator's
+  truth: rows or objects that are there twice, bytes and characters that are not the true ones, in either run; and what
+  upstream still has, or the archive had already, that is not in the archive after the second.
+- `complete` after the next run, or already, means: every call, recording and transcript that upstream has is
+  archived, byte for byte."""
+
+
+def main() -> int:
+    """Runs the whole matrix by its test, with the waits left out as there, and writes the page."""
+    if sys.argv[1:] != ["--write"]:
+        print("usage: python -m kros_pipeline_tests.support.fault_matrix --write")
+        return 2
+    os.environ[WRITE] = "1"
+    return int(pytest.main([str(Path(__file__).parents[1] / "system" / "test_fault_matrix.py"), "-k", "published"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,15 @@
+"""Killed at any moment, and run again: the archive is the undisturbed one. `make soak` does the same at length."""
+
+from __future__ import annotations
+
+from kros_pipeline_tests.support.crash_trial import crash_trial
+
+
+def test_ten_kills_leave_the_undisturbed_archive():
+    report = crash_trial(kills=10, seed=8, calls=48)
+    print(report)
+    assert report.breaches == []
+    assert report.kills.total() == 10
+    # A kill is worth little where nothing moves: the seed's moments lie in several steps, one of which moves audio.
+    assert len(report.kills) >= 3
+    assert report.kills["recordings"] >= 1

@@ -1,0 +1,165 @@
+"""The house: imports run one way, rooms keep to their work, and nothing is left over."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import kros_pipeline
+
+HOUSE = Path(kros_pipeline.__file__).parent
+PACKAGE = HOUSE.name
+MODULES = {file.relative_to(HOUSE).with_suffix("").as_posix(): file for file in sorted(HOUSE.rglob("*.py"))}
+FOLDERS = {"core", "source", "archive", "steps", "operations", "sandbox"}
+# What a room may know of ours, besides itself. The package's root speaks Dagster; `definitions` wires it.
+MAY_KNOW: dict[str, set[str]] = {
+    "core": set(),
+    "source": {"core"},
+    "archive": {"core"},
+    "steps": {"core", "source", "archive"},
+    "operations": {"core", "source", "archive", "steps"},
+    "root": {"core", "source", "archive", "steps", "operations"},
+    "definitions": {"core", "source", "archive", "steps", "operations", "root"},
+    "sandbox": set(),
+}
+
+
+def room_of(module: str) -> str:
+    """The room of a module's path: its folder, `definitions`, or `root`."""
+    folder = module.split("/")[0]
+    return folder if folder in FOLDERS or module == "definitions" else "root"
+
+
+def imports_of(module: str) -> set[str]:
+    """Every module that a file imports anywhere in it, absolute and dotted."""
+    found: set[str] = set()
+    package = [PACKAGE, *module.split("/")[:-1]]
+    for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = (
+                ".".join([*package[: len(package) - node.level + 1], *filter(None, [node.module])])
+                if node.level
+                else node.module
+            )
+            found |= {f"{base}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name | ast.Attribute):
+            assert ast.unparse(node.func) not in ("__import__", "importlib.import_module"), (
+                f"{module} imports by a name"
+            )
+    return found
+
+
+def rooms_known_to(module: str) -> set[str]:
+    """The rooms of ours that a module imports from."""
+    paths = [name.split(".")[1:] for name in imports_of(module) if name.split(".")[0] == PACKAGE]
+    return {room_of("/".join(path)) for path in paths if path}
+
+
+def names_in(module: str) -> set[str]:
+    """Names and attributes that a module's code mentions."""
+    nodes = ast.walk(ast.parse(MODULES[module].read_text("utf-8")))
+    return {
+        node.id if isinstance(node, ast.Name) else node.attr
+        for node in nodes
+        if isinstance(node, ast.Name | ast.Attribute)
+    }
+
+
+def calls_in(module: str) -> set[str]:
+    """Names of the functions and methods that a module's code calls."""
+    nodes = [
+        node.func for node in ast.walk(ast.parse(MODULES[module].read_text("utf-8"))) if isinstance(node, ast.Call)
+    ]
+    return {getattr(func, "attr", getattr(func, "id", "")) for func in nodes}
+
+
+every_module = pytest.mark.parametrize("module", MODULES)
+in_folders = pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) in FOLDERS])
+of_core = pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) == "core"])
+
+
+def test_the_house_is_the_one_that_was_drawn():
+    assert {path.name for path in HOUSE.iterdir() if path.is_dir() and path.name != "__pycache__"} == FOLDERS
+    assert {"definitions", "assets", "schedules", "partitions", "resources", "failures"} <= set(MODULES)
+
+
+@every_module
+def test_imports_run_one_way(module: str):
+    room = room_of(module)
+    assert rooms_known_to(module) <= {room} | MAY_KNOW[room]
+
+
+@in_folders
+def test_nothing_inside_a_folder_speaks_dagster(module: str):
+    assert not [name for name in imports_of(module) if name.split(".")[0].startswith("dagster")]
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if "/" not in module and module != "__init__"])
+def test_every_file_at_the_root_speaks_dagster(module: str):
+    assert "dagster" in imports_of(module)
+
+
+@of_core
+def test_core_has_no_io_and_no_clock(module: str):
+    pure = {
+        "base64",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "difflib",
+        "enum",
+        "functools",
+        "hashlib",
+        "hmac",
+        "ipaddress",
+        "itertools",
+    }
+    pure |= {
+        "json",
+        "math",
+        "re",
+        "statistics",
+        "typing",
+        "unicodedata",
+        "urllib",
+        "numpy",
+        "pyarrow",
+        "pydantic",
+        "re2",
+        "yaml",
+        PACKAGE,
+    }
+    assert {name.split(".")[0] for name in imports_of(module)} <= pure
+    assert not {
+        name for name in imports_of(module) if name.startswith("urllib.") and not name.startswith("urllib.parse.")
+    }
+    assert not calls_in(module) & {"now", "utcnow", "today", "open", "read_text", "print", "input", "sleep"}
+
+
+@every_module
+def test_the_environment_is_read_by_definitions_alone(module: str):
+    if room_of(module) not in ("definitions", "sandbox"):
+        assert not names_in(module) & {"environ", "getenv", "EnvVar"}
+
+
+@every_module
+def test_folders_are_one_level_deep(module: str):
+    assert module.count("/") <= 1
+
+
+@every_module
+def test_no_room_is_for_leftovers(module: str):
+    words = {word for part in module.split("/") for word in part.split("_")}
+    assert not words & {"utils", "util", "lib", "libs", "helpers", "helper", "common", "misc", "shared"}
+
+
+@every_module
+def test_every_module_says_what_it_is_for(module: str):
+    assert ast.get_docstring(ast.parse(MODULES[module].read_text("utf-8")))
+
+
+@every_module
+def test_dagsters_private_rooms_stay_closed(module: str):
+    assert not [name for name in imports_of(module) if name.startswith("dagster._") or "._" in name]

@@ -1,0 +1,42 @@
+"""The page of licences is what the installed packages say of themselves."""
+
+import re
+import tomllib
+from importlib.metadata import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PAGE = (ROOT / "docs/licences.md").read_text()
+# How packages name their licence that do not use SPDX. Which BSD is meant, some do not say.
+SPDX = {"MIT License": "MIT", "Apache Software License": "Apache-2.0", "BSD License": "BSD"}
+GROUPS = {"runs": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
+
+
+def names(requirements: list[str]) -> list[str]:
+    found = [re.match(r"[\w.-]+", requirement)[0] for requirement in requirements]  # type: ignore[index]
+    return [name for name in found if name != PROJECT["name"]]
+
+
+def licence(name: str) -> str:
+    """From the package's metadata, in the order in which the standards came."""
+    said = metadata(name)
+    classifiers = [text.split(" :: ")[-1] for text in said.get_all("Classifier", []) if text.startswith("License ::")]
+    [told, *_] = [*filter(None, [said.get("License-Expression"), said.get("License")]), *reversed(classifiers)]
+    return SPDX.get(told, told)
+
+
+def rows() -> list[tuple[str, ...]]:
+    return re.findall(r"^\| (\S+) \| (\S+) \| (.+) \|$", PAGE, re.MULTILINE)
+
+
+def test_every_direct_dependency_is_on_the_page_and_no_other() -> None:
+    listed = [(name, group) for group, requirements in GROUPS.items() for name in names(requirements)]
+    assert [(name, group) for name, group, _ in rows() if name not in ("package", "---")] == listed
+
+
+@pytest.mark.parametrize("name", [name for requirements in GROUPS.values() for name in names(requirements)])
+def test_the_licence_is_the_one_that_the_package_declares(name: str) -> None:
+    assert {told for package, _, told in rows() if package == name} == {licence(name)}
