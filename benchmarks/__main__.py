@@ -35,7 +35,7 @@ def main() -> int:
     if not options.quick and not options.only:
         results = Path(__file__).with_name("results.md")
         results.write_text(as_markdown(sections, "make bench", began), "utf-8")
-        print(f"Written to {results}.")
+        print(f"WriteResult to {results}.")
     missed = [f"{row.case}: {row.contestant}" for section in sections for row in section.rows if row.reached is False]
     print(f"Not reached: {'; '.join(missed)}." if missed else "Every target was reached.")
     return 0

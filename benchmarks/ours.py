@@ -7,17 +7,17 @@ from collections.abc import Generator
 from datetime import date
 from typing import Any
 
-from kros_pipeline.core.errors import OutsideError
-from kros_pipeline.steps.run_context import Workspace, open_workspace
+from kros_pipeline.core.errors import ExternalError
+from kros_pipeline.steps.run_context import RunContext, open_run_context
 
 Contestant = Generator[None, None, dict[str, Any]]
 
 
-def _opened() -> Workspace:
-    return open_workspace(os.environ)
+def _opened() -> RunContext:
+    return open_run_context(os.environ)
 
 
-def _sound(error: OutsideError | None) -> None:
+def _sound(error: ExternalError | None) -> None:
     if error is not None:
         raise error
 
@@ -31,12 +31,12 @@ def _warm_arrow() -> None:
 
 def calls(day: str) -> Contestant:
     """The `calls` step."""
-    from kros_pipeline.steps.calls import enumerate_day
+    from kros_pipeline.steps.calls import list_calls
 
-    work = _opened()
+    ctx = _opened()
     _warm_arrow()
     yield
-    report, listing = enumerate_day(work, date.fromisoformat(day))
+    report, listing = list_calls(ctx, date.fromisoformat(day))
     _sound(report.error)
     return {"units": report.counts["calls"], "pages": report.counts["pages"], "proved": listing.proved}
 
@@ -45,37 +45,37 @@ def recordings(day: str) -> Contestant:
     """The `recordings` step of a day that was enumerated before."""
     from kros_pipeline.steps.recordings import archive_recordings
 
-    work, that = _opened(), date.fromisoformat(day)
+    ctx, that = _opened(), date.fromisoformat(day)
     _warm_arrow()
     yield
-    report = archive_recordings(work, that)
+    report = archive_recordings(ctx, that)
     _sound(report.error)
     return {"units": report.counts["archived_now"]}
 
 
 def day(day: str) -> Contestant:
     """All steps of a day, in the job's order, as one run."""
-    from kros_pipeline.steps.calls import enumerate_day
+    from kros_pipeline.steps.calls import list_calls
     from kros_pipeline.steps.flagged_calls import flag_calls
     from kros_pipeline.steps.reconciliation import reconcile_day
     from kros_pipeline.steps.recordings import archive_recordings
     from kros_pipeline.steps.retention_extensions import extend_retention
-    from kros_pipeline.steps.transcripts import keep_transcripts, split_utterances
+    from kros_pipeline.steps.transcripts import fetch_transcripts, split_utterances
 
-    work, that = _opened(), date.fromisoformat(day)
+    ctx, that = _opened(), date.fromisoformat(day)
     yield
-    report, _ = enumerate_day(work, that)
-    for step in (archive_recordings, keep_transcripts, split_utterances, flag_calls, extend_retention):
-        step(work, that)
-    return {"units": report.counts["calls"], "verdict": reconcile_day(work, that).verdict.verdict}
+    report, _ = list_calls(ctx, that)
+    for step in (archive_recordings, fetch_transcripts, split_utterances, flag_calls, extend_retention):
+        step(ctx, that)
+    return {"units": report.counts["calls"], "verdict": reconcile_day(ctx, that).verdict.verdict}
 
 
 def utterances(day: str) -> Contestant:
     """The `utterances` step of a day whose transcripts are kept."""
     from kros_pipeline.steps.transcripts import split_utterances
 
-    work, that = _opened(), date.fromisoformat(day)
+    ctx, that = _opened(), date.fromisoformat(day)
     _warm_arrow()
     yield
-    report = split_utterances(work, that)
+    report = split_utterances(ctx, that)
     return {"units": report.counts["utterances"], "calls": report.counts["calls"]}

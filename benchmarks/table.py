@@ -81,7 +81,7 @@ def as_markdown(sections: Sequence[Section], command: str, began: datetime) -> s
     """The whole of `results.md`."""
     parts = [
         "# Results",
-        f"Written by `{command}`, {began:%Y-%m-%d %H:%M} UTC, in "
+        f"WriteResult by `{command}`, {began:%Y-%m-%d %H:%M} UTC, in "
         f"{(datetime.now(UTC) - began).total_seconds() / 60:.0f} minutes, at commit {_commit()}.",
         _machine(),
         "A result is the median of its rounds, with the least and the most of them behind it. Contestants take turns "

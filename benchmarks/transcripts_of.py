@@ -62,9 +62,9 @@ def store(day: str, calls: int) -> Generator[None, None, dict[str, Any]]:
     """A contestant that puts both tables into the archive that the environment names."""
     import os
 
-    from kros_pipeline.steps.run_context import open_workspace
+    from kros_pipeline.steps.run_context import open_run_context
 
-    work, that = open_workspace(os.environ), date.fromisoformat(day)
+    ctx, that = open_run_context(os.environ), date.fromisoformat(day)
     yield
 
     def build_calls(_: Partition | None) -> Iterator[pa.RecordBatch]:
@@ -73,8 +73,8 @@ def store(day: str, calls: int) -> Generator[None, None, dict[str, Any]]:
     def build_transcripts(_: Partition | None) -> Iterator[pa.RecordBatch]:
         return transcript_batches(that, calls)
 
-    work.tables.replace(schemas.CALLS, that, build_calls)
-    work.tables.replace(schemas.TRANSCRIPTS, that, build_transcripts)
+    ctx.tables.commit(schemas.CALLS, that, build_calls)
+    ctx.tables.commit(schemas.TRANSCRIPTS, that, build_transcripts)
     return {"units": calls}
 
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from .core import schemas
 from .core.verdict import CHECKS, INCOMPLETE, WHAT_TO_DO
 from .failures import RETRIES
-from .reporting import at_work, sample_table, table_metadata
+from .reporting import sample_table, step_run, table_metadata
 from .resources import Archive
 
 KROSAI_POOL = "krosai"  # limit 1: the assets that ask the API, so that runs share its rate
@@ -73,10 +73,10 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
 
     @asset(schemas.CALLS, [], {LIST_CHECK: "A pass over the list was proved, and every row of it was understood."})
     def calls(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
-        from .steps.calls import enumerate_day
+        from .steps.calls import list_calls
 
-        with at_work(context, archive) as at:
-            report, listing = enumerate_day(at.work, at.day)
+        with step_run(context, archive) as at:
+            report, listing = list_calls(at.ctx, at.day)
         wrong = " ".join([*listing.problems, *sorted(set(listing.unparsed))])
         return at.materialized(report, LIST_CHECK, wrong, {"oddities": listing.oddities} if listing.oddities else None)
 
@@ -88,8 +88,8 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
     def recordings(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
         from .steps.recordings import archive_recordings
 
-        with at_work(context, archive) as at:
-            report = archive_recordings(at.work, at.day)
+        with step_run(context, archive) as at:
+            report = archive_recordings(at.ctx, at.day)
         return at.materialized(report, RECORDINGS_CHECK, str(report.error or ""))
 
     @asset(
@@ -98,10 +98,10 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         {TRANSCRIPTS_CHECK: "Upstream answered for every transcript that had to be asked for."},
     )
     def transcripts(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
-        from .steps.transcripts import keep_transcripts
+        from .steps.transcripts import fetch_transcripts
 
-        with at_work(context, archive) as at:
-            report = keep_transcripts(at.work, at.day)
+        with step_run(context, archive) as at:
+            report = fetch_transcripts(at.ctx, at.day)
         unanswered = f"{report.problem_count} calls were not answered for." if report.problem_count else ""
         return at.materialized(report, TRANSCRIPTS_CHECK, str(report.error or unanswered))
 
@@ -109,16 +109,16 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
     def utterances(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
         from .steps.transcripts import split_utterances
 
-        with at_work(context, archive) as at:
-            report = split_utterances(at.work, at.day)
+        with step_run(context, archive) as at:
+            report = split_utterances(at.ctx, at.day)
         return dg.MaterializeResult(metadata=at.metadata(report))
 
     @asset(schemas.FLAGGED_CALLS, ["utterances"], {}, asks_krosai=False)
     def flagged_calls(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
         from .steps.flagged_calls import flag_calls
 
-        with at_work(context, archive) as at:
-            report = flag_calls(at.work, at.day)
+        with step_run(context, archive) as at:
+            report = flag_calls(at.ctx, at.day)
         return dg.MaterializeResult(metadata=at.metadata(report))
 
     @asset(
@@ -131,9 +131,9 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
     ) -> dg.MaterializeResult:
         from .steps.retention_extensions import extend_retention
 
-        with at_work(context, archive) as at:
+        with step_run(context, archive) as at:
             report = extend_retention(
-                at.work,
+                at.ctx,
                 at.day,
                 dry_run=config.dry_run,
                 resend=config.resend,
@@ -149,8 +149,8 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
     ) -> Iterator[Any]:
         from .steps.reconciliation import reconcile_day
 
-        with at_work(context, archive) as at:
-            result = reconcile_day(at.work, at.day, config.acknowledged_call_ids)
+        with step_run(context, archive) as at:
+            result = reconcile_day(at.ctx, at.day, config.acknowledged_call_ids)
         verdict = result.verdict
         results = [
             dg.AssetCheckResult(

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from .core.object_keys import call_key
-from .failures import told_in_a_sentence
+from .failures import raise_as_dagster_failure
 from .jobs import TURN_ON_RECORDING
 from .resources import Archive
 
 if TYPE_CHECKING:
-    from .operations.health import Watch
+    from .operations.health import ArchiveHealth
 
 DAYS_CHECK = "no_recent_day_is_missing"
 DELETION_CHECK = "no_recording_is_about_to_be_deleted"
@@ -47,11 +47,11 @@ def standing_checks(days: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinit
         ],
     )
     def standing(context: dg.AssetCheckExecutionContext, archive: Archive) -> Iterator[Any]:
-        from .operations.health import watch_archive
+        from .operations.health import check_health
 
         first = date.fromisoformat(days.get_first_partition_key() or "9999-12-31")
-        with told_in_a_sentence("the schedule looks again within the hour"):
-            found = watch_archive(archive.open(context), first, _last_day_due(datetime.now(UTC)))
+        with raise_as_dagster_failure("the schedule looks again within the hour"):
+            found = check_health(archive.open(context), first, _last_day_due(datetime.now(UTC)))
         results = [_of_days(found), _of_deletion(found), _of_recorded(found)]
         yield from results
         red = [result.check_name for result in results if not result.passed]
@@ -66,7 +66,7 @@ def _last_day_due(now: datetime) -> date:
     return (now - timedelta(days=1, hours=6)).date()
 
 
-def _of_days(found: "Watch") -> dg.AssetCheckResult:
+def _of_days(found: "ArchiveHealth") -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         check_name=DAYS_CHECK,
         asset_key=THE_ARCHIVE,
@@ -81,7 +81,7 @@ def _of_days(found: "Watch") -> dg.AssetCheckResult:
     )
 
 
-def _of_deletion(found: "Watch") -> dg.AssetCheckResult:
+def _of_deletion(found: "ArchiveHealth") -> dg.AssetCheckResult:
     never_listed = "".join(f" {day} was never listed, {left} days are left." for day, left in found.days_never_listed)
     sample = dg.TableMetadataValue(
         records=[
@@ -106,7 +106,7 @@ def _of_deletion(found: "Watch") -> dg.AssetCheckResult:
     )
 
 
-def _of_recorded(found: "Watch") -> dg.AssetCheckResult:
+def _of_recorded(found: "ArchiveHealth") -> dg.AssetCheckResult:
     told = "".join(
         f"{drop.of.day}: {drop.of.recorded} of {drop.of.calls} calls have a recording, where {drop.share_before:.0%} "
         "had one in the days before. "

@@ -29,12 +29,12 @@ class WhatToDo(Enum):
 
 _TABLE: tuple[tuple[type[Exception], WhatToDo], ...] = (
     (errors.ApiUnreachable, WhatToDo.TRY_AGAIN_NOW),
-    (errors.ApiFailed, WhatToDo.TRY_AGAIN_NOW),
+    (errors.ApiServerError, WhatToDo.TRY_AGAIN_NOW),
     (errors.ArchiveUnavailable, WhatToDo.TRY_AGAIN_NOW),
     (errors.ObjectChanged, WhatToDo.TRY_AGAIN_NOW),
     (errors.TooManyRequests, WhatToDo.TRY_THE_DAY_LATER),
     (errors.DownloadError, WhatToDo.TRY_THE_DAY_LATER),
-    (errors.OutsideError, WhatToDo.A_HUMAN_MUST_ACT),
+    (errors.ExternalError, WhatToDo.A_HUMAN_MUST_ACT),
     (BadSettings, WhatToDo.A_HUMAN_MUST_ACT),
 )
 HANDLED = tuple(kind for kind, _ in _TABLE)
@@ -60,7 +60,7 @@ def failure(error: Exception, then: str | None = None) -> dg.Failure:
 
 
 @contextmanager
-def told_in_a_sentence(then: str | None = None) -> Iterator[None]:
+def raise_as_dagster_failure(then: str | None = None) -> Iterator[None]:
     """What is raised within becomes a failure of one sentence; the trace stays only with a mistake of ours.
 
     `then` is what follows, where it is not for Dagster or `owed_days_schedule` to try again.
@@ -72,10 +72,10 @@ def told_in_a_sentence(then: str | None = None) -> Iterator[None]:
     except dg.Failure:
         raise
     except Exception as error:
-        raise failure(error, then) from without_words(error)
+        raise failure(error, then) from redact_error(error)
 
 
-def without_words(error: Exception) -> Exception:
+def redact_error(error: Exception) -> Exception:
     """Kind and trace of an error that nobody foresaw. Its words stay unsaid: they may hold whatever was at hand."""
     return RuntimeError(f"{type(error).__name__} (its words are not shown)").with_traceback(error.__traceback__)
 

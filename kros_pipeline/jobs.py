@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 from pydantic import Field
 
-from .failures import told_in_a_sentence
+from .failures import raise_as_dagster_failure
 from .resources import Archive
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def turn_on_recording_job() -> dg.JobDefinition:
     def change_settings(context: dg.OpExecutionContext, archive: Archive) -> None:
         from .operations.recording_settings import turn_on_recording
 
-        with told_in_a_sentence(_BY_HAND):
+        with raise_as_dagster_failure(_BY_HAND):
             accepted = turn_on_recording(archive.open(context))
         context.add_output_metadata(dict(accepted))
 
@@ -58,10 +58,10 @@ def erase_calls_job() -> dg.JobDefinition:
     @dg.op(name="erase")
     def erase(context: dg.OpExecutionContext, config: ErasureConfig, archive: Archive) -> None:
         from .operations.erasure import erase_calls
-        from .operations.erasure_plan import Request
+        from .operations.erasure_plan import ErasureRequest
 
-        request = Request(tuple(config.call_ids), config.phone_number, config.reason, config.delete_upstream)
-        with told_in_a_sentence(_BY_HAND):
+        request = ErasureRequest(tuple(config.call_ids), config.phone_number, config.reason, config.delete_upstream)
+        with raise_as_dagster_failure(_BY_HAND):
             found = erase_calls(archive.open(context), request, dry_run=config.dry_run)
         context.add_output_metadata(_told(found, config.dry_run))
 

@@ -10,13 +10,13 @@ import dagster as dg
 
 from .core.object_keys import call_key
 from .core.schemas import Table
-from .failures import told_in_a_sentence, what_to_do
+from .failures import raise_as_dagster_failure, what_to_do
 from .partitions import day_of
 from .resources import Archive
 
 if TYPE_CHECKING:
     from .steps.report import Report
-    from .steps.run_context import Workspace
+    from .steps.run_context import RunContext
 
 
 def table_metadata(table: Table) -> dict[str, Any]:
@@ -39,13 +39,13 @@ def sample_table(rows: list[dict[str, Any]]) -> dg.TableMetadataValue:
     return dg.TableMetadataValue(records, dg.TableSchema(columns=[dg.TableColumn(name) for name in rows[0]]))
 
 
-class AtWork:
+class StepRun:
     """One step of one day: the day, the handles, and a meter of seconds and requests."""
 
-    def __init__(self, day: date, work: "Workspace"):
-        self.day, self.work = day, work
+    def __init__(self, day: date, ctx: "RunContext"):
+        self.day, self.ctx = day, ctx
         self._began = time.monotonic()
-        self._api_requests, self._s3_requests = work.api.requests_made, work.store.requests_made
+        self._api_requests, self._s3_requests = ctx.api.requests_made, ctx.store.requests_made
 
     def metadata(self, report: "Report") -> dict[str, Any]:
         """A report as Dagster's metadata. Ids and reasons, no speech, no phone numbers, no URLs."""
@@ -58,8 +58,8 @@ class AtWork:
             }
         shown |= {
             "seconds": round(time.monotonic() - self._began, 2),
-            "API requests": self.work.api.requests_made - self._api_requests,
-            "S3 requests": self.work.store.requests_made - self._s3_requests,
+            "API requests": self.ctx.api.requests_made - self._api_requests,
+            "S3 requests": self.ctx.store.requests_made - self._s3_requests,
         }
         if report.problem_count:
             shown["problems"] = report.problem_count
@@ -82,8 +82,8 @@ class AtWork:
 
 
 @contextmanager
-def at_work(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[AtWork]:
+def step_run(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[StepRun]:
     """Opens the archive for the partition's day. What a step raises becomes a failure of one sentence."""
     day = day_of(context)
-    with told_in_a_sentence():
-        yield AtWork(day, archive.open(context))
+    with raise_as_dagster_failure():
+        yield StepRun(day, archive.open(context))

@@ -9,7 +9,7 @@ from .core.settings import SETTINGS
 from .failures import HANDLED, failure
 
 if TYPE_CHECKING:
-    from .steps.run_context import Workspace
+    from .steps.run_context import RunContext
 
 
 class Archive(dg.ConfigurableResource[None]):
@@ -36,24 +36,24 @@ class Archive(dg.ConfigurableResource[None]):
     kros_erasure_key: str = ""
     kros_webhook_url: str = ""
 
-    _work: "Workspace | None" = PrivateAttr(default=None)
+    _ctx: "RunContext | None" = PrivateAttr(default=None)
 
-    def open(self, context: Any) -> "Workspace":
+    def open(self, context: Any) -> "RunContext":
         """The handles of this run, opened once. Raises `dg.Failure` with a sentence for every bad setting."""
-        if self._work is None:
-            from .steps.run_context import open_workspace
+        if self._ctx is None:
+            from .steps.run_context import open_run_context
 
             try:
-                self._work = open_workspace({name: getattr(self, name.lower()) for name in SETTINGS})
+                self._ctx = open_run_context({name: getattr(self, name.lower()) for name in SETTINGS})
             except HANDLED as error:
                 raise failure(error) from None
-        self._work.log = context.log
+        self._ctx.log = context.log
         if getattr(context, "run", None) is not None:  # a schedule has none
-            self._work.run_id = context.run.run_id
-        return self._work
+            self._ctx.run_id = context.run.run_id
+        return self._ctx
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
         """Closes what the run opened."""
-        if self._work is not None:
-            self._work.close()
-            self._work = None
+        if self._ctx is not None:
+            self._ctx.close()
+            self._ctx = None

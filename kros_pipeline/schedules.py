@@ -6,8 +6,8 @@ from typing import Any
 import dagster as dg
 
 from .core.days import LISTED_BEYOND
-from .core.errors import OutsideError
-from .failures import failure, told_in_a_sentence
+from .core.errors import ExternalError
+from .failures import failure, raise_as_dagster_failure
 from .resources import Archive
 
 JOB_NAME = "daily_archive"
@@ -54,12 +54,12 @@ def owed_days_schedule(job: Any, days: dg.DailyPartitionsDefinition) -> dg.Sched
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
     def owed(context: dg.ScheduleEvaluationContext, archive: Archive) -> Any:
-        from .operations.backlog import owed_days
+        from .operations.backlog import find_backlog
 
         now = context.scheduled_execution_time.astimezone(UTC)
         first = datetime.fromisoformat(days.get_first_partition_key() or now.date().isoformat()).date()
-        with told_in_a_sentence("the next tick looks again"):
-            owing = owed_days(archive.open(context), first, (now - timedelta(days=1) - LISTED_BEYOND).date())
+        with raise_as_dagster_failure("the next tick looks again"):
+            owing = find_backlog(archive.open(context), first, (now - timedelta(days=1) - LISTED_BEYOND).date())
         under_way = {
             run.tags.get("dagster/partition") for run in context.instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
         }
@@ -122,7 +122,7 @@ def verification_schedule(job: Any) -> dg.ScheduleDefinition:
 )
 def tell_of_failures(context: dg.RunFailureSensorContext, archive: Archive) -> dg.SkipReason | None:
     """A failed day, or a red standing check, which fails its run."""
-    from .operations.notifications import tell
+    from .operations.notifications import notify
 
     url = archive.kros_webhook_url.strip()
     if not url:
@@ -130,8 +130,8 @@ def tell_of_failures(context: dg.RunFailureSensorContext, archive: Archive) -> d
     run = context.dagster_run
     day = run.tags.get("dagster/partition", "")
     try:
-        tell(url, f"{run.job_name} {day}".strip() + f" failed: {_first_sentence(context)} (run {run.run_id[:8]})")
-    except OutsideError as error:
+        notify(url, f"{run.job_name} {day}".strip() + f" failed: {_first_sentence(context)} (run {run.run_id[:8]})")
+    except ExternalError as error:
         raise failure(error) from None
     return None
 

@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from .checks import THE_ARCHIVE
-from .failures import told_in_a_sentence
+from .failures import raise_as_dagster_failure
 from .resources import Archive
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ def verification_check() -> dg.AssetChecksDefinition:
     ) -> Iterator[Any]:
         from .operations.verification import archived_days, verify_days
 
-        with told_in_a_sentence("launch it again for these days; the schedule goes on with others"):
-            work = archive.open(context)
-            there = archived_days(work)
-            found = verify_days(work, _days_meant(config, there, datetime.now(UTC).date()))
+        with raise_as_dagster_failure("launch it again for these days; the schedule goes on with others"):
+            ctx = archive.open(context)
+            there = archived_days(ctx)
+            found = verify_days(ctx, _days_meant(config, there, datetime.now(UTC).date()))
         yield _of_bytes(found)
         if not found.is_sound:
             raise dg.Failure(description=f"{BYTES_CHECK} is red.", allow_retries=False)

@@ -5,10 +5,10 @@ from kros_pipeline_tests.support.accounts import (
     aws,
     memory_account,
     no_waiting,
+    run_context,
     s3,
     s3_client,
     simulators,
-    workspace,
 )
 
-__all__ = ["account", "aws", "memory_account", "no_waiting", "s3", "s3_client", "simulators", "workspace"]
+__all__ = ["account", "aws", "memory_account", "no_waiting", "run_context", "s3", "s3_client", "simulators"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..core.errors import ArchiveUnavailable, ObjectExists
 from ..core.object_keys import audit_key, call_key
-from ..steps.run_context import Workspace
+from ..steps.run_context import RunContext
 from .tombstones import MOST_SECONDS_OLD
 
 ARCHIVED, ADOPTED, QUARANTINED, REFUSED = "archived", "adopted", "quarantined", "refused"
@@ -25,15 +25,15 @@ _MOST_PARTS = 10_000
 class AuditLog:
     """What one step of one run does to the calls of one day. Threads may share it."""
 
-    def __init__(self, work: Workspace, day: date, step: str):
-        self._work, self._day, self._step = work, day, step
+    def __init__(self, ctx: RunContext, day: date, step: str):
+        self._ctx, self._day, self._step = ctx, day, step
         self._lines: list[dict[str, Any]] = []
         self._lock = Lock()
         self._part = 1
 
-    def note(self, event: str, call_id: str, **facts: str | int | None) -> None:
+    def record(self, event: str, call_id: str, **facts: str | int | None) -> None:
         """One line: `facts` are hashes, sizes and names of rules or checks."""
-        line = {"at": self._work.now().isoformat(timespec="milliseconds"), "event": event, "call": call_key(call_id)}
+        line = {"at": self._ctx.now().isoformat(timespec="milliseconds"), "event": event, "call": call_key(call_id)}
         with self._lock:
             self._lines.append(line | facts)
 
@@ -43,17 +43,17 @@ class AuditLog:
             lines, self._lines = self._lines, []
         if not lines:
             return
-        erased = self._work.tombstones.of_day(self._day, most_seconds_old=MOST_SECONDS_OLD)
+        erased = self._ctx.tombstones.of_day(self._day, most_seconds_old=MOST_SECONDS_OLD)
         for line in lines:
-            if self._work.tombstones.names(line["call"], erased):
-                line["call"] = self._work.tombstones.pseudonym(line["call"])
-        told = {"run": self._work.run_id, "step": self._step}
+            if self._ctx.tombstones.names(line["call"], erased):
+                line["call"] = self._ctx.tombstones.pseudonym(line["call"])
+        told = {"run": self._ctx.run_id, "step": self._step}
         body = "".join(json.dumps(told | line, sort_keys=True) + "\n" for line in lines).encode()
         digest = sha256(body).hexdigest()
         while self._part < _MOST_PARTS:
-            key = audit_key(self._day, self._work.run_id, self._step, self._part)
+            key = audit_key(self._day, self._ctx.run_id, self._step, self._part)
             self._part += 1
             with suppress(ObjectExists):  # of an earlier try of this step in this run
-                self._work.store.put(key, body, sha256=digest, only_if="absent", content_type="application/x-ndjson")
+                self._ctx.store.put(key, body, sha256=digest, only_if="absent", content_type="application/x-ndjson")
                 return
         raise ArchiveUnavailable(f"no free key for the audit of {self._step} of {self._day}")

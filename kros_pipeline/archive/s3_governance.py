@@ -31,7 +31,7 @@ class Version:
     size_bytes: int
 
 
-class ObjectCustody:
+class S3Governance:
     """Custody of the objects of one archive. Raises `ArchiveError`s alone."""
 
     def __init__(self, store: ObjectStore):

@@ -31,7 +31,7 @@ from obstore.auth.boto3 import Boto3CredentialProvider
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
-from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, ObjectChanged, ObjectExists, plain_words
+from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, ObjectChanged, ObjectExists, redact
 from ..core.settings import Settings
 
 _ERRORS: Mapping[str, type[ArchiveError]] = {
@@ -274,7 +274,7 @@ class ObjectStore:
         except (PermissionDeniedError, UnauthenticatedError):
             raise ArchiveDenied(f"{key}: the bucket {self.bucket} does not allow the write") from None
         except BaseError as error:
-            raise ArchiveUnavailable(f"{key}: {plain_words(str(error).splitlines()[0])}") from None
+            raise ArchiveUnavailable(f"{key}: {redact(str(error).splitlines()[0])}") from None
 
     def put_json(self, key: str, value: object, *, only_if: Literal["absent"] | str) -> None:
         """Writes one small JSON object, under the same conditions as `put`."""
@@ -292,13 +292,13 @@ def named_errors(what: str) -> Iterator[None]:
         code = _code(error)
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         kind = _ERRORS.get(code, ArchiveUnavailable if status >= 500 or code == "SlowDown" else ArchiveError)
-        message = plain_words(error.response.get("Error", {}).get("Message", ""))
+        message = redact(error.response.get("Error", {}).get("Message", ""))
         said = f"{what}: S3 says {code or status}" + (f" ({message})" if message else "")
         raise kind(f"{said}. {_WHAT_TO_CHECK[code]}" if code in _WHAT_TO_CHECK else said) from None
     except NoCredentialsError:
         raise ArchiveDenied("no AWS credentials were found (AWS_ACCESS_KEY_ID, AWS_PROFILE or a role)") from None
     except (ProfileNotFound, PartialCredentialsError, InvalidConfigError) as error:
-        raise ArchiveDenied(f"AWS cannot be used: {plain_words(error)}. Check AWS_PROFILE and its like.") from None
+        raise ArchiveDenied(f"AWS cannot be used: {redact(error)}. Check AWS_PROFILE and its like.") from None
     except (ConnectionClosedError, EndpointConnectionError, ConnectTimeoutError) as error:
         kind_of = type(error).__name__
         raise ArchiveUnavailable(

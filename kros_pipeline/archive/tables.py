@@ -50,7 +50,7 @@ _ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteResult:
     """What a partition holds; `changed` is False where the bytes are those that were read, and nothing was put."""
 
     rows: int
@@ -116,32 +116,32 @@ class Tables:
         self._store, self._tombstones = store, tombstones
 
     @contextmanager
-    def edited(self, table: Table, day: date) -> Iterator["Edited"]:
+    def transaction(self, table: Table, day: date) -> Iterator["PartitionTransaction"]:
         """The partition as it is now, to be replaced once or several times."""
-        edited = Edited(self._store, self._tombstones, table, day)
+        transaction = PartitionTransaction(self._store, self._tombstones, table, day)
         try:
-            yield edited
+            yield transaction
         finally:
-            edited.close()
+            transaction.close()
 
     @contextmanager
     def opened(self, table: Table, day: date) -> Iterator[Partition | None]:
         """The partition as it is now, or None where there is none."""
-        with self.edited(table, day) as edited:
-            yield edited.present
+        with self.transaction(table, day) as transaction:
+            yield transaction.present
 
     def rows(self, table: Table, day: date, columns: Iterable[str] | None = None) -> list[dict[str, Any]]:
         """All rows of a partition in memory; none where there is no partition. For the tables that may be held."""
-        with self.edited(table, day) as edited:
-            return list(edited.rows(columns))
+        with self.transaction(table, day) as transaction:
+            return list(transaction.rows(columns))
 
-    def replace(self, table: Table, day: date, build: Build) -> Written:
-        """`Edited.replace`, for whoever needs no more of the partition."""
-        with self.edited(table, day) as edited:
-            return edited.replace(build)
+    def commit(self, table: Table, day: date, build: Build) -> WriteResult:
+        """`PartitionTransaction.commit`, for whoever needs no more of the partition."""
+        with self.transaction(table, day) as transaction:
+            return transaction.commit(build)
 
 
-class Edited:
+class PartitionTransaction:
     """One partition, read once; and again only where somebody else has replaced it since."""
 
     def __init__(self, store: ObjectStore, tombstones: Tombstones, table: Table, day: date):
@@ -158,7 +158,7 @@ class Edited:
         """The rows as they are known here, one by one; none where there is no partition."""
         return self.present.rows(columns) if self.present is not None else iter(())
 
-    def replace(self, build: Build) -> Written:
+    def commit(self, build: Build) -> WriteResult:
         """Writes the partition that `build` makes of the present one, which it is from then on.
 
         If somebody else replaced it meanwhile, `build` is called again with what they wrote: so two runs of one day
@@ -175,7 +175,7 @@ class Edited:
                 rows = write_parquet(self._table, file, self._without(erased, build(self.present)))
                 size, digest = file.tell(), _sha256(file)
                 if self.present is not None and self.present.sha256() == digest:
-                    return Written(rows, size, changed=False)
+                    return WriteResult(rows, size, changed=False)
                 if self._erased() != erased:
                     continue
                 try:
@@ -190,7 +190,7 @@ class Edited:
                     continue
                 self._hold(Partition(self._table, file, etag))
                 unless_put.pop_all()
-                return Written(rows, size, changed=True)
+                return WriteResult(rows, size, changed=True)
         raise ArchiveUnavailable(f"{self._key} was replaced by others {_ATTEMPTS} times in a row")
 
     def _open(self) -> None:

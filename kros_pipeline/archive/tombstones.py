@@ -74,7 +74,7 @@ class Tombstones:
         """Whether a row of the list that nobody could read was erased: it has no id to be known by, only its JSON."""
         return self._key is not None and self._store.head(self._row_key(unparsed_key)) is not None
 
-    def raise_row(self, unparsed_key: str, now: datetime) -> None:
+    def add_unparsed_row(self, unparsed_key: str, now: datetime) -> None:
         """Makes it known that such a row is erased."""
         with suppress(ObjectExists):
             told = {"erased_at": now.isoformat(timespec="seconds")}
@@ -91,7 +91,7 @@ class Tombstones:
             self._store.put_json(ERASURE_IDENTITY, {"key_check": key_check(self._key)}, only_if="absent")
         self.check_key()
 
-    def raise_one(self, day: date, call_id: str, now: datetime) -> None:
+    def add_call(self, day: date, call_id: str, now: datetime) -> None:
         """Makes it known that a call is erased, from now on and for good."""
         key = tombstone_key(day, self.pseudonym(call_key(call_id)))
         with suppress(ObjectExists):

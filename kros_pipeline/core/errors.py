@@ -1,12 +1,12 @@
 """What can go wrong outside, as types. What to do about each is for `failures.py` to say.
 
-    OutsideError
+    ExternalError
     ├── ApiError                  KrosAI's API
     │   ├── ApiUnreachable        no answer, or one that broke off: refused, reset, timed out
-    │   ├── ApiFailed             it answered 5xx
+    │   ├── ApiServerError             it answered 5xx
     │   ├── TooManyRequests       429, or our own share of the quota is used up
-    │   ├── BadKey                401, or 403 where no single call is meant
-    │   ├── UnknownShape          an answer that the documentation does not describe
+    │   ├── ApiUnauthorized                401, or 403 where no single call is meant
+    │   ├── UnexpectedResponse          an answer that the documentation does not describe
     │   ├── CallNotFound          404: upstream has no such thing for this call
     │   ├── CallGone              410: it had, and deleted it
     │   └── RequestRefused        any other 4xx, with upstream's words
@@ -15,16 +15,16 @@
     │   ├── UrlExpired            storage answered 401 or 403
     │   ├── AudioGone             storage answered 404 or 410
     │   ├── DownloadBroken        no answer, a body that broke off or dripped, 429 or 5xx
-    │   └── BodyRejected          it arrived, and is not this call's recording
+    │   └── InvalidAudio          it arrived, and is not this call's recording
     ├── ArchiveError              the bucket
     │   ├── ObjectExists          a create-only write found another object
     │   ├── ObjectChanged         a conditional write found another version
     │   ├── ArchiveUnavailable    no answer, throttled, 5xx
     │   ├── ArchiveDenied         no credentials, no permission, no such bucket
     │   └── WrongArchive          the prefix belongs to another account
-    └── NotTold                   the webhook did not take the sentence
+    └── NotificationFailed                   the webhook did not take the sentence
 
-A message never shows a URL's query, a key or a phone number: `plain_words` is where upstream's own words pass.
+A message never shows a URL's query, a key or a phone number: `redact` is where upstream's own words pass.
 """
 
 import re
@@ -42,11 +42,11 @@ _MOST_WORDS = 200
 _MOST_READ = 4_000  # so that no text, whatever is in it, costs more than a moment
 
 
-class OutsideError(Exception):
+class ExternalError(Exception):
     """Something outside this process did not do what was asked."""
 
 
-class ApiError(OutsideError):
+class ApiError(ExternalError):
     """KrosAI's API."""
 
 
@@ -58,7 +58,7 @@ class ApiUnreachable(ApiError):
         self.surely_not_sent = surely_not_sent
 
 
-class ApiFailed(ApiError):
+class ApiServerError(ApiError):
     """An answer of 5xx."""
 
 
@@ -66,11 +66,11 @@ class TooManyRequests(ApiError):
     """The door is closed for longer than a run should wait."""
 
 
-class BadKey(ApiError):
+class ApiUnauthorized(ApiError):
     """The key is not accepted, or not for this organization."""
 
 
-class UnknownShape(ApiError):
+class UnexpectedResponse(ApiError):
     """An answer that the documentation does not describe."""
 
 
@@ -86,7 +86,7 @@ class RequestRefused(ApiError):
     """Another 4xx."""
 
 
-class DownloadError(OutsideError):
+class DownloadError(ExternalError):
     """The audio of one call."""
 
 
@@ -106,7 +106,7 @@ class DownloadBroken(DownloadError):
     """The same request may do better in a moment."""
 
 
-class BodyRejected(DownloadError):
+class InvalidAudio(DownloadError):
     """The body arrived and is not the call's recording. `check` names the check that it failed."""
 
     def __init__(self, check: str, message: str):
@@ -114,7 +114,7 @@ class BodyRejected(DownloadError):
         self.check = check
 
 
-class ArchiveError(OutsideError):
+class ArchiveError(ExternalError):
     """The bucket."""
 
 
@@ -138,11 +138,11 @@ class WrongArchive(ArchiveError):
     """Two accounts never mix in one archive."""
 
 
-class NotTold(OutsideError):
+class NotificationFailed(ExternalError):
     """The webhook did not take the sentence. Its URL is a secret."""
 
 
-def plain_words(text: object) -> str:
+def redact(text: object) -> str:
     """Somebody else's words, fit to be shown: no URL's query, no key, no long number, one line, 200 characters."""
     words = " ".join(clean_text(str(text)[:_MOST_READ]).split())
     for pattern, replacement in ((_QUERY, r"\1"), (_USERINFO, r"\1"), (_SECRET, "(secret)"), (_DIGITS, "(number)")):

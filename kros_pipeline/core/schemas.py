@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # Arrow's own names of its types. The definitions show them, and load without Arrow.
-TEXT, WHOLE, NUMBER, YES_NO, DAY = "string", "int64", "double", "bool", "date32[day]"
-MOMENT = "timestamp[us, tz=UTC]"
-TEXTS = "list<item: string>"
+STRING, INT64, FLOAT64, BOOL, DATE = "string", "int64", "double", "bool", "date32[day]"
+TIMESTAMP = "timestamp[us, tz=UTC]"
+STRING_LIST = "list<item: string>"
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,13 @@ class Table:
         import pyarrow as pa
 
         types = {
-            TEXT: pa.string(),
-            WHOLE: pa.int64(),
-            NUMBER: pa.float64(),
-            YES_NO: pa.bool_(),
-            DAY: pa.date32(),
-            MOMENT: pa.timestamp("us", tz="UTC"),
-            TEXTS: pa.list_(pa.string()),
+            STRING: pa.string(),
+            INT64: pa.int64(),
+            FLOAT64: pa.float64(),
+            BOOL: pa.bool_(),
+            DATE: pa.date32(),
+            TIMESTAMP: pa.timestamp("us", tz="UTC"),
+            STRING_LIST: pa.list_(pa.string()),
         }
         return pa.schema(
             [
@@ -68,8 +68,8 @@ class Table:
         return lambda row: tuple(row[name] for name in self.sorted_by)
 
 
-_CALL_ID = Column("call_id", TEXT, "the call's id, as KrosAI gives it", nullable=False)
-_CALL_DATE = Column("call_date", DAY, "the UTC day on which the call was created; the partition", nullable=False)
+_CALL_ID = Column("call_id", STRING, "the call's id, as KrosAI gives it", nullable=False)
+_CALL_DATE = Column("call_date", DATE, "the UTC day on which the call was created; the partition", nullable=False)
 
 
 def _table(name: str, description: str, columns: list[Column], sorted_by: tuple[str, ...] = ("call_id",)) -> Table:
@@ -80,22 +80,22 @@ CALLS = _table(
     "calls",
     "Every completed call of the day, as the list showed it; rows are added and updated, never removed but by erasure.",
     [
-        Column("organization_id", TEXT, "the organization, from the call or from the setting"),
-        Column("status", TEXT, "the call's status upstream"),
-        Column("direction", TEXT, "inbound or outbound"),
-        Column("from_number", TEXT, "who called (E.164)"),
-        Column("to_number", TEXT, "who was called (E.164)"),
-        Column("duration_seconds", NUMBER, "the call's duration upstream"),
-        Column("cost_cents", NUMBER, "what the call cost, in cents"),
-        Column("endpoint_id", TEXT, "the endpoint that handled the call"),
-        Column("phone_number_id", TEXT, "the phone number's id upstream"),
-        Column("created_at", MOMENT, "when the call was created (UTC)", nullable=False),
-        Column("answered_at", MOMENT, "when it was answered (UTC)"),
-        Column("completed_at", MOMENT, "when it was completed (UTC)"),
-        Column("has_recording", YES_NO, "whether the list has ever shown a recording of it", nullable=False),
-        Column("listed_transcript", TEXT, "the transcript as the list showed it: it may be shortened or unlabelled"),
-        Column("extra", TEXT, "JSON of every field without a column here; never a recording's URL"),
-        Column("listed_at", MOMENT, "when the row last changed (UTC)", nullable=False),
+        Column("organization_id", STRING, "the organization, from the call or from the setting"),
+        Column("status", STRING, "the call's status upstream"),
+        Column("direction", STRING, "inbound or outbound"),
+        Column("from_number", STRING, "who called (E.164)"),
+        Column("to_number", STRING, "who was called (E.164)"),
+        Column("duration_seconds", FLOAT64, "the call's duration upstream"),
+        Column("cost_cents", FLOAT64, "what the call cost, in cents"),
+        Column("endpoint_id", STRING, "the endpoint that handled the call"),
+        Column("phone_number_id", STRING, "the phone number's id upstream"),
+        Column("created_at", TIMESTAMP, "when the call was created (UTC)", nullable=False),
+        Column("answered_at", TIMESTAMP, "when it was answered (UTC)"),
+        Column("completed_at", TIMESTAMP, "when it was completed (UTC)"),
+        Column("has_recording", BOOL, "whether the list has ever shown a recording of it", nullable=False),
+        Column("listed_transcript", STRING, "the transcript as the list showed it: it may be shortened or unlabelled"),
+        Column("extra", STRING, "JSON of every field without a column here; never a recording's URL"),
+        Column("listed_at", TIMESTAMP, "when the row last changed (UTC)", nullable=False),
     ],
 )
 
@@ -103,19 +103,19 @@ RECORDINGS = _table(
     "recordings",
     "What became of each call's recording: one row a call.",
     [
-        Column("status", TEXT, "archived, pending, not_recorded, lost, failed or refused", nullable=False),
-        Column("reason", TEXT, "why it is not archived, in words"),
-        Column("object_key", TEXT, "the object's key in the bucket, where it is archived"),
-        Column("size_bytes", WHOLE, "the object's size"),
-        Column("sha256", TEXT, "SHA-256 of its bytes, hexadecimal"),
-        Column("duration_seconds", NUMBER, "the audio's length, counted over its frames"),
-        Column("declared_duration_seconds", NUMBER, "the length that upstream declared, which the audio must have"),
-        Column("sample_rate_hz", WHOLE, "samples a second"),
-        Column("channels", WHOLE, "1 is mono"),
-        Column("bitrate_bps", WHOLE, "bits a second, the mean over the frames"),
-        Column("attempts", WHOLE, "downloads begun, over all runs", nullable=False),
-        Column("archived_at", MOMENT, "when the object was put (UTC)"),
-        Column("upstream_expires_on", DAY, "from this day on upstream may have deleted its copy"),
+        Column("status", STRING, "archived, pending, not_recorded, lost, failed or refused", nullable=False),
+        Column("reason", STRING, "why it is not archived, in words"),
+        Column("object_key", STRING, "the object's key in the bucket, where it is archived"),
+        Column("size_bytes", INT64, "the object's size"),
+        Column("sha256", STRING, "SHA-256 of its bytes, hexadecimal"),
+        Column("duration_seconds", FLOAT64, "the audio's length, counted over its frames"),
+        Column("declared_duration_seconds", FLOAT64, "the length that upstream declared, which the audio must have"),
+        Column("sample_rate_hz", INT64, "samples a second"),
+        Column("channels", INT64, "1 is mono"),
+        Column("bitrate_bps", INT64, "bits a second, the mean over the frames"),
+        Column("attempts", INT64, "downloads begun, over all runs", nullable=False),
+        Column("archived_at", TIMESTAMP, "when the object was put (UTC)"),
+        Column("upstream_expires_on", DATE, "from this day on upstream may have deleted its copy"),
     ],
 )
 
@@ -123,13 +123,13 @@ TRANSCRIPTS = _table(
     "transcripts",
     "Each call's transcript, as it came: one row a call.",
     [
-        Column("status", TEXT, "kept, pending or none", nullable=False),
-        Column("source", TEXT, "list or call: which answer of the API the text is from"),
-        Column("text", TEXT, "the text, every character of it"),
-        Column("word_count", WHOLE, "words: upstream's count where it gave one, else counted over the speech"),
-        Column("language", TEXT, "the language, where upstream was asked for the call"),
-        Column("confidence", NUMBER, "upstream's confidence, 0 to 1, where it was asked for the call"),
-        Column("fetched_at", MOMENT, "when the row last changed (UTC)", nullable=False),
+        Column("status", STRING, "kept, pending or none", nullable=False),
+        Column("source", STRING, "list or call: which answer of the API the text is from"),
+        Column("text", STRING, "the text, every character of it"),
+        Column("word_count", INT64, "words: upstream's count where it gave one, else counted over the speech"),
+        Column("language", STRING, "the language, where upstream was asked for the call"),
+        Column("confidence", FLOAT64, "upstream's confidence, 0 to 1, where it was asked for the call"),
+        Column("fetched_at", TIMESTAMP, "when the row last changed (UTC)", nullable=False),
     ],
 )
 
@@ -137,18 +137,18 @@ UTTERANCES = _table(
     "utterances",
     "Turns of speech, in their order: one row a turn. transcripts.text[char_start:char_end] of all turns is the text.",
     [
-        Column("turn_index", WHOLE, "0 for the first turn of the call", nullable=False),
-        Column("speaker", TEXT, "agent, caller, other (another label) or unknown (no label)", nullable=False),
-        Column("speaker_label", TEXT, "the label as it was written"),
-        Column("text", TEXT, "the speech alone, without the label", nullable=False),
-        Column("word_count", WHOLE, "words of the speech, between white space", nullable=False),
+        Column("turn_index", INT64, "0 for the first turn of the call", nullable=False),
+        Column("speaker", STRING, "agent, caller, other (another label) or unknown (no label)", nullable=False),
+        Column("speaker_label", STRING, "the label as it was written"),
+        Column("text", STRING, "the speech alone, without the label", nullable=False),
+        Column("word_count", INT64, "words of the speech, between white space", nullable=False),
         Column(
-            "char_start", WHOLE, "where it begins in transcripts.text, label included (code points)", nullable=False
+            "char_start", INT64, "where it begins in transcripts.text, label included (code points)", nullable=False
         ),
-        Column("char_end", WHOLE, "where it ends, exclusive (code points)", nullable=False),
-        Column("created_at", MOMENT, "when the call was created (UTC)", nullable=False),
-        Column("direction", TEXT, "the call's direction"),
-        Column("language", TEXT, "the transcript's language, where known"),
+        Column("char_end", INT64, "where it ends, exclusive (code points)", nullable=False),
+        Column("created_at", TIMESTAMP, "when the call was created (UTC)", nullable=False),
+        Column("direction", STRING, "the call's direction"),
+        Column("language", STRING, "the transcript's language, where known"),
     ],
     ("call_id", "turn_index"),
 )
@@ -157,11 +157,11 @@ FLAGGED_CALLS = _table(
     "flagged_calls",
     "Calls that a rule flags: one row a call and rule.",
     [
-        Column("rule_id", TEXT, "the rule's id", nullable=False),
-        Column("reason", TEXT, "which conditions held, in words; no speech", nullable=False),
-        Column("turn_index", WHOLE, "the first turn that satisfied the rule, where it is about a turn"),
-        Column("extend_days", WHOLE, "for how many days the rule wants the recording kept upstream", nullable=False),
-        Column("rules_version", TEXT, "which text of the rules file: the start of its SHA-256", nullable=False),
+        Column("rule_id", STRING, "the rule's id", nullable=False),
+        Column("reason", STRING, "which conditions held, in words; no speech", nullable=False),
+        Column("turn_index", INT64, "the first turn that satisfied the rule, where it is about a turn"),
+        Column("extend_days", INT64, "for how many days the rule wants the recording kept upstream", nullable=False),
+        Column("rules_version", STRING, "which text of the rules file: the start of its SHA-256", nullable=False),
     ],
     ("call_id", "rule_id"),
 )
@@ -170,16 +170,16 @@ RETENTION_EXTENSIONS = _table(
     "retention_extensions",
     "What upstream was asked to keep longer, and what it answered: one row a decision.",
     [
-        Column("decision_id", TEXT, "call, rule and days, hashed: a decision is sent once", nullable=False),
-        Column("rule_id", TEXT, "the rule that decided", nullable=False),
-        Column("requested_days", WHOLE, "the days that the rule wants", nullable=False),
-        Column("sent_days", WHOLE, "the days that were sent: the plan's maximum, if that is less"),
-        Column("status", TEXT, "extended, unconfirmed, refused or not_allowed", nullable=False),
-        Column("reason", TEXT, "why it is not extended, in words"),
-        Column("attempts", WHOLE, "requests of which an intent was written", nullable=False),
-        Column("requested_at", MOMENT, "when the last request was about to be sent (UTC)"),
-        Column("confirmed_at", MOMENT, "when upstream confirmed it (UTC)"),
-        Column("settled_at", MOMENT, "when an operator settled what was unconfirmed or refused (UTC)"),
+        Column("decision_id", STRING, "call, rule and days, hashed: a decision is sent once", nullable=False),
+        Column("rule_id", STRING, "the rule that decided", nullable=False),
+        Column("requested_days", INT64, "the days that the rule wants", nullable=False),
+        Column("sent_days", INT64, "the days that were sent: the plan's maximum, if that is less"),
+        Column("status", STRING, "extended, unconfirmed, refused or not_allowed", nullable=False),
+        Column("reason", STRING, "why it is not extended, in words"),
+        Column("attempts", INT64, "requests of which an intent was written", nullable=False),
+        Column("requested_at", TIMESTAMP, "when the last request was about to be sent (UTC)"),
+        Column("confirmed_at", TIMESTAMP, "when upstream confirmed it (UTC)"),
+        Column("settled_at", TIMESTAMP, "when an operator settled what was unconfirmed or refused (UTC)"),
     ],
     ("call_id", "decision_id"),
 )
@@ -189,26 +189,26 @@ RECONCILIATION = Table(
     "One row a day: what the source says exists, what the tables say, and what the bucket really holds.",
     (
         _CALL_DATE,
-        Column("verdict", TEXT, "complete, waiting or incomplete", nullable=False),
-        Column("listed_total", WHOLE, "distinct calls that the proved pass saw; null without a proof"),
-        Column("stats_total", WHOLE, "what upstream's statistics say, where readable; weighs nothing"),
-        Column("calls", WHOLE, "rows of the table calls", nullable=False),
-        Column("erased", WHOLE, "calls of the day that were erased on request", nullable=False),
-        Column("recordings_expected", WHOLE, "calls but those that were not recorded", nullable=False),
-        Column("recordings_archived", WHOLE, "verified and in the bucket", nullable=False),
-        Column("recordings_pending", WHOLE, "not there yet, or not yet tried", nullable=False),
-        Column("recordings_lost", WHOLE, "gone upstream before they were archived", nullable=False),
-        Column("recordings_failed", WHOLE, "tried and not verified, or refused", nullable=False),
+        Column("verdict", STRING, "complete, waiting or incomplete", nullable=False),
+        Column("listed_total", INT64, "distinct calls that the proved pass saw; null without a proof"),
+        Column("stats_total", INT64, "what upstream's statistics say, where readable; weighs nothing"),
+        Column("calls", INT64, "rows of the table calls", nullable=False),
+        Column("erased", INT64, "calls of the day that were erased on request", nullable=False),
+        Column("recordings_expected", INT64, "calls but those that were not recorded", nullable=False),
+        Column("recordings_archived", INT64, "verified and in the bucket", nullable=False),
+        Column("recordings_pending", INT64, "not there yet, or not yet tried", nullable=False),
+        Column("recordings_lost", INT64, "gone upstream before they were archived", nullable=False),
+        Column("recordings_failed", INT64, "tried and not verified, or refused", nullable=False),
         Column(
-            "objects_in_bucket", WHOLE, "audio objects that a listing of the bucket shows for the day", nullable=False
+            "objects_in_bucket", INT64, "audio objects that a listing of the bucket shows for the day", nullable=False
         ),
-        Column("bytes_in_bucket", WHOLE, "their size together", nullable=False),
-        Column("transcripts_expected", WHOLE, "calls but those without a transcript", nullable=False),
-        Column("transcripts_kept", WHOLE, "transcripts with their text", nullable=False),
-        Column("transcripts_pending", WHOLE, "not there yet, or not yet asked for", nullable=False),
-        Column("utterances", WHOLE, "rows of the table utterances", nullable=False),
-        Column("problems", TEXTS, "what is wrong or was odd, a sentence each", nullable=False),
-        Column("checked_at", MOMENT, "when the day was checked (UTC)", nullable=False),
+        Column("bytes_in_bucket", INT64, "their size together", nullable=False),
+        Column("transcripts_expected", INT64, "calls but those without a transcript", nullable=False),
+        Column("transcripts_kept", INT64, "transcripts with their text", nullable=False),
+        Column("transcripts_pending", INT64, "not there yet, or not yet asked for", nullable=False),
+        Column("utterances", INT64, "rows of the table utterances", nullable=False),
+        Column("problems", STRING_LIST, "what is wrong or was odd, a sentence each", nullable=False),
+        Column("checked_at", TIMESTAMP, "when the day was checked (UTC)", nullable=False),
     ),
     ("call_date",),
 )

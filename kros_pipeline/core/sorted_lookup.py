@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 
-class Following:
+class SortedLookup:
     """Rows sorted by `call_id`, looked up in ascending order."""
 
     def __init__(self, rows: Iterable[dict[str, Any]]):

@@ -28,16 +28,16 @@ from ..core.object_keys import (
     unparsed_prefix,
 )
 from ..steps.reconciliation import read_reconciliation, reconcile_day
-from ..steps.run_context import Workspace
+from ..steps.run_context import RunContext
 
 _ATTEMPTS = 5
 
 
-class DayWithout:
+class DayEraser:
     """Erases calls of one day; their tombstones are there already. May be called again until nothing is left."""
 
-    def __init__(self, work: Workspace, day: date, call_ids: set[str], unparsed_keys: set[str]):
-        self._work, self._day, self._call_ids = work, day, call_ids
+    def __init__(self, ctx: RunContext, day: date, call_ids: set[str], unparsed_keys: set[str]):
+        self._ctx, self._day, self._call_ids = ctx, day, call_ids
         self._keys = {call_key(call_id) for call_id in call_ids}
         self._unparsed_keys = unparsed_keys
 
@@ -56,12 +56,12 @@ class DayWithout:
         of_calls = [
             version
             for prefix in prefixes
-            for version in self._work.custody.versions(prefix(self._day))
+            for version in self._ctx.governance.versions(prefix(self._day))
             if call_key_in(version.key) in self._keys
         ]
         unparsed = [
             version
-            for version in self._work.custody.versions(unparsed_prefix(self._day))
+            for version in self._ctx.governance.versions(unparsed_prefix(self._day))
             if version.key in self._unparsed_keys
         ]
         return of_calls + unparsed + sorted(self._decisions(), key=lambda version: version.key, reverse=True)
@@ -69,24 +69,24 @@ class DayWithout:
     def erase(self) -> int:
         """Does all of it, and returns how many versions were deleted."""
         doomed = self.owned()
-        self._work.custody.delete(doomed)
+        self._ctx.governance.delete(doomed)
         for table in schemas.TABLES.values():
             self._rewrite_table(table)
         self._rewrite_audit()
-        if read_reconciliation(self._work, self._day) is not None:
-            reconcile_day(self._work, self._day)
+        if read_reconciliation(self._ctx, self._day) is not None:
+            reconcile_day(self._ctx, self._day)
         outdated = list(self._outdated())
-        self._work.custody.delete(outdated)
+        self._ctx.governance.delete(outdated)
         return len(doomed) + len(outdated)
 
     def _decisions(self) -> Iterator[Version]:
         prefix = extensions_prefix(self._day)
-        versions = list(self._work.custody.versions(prefix))
-        table = self._work.tables.rows(schemas.RETENTION_EXTENSIONS, self._day, ("call_id", "decision_id"))
+        versions = list(self._ctx.governance.versions(prefix))
+        table = self._ctx.tables.rows(schemas.RETENTION_EXTENSIONS, self._day, ("call_id", "decision_id"))
         decisions = {row["decision_id"] for row in table if row["call_id"] in self._call_ids}
         intents = [version for version in versions if version.key.endswith("-intent.json") and not version.is_marker]
         unknown = [version for version in intents if _decision_of(version) not in decisions]
-        with ThreadPoolExecutor(self._work.settings.download_workers, thread_name_prefix="erasure") as pool:
+        with ThreadPoolExecutor(self._ctx.settings.download_workers, thread_name_prefix="erasure") as pool:
             theirs = pool.map(self._is_theirs, unknown)
             decisions |= {_decision_of(intent) for intent, is_theirs in zip(unknown, theirs, strict=True) if is_theirs}
         # Without an intent, a kill or a run at work left it of a call that was erased.
@@ -96,22 +96,22 @@ class DayWithout:
                 yield version
 
     def _is_theirs(self, intent: Version) -> bool:
-        body = self._work.custody.read_version(intent)
+        body = self._ctx.governance.read_version(intent)
         return body is not None and json.loads(body).get("call_id") in self._call_ids
 
     def _rewrite_table(self, table: schemas.Table) -> None:
         """As it is: that no row of an erased call is written, is for `Tables` to see to."""
-        with self._work.tables.opened(table, self._day) as present:
+        with self._ctx.tables.opened(table, self._day) as present:
             if present is None:
                 return
 
         def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
             return present.batches() if present is not None else iter(())
 
-        self._work.tables.replace(table, self._day, build)
+        self._ctx.tables.commit(table, self._day, build)
 
     def _rewrite_audit(self) -> None:
-        for entry in list(self._work.store.list(audit_prefix(self._day))):
+        for entry in list(self._ctx.store.list(audit_prefix(self._day))):
             for _ in range(_ATTEMPTS):
                 with suppress(ObjectChanged):
                     self._rewrite_account(entry.key)
@@ -122,7 +122,7 @@ class DayWithout:
     def _rewrite_account(self, key: str) -> None:
         """The lines stay, and name the calls by their pseudonyms."""
         file = BytesIO()
-        etag = self._work.store.copy_into(key, file)
+        etag = self._ctx.store.copy_into(key, file)
         try:
             lines = [json.loads(line) for line in file.getvalue().splitlines()]
         except ValueError:
@@ -131,21 +131,21 @@ class DayWithout:
         if etag is None or not theirs:
             return
         for line in theirs:
-            line["call"] = self._work.tombstones.pseudonym(line["call"])
+            line["call"] = self._ctx.tombstones.pseudonym(line["call"])
         body = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode()
-        self._work.store.put(
+        self._ctx.store.put(
             key, body, sha256=sha256(body).hexdigest(), only_if=etag, content_type="application/x-ndjson"
         )
 
     def _outdated(self) -> Iterator[Version]:
         """Old versions of what was written anew: of tables all, for any may have held a row; of accounts their own."""
         for name in schemas.TABLES:
-            for version in self._work.custody.versions(table_key(name, self._day)):
+            for version in self._ctx.governance.versions(table_key(name, self._day)):
                 if not version.is_latest:
                     yield version
-        for version in self._work.custody.versions(audit_prefix(self._day)):
+        for version in self._ctx.governance.versions(audit_prefix(self._day)):
             if not version.is_latest and not version.is_marker:
-                body = self._work.custody.read_version(version)
+                body = self._ctx.governance.read_version(version)
                 if body is not None and any(f'"{key}"'.encode() in body for key in self._keys):
                     yield version
 

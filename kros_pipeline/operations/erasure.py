@@ -15,9 +15,9 @@ from ..archive.audit_log import ERASED, AuditLog
 from ..archive.tombstones import MOST_SECONDS_OLD
 from ..core.errors import (
     ApiError,
+    ApiUnauthorized,
     ApiUnreachable,
     ArchiveError,
-    BadKey,
     CallGone,
     CallNotFound,
     ObjectExists,
@@ -25,10 +25,19 @@ from ..core.errors import (
     TooManyRequests,
 )
 from ..core.object_keys import call_key, upstream_deletion_key
-from ..steps.run_context import Workspace
-from .day_eraser import DayWithout
-from .erasure_plan import ErasureRefused, Plan, Request, forget_plan, held_calls, make_plan, plans_left, save_plan
-from .residue_search import Traces
+from ..steps.run_context import RunContext
+from .day_eraser import DayEraser
+from .erasure_plan import (
+    ErasurePlan,
+    ErasureRefused,
+    ErasureRequest,
+    forget_plan,
+    held_calls,
+    make_plan,
+    plans_left,
+    save_plan,
+)
+from .residue_search import ResidueSearch
 
 # What a run at work had begun to put before it could know of the tombstone, is there by then and is found.
 _SETTLE_SECONDS = 5 * MOST_SECONDS_OLD
@@ -52,17 +61,17 @@ class Erasure:
 
 
 def erase_calls(
-    work: Workspace, request: Request, *, dry_run: bool = False, sleep: Callable[[float], None] = time.sleep
+    ctx: RunContext, request: ErasureRequest, *, dry_run: bool = False, sleep: Callable[[float], None] = time.sleep
 ) -> Erasure:
     """Erases what the request means, and what killed runs left; safe to launch again, at any time.
 
     Raises `ErasureRefused` before anything is touched, and `ErasureUnfinished` where something is left. In a dry run
     `versions_deleted` counts the objects that are the calls' own, and nothing is touched.
     """
-    work.check_archive()
-    work.tombstones.check_key()
-    work.tombstones.pseudonym("")  # refuses at once where there is no key
-    plan, left = make_plan(work, request), plans_left(work)
+    ctx.check_archive()
+    ctx.tombstones.check_key()
+    ctx.tombstones.pseudonym("")  # refuses at once where there is no key
+    plan, left = make_plan(ctx, request), plans_left(ctx)
     if not plan.days and not left:
         raise ErasureRefused(
             "No call of this archive is from or to that number. Write it as the tables do, like +4915112345678; if its "
@@ -70,40 +79,42 @@ def erase_calls(
         )
     found = Erasure(calls=len(plan.call_ids), days=plan.days)
     if dry_run:
-        found.versions_deleted = sum(len(day.owned()) for day in _days(work, plan))
-        found.traces = Traces(plan.call_ids, request.phone_number).find(work)
+        found.versions_deleted = sum(len(day.owned()) for day in _days(ctx, plan))
+        found.traces = ResidueSearch(plan.call_ids, request.phone_number).find(ctx)
         return found
-    work.tombstones.claim_key()
+    ctx.tombstones.claim_key()
     for one in left:
-        if held_calls(work, one):
+        if held_calls(ctx, one):
             found.problems.append("an earlier erasure waits for a legal hold to be lifted")
         else:
             found.calls, found.days = len(plan.call_ids | one.call_ids), sorted({*found.days, *one.days})
-            _carry_out(work, one, Traces(one.call_ids, None), found, sleep)
+            _carry_out(ctx, one, ResidueSearch(one.call_ids, None), found, sleep)
     if plan.days:
-        save_plan(work, plan)
-        _carry_out(work, plan, Traces(plan.call_ids, request.phone_number), found, sleep)
+        save_plan(ctx, plan)
+        _carry_out(ctx, plan, ResidueSearch(plan.call_ids, request.phone_number), found, sleep)
     return found
 
 
-def _days(work: Workspace, plan: Plan) -> list[DayWithout]:
-    return [DayWithout(work, day, plan.calls.get(day, set()), plan.unparsed_keys) for day in plan.days]
+def _days(ctx: RunContext, plan: ErasurePlan) -> list[DayEraser]:
+    return [DayEraser(ctx, day, plan.calls.get(day, set()), plan.unparsed_keys) for day in plan.days]
 
 
-def _carry_out(work: Workspace, plan: Plan, traces: Traces, found: Erasure, sleep: Callable[[float], None]) -> None:
+def _carry_out(
+    ctx: RunContext, plan: ErasurePlan, traces: ResidueSearch, found: Erasure, sleep: Callable[[float], None]
+) -> None:
     for day, ids in plan.calls.items():
         for call_id in sorted(ids):
-            work.tombstones.raise_one(day, call_id, work.now())
+            ctx.tombstones.add_call(day, call_id, ctx.now())
     for key in plan.unparsed_keys:
-        work.tombstones.raise_row(key, work.now())
+        ctx.tombstones.add_unparsed_row(key, ctx.now())
     began = time.monotonic()
-    _account(work, plan)
-    days = _days(work, plan)
+    _account(ctx, plan)
+    days = _days(ctx, plan)
     for _ in range(_PASSES):
         found.versions_deleted += sum(day.erase() for day in days)
         sleep(max(0.0, _SETTLE_SECONDS - (time.monotonic() - began)))
         # The whole archive is searched once the calls' own days hold nothing: it may be a thousand times as large.
-        found.traces = traces.find(work, [prefix for day in days for prefix in day.prefixes]) or traces.find(work)
+        found.traces = traces.find(ctx, [prefix for day in days for prefix in day.prefixes]) or traces.find(ctx)
         if not found.traces:
             break
     else:
@@ -112,17 +123,17 @@ def _carry_out(work: Workspace, plan: Plan, traces: Traces, found: Erasure, slee
             "pipeline wrote has to be deleted by hand."
         )
     if plan.delete_upstream:
-        _delete_upstream(work, plan, found)
+        _delete_upstream(ctx, plan, found)
         if found.upstream.get(_NOT_SENT):
             raise ErasureUnfinished(f"The archive holds nothing more, and {'; '.join(found.problems[:3])}")
-    forget_plan(work, plan)
+    forget_plan(ctx, plan)
 
 
-def _account(work: Workspace, plan: Plan) -> None:
+def _account(ctx: RunContext, plan: ErasurePlan) -> None:
     for day, ids in plan.calls.items():
-        audit = AuditLog(work, day, "erase")
+        audit = AuditLog(ctx, day, "erase")
         for call_id in sorted(ids):
-            audit.note(ERASED, call_id, reason=plan.reason)
+            audit.record(ERASED, call_id, reason=plan.reason)
         audit.write()
 
 
@@ -134,43 +145,43 @@ _WHAT_TO_DO = {
 }
 
 
-def _delete_upstream(work: Workspace, plan: Plan, found: Erasure) -> None:
+def _delete_upstream(ctx: RunContext, plan: ErasurePlan, found: Erasure) -> None:
     """One request a call, with an intent before it and an outcome after: it is never sent again in doubt."""
     for day, ids in plan.calls.items():
         for call_id in sorted(ids):
-            outcome = _delete_one(work, day, call_id)
+            outcome = _delete_one(ctx, day, call_id)
             found.upstream[outcome] = found.upstream.get(outcome, 0) + 1
             if outcome in _WHAT_TO_DO:
-                name = work.tombstones.pseudonym(call_key(call_id))[:12]
+                name = ctx.tombstones.pseudonym(call_key(call_id))[:12]
                 found.problems.append(f"erased call {name}: {_WHAT_TO_DO[outcome]}")
 
 
-def _delete_one(work: Workspace, day: date, call_id: str) -> str:
+def _delete_one(ctx: RunContext, day: date, call_id: str) -> str:
     """The outcome. Upstream's words are not kept: they may name the call."""
-    pseudonym = work.tombstones.pseudonym(call_key(call_id))
+    pseudonym = ctx.tombstones.pseudonym(call_key(call_id))
     intent, done = (upstream_deletion_key(day, pseudonym, what) for what in ("intent", "outcome"))
-    told = work.store.read_json(done)
+    told = ctx.store.read_json(done)
     if told is not None:
         return str(told["outcome"])
     try:
-        work.store.put_json(intent, {"sent_at": work.now().isoformat()}, only_if="absent")
+        ctx.store.put_json(intent, {"sent_at": ctx.now().isoformat()}, only_if="absent")
     except ObjectExists:
         return _UNCONFIRMED
-    outcome = _ask_upstream(work, call_id)
+    outcome = _ask_upstream(ctx, call_id)
     if outcome == _NOT_SENT:  # so that it may be sent again
-        work.custody.delete([version for version in work.custody.versions(intent) if version.key == intent])
+        ctx.governance.delete([version for version in ctx.governance.versions(intent) if version.key == intent])
     elif outcome != _UNCONFIRMED:
         with suppress(ObjectExists):
-            work.store.put_json(done, {"outcome": outcome, "at": work.now().isoformat()}, only_if="absent")
+            ctx.store.put_json(done, {"outcome": outcome, "at": ctx.now().isoformat()}, only_if="absent")
     return outcome
 
 
-def _ask_upstream(work: Workspace, call_id: str) -> str:
+def _ask_upstream(ctx: RunContext, call_id: str) -> str:
     try:
-        work.api.delete_recording(call_id)
+        ctx.api.delete_recording(call_id)
     except (CallNotFound, CallGone):
         return _GONE
-    except (TooManyRequests, BadKey):
+    except (TooManyRequests, ApiUnauthorized):
         return _NOT_SENT
     except RequestRefused:
         return _REFUSED

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from ..core import schemas
-from ..core.errors import ArchiveError, plain_words
+from ..core.errors import ArchiveError, redact
 from ..core.object_keys import (
     ERASURES_UNDER_WAY,
     TOMBSTONES,
@@ -18,8 +18,8 @@ from ..core.object_keys import (
     erasure_plan_key,
     table_prefix,
 )
-from ..steps.run_context import Workspace
-from .residue_search import Traces, digits_of
+from ..steps.run_context import RunContext
+from .residue_search import ResidueSearch, digits_of
 
 _LEAST_DIGITS = 6
 _SAMPLE = 5
@@ -30,7 +30,7 @@ class ErasureRefused(ArchiveError):
 
 
 @dataclass(frozen=True)
-class Request:
+class ErasureRequest:
     """What an operator asks for: calls by id, or all calls from or to a number."""
 
     call_ids: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Request:
 
 
 @dataclass
-class Plan:
+class ErasurePlan:
     """The calls to erase, by day, and rows of the list that could not be read and are of them."""
 
     calls: dict[date, set[str]] = field(default_factory=dict)
@@ -83,17 +83,17 @@ class Plan:
         }
 
 
-def make_plan(work: Workspace, request: Request) -> Plan:
+def make_plan(ctx: RunContext, request: ErasureRequest) -> ErasurePlan:
     """Finds the calls of a request in the whole archive.
 
     Raises `ErasureRefused`: for ids that no table, no row kept in `state/unparsed/` and no tombstone knows, for a
     reason that names somebody, for calls whose recording is under legal hold, and for a bucket that keeps what it has.
     """
     request.check()
-    plan = Plan(
+    plan = ErasurePlan(
         delete_upstream=request.delete_upstream,
-        reason=plain_words(request.reason.strip()),
-        key=erasure_plan_key(work.run_id),
+        reason=redact(request.reason.strip()),
+        key=erasure_plan_key(ctx.run_id),
     )
     number, wanted = digits_of(request.phone_number), frozenset(request.call_ids)
 
@@ -102,22 +102,22 @@ def make_plan(work: Workspace, request: Request) -> Plan:
             return True
         return bool(number) and any(digits_of(text) == number for text in numbers if isinstance(text, str))
 
-    _find_in_tables(work, plan, means)
-    _find_unparsed(work, plan, Traces(wanted, request.phone_number))
-    _find_erased(work, plan, wanted - plan.call_ids)
+    _find_in_tables(ctx, plan, means)
+    _find_unparsed(ctx, plan, ResidueSearch(wanted, request.phone_number))
+    _find_erased(ctx, plan, wanted - plan.call_ids)
     unknown = sorted(wanted - plan.call_ids)
     if unknown:
         raise ErasureRefused(
             f"{len(unknown)} of call_ids are not in this archive. Nothing was touched. They are: {_some(unknown)}."
         )
-    if Traces(plan.call_ids, request.phone_number).is_named_in(request.reason):
+    if ResidueSearch(plan.call_ids, request.phone_number).is_named_in(request.reason):
         raise ErasureRefused("The reason names a call or the number; it stays in the account, and must name nobody.")
-    if work.custody.deletes_only_later():
+    if ctx.governance.deletes_only_later():
         raise ErasureRefused(
-            f"The bucket {work.store.bucket} has a default retention: S3 deletes nothing before it ends. Take it away "
+            f"The bucket {ctx.store.bucket} has a default retention: S3 deletes nothing before it ends. Take it away "
             "from the bucket; what it keeps already can be erased once its time is over."
         )
-    held = held_calls(work, plan)
+    held = held_calls(ctx, plan)
     if held:
         raise ErasureRefused(
             f"{len(held)} of the calls are under legal hold. Nothing was touched. Lift it in S3 first, if the law "
@@ -126,40 +126,40 @@ def make_plan(work: Workspace, request: Request) -> Plan:
     return plan
 
 
-def plans_left(work: Workspace) -> list[Plan]:
+def plans_left(ctx: RunContext) -> list[ErasurePlan]:
     """What killed runs left, or others are at: carrying it out a second time does no harm."""
     plans = []
-    for entry in list(work.store.list(ERASURES_UNDER_WAY)):
-        stored = work.store.read_json(entry.key)
+    for entry in list(ctx.store.list(ERASURES_UNDER_WAY)):
+        stored = ctx.store.read_json(entry.key)
         if stored is not None:
             calls = {date.fromisoformat(day): set(ids) for day, ids in stored["calls"].items()}
             unparsed, upstream, reason = (stored[name] for name in ("unparsed_keys", "delete_upstream", "reason"))
-            plans.append(Plan(calls, set(unparsed), upstream, reason, entry.key))
+            plans.append(ErasurePlan(calls, set(unparsed), upstream, reason, entry.key))
     return plans
 
 
-def save_plan(work: Workspace, plan: Plan) -> None:
+def save_plan(ctx: RunContext, plan: ErasurePlan) -> None:
     """Writes the plan down, by name: it is deleted, with every version of it, when all is done."""
-    head = work.store.head(plan.key)
-    work.store.put_json(plan.key, plan.to_json(), only_if=head.etag if head else "absent")
+    head = ctx.store.head(plan.key)
+    ctx.store.put_json(plan.key, plan.to_json(), only_if=head.etag if head else "absent")
 
 
-def forget_plan(work: Workspace, plan: Plan) -> None:
+def forget_plan(ctx: RunContext, plan: ErasurePlan) -> None:
     """Deletes every version of the plan."""
-    work.custody.delete([version for version in work.custody.versions(plan.key) if version.key == plan.key])
+    ctx.governance.delete([version for version in ctx.governance.versions(plan.key) if version.key == plan.key])
 
 
-def held_calls(work: Workspace, plan: Plan) -> list[str]:
+def held_calls(ctx: RunContext, plan: ErasurePlan) -> list[str]:
     """Those whose recording is under legal hold, in any version."""
-    if not work.custody.can_hold():
+    if not ctx.governance.can_hold():
         return []
     return [
         call_id
         for day, ids in plan.calls.items()
         for call_id in sorted(ids)
         if any(
-            work.custody.is_held(version)
-            for version in work.custody.versions(audio_key(day, call_id))
+            ctx.governance.is_held(version)
+            for version in ctx.governance.versions(audio_key(day, call_id))
             if version.key == audio_key(day, call_id)
         )
     ]
@@ -172,23 +172,23 @@ def _some(call_ids: list[str]) -> str:
 Means = Callable[[object, Iterable[object]], bool]
 
 
-def _find_in_tables(work: Workspace, plan: Plan, means: Means) -> None:
-    keys = [entry.key for entry in work.store.list(table_prefix(schemas.CALLS.name))]
+def _find_in_tables(ctx: RunContext, plan: ErasurePlan, means: Means) -> None:
+    keys = [entry.key for entry in ctx.store.list(table_prefix(schemas.CALLS.name))]
     days = sorted({day for key in keys if (day := day_in(key)) is not None})
 
     def found(day: date) -> list[str]:
-        rows = work.tables.rows(schemas.CALLS, day, ("call_id", "from_number", "to_number"))
+        rows = ctx.tables.rows(schemas.CALLS, day, ("call_id", "from_number", "to_number"))
         return [row["call_id"] for row in rows if means(row["call_id"], (row["from_number"], row["to_number"]))]
 
-    with ThreadPoolExecutor(work.settings.download_workers, thread_name_prefix="erasure") as pool:
+    with ThreadPoolExecutor(ctx.settings.download_workers, thread_name_prefix="erasure") as pool:
         for day, ids in zip(days, pool.map(found, days), strict=True):
             for call_id in ids:
                 plan.add(day, call_id)
 
 
-def _find_unparsed(work: Workspace, plan: Plan, traces: Traces) -> None:
-    for entry in work.store.list(UNPARSED):
-        day, body = day_in(entry.key), work.store.read(entry.key)
+def _find_unparsed(ctx: RunContext, plan: ErasurePlan, traces: ResidueSearch) -> None:
+    for entry in ctx.store.list(UNPARSED):
+        day, body = day_in(entry.key), ctx.store.read(entry.key)
         if day is not None and body is not None and traces.is_in_text(body):
             plan.unparsed_keys.add(entry.key)
             row = json.loads(body)
@@ -196,12 +196,12 @@ def _find_unparsed(work: Workspace, plan: Plan, traces: Traces) -> None:
                 plan.add(day, row["id"])
 
 
-def _find_erased(work: Workspace, plan: Plan, call_ids: Iterable[str]) -> None:
+def _find_erased(ctx: RunContext, plan: ErasurePlan, call_ids: Iterable[str]) -> None:
     """Calls that were erased before are erased again: so what came back, or was left, goes."""
     days = {
-        entry.key.rsplit("/", 1)[1].removesuffix(".json"): day_in(entry.key) for entry in work.store.list(TOMBSTONES)
+        entry.key.rsplit("/", 1)[1].removesuffix(".json"): day_in(entry.key) for entry in ctx.store.list(TOMBSTONES)
     }
     for call_id in call_ids:
-        day = days.get(work.tombstones.pseudonym(call_key(call_id)))
+        day = days.get(ctx.tombstones.pseudonym(call_key(call_id)))
         if day is not None:
             plan.add(day, call_id)

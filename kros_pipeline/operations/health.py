@@ -16,7 +16,7 @@ from ..core.recorded_share import DAYS_BEFORE, Drop, RecordedDay, drops
 from ..core.verdict import COMPLETE, INCOMPLETE
 from ..source.plans import warning_days
 from ..steps.reconciliation import acknowledged_calls, read_reconciliation
-from ..steps.run_context import Workspace
+from ..steps.run_context import RunContext
 
 _RECENT_DAYS = 14
 _DROPS_TOLD_DAYS = 7
@@ -26,7 +26,7 @@ _AT_RISK = ("pending", "failed", "refused")
 
 
 @dataclass
-class Watch:
+class ArchiveHealth:
     """What was found. `days` are sentences; `calls` is a sample of (call id, day, days left) of `count` calls."""
 
     days: list[str] = field(default_factory=list)
@@ -38,34 +38,34 @@ class Watch:
     drops: list[Drop] = field(default_factory=list)
 
 
-def watch_archive(work: Workspace, first: date, last: date) -> Watch:
+def check_health(ctx: RunContext, first: date, last: date) -> ArchiveHealth:
     """Looks at the days from `first` to `last` that upstream may still have recordings of."""
-    found = Watch()
-    today = work.now().date()
-    retention_days = work.settings.retention_days
+    found = ArchiveHealth()
+    today = ctx.now().date()
+    retention_days = ctx.settings.retention_days
     oldest = max(first, today - timedelta(days=retention_days if retention_days is not None else _RECENT_DAYS))
     oldest_told = last - timedelta(days=_DROPS_TOLD_DAYS - 1)
     begin = min(oldest, max(first, oldest_told - timedelta(days=DAYS_BEFORE)))
     read = [begin + timedelta(days=number) for number in range((last - begin).days + 1)]
     days = [day for day in read if day >= oldest]
     with ThreadPoolExecutor(_THREADS) as pool:
-        rows = dict(zip(read, pool.map(lambda day: read_reconciliation(work, day), read), strict=True))
+        rows = dict(zip(read, pool.map(lambda day: read_reconciliation(ctx, day), read), strict=True))
         found.drops = drops((_recorded(day, row) for day, row in rows.items() if row is not None), since=oldest_told)
         recent = [day for day in days if (today - day).days <= _RECENT_DAYS]
-        found.days = [sentence for day in recent if (sentence := _of_a_day(work, day, rows[day])) is not None]
+        found.days = [sentence for day in recent if (sentence := _of_a_day(ctx, day, rows[day])) is not None]
         if retention_days is not None:
             unsafe = [day for day in days if (row := rows[day]) is None or not _is_safe(row)]
-            for day, calls in zip(unsafe, pool.map(lambda day: _calls_at_risk(work, day), unsafe), strict=True):
+            for day, calls in zip(unsafe, pool.map(lambda day: _calls_at_risk(ctx, day), unsafe), strict=True):
                 _weigh(found, day, rows[day], calls, today, retention_days)
     return found
 
 
-def _of_a_day(work: Workspace, day: date, row: dict[str, Any] | None) -> str | None:
+def _of_a_day(ctx: RunContext, day: date, row: dict[str, Any] | None) -> str | None:
     if row is None:
         return f"{day} was never archived."
     if row["verdict"] == INCOMPLETE:
         return f"{day} is incomplete."
-    if row["verdict"] != COMPLETE and grace_is_over(day, work.now(), work.settings.lookback_days + 1):
+    if row["verdict"] != COMPLETE and grace_is_over(day, ctx.now(), ctx.settings.lookback_days + 1):
         return f"{day} is still waiting, a day after its grace days."
     return None
 
@@ -81,14 +81,14 @@ def _is_safe(row: dict[str, Any]) -> bool:
     return row["recordings_pending"] == row["recordings_failed"] == 0 and row["listed_total"] is not None
 
 
-def _calls_at_risk(work: Workspace, day: date) -> list[str]:
-    rows = work.tables.rows(schemas.RECORDINGS, day, ("call_id", "status"))
-    accepted = acknowledged_calls(work, day)
+def _calls_at_risk(ctx: RunContext, day: date) -> list[str]:
+    rows = ctx.tables.rows(schemas.RECORDINGS, day, ("call_id", "status"))
+    accepted = acknowledged_calls(ctx, day)
     return [row["call_id"] for row in rows if row["status"] in _AT_RISK and call_key(row["call_id"]) not in accepted]
 
 
 def _weigh(
-    found: Watch, day: date, row: dict[str, Any] | None, calls: list[str], today: date, retention_days: int
+    found: ArchiveHealth, day: date, row: dict[str, Any] | None, calls: list[str], today: date, retention_days: int
 ) -> None:
     left = (day + timedelta(days=retention_days) - today).days
     warn, urgent = warning_days(retention_days)

@@ -12,43 +12,43 @@ import pyarrow.parquet as pq
 
 from ..archive.s3_governance import Version
 from ..core.object_keys import ERASURES_UNDER_WAY, call_key, call_key_in
-from ..steps.run_context import Workspace
+from ..steps.run_context import RunContext
 
 _AT_ONCE = 1_000
 _WORD = re.compile(r"[A-Za-z0-9_-]{4,}")  # shorter ids are looked for as whole texts alone
 _READ = ("tables/", "state/", "audit/")
 
 
-class Traces:
+class ResidueSearch:
     """What gives a call away: its id, its key, the number of a person who asked for erasure."""
 
     def __init__(self, call_ids: Collection[str], number: str | None):
         self._names = frozenset(call_ids) | {call_key(call_id) for call_id in call_ids}
         self._number = digits_of(number) if number else None
 
-    def find(self, work: Workspace, prefixes: Iterable[str] = ("",)) -> list[str]:
+    def find(self, ctx: RunContext, prefixes: Iterable[str] = ("",)) -> list[str]:
         """Where something is left: keys, with their versions; by default in the whole archive.
 
         Reads tables, state and audit; of audio and quarantined bodies the keys. The plans of erasures under way are
         left out: they have to name what they erase, and are deleted last.
         """
         found: list[str] = []
-        with ThreadPoolExecutor(work.settings.download_workers, thread_name_prefix="traces") as pool:
+        with ThreadPoolExecutor(ctx.settings.download_workers, thread_name_prefix="traces") as pool:
             for prefix in prefixes:
-                versions = work.custody.versions(prefix)
+                versions = ctx.governance.versions(prefix)
                 while some := list(islice(versions, _AT_ONCE)):
                     some = [version for version in some if not version.key.startswith(ERASURES_UNDER_WAY)]
-                    is_there = pool.map(lambda version: self._is_in(work, version), some)
+                    is_there = pool.map(lambda version: self._is_in(ctx, version), some)
                     found += [f"{v.key} ({v.version_id})" for v, is_it in zip(some, is_there, strict=True) if is_it]
         return found
 
-    def _is_in(self, work: Workspace, version: Version) -> bool:
+    def _is_in(self, ctx: RunContext, version: Version) -> bool:
         if self._is_in_key(version.key):
             return True
         if version.is_marker or not version.key.startswith(_READ):
             return False
         with tempfile.TemporaryFile(prefix="kros-") as file:
-            if not work.custody.copy_version_into(version, file):
+            if not ctx.governance.copy_version_into(version, file):
                 return False
             file.seek(0)
             return self.is_in_table(file) if version.key.endswith(".parquet") else self.is_in_text(file.read())

@@ -12,7 +12,7 @@ from ..archive.audit_log import DRIFTED, VERIFIED, AuditLog
 from ..core import schemas
 from ..core.errors import ArchiveError
 from ..core.object_keys import AUDIO, audio_prefix, call_key_in, day_in, table_prefix
-from ..steps.run_context import Workspace
+from ..steps.run_context import RunContext
 
 PARTS = 28
 
@@ -36,9 +36,9 @@ class Verification:
         return not (self.drifted or self.missing or self.unknown or self.unread or self.erased)
 
 
-def archived_days(work: Workspace) -> list[date]:
+def archived_days(ctx: RunContext) -> list[date]:
     """Every day of which the archive has audio, or a table that says what audio there should be."""
-    folders = [*work.store.folders(table_prefix(schemas.RECORDINGS.name)), *work.store.folders(AUDIO)]
+    folders = [*ctx.store.folders(table_prefix(schemas.RECORDINGS.name)), *ctx.store.folders(AUDIO)]
     return sorted({day for folder in folders if (day := day_in(folder)) is not None})
 
 
@@ -47,33 +47,33 @@ def days_of_the_turn(days: Sequence[date], today: date) -> list[date]:
     return [day for day in days if day.toordinal() % PARTS == today.toordinal() % PARTS]
 
 
-def verify_days(work: Workspace, days: Sequence[date]) -> Verification:
+def verify_days(ctx: RunContext, days: Sequence[date]) -> Verification:
     """Reads back and hashes every recording of these days, and writes what it found into the audit of each day."""
     found = Verification(days=list(days))
-    with ThreadPoolExecutor(work.settings.download_workers, thread_name_prefix="verify") as pool:
+    with ThreadPoolExecutor(ctx.settings.download_workers, thread_name_prefix="verify") as pool:
         for day in days:
-            _verify_day(work, day, found, pool)
-            work.log.info("%s: verified; %d objects so far", day, found.objects)
+            _verify_day(ctx, day, found, pool)
+            ctx.log.info("%s: verified; %d objects so far", day, found.objects)
     return found
 
 
-def _verify_day(work: Workspace, day: date, found: Verification, pool: ThreadPoolExecutor) -> None:
-    prefix = work.store.full_key("")
+def _verify_day(ctx: RunContext, day: date, found: Verification, pool: ThreadPoolExecutor) -> None:
+    prefix = ctx.store.full_key("")
     columns = ("call_id", "status", "object_key", "sha256")
     rows = {
         row["object_key"].removeprefix(prefix): row
-        for row in work.tables.rows(schemas.RECORDINGS, day, columns)
+        for row in ctx.tables.rows(schemas.RECORDINGS, day, columns)
         if row["status"] == "archived"
     }
-    stored = {entry.key for entry in work.store.list(audio_prefix(day))}
-    erased = work.tombstones.of_day(day)
+    stored = {entry.key for entry in ctx.store.list(audio_prefix(day))}
+    erased = ctx.tombstones.of_day(day)
     found.missing += sorted(rows.keys() - stored)
     for key in sorted(stored - rows.keys()):
-        is_erased = work.tombstones.names(call_key_in(key) or "", erased)
+        is_erased = ctx.tombstones.names(call_key_in(key) or "", erased)
         (found.erased if is_erased else found.unknown).append(key)
-    audit = AuditLog(work, day, "verify")
+    audit = AuditLog(ctx, day, "verify")
     keys = sorted(rows.keys() & stored)
-    for key, digest in zip(keys, pool.map(lambda key: _digest(work, key), keys), strict=True):
+    for key, digest in zip(keys, pool.map(lambda key: _digest(ctx, key), keys), strict=True):
         call_id, true = rows[key]["call_id"], rows[key]["sha256"]
         if digest is None:
             found.unread.append(key)
@@ -82,17 +82,17 @@ def _verify_day(work: Workspace, day: date, found: Verification, pool: ThreadPoo
         found.objects += 1
         found.bytes_read += size_bytes
         if sha256 == true:
-            audit.note(VERIFIED, call_id, sha256=sha256)
+            audit.record(VERIFIED, call_id, sha256=sha256)
         else:
             found.drifted.append(key)
-            audit.note(DRIFTED, call_id, sha256=sha256, archived_sha256=true)
+            audit.record(DRIFTED, call_id, sha256=sha256, archived_sha256=true)
     audit.write()
 
 
-def _digest(work: Workspace, key: str) -> tuple[str, int] | None:
+def _digest(ctx: RunContext, key: str) -> tuple[str, int] | None:
     """SHA-256 and size; None where the bucket does not give it (no answer, no permission, in cold storage, gone)."""
     try:
-        return work.store.digest(key)
+        return ctx.store.digest(key)
     except ArchiveError as error:
-        work.log.warning("%s could not be read back: %s", key, error)
+        ctx.log.warning("%s could not be read back: %s", key, error)
         return None

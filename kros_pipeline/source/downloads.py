@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import requests
 
 from ..core import mp3
-from ..core.errors import AudioGone, BodyRejected, DownloadBroken, UrlExpired, UrlRefused
+from ..core.errors import AudioGone, DownloadBroken, InvalidAudio, UrlExpired, UrlRefused
 from ..core.settings import Settings, is_loopback
 from .checked_connections import CheckedAdapter
 from .http import CONNECT_SECONDS, READ_SECONDS, BrokenBody, Gets, declared_length, new_session, read_body, read_into
@@ -57,7 +57,7 @@ class _Buffer:
 _TOUCHED = attrgetter("touched_bytes")
 
 
-class _Buffers:
+class BufferPool:
     """Lends memory for bodies, never more of it together than a limit; one body alone is always let in.
 
     What is given back is lent again: to have the kernel make 2 MB of fresh memory for each body takes as long as to
@@ -71,7 +71,7 @@ class _Buffers:
         self._changed = threading.Condition()
 
     @contextmanager
-    def lend(self, size: int) -> Iterator[memoryview]:
+    def acquire(self, size: int) -> Iterator[memoryview]:
         """Room for `size` bytes, at most `IN_MEMORY_BYTES`."""
         with self._changed:
             self._changed.wait_for(lambda: self._lent_bytes == 0 or self._lent_bytes + size <= self._limit)
@@ -120,7 +120,7 @@ class RecordingStorage:
         self._hosts = settings.recording_hosts
         # Plain http is for a service on this very machine, and only if the API itself is reached that way.
         self._http_allowed = api.scheme == "http" and api_is_here
-        self._buffers, self._turns = _Buffers(IN_FLIGHT_BYTES), threading.Semaphore(_READ_AT_ONCE)
+        self._buffers, self._turns = BufferPool(IN_FLIGHT_BYTES), threading.Semaphore(_READ_AT_ONCE)
         self._spool = tempfile.gettempdir()
 
     def close(self) -> None:
@@ -139,9 +139,9 @@ class RecordingStorage:
             _check_status(response)
             length = declared_length(response)
             if length is not None and length > MOST_BYTES:
-                raise BodyRejected("size", f"the storage declares {length:,} bytes, which no call's audio has")
+                raise InvalidAudio("size", f"the storage declares {length:,} bytes, which no call's audio has")
             if length is not None and length <= IN_MEMORY_BYTES:
-                with self._buffers.lend(length) as memory:
+                with self._buffers.acquire(length) as memory:
                     yield _in_memory(response, memory, self._turns)
             else:
                 with tempfile.TemporaryFile(dir=self._spool, prefix="kros-") as file:
@@ -200,17 +200,17 @@ def _longest_seconds(size: int) -> float:
 
 
 def verified(body: Body, declared_duration_seconds: float | None) -> mp3.Audio:
-    """What the body is, if it is the call's recording. Raises `BodyRejected` with the check that it failed."""
+    """What the body is, if it is the call's recording. Raises `InvalidAudio` with the check that it failed."""
     if body.encoding not in ("", "identity"):
-        raise BodyRejected("encoding", f"the storage sent it as {body.encoding[:20]}, which was not asked for")
+        raise InvalidAudio("encoding", f"the storage sent it as {body.encoding[:20]}, which was not asked for")
     try:
         audio = mp3.inspect(body.data)
     except mp3.NotAudio as error:
-        raise BodyRejected("frames", f"not a whole MP3: {error}") from None
+        raise InvalidAudio("frames", f"not a whole MP3: {error}") from None
     if declared_duration_seconds is not None:
         tolerance = max(5.0, 0.05 * declared_duration_seconds)
         if abs(audio.duration_seconds - declared_duration_seconds) > tolerance:
-            raise BodyRejected(
+            raise InvalidAudio(
                 "duration",
                 f"{audio.duration_seconds:.1f} s of audio for a call of {declared_duration_seconds:g} s",
             )
@@ -229,7 +229,7 @@ def _check_status(response: requests.Response) -> None:
         raise DownloadBroken(f"the storage answered {status}")
     if 300 <= status < 400:
         raise UrlRefused(f"the storage answered with a redirect ({status}), which is not followed")
-    raise BodyRejected("status", f"the storage answered {status}")
+    raise InvalidAudio("status", f"the storage answered {status}")
 
 
 def _encoding(response: requests.Response) -> str:

@@ -16,7 +16,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util.ssl_ import create_urllib3_context
 
-from ..core.errors import plain_words
+from ..core.errors import redact
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
@@ -27,7 +27,7 @@ _ONE_AT_A_TIME = Lock()
 
 def _without_urls(record: logging.LogRecord) -> bool:
     """urllib3 warns of headers that it cannot read with the whole URL, and tells it at level DEBUG in any case."""
-    record.msg, record.args = plain_words(record.getMessage()), ()
+    record.msg, record.args = redact(record.getMessage()), ()
     record.exc_info = record.exc_text = None
     return True
 

@@ -19,15 +19,15 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from ..core.days import api_time
 from ..core.errors import (
-    ApiFailed,
+    ApiServerError,
+    ApiUnauthorized,
     ApiUnreachable,
-    BadKey,
     CallGone,
     CallNotFound,
     RequestRefused,
     TooManyRequests,
-    UnknownShape,
-    plain_words,
+    UnexpectedResponse,
+    redact,
 )
 from ..core.settings import Settings
 from ..core.transcripts import clean_text
@@ -41,8 +41,8 @@ from .call_parsing import (
     without_urls,
 )
 from .http import CONNECT_SECONDS, READ_SECONDS, BrokenBody, new_session, read_body
-from .page_prefetcher import Lookahead
-from .rate_limiter import LONGEST_WAIT_SECONDS, Pace, retry_after_seconds
+from .page_prefetcher import PagePrefetcher
+from .rate_limiter import LONGEST_WAIT_SECONDS, RateLimiter, retry_after_seconds
 
 PAGE_LIMIT = 100  # the documented maximum
 _ATTEMPTS = 4
@@ -114,7 +114,9 @@ class TranscriptAnswer:
 class KrosAI:
     """A client for one run; its threads share one session, one pace and one budget."""
 
-    def __init__(self, settings: Settings, *, pace: Pace | None = None, now: Callable[[], datetime] | None = None):
+    def __init__(
+        self, settings: Settings, *, rate_limiter: RateLimiter | None = None, now: Callable[[], datetime] | None = None
+    ):
         key = settings.api_key
         headers = {"x-api-key": key} if settings.auth == "x-api-key" else {"Authorization": f"Bearer {key}"}
         if settings.organization_id:
@@ -123,14 +125,14 @@ class KrosAI:
         self._key = key.encode()
         self._base_url = settings.base_url
         self._organization_id = settings.organization_id
-        self._pace = pace or Pace(settings.requests_per_second, settings.requests_per_run)
+        self._rate_limiter = rate_limiter or RateLimiter(settings.requests_per_second, settings.requests_per_run)
         self._now = now or (lambda: datetime.now(UTC))
         self._speaks_pages = False
 
     @property
     def requests_made(self) -> int:
         """Requests sent so far, repeated ones included."""
-        return self._pace.requests_made
+        return self._rate_limiter.requests_made
 
     def close(self) -> None:
         """Closes the connections."""
@@ -154,7 +156,7 @@ class KrosAI:
         )
         rows = answer.get("calls", answer.get("data"))
         if not isinstance(rows, list):
-            raise UnknownShape(f"the list of calls has neither 'calls' nor 'data': it has {_names(answer)}")
+            raise UnexpectedResponse(f"the list of calls has neither 'calls' nor 'data': it has {_names(answer)}")
         self._speaks_pages = "offset" not in answer and "page" in answer
         calls: list[ListedCall] = []
         unparsed: list[UnparsedRow] = []
@@ -184,7 +186,7 @@ class KrosAI:
         seen: set[str] = set()
         offset, number = 0, 1
         page: Page | None = None
-        with Lookahead(partial(self.list_page, window), ahead) as listed:
+        with PagePrefetcher(partial(self.list_page, window), ahead) as listed:
             while True:
                 try:
                     page = listed.page(offset, number)
@@ -215,7 +217,7 @@ class KrosAI:
         answer = self._get(f"/calls/{_quoted(call_id)}/transcript", field="transcript")
         text, language = answer.get("transcript"), answer.get("language")
         if text is not None and not isinstance(text, str):
-            raise UnknownShape(f"the transcript is a {type(text).__name__}, not a text")
+            raise UnexpectedResponse(f"the transcript is a {type(text).__name__}, not a text")
         return TranscriptAnswer(
             clean_text(text) if text else None,
             _count(answer.get("word_count")),
@@ -237,7 +239,7 @@ class KrosAI:
         """Has upstream keep one recording longer. Sent once: whether a second time would add again is not documented.
 
         Raises `ApiUnreachable(surely_not_sent=True)` or `TooManyRequests` where it surely had no effect; after any
-        other `ApiUnreachable`, and after `ApiFailed`, it may have had one.
+        other `ApiUnreachable`, and after `ApiServerError`, it may have had one.
         """
         self._send(
             "POST",
@@ -268,11 +270,11 @@ class KrosAI:
         def send() -> dict[str, Any]:
             answer = self._send("GET", path, query=query, about_one_call=about_one_call)
             if field is not None and field not in answer:
-                raise ApiFailed(f"GET {_without_id(path)}: the answer says nothing of it, it has {_names(answer)}")
+                raise ApiServerError(f"GET {_without_id(path)}: the answer says nothing of it, it has {_names(answer)}")
             return answer
 
         attempts = Retrying(
-            retry=retry_if_exception_type((ApiUnreachable, ApiFailed)),
+            retry=retry_if_exception_type((ApiUnreachable, ApiServerError)),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_exponential_jitter(initial=0.5, max=20),
             reraise=True,
@@ -294,17 +296,17 @@ class KrosAI:
         what = f"{method} {_without_id(path)}"
         waited_seconds = 0.0
         while True:
-            self._pace.wait_for_turn()
+            self._rate_limiter.wait_for_turn()
             status, answer_headers, answer = self._exchange(what, method, path, query, body, headers)
             if status != 429:
-                self._pace.was_let_in()
+                self._rate_limiter.on_success()
                 if any_answer and 200 <= status < 300:
                     return {}  # what it answers is not documented; that it accepts is all there is to know
                 return _object_or_error(what, status, answer, about_one_call)
             seconds = retry_after_seconds(answer_headers.get("Retry-After"))
             if seconds is not None and seconds > LONGEST_WAIT_SECONDS:
                 raise TooManyRequests(f"{what}: upstream asks for {min(seconds, 1e9):,.0f} seconds of silence (quota)")
-            closings = self._pace.was_refused(seconds)
+            closings = self._rate_limiter.on_throttled(seconds)
             waited_seconds += seconds or 1.0
             if closings >= _MOST_CLOSINGS or waited_seconds > _LONGEST_QUEUE_SECONDS:
                 raise TooManyRequests(f"{what}: upstream answers 429 again and again (quota)")
@@ -355,23 +357,25 @@ def _object_or_error(what: str, status: int, body: bytes, about_one_call: bool) 
         answer = None
     if 200 <= status < 300:
         if answer is None:
-            raise ApiFailed(f"{what}: status {status} with {'a body that is not JSON' if body else 'an empty body'}")
+            raise ApiServerError(
+                f"{what}: status {status} with {'a body that is not JSON' if body else 'an empty body'}"
+            )
         if not isinstance(answer, dict):
-            raise UnknownShape(f"{what}: the answer is a {type(answer).__name__}, not an object")
+            raise UnexpectedResponse(f"{what}: the answer is a {type(answer).__name__}, not an object")
         return answer
     said = answer if isinstance(answer, dict) else {}
-    words = plain_words(" ".join(str(said[key]) for key in ("code", "error", "message") if said.get(key)))
+    words = redact(" ".join(str(said[key]) for key in ("code", "error", "message") if said.get(key)))
     message = f"{what}: status {status}" + (f", “{words}”" if words else "")
     if status >= 500:
-        raise ApiFailed(message)
+        raise ApiServerError(message)
     if status == 401 or (status == 403 and not about_one_call):
-        raise BadKey(f"{message}. Check KROSAI_API_KEY, KROSAI_AUTH and KROSAI_ORGANIZATION_ID.")
+        raise ApiUnauthorized(f"{message}. Check KROSAI_API_KEY, KROSAI_AUTH and KROSAI_ORGANIZATION_ID.")
     if status == 404 and about_one_call:
         raise CallNotFound(message)
     if status == 410 and about_one_call:
         raise CallGone(message)
     if 300 <= status < 400:
-        raise UnknownShape(f"{message}: a redirect, which is not followed. Check KROSAI_BASE_URL.")
+        raise UnexpectedResponse(f"{message}: a redirect, which is not followed. Check KROSAI_BASE_URL.")
     raise RequestRefused(message)
 
 
@@ -388,7 +392,7 @@ def _without_id(path: str) -> str:
 
 
 def _names(answer: Mapping[str, Any]) -> str:
-    return ", ".join(sorted(plain_words(key)[:40] for key in answer)[:8]) or "nothing"
+    return ", ".join(sorted(redact(key)[:40] for key in answer)[:8]) or "nothing"
 
 
 def _count(value: object) -> int | None:

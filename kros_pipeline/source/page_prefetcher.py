@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 _Page = TypeVar("_Page")
 
 
-class Lookahead(Generic[_Page]):
+class PagePrefetcher(Generic[_Page]):
     """`fetch(offset, page_number)` in threads, at most `most` pages ahead; with none, when asked and not before."""
 
     def __init__(self, fetch: Callable[[int, int], _Page], most: int):
@@ -21,7 +21,7 @@ class Lookahead(Generic[_Page]):
         self._pool = ThreadPoolExecutor(most, thread_name_prefix="pages") if most else None
         self._coming: deque[tuple[int, int, Future[_Page]]] = deque()
 
-    def __enter__(self) -> "Lookahead[_Page]":
+    def __enter__(self) -> "PagePrefetcher[_Page]":
         return self
 
     def __exit__(

@@ -13,7 +13,7 @@ LONGEST_WAIT_SECONDS = 60.0  # a 429 that asks for more ends the run cleanly; th
 _MOST_STRETCH = 20.0
 
 
-class Pace:
+class RateLimiter:
     """Spaces requests evenly at a rate, closes for all threads when upstream says so, and counts against a budget."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Pace:
                     return
             # The door was closed while this thread waited for a turn before that: it takes another one.
 
-    def was_refused(self, seconds: float | None) -> int:
+    def on_throttled(self, seconds: float | None) -> int:
         """A 429, with the wait that it asked for, if any: closes the door, and goes slower from then on.
 
         Returns how often in a row the door was closed without anybody being let in. A server that is slower than its
@@ -66,7 +66,7 @@ class Pace:
         self.close_for(least if seconds is None else max(seconds, min(least, 1.0)))
         return closings
 
-    def was_let_in(self) -> None:
+    def on_success(self) -> None:
         """Any other answer: goes a little faster again, up to the rate of the settings."""
         with self._lock:
             self._closings = 0

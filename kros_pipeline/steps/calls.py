@@ -22,7 +22,7 @@ from ..core.object_keys import listing_key, unparsed_key
 from ..source.call_parsing import Call, ListedCall, merge_calls
 from ..source.krosai import UnparsedRow, Window
 from .report import Report
-from .run_context import Workspace
+from .run_context import RunContext
 
 _PASSES = 3
 _MOST_ROWS_A_WINDOW = 10_000  # deeper offsets are slow, or refused, in many a service
@@ -53,8 +53,8 @@ class _Pass:
 class _Enumeration:
     """The reading of one day's list, window by window."""
 
-    def __init__(self, work: Workspace, day: date):
-        self.work, self.day = work, day
+    def __init__(self, ctx: RunContext, day: date):
+        self.ctx, self.day = ctx, day
         self.calls: dict[str, Call] = {}
         self.unparsed: dict[str, UnparsedRow] = {}
         self.windows: list[Window] = []
@@ -91,7 +91,7 @@ class _Enumeration:
         middle = (window.start + (window.end - window.start) / 2).replace(microsecond=0)
         # The halves share their border: whether `to_date` is inclusive is not documented.
         halves = [Window(window.start, middle), Window(middle, window.end)]
-        totals = [self.work.api.list_page(half, 0, 1).total for half in halves]
+        totals = [self.ctx.api.list_page(half, 0, 1).total for half in halves]
         told = [total for total in totals if total is not None]
         # Halves share a border, and no more. A filter that reads days only, or nothing, tells most rows of both.
         if len(told) < len(halves) or sum(told) > 1.5 * (reading.total or 0):
@@ -103,10 +103,10 @@ class _Enumeration:
     def _read(self, window: Window, most_rows: int | None = None) -> _Pass:
         """One pass over a window; only its first page, if its total is above `most_rows`."""
         reading = _Pass()
-        for page in self.work.api.pages(window, ahead=min(_PAGES_AHEAD, self.work.settings.download_workers)):
+        for page in self.ctx.api.pages(window, ahead=min(_PAGES_AHEAD, self.ctx.settings.download_workers)):
             self.pages += 1
             if self.pages == 1:
-                self.work.claim_archive()
+                self.ctx.claim_archive()
             reading.totals.add(page.total)
             reading.was_repeated = page.row_count > 0 and page.identities <= reading.rows
             reading.rows |= page.identities
@@ -115,7 +115,7 @@ class _Enumeration:
                 reading.is_too_large = True
                 break
             if self.pages % _PROGRESS_EVERY_PAGES == 0:
-                self.work.log.info("%s: %d pages listed, %d calls of the day", self.day, self.pages, len(self.calls))
+                self.ctx.log.info("%s: %d pages listed, %d calls of the day", self.day, self.pages, len(self.calls))
         return reading
 
     def _keep(self, calls: list[ListedCall], unparsed: list[UnparsedRow], window: Window) -> None:
@@ -149,13 +149,13 @@ class _Enumeration:
         self.problems.append(f"The list is not proved ({where}): {what}.")
 
 
-def enumerate_day(work: Workspace, day: date) -> tuple[Report, Listing]:
+def list_calls(ctx: RunContext, day: date) -> tuple[Report, Listing]:
     """Lists a day, adds what it finds to the table `calls`, and writes down whether the list was proved.
 
     Raises `ApiError` only where nothing at all could be listed; an error in the middle is in the report.
     """
     report = Report()
-    reading = _Enumeration(work, day)
+    reading = _Enumeration(ctx, day)
     try:
         reading.cover(Window(start_of(day), end_of(day) + LISTED_BEYOND))
     except ApiError as error:
@@ -171,13 +171,13 @@ def enumerate_day(work: Workspace, day: date) -> tuple[Report, Listing]:
         problems=reading.problems,
         oddities=sorted(reading.oddities),
         unparsed=[row.problem for row in reading.unparsed.values()],
-        listed_at=work.now().isoformat(timespec="seconds"),
+        listed_at=ctx.now().isoformat(timespec="seconds"),
     )
     for identity, row in reading.unparsed.items():
         report.problem(row.call_id or "(no id)", row.problem)
-        _keep_unparsed(work, day, identity, row)
-    report.written = work.tables.replace(schemas.CALLS, day, lambda present: _union(present, reading.calls))
-    _save_listing(work, day, listing)
+        _keep_unparsed(ctx, day, identity, row)
+    report.written = ctx.tables.commit(schemas.CALLS, day, lambda present: _union(present, reading.calls))
+    _save_listing(ctx, day, listing)
     report.counts = {
         "calls": report.written.rows,
         "listed": len(reading.calls),
@@ -187,9 +187,9 @@ def enumerate_day(work: Workspace, day: date) -> tuple[Report, Listing]:
     return report, listing
 
 
-def read_listing(work: Workspace, day: date) -> Listing | None:
+def read_listing(ctx: RunContext, day: date) -> Listing | None:
     """What the last enumeration of the day wrote down; None where there was none."""
-    stored = work.store.read_json(listing_key(day))
+    stored = ctx.store.read_json(listing_key(day))
     return Listing.from_json(stored) if stored is not None else None
 
 
@@ -205,24 +205,24 @@ def _as_row(call: Call) -> dict[str, Any]:
     return {name: getattr(call, name) for name in schemas.CALLS.column_names}
 
 
-def _keep_unparsed(work: Workspace, day: date, identity: str, row: UnparsedRow) -> None:
-    if row.call_id is not None and work.tombstones.is_erased(day, row.call_id):
+def _keep_unparsed(ctx: RunContext, day: date, identity: str, row: UnparsedRow) -> None:
+    if row.call_id is not None and ctx.tombstones.is_erased(day, row.call_id):
         return
     body = row.raw_json.encode()
     digest = hashlib.sha256(body).hexdigest()
     key = unparsed_key(day, digest)
-    if work.tombstones.is_row_erased(key):
+    if ctx.tombstones.is_row_erased(key):
         return
     with suppress(ObjectExists):  # the same row was kept before
-        work.store.put(key, body, sha256=digest, only_if="absent", content_type="application/json")
+        ctx.store.put(key, body, sha256=digest, only_if="absent", content_type="application/json")
 
 
-def _save_listing(work: Workspace, day: date, listing: Listing) -> None:
+def _save_listing(ctx: RunContext, day: date, listing: Listing) -> None:
     """Replaces what was written down before. Two runs at once may both write: each is true, the later one stays."""
     key = listing_key(day)
     for _ in range(5):
-        head = work.store.head(key)
+        head = ctx.store.head(key)
         with suppress(ObjectExists, ObjectChanged):
-            work.store.put_json(key, asdict(listing), only_if=head.etag if head else "absent")
+            ctx.store.put_json(key, asdict(listing), only_if=head.etag if head else "absent")
             return
     raise ArchiveUnavailable(f"{key} was replaced by others five times in a row")

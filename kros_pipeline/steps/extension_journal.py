@@ -14,7 +14,7 @@ from ..core import schemas
 from ..core.errors import ObjectExists
 from ..core.object_keys import extension_key, extensions_prefix
 from ..source.call_parsing import parse_time
-from .run_context import Workspace
+from .run_context import RunContext
 
 EXTENDED, UNCONFIRMED, REFUSED, NOT_ALLOWED = "extended", "unconfirmed", "refused", "not_allowed"
 NOT_SENT = "not_sent"  # an outcome, and never a row: the next run sends it
@@ -46,11 +46,11 @@ def rank(row: Row) -> tuple[int, bool, bool]:
 class Journal:
     """The intents and outcomes of a day: create-only objects, from which the table could be made anew."""
 
-    def __init__(self, work: Workspace, day: date):
-        self._work, self.day = work, day
+    def __init__(self, ctx: RunContext, day: date):
+        self._ctx, self.day = ctx, day
         self._attempts: dict[str, dict[int, set[str]]] = {}
         prefix = extensions_prefix(day)
-        for entry in work.store.list(prefix):
+        for entry in ctx.store.list(prefix):
             decision_id, _, name = entry.key.removeprefix(prefix).partition("/")
             number, _, what = name.removesuffix(".json").partition("-")
             if number.isdecimal():
@@ -95,7 +95,7 @@ class Journal:
             "call_id": row["call_id"],
             "status": EXTENDED if row["status"] == UNCONFIRMED else row["status"],
             "reason": f"settled by an operator; before that {row['status']}: {row['reason']}",
-            "settled_at": self._work.now().isoformat(),
+            "settled_at": self._ctx.now().isoformat(),
             "run_id": run_id,
         }
         with suppress(ObjectExists):  # settled is settled
@@ -131,11 +131,11 @@ class Journal:
 
     def write(self, decision_id: str, attempt: int, what: str, content: Row) -> None:
         """Creates an intent or an outcome. Raises `ObjectExists`."""
-        self._work.store.put_json(extension_key(self.day, decision_id, attempt, what), content, only_if="absent")
+        self._ctx.store.put_json(extension_key(self.day, decision_id, attempt, what), content, only_if="absent")
 
     def read(self, decision_id: str, attempt: int, what: str) -> Row | None:
         """An intent or an outcome; None where there is none."""
-        return self._work.store.read_json(extension_key(self.day, decision_id, attempt, what))
+        return self._ctx.store.read_json(extension_key(self.day, decision_id, attempt, what))
 
 
 def _settled(row: Row, said: Row) -> Row:

@@ -7,10 +7,10 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from ..core.errors import ArchiveError, plain_words
+from ..core.errors import ArchiveError, redact
 from ..source.plans import days_to_send
 from .extension_journal import REFUSED, UNCONFIRMED, Journal, Row
-from .run_context import Workspace
+from .run_context import RunContext
 
 
 class BadOrder(ArchiveError):
@@ -31,7 +31,7 @@ def is_open(row: Row) -> bool:
 
 
 def read_orders(
-    work: Workspace, journal: Journal, rows: Collection[Row], resend: Sequence[str], settle: Sequence[str], run_id: str
+    ctx: RunContext, journal: Journal, rows: Collection[Row], resend: Sequence[str], settle: Sequence[str], run_id: str
 ) -> Orders:
     """Finds the decisions by their ids, or by their calls'. Raises `BadOrder` for an id that names none to be settled.
 
@@ -51,16 +51,16 @@ def read_orders(
             todo = [row for row in found if is_open(row) and row not in done]
             chosen += [row for row in todo if row not in chosen]
             if not found:
-                problems.append(f"{name}: {plain_words(wanted)} is no decision of the day, nor a call with one")
+                problems.append(f"{name}: {redact(wanted)} is no decision of the day, nor a call with one")
             elif not todo and not done:
                 statuses = " and ".join(sorted({row["status"] for row in found}))
-                problems.append(f"{name}: {plain_words(wanted)} is {statuses}; there is nothing to {name}")
+                problems.append(f"{name}: {redact(wanted)} is {statuses}; there is nothing to {name}")
     settled = {row["decision_id"] for row in orders.settle}
     for row in orders.resend:
         if row["decision_id"] in settled:
-            problems.append(f"{plain_words(row['call_id'])} cannot be both resent and settled")
-        elif days_to_send(row["requested_days"], work.settings.plan, work.settings.retention_days) is None:
-            problems.append(f"resend: plan {work.settings.plan.name} keeps recordings no longer than it does already")
+            problems.append(f"{redact(row['call_id'])} cannot be both resent and settled")
+        elif days_to_send(row["requested_days"], ctx.settings.plan, ctx.settings.retention_days) is None:
+            problems.append(f"resend: plan {ctx.settings.plan.name} keeps recordings no longer than it does already")
     if problems:
         raise BadOrder(f"Nothing was sent or settled. {'. '.join(dict.fromkeys(problems))}.")
     return orders

@@ -13,49 +13,49 @@ from ..archive.audit_log import HELD, AuditLog
 from ..core import schemas
 from ..core.errors import ArchiveDenied, ArchiveError, ObjectExists
 from ..core.object_keys import audio_key, call_key, held_key, held_prefix
-from .run_context import Workspace
+from .run_context import RunContext
 
 
-def hold_flagged_recordings(work: Workspace, day: date, stored: Collection[str]) -> list[str]:
+def place_legal_holds(ctx: RunContext, day: date, stored: Collection[str]) -> list[str]:
     """Holds and tags what a rule flags and no earlier run held; a sentence for each reason why something is not held.
 
     `stored` are the keys of the day's audio in the bucket. Nothing is done, and nothing said, without
     `KROS_LEGAL_HOLD=on`.
     """
-    if not work.settings.legal_hold:
+    if not ctx.settings.legal_hold:
         return []
     prefix = held_prefix(day)
-    held = {entry.key.removeprefix(prefix).removesuffix(".json") for entry in work.store.list(prefix)}
-    flagged = {row["call_id"] for row in work.tables.rows(schemas.FLAGGED_CALLS, day, ("call_id",))}
+    held = {entry.key.removeprefix(prefix).removesuffix(".json") for entry in ctx.store.list(prefix)}
+    flagged = {row["call_id"] for row in ctx.tables.rows(schemas.FLAGGED_CALLS, day, ("call_id",))}
     wanted = sorted(
         call_id for call_id in flagged if call_key(call_id) not in held and audio_key(day, call_id) in stored
     )
     if not wanted:
         return []
-    if not work.custody.can_hold():
+    if not ctx.governance.can_hold():
         return [
-            f"KROS_LEGAL_HOLD is on, and the bucket {work.store.bucket} has no Object Lock: "
+            f"KROS_LEGAL_HOLD is on, and the bucket {ctx.store.bucket} has no Object Lock: "
             f"{len(wanted)} flagged recordings are not held."
         ]
-    audit = AuditLog(work, day, "hold")
+    audit = AuditLog(ctx, day, "hold")
 
     def hold(call_id: str) -> str | None:
         key = audio_key(day, call_id)
         try:
-            work.custody.hold(key)
-            work.custody.tag_as_flagged(key)
+            ctx.governance.hold(key)
+            ctx.governance.tag_as_flagged(key)
         except ArchiveDenied as error:
             return f"The bucket does not allow legal hold or tags: {error}"
         except ArchiveError as error:
             return f"{call_key(call_id)} is not held: {error}."
-        audit.note(HELD, call_id)
+        audit.record(HELD, call_id)
         return None
 
     def mark(call_id: str) -> None:
         with suppress(ObjectExists):
-            work.store.put_json(held_key(day, call_id), {"held_at": work.now().isoformat()}, only_if="absent")
+            ctx.store.put_json(held_key(day, call_id), {"held_at": ctx.now().isoformat()}, only_if="absent")
 
-    with ThreadPoolExecutor(work.settings.download_workers, thread_name_prefix="hold") as pool:
+    with ThreadPoolExecutor(ctx.settings.download_workers, thread_name_prefix="hold") as pool:
         sentences = dict(zip(wanted, pool.map(hold, wanted), strict=True))
         audit.write()  # before the markers: what is marked is not held again, and so not accounted for again
         list(pool.map(mark, [call_id for call_id, sentence in sentences.items() if sentence is None]))

@@ -13,20 +13,20 @@ import pyarrow.compute as pc
 from ..archive.tables import Partition, batches_of
 from ..core import schemas
 from ..core.days import end_of, grace_is_over, start_of
-from ..core.errors import ApiError, ArchiveError, ObjectExists, plain_words
+from ..core.errors import ApiError, ArchiveError, ObjectExists, redact
 from ..core.listing import Listing
 from ..core.object_keys import acknowledged_key, acknowledged_prefix, audio_prefix, call_key, call_key_in
 from ..core.verdict import Evidence, Verdict, weigh
 from ..source.call_parsing import parse_time
 from ..source.krosai import Window
 from .calls import read_listing
-from .legal_holds import hold_flagged_recordings
+from .legal_holds import place_legal_holds
 from .report import Report
-from .run_context import Workspace
+from .run_context import RunContext
 
 
 @dataclass(frozen=True)
-class Reconciled:
+class ReconciliationResult:
     """The verdict, and the row that was written."""
 
     report: Report
@@ -34,24 +34,24 @@ class Reconciled:
     row: dict[str, Any]
 
 
-def reconcile_day(work: Workspace, day: date, acknowledged_call_ids: Collection[str] = ()) -> Reconciled:
+def reconcile_day(ctx: RunContext, day: date, acknowledged_call_ids: Collection[str] = ()) -> ReconciliationResult:
     """Compares everything anew, from the archive alone but for one question about statistics, and writes the row.
 
     `acknowledged_call_ids` are calls whose recording an operator knows not to be safe: from now on they keep the day
     from nothing, and stay among its problems. Raises `UnknownCalls` for ids that are none of the day's.
     """
-    _acknowledge(work, day, acknowledged_call_ids)
-    stored = {entry.key: entry.size_bytes for entry in work.store.list(audio_prefix(day))}
-    evidence = _evidence(work, day, stored)
-    evidence.unheld = hold_flagged_recordings(work, day, stored)
+    _acknowledge(ctx, day, acknowledged_call_ids)
+    stored = {entry.key: entry.size_bytes for entry in ctx.store.list(audio_prefix(day))}
+    evidence = _evidence(ctx, day, stored)
+    evidence.unheld = place_legal_holds(ctx, day, stored)
     verdict = weigh(evidence)
-    utterances = _row_count(work, schemas.UTTERANCES, day)
+    utterances = _row_count(ctx, schemas.UTTERANCES, day)
     listing = evidence.listing
     row = {
         "call_date": day,
         "verdict": verdict.verdict,
         "listed_total": listing.listed_total if listing is not None and listing.proved else None,
-        "stats_total": _stats_total(work, day),
+        "stats_total": _stats_total(ctx, day),
         "calls": evidence.calls,
         "erased": evidence.erased,
         "recordings_expected": evidence.calls - evidence.recordings["not_recorded"],
@@ -66,7 +66,7 @@ def reconcile_day(work: Workspace, day: date, acknowledged_call_ids: Collection[
         "transcripts_pending": evidence.transcripts["pending"],
         "utterances": utterances,
         "problems": verdict.problems,
-        "checked_at": work.now(),
+        "checked_at": ctx.now(),
     }
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
@@ -76,60 +76,60 @@ def reconcile_day(work: Workspace, day: date, acknowledged_call_ids: Collection[
         return batches_of(schemas.RECONCILIATION, [newer])
 
     report = Report(counts={name: value for name, value in row.items() if isinstance(value, int)})
-    report.written = work.tables.replace(schemas.RECONCILIATION, day, build)
-    return Reconciled(report, verdict, row)
+    report.written = ctx.tables.commit(schemas.RECONCILIATION, day, build)
+    return ReconciliationResult(report, verdict, row)
 
 
 class UnknownCalls(ArchiveError):
     """An operator named calls that are not of the day."""
 
 
-def read_reconciliation(work: Workspace, day: date) -> dict[str, Any] | None:
+def read_reconciliation(ctx: RunContext, day: date) -> dict[str, Any] | None:
     """The row of a day; None where it was never reconciled."""
-    return next(iter(work.tables.rows(schemas.RECONCILIATION, day)), None)
+    return next(iter(ctx.tables.rows(schemas.RECONCILIATION, day)), None)
 
 
-def acknowledged_calls(work: Workspace, day: date) -> set[str]:
+def acknowledged_calls(ctx: RunContext, day: date) -> set[str]:
     """The keys of the calls whose loss an operator has acknowledged."""
     prefix = acknowledged_prefix(day)
-    return {entry.key.removeprefix(prefix).removesuffix(".json") for entry in work.store.list(prefix)}
+    return {entry.key.removeprefix(prefix).removesuffix(".json") for entry in ctx.store.list(prefix)}
 
 
-def _acknowledge(work: Workspace, day: date, call_ids: Collection[str]) -> None:
+def _acknowledge(ctx: RunContext, day: date, call_ids: Collection[str]) -> None:
     if not call_ids:
         return
-    ids = (row["call_id"] for row in work.tables.rows(schemas.CALLS, day, ("call_id",)))
+    ids = (row["call_id"] for row in ctx.tables.rows(schemas.CALLS, day, ("call_id",)))
     named = {name: call_id for call_id in ids for name in (call_id, call_key(call_id))}  # an id is shown by its key
     unknown = set(call_ids) - named.keys()
     if unknown:
-        names = ", ".join(sorted(plain_words(call_id) for call_id in unknown)[:5])
+        names = ", ".join(sorted(redact(call_id) for call_id in unknown)[:5])
         raise UnknownCalls(f"acknowledged_call_ids: {len(unknown)} of them are no calls of {day}: {names}")
     for call_id in {named[name] for name in call_ids}:
         with suppress(ObjectExists):
-            content = {"call_id": call_id, "acknowledged_at": work.now().isoformat()}
-            work.store.put_json(acknowledged_key(day, call_id), content, only_if="absent")
+            content = {"call_id": call_id, "acknowledged_at": ctx.now().isoformat()}
+            ctx.store.put_json(acknowledged_key(day, call_id), content, only_if="absent")
 
 
-def _evidence(work: Workspace, day: date, stored: dict[str, int]) -> Evidence:
+def _evidence(ctx: RunContext, day: date, stored: dict[str, int]) -> Evidence:
     """`stored`: the audio that a listing of the bucket shows, key to size."""
-    erased = work.tombstones.of_day(day)
-    calls = {row["call_id"] for row in work.tables.rows(schemas.CALLS, day, ("call_id",))}
-    recordings = work.tables.rows(schemas.RECORDINGS, day, ("call_id", "status", "object_key", "size_bytes"))
-    acknowledged = acknowledged_calls(work, day)
+    erased = ctx.tombstones.of_day(day)
+    calls = {row["call_id"] for row in ctx.tables.rows(schemas.CALLS, day, ("call_id",))}
+    recordings = ctx.tables.rows(schemas.RECORDINGS, day, ("call_id", "status", "object_key", "size_bytes"))
+    acknowledged = acknowledged_calls(ctx, day)
     unsafe = [row for row in recordings if row["status"] in ("lost", "failed", "refused")]
     known, told = (
         [row for row in unsafe if (call_key(row["call_id"]) in acknowledged) is wanted] for wanted in (True, False)
     )
-    prefix = work.store.full_key("")
+    prefix = ctx.store.full_key("")
     archived = {
         row["object_key"].removeprefix(prefix): row["size_bytes"] for row in recordings if row["status"] == "archived"
     }
     unknown = sorted(stored.keys() - archived.keys())
-    of_erased = [key for key in unknown if work.tombstones.names(call_key_in(key) or "", erased)]
-    listing = read_listing(work, day)
+    of_erased = [key for key in unknown if ctx.tombstones.names(call_key_in(key) or "", erased)]
+    listing = read_listing(ctx, day)
     evidence = Evidence(
         listing=listing,
-        listed_before_late_data=_was_listed_early(work, day, listing),
+        listed_before_late_data=_was_listed_early(ctx, day, listing),
         calls=len(calls),
         recordings=Counter(row["status"] for row in recordings),
         transcripts=Counter(),
@@ -145,21 +145,21 @@ def _evidence(work: Workspace, day: date, stored: dict[str, int]) -> Evidence:
         erased=len(erased),
         objects_of_erased_calls=of_erased,
     )
-    _weigh_texts(work, day, calls, evidence)
+    _weigh_texts(ctx, day, calls, evidence)
     return evidence
 
 
-def _was_listed_early(work: Workspace, day: date, listing: Listing | None) -> bool:
+def _was_listed_early(ctx: RunContext, day: date, listing: Listing | None) -> bool:
     """Whether the grace days are over, and the list was last read when they were not."""
-    grace = work.settings.lookback_days
+    grace = ctx.settings.lookback_days
     listed_at = parse_time(listing.listed_at) if listing is not None else None
-    return grace_is_over(day, work.now(), grace) and listed_at is not None and not grace_is_over(day, listed_at, grace)
+    return grace_is_over(day, ctx.now(), grace) and listed_at is not None and not grace_is_over(day, listed_at, grace)
 
 
-def _weigh_texts(work: Workspace, day: date, calls: set[str], evidence: Evidence) -> None:
+def _weigh_texts(ctx: RunContext, day: date, calls: set[str], evidence: Evidence) -> None:
     """Lengths of texts against lengths of turns, added up a batch at a time: no text is held."""
     missing = set(calls)
-    with work.tables.opened(schemas.TRANSCRIPTS, day) as transcripts:
+    with ctx.tables.opened(schemas.TRANSCRIPTS, day) as transcripts:
         for batch in transcripts.batches(("call_id", "status", "text")) if transcripts else ():
             missing.difference_update(batch.column("call_id").to_pylist())
             evidence.transcripts.update(batch.column("status").to_pylist())
@@ -168,22 +168,22 @@ def _weigh_texts(work: Workspace, day: date, calls: set[str], evidence: Evidence
             evidence.transcript_chars += pc.sum(lengths).as_py() or 0
             evidence.transcripts_with_text += pc.sum(pc.greater(lengths, 0)).as_py() or 0
     evidence.calls_without_transcript_row = sorted(missing)
-    with work.tables.opened(schemas.UTTERANCES, day) as utterances:
+    with ctx.tables.opened(schemas.UTTERANCES, day) as utterances:
         for batch in utterances.batches(("turn_index", "char_start", "char_end")) if utterances else ():
             spans = pc.subtract(batch.column("char_end"), batch.column("char_start"))
             evidence.utterance_chars += pc.sum(spans).as_py() or 0
             evidence.calls_with_utterances += pc.sum(pc.equal(batch.column("turn_index"), 0)).as_py() or 0
 
 
-def _row_count(work: Workspace, table: schemas.Table, day: date) -> int:
-    with work.tables.opened(table, day) as partition:
+def _row_count(ctx: RunContext, table: schemas.Table, day: date) -> int:
+    with ctx.tables.opened(table, day) as partition:
         return partition.row_count if partition else 0
 
 
-def _stats_total(work: Workspace, day: date) -> int | None:
+def _stats_total(ctx: RunContext, day: date) -> int | None:
     try:
         # Whether `to_date` is inclusive is not documented: midnight itself is the next day's.
-        return work.api.completed_total(Window(start_of(day), end_of(day) - timedelta(seconds=1)))
+        return ctx.api.completed_total(Window(start_of(day), end_of(day) - timedelta(seconds=1)))
     except ApiError as error:
-        work.log.info("%s: the statistics could not be read (%s)", day, error)
+        ctx.log.info("%s: the statistics could not be read (%s)", day, error)
         return None

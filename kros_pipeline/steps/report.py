@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from ..archive.tables import Written
-from ..core.errors import OutsideError
+from ..archive.tables import WriteResult
+from ..core.errors import ExternalError
 
 SAMPLE = 20
 
@@ -18,8 +18,8 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
     problem_count: int = 0
-    error: OutsideError | None = None
-    written: Written | None = None
+    error: ExternalError | None = None
+    written: WriteResult | None = None
 
     def problem(self, call_id: str, reason: str) -> None:
         """Counts one problem, and keeps it if the sample has room."""
@@ -27,6 +27,6 @@ class Report:
         if len(self.problems) < SAMPLE:
             self.problems.append((call_id, reason))
 
-    def stop(self, error: OutsideError) -> None:
+    def stop(self, error: ExternalError) -> None:
         """Notes the first error that ended the work early."""
         self.error = self.error or error

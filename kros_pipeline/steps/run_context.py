@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..archive.s3_governance import ObjectCustody
+from ..archive.s3_governance import S3Governance
 from ..archive.s3_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
@@ -23,7 +23,7 @@ _ARCHIVE_FORMAT = 1
 
 
 @dataclass
-class Workspace:
+class RunContext:
     """The handles of one run."""
 
     settings: Settings
@@ -31,7 +31,7 @@ class Workspace:
     api: KrosAI
     storage: RecordingStorage
     store: ObjectStore
-    custody: ObjectCustody
+    governance: S3Governance
     tombstones: Tombstones
     tables: Tables
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))  # Dagster's, where Dagster runs it
@@ -74,7 +74,7 @@ class Workspace:
         }
 
 
-def open_workspace(texts: Mapping[str, str | None]) -> Workspace:
+def open_run_context(texts: Mapping[str, str | None]) -> RunContext:
     """Reads all settings and opens the clients; the archive is looked at, and nothing is written.
 
     Raises `BadSettings` for every bad setting at once, and `ArchiveError` where the archive cannot be used.
@@ -82,19 +82,19 @@ def open_workspace(texts: Mapping[str, str | None]) -> Workspace:
     settings, rules = read_settings(texts)
     store = ObjectStore(settings)
     tombstones = Tombstones(store, settings.erasure_key)
-    work = Workspace(
+    ctx = RunContext(
         settings,
         rules,
         KrosAI(settings),
         RecordingStorage(settings),
         store,
-        ObjectCustody(store),
+        S3Governance(store),
         tombstones,
         Tables(store, tombstones),
     )
-    work.check_archive()
+    ctx.check_archive()
     tombstones.check_key()
-    return work
+    return ctx
 
 
 def read_settings(texts: Mapping[str, str | None]) -> tuple[Settings, Rules]:

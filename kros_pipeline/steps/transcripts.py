@@ -12,35 +12,43 @@ import pyarrow as pa
 from ..archive.tables import Partition, batches_of
 from ..core import schemas
 from ..core.days import grace_is_over
-from ..core.errors import ApiError, BadKey, CallGone, CallNotFound, RequestRefused, TooManyRequests, UnknownShape
-from ..core.sorted_lookup import Following
+from ..core.errors import (
+    ApiError,
+    ApiUnauthorized,
+    CallGone,
+    CallNotFound,
+    RequestRefused,
+    TooManyRequests,
+    UnexpectedResponse,
+)
+from ..core.sorted_lookup import SortedLookup
 from ..core.transcripts import count_words, is_whole, split_spans
 from ..source.krosai import TranscriptAnswer
 from .report import Report
-from .run_context import Workspace
+from .run_context import RunContext
 
 KEPT, PENDING, NONE = "kept", "pending", "none"
 FROM_LIST, FROM_CALL = "list", "call"
-_TROUBLES_IN_A_ROW = 50
+_MOST_CONSECUTIVE_FAILURES = 50
 _PROGRESS_EVERY_CALLS = 5_000
 _OF_A_SPAN = ("speaker", "speaker_label", "text", "char_start", "char_end")
 
 Row = dict[str, Any]
 
 
-def keep_transcripts(work: Workspace, day: date) -> Report:
+def fetch_transcripts(ctx: RunContext, day: date) -> Report:
     """Writes a row for every call of the day; asks upstream, call by call, only where the list's text will not do.
 
     Quota or key end the asking early, with the rest `pending` and the error in the report.
     """
     report = Report()
-    asker = _Asker(work, day, report)
+    asker = _Asker(ctx, day, report)
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
         return batches_of(schemas.TRANSCRIPTS, asker.rows(present))
 
-    with work.tables.edited(schemas.TRANSCRIPTS, day) as table:
-        report.written = table.replace(build)
+    with ctx.tables.transaction(schemas.TRANSCRIPTS, day) as table:
+        report.written = table.commit(build)
         statuses = [row["status"] for row in table.rows(("status",))]
     report.counts = {"answered": asker.answered} | {status: statuses.count(status) for status in (KEPT, PENDING, NONE)}
     return report
@@ -49,22 +57,22 @@ def keep_transcripts(work: Workspace, day: date) -> Report:
 class _Asker:
     """Decides, call by call, which text is kept. Only one batch's answers are held at a time."""
 
-    def __init__(self, work: Workspace, day: date, report: Report):
-        self.work, self.day, self.report = work, day, report
-        self._grace_is_over = grace_is_over(day, work.now(), work.settings.lookback_days)
-        self._always = work.settings.ask_every_transcript
+    def __init__(self, ctx: RunContext, day: date, report: Report):
+        self.ctx, self.day, self.report = ctx, day, report
+        self._grace_is_over = grace_is_over(day, ctx.now(), ctx.settings.lookback_days)
+        self._always = ctx.settings.ask_every_transcript
         self.answered = 0
         self._answers: dict[str, TranscriptAnswer | None] = {}
         self._refused: set[str] = set()
         self._closed = Event()
-        self._troubles = 0  # in a row; threads may miscount it by a few
+        self._consecutive_failures = 0  # in a row; threads may miscount it by a few
 
     def rows(self, present: Partition | None) -> Iterator[Row]:
         """The rows of the day, sorted by `call_id`, a batch of calls at a time: both tables are sorted alike."""
-        known_rows = Following(present.rows() if present else ())
+        known_rows = SortedLookup(present.rows() if present else ())
         with (
-            self.work.tables.opened(schemas.CALLS, self.day) as calls,
-            ThreadPoolExecutor(self.work.settings.download_workers, thread_name_prefix="transcripts") as pool,
+            self.ctx.tables.opened(schemas.CALLS, self.day) as calls,
+            ThreadPoolExecutor(self.ctx.settings.download_workers, thread_name_prefix="transcripts") as pool,
         ):
             done = 0
             for batch in calls.batches(("call_id", "listed_transcript")) if calls else ():
@@ -75,7 +83,7 @@ class _Asker:
                     yield self._settled(call, known)
                 done, self.answered = done + len(pairs), self.answered + len(self._answers)
                 if self._answers or done % _PROGRESS_EVERY_CALLS == 0:
-                    self.work.log.info("%s: transcripts of %d calls looked at", self.day, done)
+                    self.ctx.log.info("%s: transcripts of %d calls looked at", self.day, done)
 
     def _is_to_ask(self, call: Row, known: Row | None) -> bool:
         if known is not None and known["status"] == KEPT:
@@ -117,19 +125,19 @@ class _Asker:
         if self._closed.is_set():
             return
         try:
-            self._answers[call_id] = self.work.api.transcript(call_id)
-            self._troubles = 0
+            self._answers[call_id] = self.ctx.api.transcript(call_id)
+            self._consecutive_failures = 0
         except (CallNotFound, CallGone):
             self._answers[call_id] = None
-        except (TooManyRequests, BadKey) as error:
+        except (TooManyRequests, ApiUnauthorized) as error:
             self._close(error)
         except ApiError as error:
             self.report.problem(call_id, str(error))
-            if isinstance(error, (RequestRefused, UnknownShape)):
+            if isinstance(error, (RequestRefused, UnexpectedResponse)):
                 self._refused.add(call_id)
             else:
-                self._troubles += 1
-                if self._troubles >= _TROUBLES_IN_A_ROW:
+                self._consecutive_failures += 1
+                if self._consecutive_failures >= _MOST_CONSECUTIVE_FAILURES:
                     self._close(error)
 
     def _close(self, error: ApiError) -> None:
@@ -156,11 +164,11 @@ class _Asker:
             "word_count": words,
             "language": answer.language if answer is not None else None,
             "confidence": answer.confidence if answer is not None else None,
-            "fetched_at": self.work.now(),
+            "fetched_at": self.ctx.now(),
         }
 
 
-def split_utterances(work: Workspace, day: date) -> Report:
+def split_utterances(ctx: RunContext, day: date) -> Report:
     """Writes the turns of every kept transcript of the day. Asks nobody; the same texts give the same bytes."""
     report = Report()
     counts = {"calls": 0}
@@ -168,10 +176,10 @@ def split_utterances(work: Workspace, day: date) -> Report:
     def build(_: Partition | None) -> Iterator[pa.RecordBatch]:
         counts["calls"] = 0
         with (
-            work.tables.opened(schemas.CALLS, day) as calls,
-            work.tables.opened(schemas.TRANSCRIPTS, day) as transcripts,
+            ctx.tables.opened(schemas.CALLS, day) as calls,
+            ctx.tables.opened(schemas.TRANSCRIPTS, day) as transcripts,
         ):
-            facts = Following(calls.rows(("call_id", "created_at", "direction")) if calls else ())
+            facts = SortedLookup(calls.rows(("call_id", "created_at", "direction")) if calls else ())
             for batch in transcripts.batches(("call_id", "status", "text", "language")) if transcripts else ():
                 turns = _Turns(day)
                 kept = (batch.column(name).to_pylist() for name in ("call_id", "status", "text"))
@@ -182,7 +190,7 @@ def split_utterances(work: Workspace, day: date) -> Report:
                 counts["calls"] += len(turns.calls)
                 yield turns.of(batch)
 
-    report.written = work.tables.replace(schemas.UTTERANCES, day, build)
+    report.written = ctx.tables.commit(schemas.UTTERANCES, day, build)
     report.counts = {"utterances": report.written.rows, **counts}
     return report
 

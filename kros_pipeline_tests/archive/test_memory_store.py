@@ -10,7 +10,7 @@ import pytest
 
 from kros_pipeline.archive.s3_store import ObjectStore
 from kros_pipeline.core.errors import ArchiveError, ObjectChanged, ObjectExists
-from kros_pipeline.steps import run_context as workspace
+from kros_pipeline.steps import run_context as run_context
 from kros_pipeline_tests.support.accounts import DAY, MakeAccount
 from kros_pipeline_tests.support.archive_check import assert_archive_is_true
 from kros_pipeline_tests.support.memory_store import MemoryStore
@@ -54,7 +54,7 @@ def told(store: Any) -> list[Any]:
 
 
 def test_the_bucket_in_memory_answers_as_the_real_store_does(account: MakeAccount) -> None:
-    settings = account().work.settings
+    settings = account().ctx.settings
     in_memory = told(MemoryStore(settings))
     assert in_memory == told(ObjectStore(settings))
     assert {ObjectExists, ObjectChanged} <= {answer for answer in in_memory if isinstance(answer, type)}
@@ -62,19 +62,19 @@ def test_the_bucket_in_memory_answers_as_the_real_store_does(account: MakeAccoun
 
 def test_a_checksum_that_is_not_the_bodys_is_told(memory_account: MakeAccount) -> None:
     with pytest.raises(AssertionError, match="another checksum"):
-        memory_account().work.store.put("state/a", b"abc", sha256=hashlib.sha256(b"abd").hexdigest(), only_if="absent")
+        memory_account().ctx.store.put("state/a", b"abc", sha256=hashlib.sha256(b"abd").hexdigest(), only_if="absent")
 
 
 def test_a_day_leaves_the_same_objects(account: MakeAccount, memory_account: MakeAccount, monkeypatch: Any) -> None:
     in_memory = memory_account()
     in_memory.run_day()
-    monkeypatch.setattr(workspace, "ObjectStore", ObjectStore)
+    monkeypatch.setattr(run_context, "ObjectStore", ObjectStore)
     real = account()
     real.run_day()
     tables = [f"tables/{name}/dt={DAY}/part-0.parquet" for name in ("utterances", "flagged_calls")]  # have no clock
     for archive in (in_memory.archive, real.archive):
         assert_archive_is_true(real.krosai, archive, DAY)
-    keys = [{key.replace(our.work.run_id, "RUN") for key in our.archive.objects()} for our in (in_memory, real)]
+    keys = [{key.replace(our.ctx.run_id, "RUN") for key in our.archive.objects()} for our in (in_memory, real)]
     assert keys[0] == keys[1]
     for key in [key for key in real.archive.objects() if key.startswith("audio/")] + tables:
         assert in_memory.archive.read(key) == real.archive.read(key), key

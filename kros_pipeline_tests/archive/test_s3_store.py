@@ -13,7 +13,7 @@ import pytest
 
 from kros_pipeline.archive.s3_store import ObjectStore
 from kros_pipeline.core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, ObjectChanged, ObjectExists
-from kros_pipeline.steps.run_context import open_workspace
+from kros_pipeline.steps.run_context import open_run_context
 from kros_pipeline_tests.support.accounts import Account, MakeAccount
 
 
@@ -32,14 +32,14 @@ def put(store: ObjectStore, key: str, body: Any, only_if: str = "absent") -> Non
 def test_bytes_and_files_arrive_as_they_are(our: Account, size: int) -> None:
     body = bytes(number % 251 for number in range(1_000)) * (size // 1_000 + 1)
     body = body[:size]
-    put(our.work.store, "state/bytes", body)
+    put(our.ctx.store, "state/bytes", body)
     with tempfile.TemporaryFile() as file:
         file.write(body)  # and so it stands at its end
-        our.work.store.put("state/file", file, sha256=hashlib.sha256(body).hexdigest(), only_if="absent")
-    our.work.store.put_audio("audio/dt=2025-01-10/a.mp3", memoryview(body), metadata={"sha256": "x"})
+        our.ctx.store.put("state/file", file, sha256=hashlib.sha256(body).hexdigest(), only_if="absent")
+    our.ctx.store.put_audio("audio/dt=2025-01-10/a.mp3", memoryview(body), metadata={"sha256": "x"})
     for key in ("state/bytes", "state/file", "audio/dt=2025-01-10/a.mp3"):
         assert our.archive.read(key) == body, key
-        assert our.work.store.read(key) == body
+        assert our.ctx.store.read(key) == body
 
 
 class _Wire(BaseHTTPRequestHandler):
@@ -85,17 +85,17 @@ def test_every_put_is_a_create_with_the_sha256_of_its_bytes(our: Account, monkey
 
 
 def test_a_create_never_overwrites(our: Account) -> None:
-    put(our.work.store, "state/x", b"first")
-    our.work.store.put_audio("audio/x.mp3", b"first", metadata={})
+    put(our.ctx.store, "state/x", b"first")
+    our.ctx.store.put_audio("audio/x.mp3", b"first", metadata={})
     with pytest.raises(ObjectExists, match="state/x"):
-        put(our.work.store, "state/x", b"second")
+        put(our.ctx.store, "state/x", b"second")
     with pytest.raises(ObjectExists, match=r"audio/x\.mp3"):
-        our.work.store.put_audio("audio/x.mp3", b"second", metadata={})
+        our.ctx.store.put_audio("audio/x.mp3", b"second", metadata={})
     assert our.archive.read("state/x") == our.archive.read("audio/x.mp3") == b"first"
 
 
 def test_a_replacement_is_of_the_version_that_was_read(our: Account) -> None:
-    store = our.work.store
+    store = our.ctx.store
     put(store, "state/x", b"one")
     head = store.head("state/x")
     assert head is not None
@@ -109,7 +109,7 @@ def test_a_replacement_is_of_the_version_that_was_read(our: Account) -> None:
 
 
 def test_of_many_creates_at_once_one_wins(our: Account) -> None:
-    store, won, lost = our.work.store, [], []
+    store, won, lost = our.ctx.store, [], []
 
     def create(number: int) -> None:
         try:
@@ -131,7 +131,7 @@ def test_of_many_creates_at_once_one_wins(our: Account) -> None:
 
 
 def test_absent_is_none_and_only_absent_is(our: Account) -> None:
-    store = our.work.store
+    store = our.ctx.store
     assert store.head("no") is None and store.read("no") is None and store.read_json("no") is None
     assert store.copy_into("no", io.BytesIO()) is None
     assert list(store.list("no/")) == []
@@ -140,16 +140,16 @@ def test_absent_is_none_and_only_absent_is(our: Account) -> None:
 def test_a_listing_is_whole_sorted_and_of_its_prefix(our: Account) -> None:
     keys = [f"audio/dt=2025-01-10/{number:04}.mp3" for number in range(25)]
     for key in reversed(keys):
-        put(our.work.store, key, b"x" * int(key[-6]))
-    put(our.work.store, "audio/dt=2025-01-100/other.mp3", b"")
-    found = list(our.work.store.list("audio/dt=2025-01-10/"))
+        put(our.ctx.store, key, b"x" * int(key[-6]))
+    put(our.ctx.store, "audio/dt=2025-01-100/other.mp3", b"")
+    found = list(our.ctx.store.list("audio/dt=2025-01-10/"))
     assert [entry.key for entry in found] == keys
     assert all(entry.size_bytes == int(entry.key[-6]) for entry in found)
 
 
 def test_a_head_shows_what_the_writer_said(our: Account) -> None:
-    our.work.store.put_audio("audio/x.mp3", b"abc", metadata={"sha256": "00ff", "duration-seconds": "12.5"})
-    head = our.work.store.head("audio/x.mp3")
+    our.ctx.store.put_audio("audio/x.mp3", b"abc", metadata={"sha256": "00ff", "duration-seconds": "12.5"})
+    head = our.ctx.store.head("audio/x.mp3")
     assert head is not None and head.size_bytes == 3
     assert dict(head.metadata) == {"sha256": "00ff", "duration-seconds": "12.5"}
 
@@ -158,7 +158,7 @@ def test_a_head_shows_what_the_writer_said(our: Account) -> None:
 def test_what_should_be_our_json_and_is_not_is_said(our: Account, body: bytes) -> None:
     our.archive.write("state/x.json", body)
     with pytest.raises(ArchiveError, match="does not hold the JSON"):
-        our.work.store.read_json("state/x.json")
+        our.ctx.store.read_json("state/x.json")
 
 
 # Refusals: named, in one sentence, and told apart by what to do about them.
@@ -166,7 +166,7 @@ def test_what_should_be_our_json_and_is_not_is_said(our: Account, body: bytes) -
 
 def test_a_bucket_that_is_not_there_is_for_a_human(our: Account) -> None:
     with pytest.raises(ArchiveDenied, match="NoSuchBucket"):
-        open_workspace(our.environment | {"KROS_ARCHIVE_URL": "s3://no-such-bucket/x"})
+        open_run_context(our.environment | {"KROS_ARCHIVE_URL": "s3://no-such-bucket/x"})
 
 
 def test_no_credentials_are_for_a_human(our: Account, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
@@ -175,7 +175,7 @@ def test_no_credentials_are_for_a_human(our: Account, monkeypatch: pytest.Monkey
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     with pytest.raises(ArchiveDenied, match="no AWS credentials were found"):
-        open_workspace(our.environment)
+        open_run_context(our.environment)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_no_credentials_are_for_a_human(our: Account, monkeypatch: pytest.Monkey
 @pytest.mark.parametrize("action", ["put", "read", "head", "list", "copy_into"])
 def test_s3s_words_become_our_errors(our: Account, status: int, code: str, kind: type, action: str) -> None:
     """What S3 says is put in its answer's place, so that no server has to be found that says it."""
-    store = our.work.store
+    store = our.ctx.store
     spoken = f"<Error><Code>{code}</Code><Message>https://s3/x?X-Amz-Signature=abc is not allowed</Message></Error>"
 
     def answer(**_: Any) -> Any:
@@ -226,4 +226,4 @@ def test_a_server_that_is_not_there_is_said_without_its_url(our: Account, monkey
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     with pytest.raises(ArchiveUnavailable, match="EndpointConnectionError"):
-        open_workspace(our.environment)
+        open_run_context(our.environment)

@@ -20,7 +20,7 @@ from kros_pipeline.archive import tables
 from kros_pipeline.archive.tables import Partition, batches_of, merged_batches, write_parquet
 from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import ArchiveUnavailable
-from kros_pipeline.steps.run_context import Workspace
+from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import table_key
 
@@ -54,27 +54,27 @@ def our(account: MakeAccount) -> Account:
     return account()
 
 
-def test_a_partition_that_is_not_there_is_none_and_has_no_rows(workspace: Workspace) -> None:
-    with workspace.tables.opened(TABLE, DAY) as partition:
+def test_a_partition_that_is_not_there_is_none_and_has_no_rows(run_context: RunContext) -> None:
+    with run_context.tables.opened(TABLE, DAY) as partition:
         assert partition is None
-    assert workspace.tables.rows(TABLE, DAY) == []
+    assert run_context.tables.rows(TABLE, DAY) == []
 
 
 def test_what_is_written_is_what_was_told_and_is_there(our: Account) -> None:
-    written = our.work.tables.replace(TABLE, DAY, adding(row("a"), row("b", text="ẹ̀kọ́ 电话", word_count=2)))
+    written = our.ctx.tables.commit(TABLE, DAY, adding(row("a"), row("b", text="ẹ̀kọ́ 电话", word_count=2)))
     body = our.archive.read(table_key(TABLE.name, DAY))
     assert (written.rows, written.size_bytes, written.changed) == (2, len(body), True)
-    assert [found["text"] for found in our.work.tables.rows(TABLE, DAY)] == ["[Agent]: a", "ẹ̀kọ́ 电话"]
-    assert our.work.tables.rows(TABLE, DAY, ("call_id",)) == [{"call_id": "a"}, {"call_id": "b"}]
+    assert [found["text"] for found in our.ctx.tables.rows(TABLE, DAY)] == ["[Agent]: a", "ẹ̀kọ́ 电话"]
+    assert our.ctx.tables.rows(TABLE, DAY, ("call_id",)) == [{"call_id": "a"}, {"call_id": "b"}]
 
 
 def test_equal_rows_give_equal_bytes_and_are_not_written_again(our: Account) -> None:
-    our.work.tables.replace(TABLE, DAY, adding(row("b"), row("a")))
+    our.ctx.tables.commit(TABLE, DAY, adding(row("b"), row("a")))
     before = our.archive.objects("tables/")
-    requests = our.work.store.requests_made
-    written = our.work.tables.replace(TABLE, DAY, adding(row("a"), row("b")))
+    requests = our.ctx.store.requests_made
+    written = our.ctx.tables.commit(TABLE, DAY, adding(row("a"), row("b")))
     assert not written.changed and our.archive.objects("tables/") == before
-    assert our.work.store.requests_made - requests == 1  # read, and not put; who is erased was asked a moment before
+    assert our.ctx.store.requests_made - requests == 1  # read, and not put; who is erased was asked a moment before
     files = [io.BytesIO(), io.BytesIO()]
     for file in files:
         write_parquet(TABLE, file, batches_of(TABLE, [row("a"), row("b")]))
@@ -83,13 +83,13 @@ def test_equal_rows_give_equal_bytes_and_are_not_written_again(our: Account) -> 
 
 def test_an_empty_day_is_a_file_without_rows_and_with_the_whole_schema(our: Account) -> None:
     for table in schemas.TABLES.values():
-        our.work.tables.replace(table, DAY, lambda _: iter(()))
+        our.ctx.tables.commit(table, DAY, lambda _: iter(()))
         read = pq.read_table(io.BytesIO(our.archive.read(table_key(table.name, DAY))))
         assert read.num_rows == 0 and read.schema.equals(table.schema), table.name
 
 
 def test_each_column_carries_its_description_in_the_file(our: Account) -> None:
-    our.work.tables.replace(TABLE, DAY, adding(row("a")))
+    our.ctx.tables.commit(TABLE, DAY, adding(row("a")))
     file = pq.read_schema(io.BytesIO(our.archive.read(table_key(TABLE.name, DAY))))
     for column in TABLE.columns:
         assert file.field(column.name).metadata[b"description"].decode() == column.description
@@ -99,14 +99,14 @@ def test_each_column_carries_its_description_in_the_file(our: Account) -> None:
 
 
 def test_a_partition_is_read_once_however_often_it_is_replaced_and_read(our: Account) -> None:
-    our.work.tombstones.of_day(DAY)
-    before = our.work.store.requests_made
-    with our.work.tables.edited(TABLE, DAY) as table:
+    our.ctx.tombstones.of_day(DAY)
+    before = our.ctx.store.requests_made
+    with our.ctx.tables.transaction(TABLE, DAY) as table:
         for call_id in "abc":
-            assert table.replace(adding(row(call_id))).changed
+            assert table.commit(adding(row(call_id))).changed
             assert list(table.rows(("call_id",)))[-1] == {"call_id": call_id}
-        assert not table.replace(adding(row("c"))).changed
-    assert our.work.store.requests_made - before == 1 + 3
+        assert not table.commit(adding(row("c"))).changed
+    assert our.ctx.store.requests_made - before == 1 + 3
     assert stored(our) == ["a", "b", "c"]
 
 
@@ -114,15 +114,15 @@ def test_a_partition_is_read_once_however_often_it_is_replaced_and_read(our: Acc
 
 
 def test_a_writer_that_comes_second_loses_nothing_of_the_firsts(our: Account) -> None:
-    work, other = our.open(), our.open()
+    ctx, other = our.open(), our.open()
     meanwhile = [row("b"), row("c")]
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
         if meanwhile:  # between our reading and our writing
-            other.tables.replace(TABLE, DAY, adding(meanwhile.pop()))
+            other.tables.commit(TABLE, DAY, adding(meanwhile.pop()))
         return adding(row("a"))(present)
 
-    written = work.tables.replace(TABLE, DAY, build)
+    written = ctx.tables.commit(TABLE, DAY, build)
     assert stored(our) == ["a", "b", "c"] and written.rows == 3
 
 
@@ -134,7 +134,7 @@ def test_any_number_of_writers_at_once_lose_nothing(our: Account, monkeypatch: p
     def write(number: int) -> None:
         try:
             for turn in range(3):
-                works[number].tables.replace(TABLE, DAY, adding(row(f"call_{number}_{turn}")))
+                works[number].tables.commit(TABLE, DAY, adding(row(f"call_{number}_{turn}")))
         except BaseException as error:
             failures.append(error)
 
@@ -151,17 +151,17 @@ def test_a_table_that_others_replace_for_ever_is_given_up_with_a_sentence(our: A
     other, count = our.open(), iter(range(1_000))
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
-        other.tables.replace(TABLE, DAY, adding(row(f"other_{next(count):03}")))
+        other.tables.commit(TABLE, DAY, adding(row(f"other_{next(count):03}")))
         return adding(row("ours"))(present)
 
     with pytest.raises(ArchiveUnavailable, match=r"part-0\.parquet was replaced by others 5 times in a row"):
-        our.work.tables.replace(TABLE, DAY, build)
+        our.ctx.tables.commit(TABLE, DAY, build)
     assert stored(our) == [f"other_{number:03}" for number in range(5)]
 
 
 # A build that fails leaves the old day as it was.
 def test_a_reader_sees_the_old_day_or_the_new_one(our: Account) -> None:
-    our.work.tables.replace(TABLE, DAY, adding(row("a")))
+    our.ctx.tables.commit(TABLE, DAY, adding(row("a")))
     before = our.archive.objects("tables/")
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
@@ -169,7 +169,7 @@ def test_a_reader_sees_the_old_day_or_the_new_one(our: Account) -> None:
         raise RuntimeError("in the middle")
 
     with pytest.raises(RuntimeError, match="in the middle"):
-        our.work.tables.replace(TABLE, DAY, build)
+        our.ctx.tables.commit(TABLE, DAY, build)
     assert our.archive.objects("tables/") == before
 
 
@@ -178,10 +178,10 @@ def test_a_file_of_an_older_version_reads_as_null_and_is_rewritten_whole(our: Ac
     older = replace(TABLE, columns=TABLE.columns[:-3])
     assert {column.name for column in TABLE.columns[-3:]} == {"language", "confidence", "fetched_at"}
     short = {name: value for name, value in row("a").items() if name in older.column_names}
-    our.work.tables.replace(older, DAY, lambda _: batches_of(older, [short]))
-    [read] = our.work.tables.rows(TABLE, DAY)
+    our.ctx.tables.commit(older, DAY, lambda _: batches_of(older, [short]))
+    [read] = our.ctx.tables.rows(TABLE, DAY)
     assert read == row("a") | {"fetched_at": None}
-    our.work.tables.replace(TABLE, DAY, adding(row("a", language="yo"), row("b")))
+    our.ctx.tables.commit(TABLE, DAY, adding(row("a", language="yo"), row("b")))
     assert pq.read_schema(io.BytesIO(our.archive.read(table_key(TABLE.name, DAY)))).names == list(TABLE.column_names)
 
 
@@ -202,8 +202,8 @@ def test_rows_come_in_groups_of_a_bounded_size(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_what_is_read_in_batches_is_what_is_read_at_once(our: Account) -> None:
-    our.work.tables.replace(TABLE, DAY, adding(*(row(f"{number:03}") for number in range(23))))
-    with our.work.tables.opened(TABLE, DAY) as partition:
+    our.ctx.tables.commit(TABLE, DAY, adding(*(row(f"{number:03}") for number in range(23))))
+    with our.ctx.tables.opened(TABLE, DAY) as partition:
         assert partition is not None and partition.row_count == 23
         assert [batch.num_rows for batch in partition.batches(rows=10)] == [10, 10, 3]
         assert partition.sha256() == hashlib.sha256(our.archive.read(table_key(TABLE.name, DAY))).hexdigest()

@@ -12,10 +12,10 @@ from kros_pipeline.core.errors import (
     ApiError,
     ApiUnreachable,
     ArchiveError,
-    BodyRejected,
     DownloadError,
-    OutsideError,
-    plain_words,
+    ExternalError,
+    InvalidAudio,
+    redact,
 )
 
 SECRET = st.from_regex(r"\A[A-Za-z0-9_-]{12,40}\Z").map(lambda text: f"s3cr3t{text}")
@@ -70,7 +70,7 @@ AROUND = st.sampled_from(["", "error: ", "<a href='", '{"url": "', "see (", "x" 
     ],
 )
 def test_words_stay_and_secrets_go(text: object, words: str):
-    assert plain_words(text) == words
+    assert redact(text) == words
 
 
 @given(
@@ -80,9 +80,7 @@ def test_words_stay_and_secrets_go(text: object, words: str):
     st.sampled_from(["sig=", "X-Amz-Signature=", "", "t%3D"]),
 )
 def test_no_part_of_an_addresss_query_survives(around: str, secret: str, mark: str, name: str):
-    assert secret not in plain_words(
-        f"{around}https://storage.krosai.com/recordings/a.mp3{mark}{name}{secret} {around}"
-    )
+    assert secret not in redact(f"{around}https://storage.krosai.com/recordings/a.mp3{mark}{name}{secret} {around}")
 
 
 @given(
@@ -91,7 +89,7 @@ def test_no_part_of_an_addresss_query_survives(around: str, secret: str, mark: s
     st.sampled_from(["kros_live_", "kros_test_", "x-api-key: ", "Authorization: Bearer ", "bearer ", '"x-api-key":"']),
 )
 def test_no_key_survives(around: str, secret: str, name: str):
-    assert secret not in plain_words(f"{around} {name}{secret}")
+    assert secret not in redact(f"{around} {name}{secret}")
 
 
 @given(
@@ -100,12 +98,12 @@ def test_no_key_survives(around: str, secret: str, name: str):
 def test_no_phone_number_survives(around: str, number: int, gap: str, group: int):
     digits = str(number)
     written = gap.join(digits[start : start + group] for start in range(0, len(digits), group))
-    assert not re.search(r"\d\D{0,3}\d\D{0,3}\d", plain_words(f"{around}+{written}"))
+    assert not re.search(r"\d\D{0,3}\d\D{0,3}\d", redact(f"{around}+{written}"))
 
 
 @given(st.text())
 def test_any_text_becomes_one_short_line_that_can_be_written_down(text: str):
-    words = plain_words(text)
+    words = redact(text)
     words.encode()
     assert len(words) <= 200
     assert words == " ".join(words.split())
@@ -113,30 +111,30 @@ def test_any_text_becomes_one_short_line_that_can_be_written_down(text: str):
 
 @pytest.mark.parametrize(("length", "shown"), [(200, "a" * 200), (201, "a" * 199 + "…"), (10**7, "a" * 199 + "…")])
 def test_words_are_cut_at_200_characters(length: int, shown: str):
-    assert plain_words("a" * length) == shown
+    assert redact("a" * length) == shown
 
 
 # The tree.
 
 
 def test_every_error_is_drawn_in_the_tree_where_it_stands():
-    branch, drawn = OutsideError.__name__, {}
+    branch, drawn = ExternalError.__name__, {}
     for stem, name in re.findall(r"(?m)^ {4}([ │]*[├└]── )(\w+)", errors.__doc__ or ""):
         is_branch = len(stem) == len("├── ")
-        drawn[name] = OutsideError.__name__ if is_branch else branch
+        drawn[name] = ExternalError.__name__ if is_branch else branch
         branch = name if is_branch else branch
     classes = {
-        name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, OutsideError)
+        name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, ExternalError)
     }
-    assert drawn == {name: kind.__base__.__name__ for name, kind in classes.items() if kind is not OutsideError}
+    assert drawn == {name: kind.__base__.__name__ for name, kind in classes.items() if kind is not ExternalError}
 
 
 def test_the_branches_are_the_things_outside():
-    assert OutsideError.__subclasses__() == [ApiError, DownloadError, ArchiveError, errors.NotTold]
-    assert not issubclass(OutsideError, OSError)
+    assert ExternalError.__subclasses__() == [ApiError, DownloadError, ArchiveError, errors.NotificationFailed]
+    assert not issubclass(ExternalError, OSError)
 
 
 def test_an_error_carries_what_its_handler_asks_for():
     assert ApiUnreachable("x").surely_not_sent is False
     assert ApiUnreachable("x", surely_not_sent=True).surely_not_sent is True
-    assert (BodyRejected("frames", "not a whole MP3").check, str(BodyRejected("frames", "no"))) == ("frames", "no")
+    assert (InvalidAudio("frames", "not a whole MP3").check, str(InvalidAudio("frames", "no"))) == ("frames", "no")

@@ -23,7 +23,7 @@ import kros_pipeline.steps.run_context
 from kros_pipeline.core.schemas import TABLES
 from kros_pipeline.definitions import defs
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.steps.run_context import Workspace, open_workspace
+from kros_pipeline.steps.run_context import RunContext, open_run_context
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import (
     SECRETS,
@@ -88,12 +88,12 @@ def run_job(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Ca
     monkeypatch.setattr(kros_pipeline.assets, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
 
     def run(our: Account, day: object = DAY, **settings: str | None) -> Run:
-        def opened_at(texts: Any) -> Workspace:
-            work = open_workspace(texts)
-            work.now = lambda: our.now
-            return work
+        def opened_at(texts: Any) -> RunContext:
+            ctx = open_run_context(texts)
+            ctx.now = lambda: our.now
+            return ctx
 
-        monkeypatch.setattr(kros_pipeline.steps.run_context, "open_workspace", opened_at)
+        monkeypatch.setattr(kros_pipeline.steps.run_context, "open_run_context", opened_at)
         for name, value in (our.environment | settings).items():
             monkeypatch.delenv(name, raising=False) if value is None else monkeypatch.setenv(name, value)
         job = defs().resolve_job_def("daily_archive")
@@ -487,12 +487,12 @@ def test_the_hourly_schedule_asks_for_the_owed_days_oldest_first(
     now = datetime(2025, 1, 12, 10, 40, tzinfo=UTC)
     our.now = now
 
-    def opened_at(texts: Any) -> Workspace:
-        work = open_workspace(texts)
-        work.now = lambda: our.now
-        return work
+    def opened_at(texts: Any) -> RunContext:
+        ctx = open_run_context(texts)
+        ctx.now = lambda: our.now
+        return ctx
 
-    monkeypatch.setattr(kros_pipeline.steps.run_context, "open_workspace", opened_at)
+    monkeypatch.setattr(kros_pipeline.steps.run_context, "open_run_context", opened_at)
     for name, value in our.environment.items():
         monkeypatch.setenv(name, value)
     schedule = defs().resolve_schedule_def("owed_days_schedule")

@@ -30,7 +30,7 @@ def test_arrow_gives_back_the_memory_of_a_run() -> None:
 def test_arrow_imports_pandas_where_it_is_asked_for_and_not_before() -> None:
     program = """
 import sys
-import kros_pipeline.clients.tables, pyarrow as pa
+import kros_pipeline.archive.tables, pyarrow as pa
 table = pa.Table.from_pylist([{"a": 1}])
 print("pandas" in sys.modules)
 print(table.to_pandas()["a"].tolist(), pa.Table.from_pandas(table.to_pandas()).equals(table))

@@ -8,8 +8,8 @@ import pytest
 
 from kros_pipeline.archive.tables import batches_of
 from kros_pipeline.core import schemas
-from kros_pipeline.operations.backlog import owed_days
-from kros_pipeline.steps.run_context import Workspace
+from kros_pipeline.operations.backlog import find_backlog
+from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, MakeAccount
 
 NOW = datetime(2025, 1, 20, 10, 40, tzinfo=UTC)
@@ -17,13 +17,13 @@ YESTERDAY = date(2025, 1, 19)
 LONG_AGO = date(2020, 1, 1)
 
 
-def checked(work: Workspace, day: date, verdict: str, checked_at: datetime) -> None:
+def checked(ctx: RunContext, day: date, verdict: str, checked_at: datetime) -> None:
     """Writes a day's reconciliation as a run would have."""
     row = dict.fromkeys(schemas.RECONCILIATION.column_names, 0) | {
         "call_date": day, "verdict": verdict, "listed_total": None, "stats_total": None, "problems": [],
         "checked_at": checked_at,
     }  # fmt: skip
-    work.tables.replace(schemas.RECONCILIATION, day, lambda _: batches_of(schemas.RECONCILIATION, [row]))
+    ctx.tables.commit(schemas.RECONCILIATION, day, lambda _: batches_of(schemas.RECONCILIATION, [row]))
 
 
 def days_from(first: date, last: date) -> list[date]:
@@ -47,23 +47,23 @@ def test_a_day_is_owed_until_it_was_complete_after_its_grace_days(
 ) -> None:
     our = account(now=NOW)
     if verdict and checked_at:
-        checked(our.work, DAY, verdict, datetime.fromisoformat(checked_at))
-    assert owed_days(our.work, DAY, DAY) == ([DAY] if is_owed else [])
+        checked(our.ctx, DAY, verdict, datetime.fromisoformat(checked_at))
+    assert find_backlog(our.ctx, DAY, DAY) == ([DAY] if is_owed else [])
 
 
 def test_the_grace_days_are_the_settings(account: MakeAccount) -> None:
     our = account(now=NOW, KROS_LOOKBACK_DAYS="0")
-    checked(our.work, DAY, "complete", datetime(2025, 1, 11, 4, 15, tzinfo=UTC))
-    assert owed_days(our.work, DAY, DAY) == []
-    assert owed_days(our.open(KROS_LOOKBACK_DAYS="1"), DAY, DAY) == [DAY]
+    checked(our.ctx, DAY, "complete", datetime(2025, 1, 11, 4, 15, tzinfo=UTC))
+    assert find_backlog(our.ctx, DAY, DAY) == []
+    assert find_backlog(our.open(KROS_LOOKBACK_DAYS="1"), DAY, DAY) == [DAY]
 
 
 def test_owed_days_come_oldest_first_and_what_is_incomplete_comes_in_turn(account: MakeAccount) -> None:
     our = account(now=NOW)
     for day in (date(2025, 1, 10), date(2025, 1, 12)):
-        checked(our.work, day, "complete", NOW)
-    checked(our.work, date(2025, 1, 11), "incomplete", NOW)
-    owed = owed_days(our.work, date(2025, 1, 9), date(2025, 1, 14))
+        checked(our.ctx, day, "complete", NOW)
+    checked(our.ctx, date(2025, 1, 11), "incomplete", NOW)
+    owed = find_backlog(our.ctx, date(2025, 1, 9), date(2025, 1, 14))
     assert owed == [date(2025, 1, day) for day in (9, 13, 11, 14)]
 
 
@@ -82,20 +82,20 @@ def test_no_day_beyond_upstreams_retention_is_owed(
     account: MakeAccount, settings: dict[str, str], days_back: int
 ) -> None:
     our = account(now=NOW, **settings)
-    assert owed_days(our.work, LONG_AGO, YESTERDAY) == days_from(NOW.date() - timedelta(days=days_back), YESTERDAY)
+    assert find_backlog(our.ctx, LONG_AGO, YESTERDAY) == days_from(NOW.date() - timedelta(days=days_back), YESTERDAY)
 
 
 def test_the_first_partition_bounds_it_too_and_unlimited_retention_does_not(account: MakeAccount) -> None:
     our = account(now=NOW, KROSAI_PLAN="enterprise")
     first = date(2024, 12, 1)
-    assert owed_days(our.work, first, YESTERDAY) == days_from(first, YESTERDAY)
-    assert owed_days(our.work, YESTERDAY + timedelta(days=5), YESTERDAY) == []
+    assert find_backlog(our.ctx, first, YESTERDAY) == days_from(first, YESTERDAY)
+    assert find_backlog(our.ctx, YESTERDAY + timedelta(days=5), YESTERDAY) == []
 
 
 def test_a_day_that_was_archived_on_time_is_owed_once_more_and_then_settled(account: MakeAccount) -> None:
     our = account(PLAIN, now=datetime(2025, 1, 11, 4, 15, tzinfo=UTC))
     our.run_day()
-    assert owed_days(our.work, DAY, DAY) == [DAY]
+    assert find_backlog(our.ctx, DAY, DAY) == [DAY]
     our.now = NOW
     our.run_day()
-    assert owed_days(our.work, DAY, DAY) == []
+    assert find_backlog(our.ctx, DAY, DAY) == []

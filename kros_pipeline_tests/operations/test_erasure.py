@@ -17,22 +17,22 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from kros_pipeline.archive.s3_governance import ObjectCustody
+from kros_pipeline.archive.s3_governance import S3Governance
 from kros_pipeline.archive.s3_store import ObjectStore
 from kros_pipeline.archive.tombstones import Tombstones
 from kros_pipeline.core import schemas
-from kros_pipeline.core.errors import ApiFailed, ApiUnreachable, ArchiveDenied
+from kros_pipeline.core.errors import ApiServerError, ApiUnreachable, ArchiveDenied
 from kros_pipeline.core.object_keys import audio_key, call_key, tombstone_key
 from kros_pipeline.core.pseudonyms import pseudonym
 from kros_pipeline.operations import erasure as erase
 from kros_pipeline.operations.erasure import Erasure, ErasureUnfinished, erase_calls
-from kros_pipeline.operations.erasure_plan import ErasureRefused, Request
+from kros_pipeline.operations.erasure_plan import ErasureRefused, ErasureRequest
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.krosai import KrosAI
-from kros_pipeline.steps.calls import enumerate_day
+from kros_pipeline.steps.calls import list_calls
 from kros_pipeline.steps.reconciliation import reconcile_day
 from kros_pipeline.steps.recordings import archive_recordings
-from kros_pipeline.steps.transcripts import keep_transcripts, split_utterances
+from kros_pipeline.steps.transcripts import fetch_transcripts, split_utterances
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
 
 KEY = "an erasure key of the tests, of more than 32 characters"
@@ -52,7 +52,7 @@ def archived(account: MakeAccount, tmp_path: Any) -> Callable[..., Account]:
         our.krosai.set_faults(Faults(storage_html=Fault(calls=(ids_of(our)[2],))))
         our.run_day()
         our.krosai.set_faults(Faults())
-        reconcile_day(our.work, DAY, acknowledged_call_ids=[ids_of(our)[2]])
+        reconcile_day(our.ctx, DAY, acknowledged_call_ids=[ids_of(our)[2]])
         our.run_day()
         return our
 
@@ -70,7 +70,7 @@ def ids_of(our: Account) -> list[str]:
 
 def forget(our: Account, *call_ids: str, **more: Any) -> Erasure:
     dry_run = more.pop("dry_run", False)
-    request = Request(call_ids, reason=more.pop("reason", "request 17"), **more)
+    request = ErasureRequest(call_ids, reason=more.pop("reason", "request 17"), **more)
     return erase_calls(our.open(), request, dry_run=dry_run)
 
 
@@ -146,11 +146,11 @@ def test_by_number_all_calls_from_or_to_it_are_erased_however_it_is_written(arch
     number = calls[ids_of(our)[0]]["from_number"]
     meant = {call_id for call_id, row in calls.items() if number in (row["from_number"], row["to_number"])}
     spoken = f"{number[:4]} ({number[4:7]}) {number[7:]}"
-    found = erase_calls(our.open(), Request(phone_number=spoken, reason="request 18"))
+    found = erase_calls(our.open(), ErasureRequest(phone_number=spoken, reason="request 18"))
     assert found.calls == len(meant) >= 1
     assert_forgotten(our, *meant)
     with pytest.raises(ErasureRefused, match="No call of this archive is from or to that number"):
-        erase_calls(our.open(), Request(phone_number=spoken, reason="request 18"))
+        erase_calls(our.open(), ErasureRequest(phone_number=spoken, reason="request 18"))
 
 
 def test_a_dry_run_counts_and_touches_nothing(archived: Callable[..., Account]) -> None:
@@ -166,7 +166,7 @@ def test_what_upstream_still_lists_does_not_come_back(archived: Callable[..., Ac
     call_id = ids_of(our)[1]
     forget(our, call_id)
     our.krosai.reset_counters()
-    del our.work  # a later run, which remembers nothing
+    del our.ctx  # a later run, which remembers nothing
     result = our.run_day()
     assert result.verdict.verdict == "complete"
     assert_forgotten(our, call_id)
@@ -225,15 +225,18 @@ def test_a_bucket_without_object_lock_is_told_of_in_a_red_check_and_fails_no_day
 @pytest.mark.parametrize(
     ("request_", "says"),
     [
-        (Request(reason="r"), "either call_ids or a phone_number"),
-        (Request(("a",), "+4912345678", "r"), "either call_ids or a phone_number"),
-        (Request(phone_number="12 3", reason="r"), "fewer than 6 digits"),
-        (Request(("a",), reason=" "), "needs a reason"),
-        (Request(("call_of_nobody",), reason="r"), "1 of call_ids are not in this archive.*They are: call_of_nobody"),
+        (ErasureRequest(reason="r"), "either call_ids or a phone_number"),
+        (ErasureRequest(("a",), "+4912345678", "r"), "either call_ids or a phone_number"),
+        (ErasureRequest(phone_number="12 3", reason="r"), "fewer than 6 digits"),
+        (ErasureRequest(("a",), reason=" "), "needs a reason"),
+        (
+            ErasureRequest(("call_of_nobody",), reason="r"),
+            "1 of call_ids are not in this archive.*They are: call_of_nobody",
+        ),
     ],
 )
 def test_a_request_that_cannot_be_meant_is_refused_and_nothing_touched(
-    account: MakeAccount, request_: Request, says: str
+    account: MakeAccount, request_: ErasureRequest, says: str
 ) -> None:
     our = account(SMALL, bucket="plain", KROS_ERASURE_KEY=KEY)
     our.run_day()
@@ -273,7 +276,7 @@ def test_rows_of_the_list_that_could_not_be_read_are_erased_with_their_call(arch
         our.archive.write(f"state/unparsed/dt={DAY}/{name}.json", json.dumps(row).encode())
     forget(our, malformed)
     assert [key[-6:] for key in our.archive.objects("state/unparsed/")] == ["b.json", "c.json", "d.json"]
-    erase_calls(our.open(), Request(phone_number=number, reason="request 20"))
+    erase_calls(our.open(), ErasureRequest(phone_number=number, reason="request 20"))
     assert [key[-6:] for key in our.archive.objects("state/unparsed/")] == ["d.json"]
     assert_forgotten(our, readable, malformed)
 
@@ -285,7 +288,7 @@ def test_a_row_without_an_id_is_not_kept_again_when_it_is_listed_again(account: 
     our.run_day()
     (key,) = our.archive.objects("state/unparsed/")
     number = our.archive.json(key)["from_number"]
-    erase_calls(our.open(), Request(phone_number=number, reason="request 22"))
+    erase_calls(our.open(), ErasureRequest(phone_number=number, reason="request 22"))
     assert our.archive.objects("state/unparsed/") == {}
     our.run_day()
     assert our.archive.objects("state/unparsed/") == {}
@@ -339,12 +342,12 @@ def test_a_bucket_that_keeps_everything_for_a_time_is_refused_before_anything_is
     s3_client.create_bucket(Bucket=bucket, ObjectLockEnabledForBucket=True)
     lock = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}}
     s3_client.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock)
-    custody = our.work.custody
-    assert not custody.deletes_only_later()
-    monkeypatch.setattr(custody, "_bucket", bucket)
-    assert custody.deletes_only_later()
+    governance = our.ctx.governance
+    assert not governance.deletes_only_later()
+    monkeypatch.setattr(governance, "_bucket", bucket)
+    assert governance.deletes_only_later()
     with pytest.raises(ErasureRefused, match="has a default retention"):
-        erase_calls(our.work, Request((ids_of(our)[0],), reason="request 23"))
+        erase_calls(our.ctx, ErasureRequest((ids_of(our)[0],), reason="request 23"))
     assert every_version(our) == before
 
 
@@ -360,7 +363,7 @@ class _Writes:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.count, self.kill_at, self._lock = 0, -1, threading.Lock()
-        for kind, name in ((ObjectStore, "put"), (ObjectCustody, "delete")):
+        for kind, name in ((ObjectStore, "put"), (S3Governance, "delete")):
             true = getattr(kind, name)
 
             def counted(this: Any, *args: Any, _true: Any = true, **kwargs: Any) -> Any:
@@ -387,13 +390,13 @@ def test_killed_before_any_of_its_writes_and_launched_again_it_ends_the_same(
         meant = {call_id for call_id in left if number in numbers[call_id]}
         writes.count, writes.kill_at = 0, kill_at
         try:
-            erase_calls(our.open(), Request(phone_number=number, reason="request 19"))
+            erase_calls(our.open(), ErasureRequest(phone_number=number, reason="request 19"))
             killed = False
         except _Killed:
             killed = True
         assert killed, f"there are fewer than {kill_at} writes"
         writes.kill_at = -1
-        erase_calls(our.open(), Request(phone_number=number, reason="request 19"))
+        erase_calls(our.open(), ErasureRequest(phone_number=number, reason="request 19"))
         forgotten |= meant
         left = [call_id for call_id in left if call_id not in forgotten]
         assert_forgotten(our, *forgotten)
@@ -415,7 +418,7 @@ def test_a_run_that_had_the_call_in_its_hands_does_not_bring_it_back(
         *(f"tables/{name}/dt={DAY}/part-0.parquet" for name in ("recordings", "utterances")),
     ]:
         our.archive.delete(key)
-    at_work = our.open()
+    step_run = our.open()
     true = Tombstones.is_erased
     erased_meanwhile: list[bool] = []
 
@@ -426,10 +429,10 @@ def test_a_run_that_had_the_call_in_its_hands_does_not_bring_it_back(
         return true(this, day, its_id, most_seconds_old=0.0)
 
     monkeypatch.setattr(Tombstones, "is_erased", erase_first)
-    enumerate_day(at_work, DAY)
-    for step in (archive_recordings, keep_transcripts, split_utterances):
-        step(at_work, DAY)
-    reconcile_day(at_work, DAY)
+    list_calls(step_run, DAY)
+    for step in (archive_recordings, fetch_transcripts, split_utterances):
+        step(step_run, DAY)
+    reconcile_day(step_run, DAY)
     assert erased_meanwhile
     assert_forgotten(our, call_id)
 
@@ -439,7 +442,7 @@ def test_a_table_that_was_read_before_the_tombstone_is_not_written_with_the_call
 ) -> None:
     our = archived()
     call_id = ids_of(our)[0]
-    work = our.open()
+    ctx = our.open()
 
     def erase_while_building(present: Any) -> Iterator[Any]:
         batches = list(present.batches())
@@ -447,7 +450,7 @@ def test_a_table_that_was_read_before_the_tombstone_is_not_written_with_the_call
             forget(our, call_id)
         yield from batches
 
-    work.tables.replace(schemas.CALLS, DAY, erase_while_building)
+    ctx.tables.commit(schemas.CALLS, DAY, erase_while_building)
     assert_forgotten(our, call_id)
 
 
@@ -480,7 +483,7 @@ def test_upstream_is_not_asked_again_in_doubt_and_again_where_it_surely_was_not(
 
         return delete
 
-    monkeypatch.setattr(KrosAI, "delete_recording", answer(ApiFailed(f"status 500, “{first} is busy”")))
+    monkeypatch.setattr(KrosAI, "delete_recording", answer(ApiServerError(f"status 500, “{first} is busy”")))
     found = forget(our, first, delete_upstream=True)
     assert found.upstream == {"unconfirmed": 1} and first not in str(found.problems)
     assert forget(our, first, delete_upstream=True).upstream == {"unconfirmed": 1}
@@ -491,7 +494,7 @@ def test_upstream_is_not_asked_again_in_doubt_and_again_where_it_surely_was_not(
         forget(our, second, delete_upstream=True)
     monkeypatch.setattr(KrosAI, "delete_recording", answer(None))
     number = "+4900000000000"  # any later erasure takes up what is left
-    assert erase_calls(our.open(), Request(phone_number=number, reason="r")).upstream == {"deleted": 1}
+    assert erase_calls(our.open(), ErasureRequest(phone_number=number, reason="r")).upstream == {"deleted": 1}
     assert asked == [first, second, second]
     assert_forgotten(our, first, second)
 
@@ -531,9 +534,9 @@ ERASE_IN_A_PROCESS_OF_ITS_OWN = """
 import os
 from kros_pipeline.steps.erase import erase_calls
 from kros_pipeline.steps.erasure_plan import Request
-from kros_pipeline.steps.run_context import open_workspace
+from kros_pipeline.steps.run_context import open_run_context
 
-erase_calls(open_workspace(os.environ), Request(phone_number=os.environ["NUMBER"], reason="request 21"))
+erase_calls(open_run_context(os.environ), Request(phone_number=os.environ["NUMBER"], reason="request 21"))
 """
 
 
@@ -552,6 +555,6 @@ def test_killed_by_the_system_in_the_middle_it_is_finished_by_the_next_launch(ac
                 time.sleep(0.01)
             process.kill()
         assert our.archive.objects("state/erasing/"), "it was over before it could be killed"
-    erase_calls(our.open(), Request(phone_number=number, reason="request 21"))
+    erase_calls(our.open(), ErasureRequest(phone_number=number, reason="request 21"))
     assert_forgotten(our, *meant)
     assert our.archive.objects("state/erasing/") == {}

@@ -16,31 +16,31 @@ import pytest
 from kros_pipeline.archive.tables import batches_of
 from kros_pipeline.checks import DAYS_CHECK, DELETION_CHECK, RECORDED_CHECK
 from kros_pipeline.core import schemas
-from kros_pipeline.core.errors import NotTold
-from kros_pipeline.operations.health import watch_archive
-from kros_pipeline.operations.notifications import tell
+from kros_pipeline.core.errors import NotificationFailed
+from kros_pipeline.operations.health import check_health
+from kros_pipeline.operations.notifications import notify
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.schedules import tell_of_failures
 from kros_pipeline.source.plans import warning_days
 from kros_pipeline.steps.reconciliation import UnknownCalls, reconcile_day
-from kros_pipeline.steps.run_context import Workspace
+from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, MakeAccount
 
 
-def reconciled(work: Workspace, day: date, verdict: str, **counts: int) -> None:
+def reconciled(ctx: RunContext, day: date, verdict: str, **counts: int) -> None:
     row = dict.fromkeys(schemas.RECONCILIATION.column_names, 0) | {
-        "call_date": day, "verdict": verdict, "stats_total": None, "problems": [], "checked_at": work.now(), **counts,
+        "call_date": day, "verdict": verdict, "stats_total": None, "problems": [], "checked_at": ctx.now(), **counts,
     }  # fmt: skip
-    work.tables.replace(schemas.RECONCILIATION, day, lambda _: batches_of(schemas.RECONCILIATION, [row]))
+    ctx.tables.commit(schemas.RECONCILIATION, day, lambda _: batches_of(schemas.RECONCILIATION, [row]))
 
 
-def recorded(work: Workspace, day: date, *statuses: str) -> None:
+def recorded(ctx: RunContext, day: date, *statuses: str) -> None:
     rows = [
         dict.fromkeys(schemas.RECORDINGS.column_names)
         | {"call_id": f"call_{number}", "call_date": day, "status": status, "attempts": 0}
         for number, status in enumerate(statuses)
     ]
-    work.tables.replace(schemas.RECORDINGS, day, lambda _: batches_of(schemas.RECORDINGS, rows))
+    ctx.tables.commit(schemas.RECORDINGS, day, lambda _: batches_of(schemas.RECORDINGS, rows))
 
 
 # A recent day: its verdict, when it is looked at, and whether it is a reason for red.
@@ -61,8 +61,8 @@ def test_a_recent_day_must_be_archived_and_not_wait_too_long(
 ) -> None:
     our = account(now=datetime.fromisoformat(now))
     if verdict:
-        reconciled(our.work, DAY, verdict)
-    assert watch_archive(our.work, DAY, DAY).days == ([sentence] if sentence else [])
+        reconciled(our.ctx, DAY, verdict)
+    assert check_health(our.ctx, DAY, DAY).days == ([sentence] if sentence else [])
 
 
 # Pro keeps 30 days: 2025-01-10 is deleted from 2025-02-09 on.
@@ -75,9 +75,9 @@ def test_an_unarchived_recording_is_a_warning_and_then_an_error_before_upstream_
     account: MakeAccount, today: str, days_left: int | None, is_urgent: bool
 ) -> None:
     our = account(now=datetime.fromisoformat(f"{today}T12:00:00Z"), KROSAI_PLAN="pro")
-    reconciled(our.work, DAY, "incomplete", recordings_failed=1, recordings_pending=1)
-    recorded(our.work, DAY, "archived", "pending", "not_recorded", "failed", "lost")
-    found = watch_archive(our.work, DAY, DAY)
+    reconciled(our.ctx, DAY, "incomplete", recordings_failed=1, recordings_pending=1)
+    recorded(our.ctx, DAY, "archived", "pending", "not_recorded", "failed", "lost")
+    found = check_health(our.ctx, DAY, DAY)
     assert (found.least_days_left, found.is_urgent) == (days_left, is_urgent)
     assert (found.count, found.calls) == (
         (2, [("call_1", DAY, days_left), ("call_3", DAY, days_left)]) if days_left is not None else (0, [])
@@ -86,21 +86,21 @@ def test_an_unarchived_recording_is_a_warning_and_then_an_error_before_upstream_
 
 def test_a_day_that_was_never_listed_is_at_risk_as_a_whole(account: MakeAccount) -> None:
     our = account(now=datetime(2025, 2, 6, tzinfo=UTC), KROSAI_PLAN="pro")
-    found = watch_archive(our.work, DAY, DAY)
+    found = check_health(our.ctx, DAY, DAY)
     assert (found.days_never_listed, found.count, found.is_urgent) == ([(DAY, 3)], 0, True)
 
 
 def test_the_count_is_exact_and_the_sample_capped(account: MakeAccount) -> None:
     our = account(now=datetime(2025, 2, 6, tzinfo=UTC), KROSAI_PLAN="pro")
-    reconciled(our.work, DAY, "waiting", recordings_pending=50)
-    recorded(our.work, DAY, *["pending"] * 50)
-    found = watch_archive(our.work, DAY, DAY)
+    reconciled(our.ctx, DAY, "waiting", recordings_pending=50)
+    recorded(our.ctx, DAY, *["pending"] * 50)
+    found = check_health(our.ctx, DAY, DAY)
     assert (found.count, len(found.calls)) == (50, 20)
 
 
 def test_what_upstream_keeps_without_end_is_never_about_to_be_deleted(account: MakeAccount) -> None:
     our = account(now=datetime(2025, 1, 12, tzinfo=UTC), KROSAI_PLAN="enterprise")
-    assert watch_archive(our.work, DAY, DAY).least_days_left is None
+    assert check_health(our.ctx, DAY, DAY).least_days_left is None
 
 
 @pytest.mark.parametrize(("retention_days", "days"), [(7, (3, 1)), (30, (7, 3)), (90, (7, 3)), (365, (7, 3))])
@@ -152,8 +152,8 @@ def test_a_day_on_which_recording_seems_switched_off_is_a_warning_that_says_what
     days = [last_due - timedelta(days=number) for number in range(8, -1, -1)]
     our = account(KROS_START_DATE=days[0].isoformat())
     for day in days[:-1]:
-        reconciled(our.work, day, "complete", calls=40, recordings_archived=30, recordings_lost=4, recordings_failed=4)
-    reconciled(our.work, days[-1], "waiting", calls=40, recordings_archived=18, recordings_pending=22)
+        reconciled(our.ctx, day, "complete", calls=40, recordings_archived=30, recordings_lost=4, recordings_failed=4)
+    reconciled(our.ctx, days[-1], "waiting", calls=40, recordings_archived=18, recordings_pending=22)
     result = run_standing_checks(our.environment, monkeypatch)
     assert result.success, "a warning fails no run"
     [told] = [check for check in result.get_asset_check_evaluations() if not check.passed]
@@ -164,9 +164,9 @@ def test_a_day_on_which_recording_seems_switched_off_is_a_warning_that_says_what
 
 def test_the_recorded_share_is_seen_over_three_weeks_whatever_upstreams_retention(account: MakeAccount) -> None:
     our = account(now=datetime(2025, 1, 25, 12, tzinfo=UTC), KROSAI_PLAN="free")
-    reconciled(our.work, date(2025, 1, 8), "complete", calls=20, recordings_archived=20)
-    reconciled(our.work, date(2025, 1, 22), "complete", calls=20, recordings_archived=9)
-    found = watch_archive(our.work, date(2025, 1, 1), date(2025, 1, 24))
+    reconciled(our.ctx, date(2025, 1, 8), "complete", calls=20, recordings_archived=20)
+    reconciled(our.ctx, date(2025, 1, 22), "complete", calls=20, recordings_archived=9)
+    found = check_health(our.ctx, date(2025, 1, 1), date(2025, 1, 24))
     assert [(drop.of.day, drop.of.recorded, drop.share_before) for drop in found.drops] == [(date(2025, 1, 22), 9, 1.0)]
     assert found.days_never_listed[0][0] == date(2025, 1, 18), "what upstream has deleted is not at risk any more"
 
@@ -201,21 +201,21 @@ def webhook(status: int = 200) -> Iterator[tuple[str, list[Any]]]:
 
 def test_a_sentence_is_posted_as_slack_takes_it() -> None:
     with webhook() as (url, told):
-        tell(url, "a day failed")
+        notify(url, "a day failed")
     assert told == [{"text": "a day failed"}]
 
 
 # The URL is a secret: no refusal shows it.
 @pytest.mark.parametrize("url", ["", "ftp://host/secret", "http://example.com/secret", "https://[secret", "secret"])
 def test_a_webhook_that_is_no_https_url_is_refused_without_showing_it(url: str) -> None:
-    with pytest.raises(NotTold) as refusal:
-        tell(url, "a day failed")
+    with pytest.raises(NotificationFailed) as refusal:
+        notify(url, "a day failed")
     assert "secret" not in str(refusal.value)
 
 
 def test_a_webhook_that_does_not_take_it_is_an_error_that_does_not_show_its_path() -> None:
-    with webhook(status=500) as (url, _), pytest.raises(NotTold, match="answered 500") as refusal:
-        tell(url, "a day failed")
+    with webhook(status=500) as (url, _), pytest.raises(NotificationFailed, match="answered 500") as refusal:
+        notify(url, "a day failed")
     assert "secret" not in str(refusal.value)
 
 
@@ -255,15 +255,15 @@ def test_a_lost_recording_that_is_acknowledged_fails_the_day_no_more_and_stays_a
     our.krosai.set_faults(Faults(storage_missing=Fault()))
     lost = [call["id"] for call in our.krosai.expected_calls(str(DAY))]
     assert our.run_day().verdict.verdict == "incomplete"
-    accepted = reconcile_day(our.work, DAY, lost)
+    accepted = reconcile_day(our.ctx, DAY, lost)
     assert accepted.verdict.verdict == "complete"
     assert accepted.row["recordings_lost"] == len(lost)
     assert f"{len(lost)} × recording that is not safe, acknowledged" in " ".join(accepted.row["problems"])
-    assert reconcile_day(our.work, DAY).verdict.verdict == "complete", "it is said once, and stays said"
+    assert reconcile_day(our.ctx, DAY).verdict.verdict == "complete", "it is said once, and stays said"
 
 
 def test_an_acknowledged_call_that_is_none_of_the_days_is_refused_by_name(account: MakeAccount) -> None:
     our = account(PLAIN)
     our.run_day()
     with pytest.raises(UnknownCalls, match="call_elsewhere"):
-        reconcile_day(our.work, DAY, ["call_elsewhere"])
+        reconcile_day(our.ctx, DAY, ["call_elsewhere"])

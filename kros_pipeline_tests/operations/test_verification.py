@@ -23,7 +23,7 @@ def events(our: Account, step: str) -> list[dict[str, str]]:
 def test_a_sound_day_is_sound_and_its_account_says_so(account: MakeAccount) -> None:
     our = account()
     our.run_day()
-    found = verify_days(our.work, archived_days(our.work))
+    found = verify_days(our.ctx, archived_days(our.ctx))
     assert found.is_sound and found.days == [DAY] and found.objects == len(ids_of(our))
     assert found.bytes_read == sum(size for _, size in our.archive.objects("audio/").values())
     archived = {line["call"]: line["sha256"] for line in events(our, "recordings") if line["event"] == "archived"}
@@ -40,7 +40,7 @@ def test_other_bytes_of_the_same_size_a_missing_and_an_unknown_object_are_found(
     our.archive.write(changed, bytes(body))
     our.archive.delete(missing)
     our.archive.write(audio_key(DAY, "call_of_nobody"), b"x")
-    found = verify_days(our.work, [DAY])
+    found = verify_days(our.ctx, [DAY])
     assert not found.is_sound
     assert (found.drifted, found.missing, found.unknown) == ([changed], [missing], [audio_key(DAY, "call_of_nobody")])
     (line,) = [line for line in events(our, "verify") if line["event"] == "drifted"]
@@ -58,12 +58,12 @@ def test_audio_of_an_erased_call_and_of_a_day_without_tables_is_found(account: M
     our = account(KROS_ERASURE_KEY="k" * 32)
     our.run_day()
     call_id = ids_of(our)[0]
-    our.work.tombstones.claim_key()
-    our.work.tombstones.raise_one(DAY, call_id, our.now)
-    our.work.tables.replace(schemas.RECORDINGS, DAY, lambda present: present.batches() if present else iter(()))
+    our.ctx.tombstones.claim_key()
+    our.ctx.tombstones.add_call(DAY, call_id, our.now)
+    our.ctx.tables.commit(schemas.RECORDINGS, DAY, lambda present: present.batches() if present else iter(()))
     forgotten = date(2024, 12, 31)
     our.archive.write(audio_key(forgotten, "call_z"), b"x")
-    assert archived_days(our.work) == [forgotten, DAY]
-    found = verify_days(our.work, archived_days(our.work))
+    assert archived_days(our.ctx) == [forgotten, DAY]
+    found = verify_days(our.ctx, archived_days(our.ctx))
     assert (found.erased, found.unknown) == ([audio_key(DAY, call_id)], [audio_key(forgotten, "call_z")])
     assert not found.is_sound

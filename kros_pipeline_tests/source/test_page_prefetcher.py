@@ -15,7 +15,7 @@ from kros_pipeline.core.errors import RequestRefused
 from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
 from kros_pipeline.source.call_parsing import parse_listed_call
 from kros_pipeline.source.krosai import KrosAI, Page, Window
-from kros_pipeline.steps.calls import enumerate_day
+from kros_pipeline.steps.calls import list_calls
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 
 WINDOW = Window(datetime(2025, 1, 10, tzinfo=UTC), datetime(2025, 1, 11, tzinfo=UTC))
@@ -123,7 +123,7 @@ def test_a_day_of_many_pages_costs_a_request_a_page(account: MakeAccount, faults
     count = 650
     our: Account = account(SandboxConfig(days={str(DAY): count}, variety=False, audio_seconds=(1, 2)))
     our.krosai.set_faults(faults)
-    _, listing = enumerate_day(our.work, DAY)
+    _, listing = list_calls(our.ctx, DAY)
     assert listing.proved and listing.listed_total == count
     rows_a_page = 20 if faults.list_limit_ignored else 100
     assert our.requests()["list"] <= ceil(count / rows_a_page) + 1

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kros_pipeline.core.errors import TooManyRequests
-from kros_pipeline.source.rate_limiter import Pace, retry_after_seconds
+from kros_pipeline.source.rate_limiter import RateLimiter, retry_after_seconds
 
 NOW = datetime(2025, 1, 10, 10, tzinfo=UTC)
 
@@ -33,14 +33,14 @@ class Clock:
         self.now = max(self.now, wakes_at)
 
 
-def pace_of(clock: Clock, per_second: float | None = 4, budget: int | None = None) -> Pace:
-    return Pace(per_second, budget, clock, clock.sleep)
+def pace_of(clock: Clock, per_second: float | None = 4, budget: int | None = None) -> RateLimiter:
+    return RateLimiter(per_second, budget, clock, clock.sleep)
 
 
-def turns(pace: Pace, clock: Clock, count: int) -> list[float]:
+def turns(rate_limiter: RateLimiter, clock: Clock, count: int) -> list[float]:
     times = []
     for _ in range(count):
-        pace.wait_for_turn()
+        rate_limiter.wait_for_turn()
         times.append(clock.now - 1_000.0)
     return times
 
@@ -59,17 +59,19 @@ def test_requests_are_spaced_evenly_and_the_first_does_not_wait(per_second: floa
 
 def test_a_pause_is_not_made_up_for_by_a_burst():
     clock = Clock()
-    pace = pace_of(clock)
-    turns(pace, clock, 2)
+    rate_limiter = pace_of(clock)
+    turns(rate_limiter, clock, 2)
     clock.now += 60
-    assert turns(pace, clock, 3) == [60.25, 60.5, 60.75]
+    assert turns(rate_limiter, clock, 3) == [60.25, 60.5, 60.75]
 
 
 def test_threads_share_one_pace():
     slots: list[float] = []
-    pace = Pace(4, None, lambda: 1_000.0, slots.append)  # a clock that stands still: each sleep is its turn's distance
+    rate_limiter = RateLimiter(
+        4, None, lambda: 1_000.0, slots.append
+    )  # a clock that stands still: each sleep is its turn's distance
     with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda _: pace.wait_for_turn(), range(100)))
+        list(pool.map(lambda _: rate_limiter.wait_for_turn(), range(100)))
     assert sorted(slots) == [turn * 0.25 for turn in range(1, 100)]
 
 
@@ -78,29 +80,29 @@ def test_threads_share_one_pace():
 
 def test_the_share_of_a_run_is_used_to_the_last_request_and_not_beyond():
     clock = Clock()
-    pace = pace_of(clock, budget=3)
-    turns(pace, clock, 3)
+    rate_limiter = pace_of(clock, budget=3)
+    turns(rate_limiter, clock, 3)
     before = clock.now
     for _ in range(2):
         with pytest.raises(TooManyRequests, match="share of 3 API requests is used up"):
-            pace.wait_for_turn()
-    assert (pace.requests_made, clock.now) == (3, before)
+            rate_limiter.wait_for_turn()
+    assert (rate_limiter.requests_made, clock.now) == (3, before)
 
 
 def test_without_a_budget_requests_are_counted_all_the_same():
     clock = Clock()
-    pace = pace_of(clock, None)
-    turns(pace, clock, 1_000)
-    assert pace.requests_made == 1_000
+    rate_limiter = pace_of(clock, None)
+    turns(rate_limiter, clock, 1_000)
+    assert rate_limiter.requests_made == 1_000
 
 
 def test_threads_share_one_budget():
-    pace = Pace(None, 50, lambda: 1_000.0, lambda seconds: None)
+    rate_limiter = RateLimiter(None, 50, lambda: 1_000.0, lambda seconds: None)
     refused = threading.Semaphore(0)
 
     def ask(_: int) -> bool:
         try:
-            pace.wait_for_turn()
+            rate_limiter.wait_for_turn()
         except TooManyRequests:
             refused.release()
             return False
@@ -108,7 +110,7 @@ def test_threads_share_one_budget():
 
     with ThreadPoolExecutor(16) as pool:
         assert sum(pool.map(ask, range(80))) == 50
-    assert pace.requests_made == 50
+    assert rate_limiter.requests_made == 50
 
 
 # The closed door.
@@ -116,36 +118,36 @@ def test_threads_share_one_budget():
 
 def test_a_closed_door_holds_everybody_and_the_spacing_goes_on_behind_it():
     clock = Clock()
-    pace = pace_of(clock)
-    turns(pace, clock, 1)
-    pace.close_for(10)
-    assert turns(pace, clock, 3) == [10, 10.25, 10.5]
+    rate_limiter = pace_of(clock)
+    turns(rate_limiter, clock, 1)
+    rate_limiter.close_for(10)
+    assert turns(rate_limiter, clock, 3) == [10, 10.25, 10.5]
 
 
 def test_a_closed_door_holds_even_without_a_rate():
     clock = Clock()
-    pace = pace_of(clock, None)
-    pace.close_for(1.5)
-    assert turns(pace, clock, 2) == [1.5, 1.5]
+    rate_limiter = pace_of(clock, None)
+    rate_limiter.close_for(1.5)
+    assert turns(rate_limiter, clock, 2) == [1.5, 1.5]
 
 
 @pytest.mark.parametrize(("first", "second", "opens"), [(10, 3, 10), (3, 10, 10), (0, 0, 0)])
 def test_the_longest_silence_counts(first: float, second: float, opens: float):
     clock = Clock()
-    pace = pace_of(clock)
-    pace.close_for(first)
-    pace.close_for(second)
-    assert turns(pace, clock, 1) == [opens]
+    rate_limiter = pace_of(clock)
+    rate_limiter.close_for(first)
+    rate_limiter.close_for(second)
+    assert turns(rate_limiter, clock, 1) == [opens]
 
 
 @pytest.mark.parametrize(("per_second", "expected"), [(4, [10, 10.25]), (0.2, [10, 15])])
 def test_who_was_already_waiting_when_the_door_closed_is_held_too(per_second: float, expected: list[float]):
     clock = Clock()
-    pace = pace_of(clock, per_second)
-    turns(pace, clock, 1)
-    clock.on_sleep.append(lambda: (pace.close_for(10), pace.close_for(3)))
-    assert turns(pace, clock, 2) == expected
-    assert pace.requests_made == 3
+    rate_limiter = pace_of(clock, per_second)
+    turns(rate_limiter, clock, 1)
+    clock.on_sleep.append(lambda: (rate_limiter.close_for(10), rate_limiter.close_for(3)))
+    assert turns(rate_limiter, clock, 2) == expected
+    assert rate_limiter.requests_made == 3
 
 
 # Retry-After.

@@ -13,14 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kros_pipeline.core.errors import ApiFailed, ApiUnreachable, BadKey, OutsideError, TooManyRequests, UnknownShape
+from kros_pipeline.core.errors import (
+    ApiServerError,
+    ApiUnauthorized,
+    ApiUnreachable,
+    ExternalError,
+    TooManyRequests,
+    UnexpectedResponse,
+)
 from kros_pipeline.core.listing import Listing
 from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
 from kros_pipeline.sandbox.faults import MALFORMED
 from kros_pipeline.source.call_parsing import ListedCall, parse_listed_call
 from kros_pipeline.source.krosai import KrosAI, Page, UnparsedRow, Window
 from kros_pipeline.steps import calls as enumerate_step
-from kros_pipeline.steps.calls import enumerate_day, read_listing
+from kros_pipeline.steps.calls import list_calls, read_listing
 from kros_pipeline.steps.report import Report
 from kros_pipeline_tests.support.accounts import DAY, VARIED, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import assert_nothing_is_false, completed_of, table_key
@@ -36,7 +43,7 @@ EDGES = replace(
 
 
 def list_day(our: Account, **settings: str) -> tuple[Report, Listing]:
-    return enumerate_day(our.open(**settings) if settings else our.work, DAY)
+    return list_calls(our.open(**settings) if settings else our.ctx, DAY)
 
 
 def ids(our: Account) -> set[str]:
@@ -68,7 +75,7 @@ def test_every_kind_of_list_is_read_whole_and_proved(
     assert listing.proved and not listing.problems and not listing.unparsed and report.error is None
     assert listing.listed_total == len(ids(our))
     assert our.requests()["list"] == report.counts["pages"] <= 2  # no page too many
-    assert read_listing(our.work, DAY) == listing
+    assert read_listing(our.ctx, DAY) == listing
     assert_nothing_is_false(our.krosai, our.archive, DAY)
 
 
@@ -271,15 +278,15 @@ def test_a_malformed_row_is_kept_and_stops_no_other(account: MakeAccount, kind: 
 @pytest.mark.parametrize(
     ("faults", "error", "words"),
     [
-        (Faults(list_not_json=Fault()), ApiFailed, "not JSON"),
-        (Faults(list_unknown_shape=Fault()), UnknownShape, "neither 'calls' nor 'data': it has count, items"),
-        (Faults(api_error=Fault()), ApiFailed, "status 500"),
-        (Faults(api_error=Fault(value=404)), OutsideError, "status 404"),
-        (Faults(api_error=Fault(value=302)), UnknownShape, "redirect"),
+        (Faults(list_not_json=Fault()), ApiServerError, "not JSON"),
+        (Faults(list_unknown_shape=Fault()), UnexpectedResponse, "neither 'calls' nor 'data': it has count, items"),
+        (Faults(api_error=Fault()), ApiServerError, "status 500"),
+        (Faults(api_error=Fault(value=404)), ExternalError, "status 404"),
+        (Faults(api_error=Fault(value=302)), UnexpectedResponse, "redirect"),
         (Faults(api_reset=Fault()), ApiUnreachable, "no answer"),
         (Faults(api_timeout=Fault(value=0.02)), ApiUnreachable, "no answer"),
-        (Faults(api_key_refused=Fault()), BadKey, "KROSAI_API_KEY"),
-        (Faults(api_error=Fault(value=403)), BadKey, "KROSAI_ORGANIZATION_ID"),
+        (Faults(api_key_refused=Fault()), ApiUnauthorized, "KROSAI_API_KEY"),
+        (Faults(api_error=Fault(value=403)), ApiUnauthorized, "KROSAI_ORGANIZATION_ID"),
         (Faults(api_rate_limited=Fault(value="3600")), TooManyRequests, "3,600 seconds of silence"),
         (Faults(api_rate_limited=Fault(value="1e300")), TooManyRequests, "seconds of silence"),
         (Faults(api_rate_limited=Fault(value="0.01")), TooManyRequests, "again and again"),
@@ -317,8 +324,8 @@ def test_a_quota_that_ends_in_the_middle_leaves_what_came_and_the_next_run_goes_
 @pytest.mark.parametrize(
     ("knob", "error", "words"),
     [
-        ("list_unknown_shape", UnknownShape, "neither 'calls' nor 'data'"),
-        ("list_not_json", ApiFailed, "not JSON"),
+        ("list_unknown_shape", UnexpectedResponse, "neither 'calls' nor 'data'"),
+        ("list_not_json", ApiServerError, "not JSON"),
     ],
 )
 def test_a_page_that_breaks_in_the_middle_costs_no_page_before_it(

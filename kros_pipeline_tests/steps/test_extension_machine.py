@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from kros_pipeline.archive.s3_governance import ObjectCustody
+from kros_pipeline.archive.s3_governance import S3Governance
 from kros_pipeline.archive.s3_store import Entry, ObjectStore
 from kros_pipeline.archive.tables import Tables, batches_of
 from kros_pipeline.archive.tombstones import Tombstones
@@ -28,10 +28,10 @@ from kros_pipeline.core.errors import ApiUnreachable, ArchiveUnavailable, Object
 from kros_pipeline.core.flags import Rules
 from kros_pipeline.core.settings import parse_settings
 from kros_pipeline.source.krosai import KrosAI
-from kros_pipeline.source.rate_limiter import Pace
+from kros_pipeline.source.rate_limiter import RateLimiter
 from kros_pipeline.steps.extension_orders import BadOrder
 from kros_pipeline.steps.retention_extensions import extend_retention
-from kros_pipeline.steps.run_context import Workspace
+from kros_pipeline.steps.run_context import RunContext
 
 DAY = date(2025, 1, 10)
 NOW = datetime(2025, 1, 20, tzinfo=UTC)
@@ -94,7 +94,7 @@ class Upstream(KrosAI):
     """The real client, and in the place of the wire the server: it counts what it did for which decision."""
 
     def __init__(self, store: Disturbed) -> None:
-        super().__init__(SETTINGS, pace=Pace(None, None, lambda: 0.0, lambda _: None))
+        super().__init__(SETTINGS, rate_limiter=RateLimiter(None, None, lambda: 0.0, lambda _: None))
         self.store = store
         self.faults: dict[str, str] = {}
         self.acted: Counter[str] = Counter()
@@ -140,7 +140,7 @@ class Extensions(RuleBasedStateMachine):
     def calls_are_there(self) -> None:
         row = dict.fromkeys(schemas.CALLS.column_names) | {"call_date": DAY, "created_at": NOW, "listed_at": NOW}
         rows = [row | {"call_id": call_id, "has_recording": True} for call_id in CALLS]
-        self.tables.replace(schemas.CALLS, DAY, lambda _: batches_of(schemas.CALLS, rows))
+        self.tables.commit(schemas.CALLS, DAY, lambda _: batches_of(schemas.CALLS, rows))
 
     @rule(call_id=st.sampled_from(CALLS), rule_id=st.sampled_from("xyz"), days=st.sampled_from((30, 120, 400)))
     def a_rule_flags(self, call_id: str, rule_id: str, days: int) -> None:
@@ -150,7 +150,7 @@ class Extensions(RuleBasedStateMachine):
             row | {"call_id": call_id, "rule_id": rule_id, "extend_days": days}
             for (call_id, rule_id), days in sorted(self.flags.items())
         ]
-        self.tables.replace(schemas.FLAGGED_CALLS, DAY, lambda _: batches_of(schemas.FLAGGED_CALLS, rows))
+        self.tables.commit(schemas.FLAGGED_CALLS, DAY, lambda _: batches_of(schemas.FLAGGED_CALLS, rows))
 
     faults = st.dictionaries(st.sampled_from(CALLS), st.sampled_from(sorted(ACTS)))
     points = st.none() | st.sampled_from(POINTS)
@@ -184,13 +184,13 @@ class Extensions(RuleBasedStateMachine):
         """One run, to its end or not; False where its orders were refused."""
         self.upstream.faults, self.upstream.sent = dict(faults), []
         self.store.point, self.store.error = point, error
-        work = Workspace(
-            SETTINGS, Rules(), self.upstream, None, self.store, ObjectCustody(self.store), self.tombstones, self.tables,  # type: ignore[arg-type]
+        ctx = RunContext(
+            SETTINGS, Rules(), self.upstream, None, self.store, S3Governance(self.store), self.tombstones, self.tables,  # type: ignore[arg-type]
             now=lambda: NOW,
         )  # fmt: skip
         before = dict(self.store.objects)
         try:
-            report = extend_retention(work, DAY, **orders)
+            report = extend_retention(ctx, DAY, **orders)
         except (Crash, ArchiveUnavailable):
             report = None
         except BadOrder:

@@ -19,7 +19,7 @@ from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.extension_orders import BadOrder
 from kros_pipeline.steps.flagged_calls import flag_calls
 from kros_pipeline.steps.retention_extensions import ExtensionReport, extend_retention
-from kros_pipeline.steps.run_context import open_workspace
+from kros_pipeline.steps.run_context import open_run_context
 from kros_pipeline_tests.support.accounts import DAY
 from kros_pipeline_tests.support.archive_check import completed_of, table_key
 
@@ -70,12 +70,12 @@ def test_what_is_resent_is_sent_once_more_and_no_more_than_that(
 
 def test_a_second_attempt_has_the_key_of_the_first(ruled: Callable[..., Account], monkeypatch: Any) -> None:
     our, calls = troubled(ruled, LOST)
-    work = our.open()
+    ctx = our.open()
     sent: list[tuple[str, int, str]] = []
     monkeypatch.setattr(
-        work.api, "extend", lambda call, days, idempotency_key: sent.append((call, days, idempotency_key))
+        ctx.api, "extend", lambda call, days, idempotency_key: sent.append((call, days, idempotency_key))
     )
-    extend_retention(work, DAY, resend=calls[:1], run_id="run-1")
+    extend_retention(ctx, DAY, resend=calls[:1], run_id="run-1")
     assert sent == [(calls[0], 120, by_call(our)[calls[0]]["decision_id"])]
 
 
@@ -248,11 +248,11 @@ def materialize(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -
 
     def run(our: Account, **config: Any) -> tuple[Any, Any]:
         def opened_at(texts: Any) -> Any:
-            work = open_workspace(texts)
-            work.now = lambda: our.now
-            return work
+            ctx = open_run_context(texts)
+            ctx.now = lambda: our.now
+            return ctx
 
-        monkeypatch.setattr(kros_pipeline.steps.run_context, "open_workspace", opened_at)
+        monkeypatch.setattr(kros_pipeline.steps.run_context, "open_run_context", opened_at)
         for name, value in our.environment.items():
             monkeypatch.setenv(name, value)
         result = (

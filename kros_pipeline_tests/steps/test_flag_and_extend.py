@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from kros_pipeline.core.errors import BadKey, TooManyRequests
+from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.steps.calls import enumerate_day
+from kros_pipeline.steps.calls import list_calls
 from kros_pipeline.steps.extension_journal import INTENT, OUTCOME, Journal
 from kros_pipeline.steps.flagged_calls import flag_calls
 from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.retention_extensions import extend_retention
-from kros_pipeline.steps.run_context import Workspace
-from kros_pipeline.steps.transcripts import keep_transcripts, split_utterances
+from kros_pipeline.steps.run_context import RunContext
+from kros_pipeline.steps.transcripts import fetch_transcripts, split_utterances
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import completed_of, table_key
 
@@ -39,18 +39,18 @@ def ruled(account: MakeAccount, tmp_path: Path) -> Callable[..., Account]:
         our = account(config, KROS_FLAG_RULES=str(path), **settings)
         _before.clear()
         _before.update({call_id: len(days) for call_id, days in our.krosai.extended_days().items()})
-        enumerate_day(our.work, DAY)
-        keep_transcripts(our.work, DAY)
-        split_utterances(our.work, DAY)
+        list_calls(our.ctx, DAY)
+        fetch_transcripts(our.ctx, DAY)
+        split_utterances(our.ctx, DAY)
         return our
 
     return make
 
 
-def extend(our: Account, work: Workspace | None = None) -> Report:
-    work = work or our.open()
-    flag_calls(work, DAY)
-    return extend_retention(work, DAY)
+def extend(our: Account, ctx: RunContext | None = None) -> Report:
+    ctx = ctx or our.open()
+    flag_calls(ctx, DAY)
+    return extend_retention(ctx, DAY)
 
 
 def extensions(our: Account) -> list[dict[str, Any]]:
@@ -114,7 +114,7 @@ rules:
 
 def test_without_rules_nothing_is_flagged_and_nobody_is_asked(account: MakeAccount) -> None:
     our = account(FEW)
-    enumerate_day(our.work, DAY)
+    list_calls(our.ctx, DAY)
     our.krosai.reset_counters()
     extend(our)
     assert our.archive.table("flagged_calls", DAY) == [] == extensions(our)
@@ -138,7 +138,7 @@ def test_each_flagged_call_is_sent_once_over_any_number_of_runs(ruled: Callable[
 
     # A call that comes later is sent by itself; a decision for longer is a new one.
     [late] = our.krosai.add_calls(str(DAY), 1)
-    enumerate_day(our.work, DAY)
+    list_calls(our.ctx, DAY)
     extend(our)
     assert posts(our) == dict.fromkeys({*calls, late}, 1)
 
@@ -160,7 +160,7 @@ def test_of_several_rules_the_longest_is_sent_and_calls_without_recording_are_no
     [
         (Faults(extend_rate_limited=Fault(attempts=2, value="0.01")), "extended", "", 3, 1, None, "extended"),
         (Faults(extend_rate_limited=Fault(value="3600")), None, "", 1, 0, TooManyRequests, "extended"),
-        (Faults(api_key_refused=Fault(routes=("extend",))), None, "", 0, 0, BadKey, "extended"),
+        (Faults(api_key_refused=Fault(routes=("extend",))), None, "", 0, 0, ApiUnauthorized, "extended"),
         # It may have been done, so that nobody sends it again:
         (Faults(extend_error=Fault()), "unconfirmed", "may or may not.*500", 1, 0, None, "unconfirmed"),
         (Faults(extend_lost=Fault()), "unconfirmed", "may or may not.*502", 1, 1, None, "unconfirmed"),
@@ -208,9 +208,9 @@ def test_no_fault_makes_an_extension_happen_twice(
 
 def test_a_request_that_surely_was_not_sent_is_sent_by_the_next_run(ruled: Callable[..., Account]) -> None:
     our = ruled()
-    work = our.open()
-    work.api._base_url = "http://127.0.0.1:9/v1"  # nobody listens there
-    report = extend(our, work)
+    ctx = our.open()
+    ctx.api._base_url = "http://127.0.0.1:9/v1"  # nobody listens there
+    report = extend(our, ctx)
     assert report.problem_count == 5 and extensions(our) == []
     extend(our)
     assert {row["status"] for row in extensions(our)} == {"extended"}
@@ -228,7 +228,7 @@ def test_an_intent_without_outcome_is_in_doubt_and_never_sent_again(
 ) -> None:
     our = ruled()
     hit = min(completed_of(our.krosai, DAY))
-    work, write = our.open(), Journal.write
+    ctx, write = our.open(), Journal.write
 
     def dying(self: Journal, decision_id: str, attempt: int, what: str, content: Any) -> None:
         about = (
@@ -245,7 +245,7 @@ def test_an_intent_without_outcome_is_in_doubt_and_never_sent_again(
     with monkeypatch.context() as crash:
         crash.setattr(Journal, "write", dying)
         with pytest.raises(_Crash):
-            extend(our, work)
+            extend(our, ctx)
     assert extensions(our) == []  # it died before it wrote the table
     for _ in range(2):
         report = extend(our)

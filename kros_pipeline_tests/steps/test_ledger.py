@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kros_pipeline.core.errors import (
-    ApiFailed,
+    ApiServerError,
     AudioGone,
     CallGone,
     CallNotFound,
@@ -33,12 +33,12 @@ from kros_pipeline.sandbox.mp3 import mp3_audio
 from kros_pipeline.source.call_parsing import parse_listed_call
 from kros_pipeline.source.downloads import Body
 from kros_pipeline.source.krosai import KrosAI, Page, RecordingAnswer, Window
-from kros_pipeline.steps import run_context as workspace
-from kros_pipeline.steps.calls import enumerate_day
+from kros_pipeline.steps import run_context as run_context
+from kros_pipeline.steps.calls import list_calls
 from kros_pipeline.steps.reconciliation import reconcile_day
-from kros_pipeline.steps.recording_archiver import Mover
+from kros_pipeline.steps.recording_archiver import RecordingArchiver
 from kros_pipeline.steps.recordings import archive_recordings
-from kros_pipeline.steps.run_context import Workspace, open_workspace
+from kros_pipeline.steps.run_context import RunContext, open_run_context
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, WITHIN_GRACE
 from kros_pipeline_tests.support.memory_store import MemoryArchive, MemoryStore
 
@@ -98,7 +98,7 @@ class Api(KrosAI):
     def recording(self, call_id: str) -> RecordingAnswer:
         self.world.asked()
         if self.world.faults.get(call_id) == "api":
-            raise ApiFailed("status 500")
+            raise ApiServerError("status 500")
         if call_id in self.world.deleted:
             raise CallGone("status 410")
         if not self.world.has_audio(call_id):
@@ -163,30 +163,30 @@ class Ledger(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.archive.forget()
 
-    def open(self) -> Workspace:
+    def open(self) -> RunContext:
         environment = {
             "KROSAI_API_KEY": "kros_test_x",
             "KROS_ARCHIVE_URL": f"s3://{self.archive.bucket}/{self.archive.prefix}",
             "KROS_DOWNLOAD_WORKERS": "2",
         }
-        with mock.patch.object(workspace, "ObjectStore", MemoryStore):
-            work = open_workspace(environment)
-        work.close()
-        work.api, work.storage = Api(self.world), Storage(self.world)  # type: ignore[assignment]
-        work.now = lambda: self.now
-        return work
+        with mock.patch.object(run_context, "ObjectStore", MemoryStore):
+            ctx = open_run_context(environment)
+        ctx.close()
+        ctx.api, ctx.storage = Api(self.world), Storage(self.world)  # type: ignore[assignment]
+        ctx.now = lambda: self.now
+        return ctx
 
     def call(self, index: int) -> str:
         return sorted(self.world.recorded)[index % len(self.world.recorded)]
 
-    def run_day(self, work: Workspace, *, relist: bool = True) -> None:
+    def run_day(self, ctx: RunContext, *, relist: bool = True) -> None:
         self.now += timedelta(minutes=1)
-        with mock.patch.object(Mover.__init__, "__defaults__", (lambda _: None,)):
+        with mock.patch.object(RecordingArchiver.__init__, "__defaults__", (lambda _: None,)):
             if relist:
                 with suppress(TooManyRequests):
-                    enumerate_day(work, DAY)
-            archive_recordings(work, DAY)
-        self.verdict = reconcile_day(work, DAY).verdict.verdict
+                    list_calls(ctx, DAY)
+            archive_recordings(ctx, DAY)
+        self.verdict = reconcile_day(ctx, DAY).verdict.verdict
         self.is_settled = True
 
     # What may happen upstream.
@@ -281,10 +281,10 @@ class Ledger(RuleBasedStateMachine):
         yield
         self.world.faults, self.world.requests_left = before
 
-    def at_the_table(self, happens: Callable[[], None]) -> Workspace:
+    def at_the_table(self, happens: Callable[[], None]) -> RunContext:
         """A run to which something happens once: between reading its table and replacing it."""
-        work, left = self.open(), [True]
-        put = work.store.put
+        ctx, left = self.open(), [True]
+        put = ctx.store.put
 
         def first(key: str, *arguments: Any, **named: Any) -> None:
             if left and key.startswith("tables/recordings/"):
@@ -292,8 +292,8 @@ class Ledger(RuleBasedStateMachine):
                 happens()
             put(key, *arguments, **named)
 
-        work.store.put = first  # type: ignore[method-assign]
-        return work
+        ctx.store.put = first  # type: ignore[method-assign]
+        return ctx
 
     # What always holds.
 

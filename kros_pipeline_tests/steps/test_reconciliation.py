@@ -13,9 +13,9 @@ from kros_pipeline.core.errors import WrongArchive
 from kros_pipeline.core.object_keys import audio_key, listing_key
 from kros_pipeline.core.verdict import CALLS_CHECK, OBJECTS_CHECK, RECORDINGS_CHECK, TRANSCRIPTS_CHECK
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.steps.calls import enumerate_day
+from kros_pipeline.steps.calls import list_calls
 from kros_pipeline.steps.reconciliation import reconcile_day
-from kros_pipeline.steps.run_context import open_workspace
+from kros_pipeline.steps.run_context import open_run_context
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, WITHIN_GRACE, MakeAccount
 from kros_pipeline_tests.support.archive_check import Archive, assert_archive_is_true, completed_of, table_key
 
@@ -93,7 +93,7 @@ def test_a_broken_archive_is_never_green(
     our = account(FEW)
     our.run_day()
     break_it(our.archive)
-    verdict = reconcile_day(our.work, DAY).verdict
+    verdict = reconcile_day(our.ctx, DAY).verdict
     assert {check for check, sentences in verdict.failures.items() if sentences} == red
     assert verdict.verdict == "incomplete"
     assert re.search(words, " ".join(verdict.problems)), verdict.problems
@@ -134,7 +134,7 @@ def test_what_may_still_come_is_waited_for_and_what_may_not_is_incomplete(accoun
     assert verdict.problems == [f"{late} recordings are pending.", f"{late} transcripts are pending."]
     # One that is lost beside them is not made good by the waiting.
     our.archive.delete(first_audio(our.archive))
-    assert reconcile_day(our.work, DAY).verdict.verdict == "incomplete"
+    assert reconcile_day(our.ctx, DAY).verdict.verdict == "incomplete"
     our.krosai.release_late()
     our.run_day()
     assert_archive_is_true(our.krosai, our.archive, DAY)
@@ -154,7 +154,7 @@ def test_statistics_weigh_nothing(account: MakeAccount) -> None:
     assert our.run_day().row["stats_total"] is None
     assert_archive_is_true(our.krosai, our.archive, DAY)
     our.krosai.set_faults(Faults())
-    assert reconcile_day(our.work, DAY).row["stats_total"] == 4
+    assert reconcile_day(our.ctx, DAY).row["stats_total"] == 4
 
 
 # Two accounts never mix.
@@ -167,10 +167,10 @@ def test_statistics_weigh_nothing(account: MakeAccount) -> None:
 )
 def test_an_archive_refuses_a_second_account(account: MakeAccount, change: dict[str, str], words: str) -> None:
     our = account(FEW)
-    enumerate_day(our.work, DAY)
+    list_calls(our.ctx, DAY)
     before = our.archive.objects()
     with pytest.raises(WrongArchive, match="belongs to another account") as refused:
-        open_workspace(our.environment | change)
+        open_run_context(our.environment | change)
     assert words in str(refused.value) and "KROS_ARCHIVE_URL" in str(refused.value)
     assert our.environment["KROSAI_API_KEY"] not in str(refused.value)
     assert our.archive.objects() == before
@@ -178,9 +178,9 @@ def test_an_archive_refuses_a_second_account(account: MakeAccount, change: dict[
 
 def test_of_two_accounts_that_begin_at_once_one_is_refused(account: MakeAccount) -> None:
     our = account(FEW)
-    work, other = our.open(), our.open(KROSAI_ORGANIZATION_ID="5c1f8a52-0000-4000-8000-000000000000")
-    enumerate_day(work, DAY)
+    ctx, other = our.open(), our.open(KROSAI_ORGANIZATION_ID="5c1f8a52-0000-4000-8000-000000000000")
+    list_calls(ctx, DAY)
     before = our.archive.objects()
     with pytest.raises(WrongArchive):
-        enumerate_day(other, DAY)
+        list_calls(other, DAY)
     assert our.archive.objects() == before

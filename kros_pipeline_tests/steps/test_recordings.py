@@ -20,18 +20,18 @@ from typing import Any, cast
 
 import pytest
 
-from kros_pipeline.archive.tables import Edited
-from kros_pipeline.core.errors import BadKey, TooManyRequests, UrlRefused
+from kros_pipeline.archive.tables import PartitionTransaction
+from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests, UrlRefused
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
 from kros_pipeline.sandbox.answers import HTML_PAGE
 from kros_pipeline.source import downloads as recording_storage
 from kros_pipeline.source.http import declared_length, read_into
 from kros_pipeline.steps import recordings as download
-from kros_pipeline.steps.calls import enumerate_day
+from kros_pipeline.steps.calls import list_calls
 from kros_pipeline.steps.recordings import archive_recordings
 from kros_pipeline.steps.report import Report
-from kros_pipeline.steps.run_context import Workspace
+from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import Archive, assert_nothing_is_false, completed_of, table_key
 
@@ -40,11 +40,11 @@ FEW = replace(PLAIN, days={"2025-01-10": 5}, audio_seconds=(14, 18))
 
 def move(our: Account, **settings: str) -> Report:
     """One more run of the step, on a day whose calls are listed."""
-    return archive_recordings(our.open(**settings) if settings else our.work, DAY)
+    return archive_recordings(our.open(**settings) if settings else our.ctx, DAY)
 
 
 def listed(our: Account) -> Account:
-    enumerate_day(our.work, DAY)
+    list_calls(our.ctx, DAY)
     our.krosai.reset_counters()
     return our
 
@@ -149,10 +149,10 @@ def test_what_arrived_whole_and_failed_is_kept_and_fetched_anew(account: MakeAcc
         ("/recordings/a.mp3", "without a scheme"),
     ],
 )
-def test_audio_comes_from_allowed_hosts_alone(workspace: Workspace, url: str, words: str) -> None:
+def test_audio_comes_from_allowed_hosts_alone(run_context: RunContext, url: str, words: str) -> None:
     with (
         pytest.raises(UrlRefused, match=re.escape(words)),
-        workspace.storage.fetched(f"{url}?X-Amz-Signature=abc") as _,
+        run_context.storage.fetched(f"{url}?X-Amz-Signature=abc") as _,
     ):
         pass  # pragma: no cover
 
@@ -230,11 +230,11 @@ def test_what_was_stored_and_not_written_down_is_adopted_and_not_fetched_again(
     account: MakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     our = listed(account(FEW))
-    work = our.open()
+    ctx = our.open()
     with monkeypatch.context() as crash:
-        crash.setattr(Edited, "replace", _crash)
+        crash.setattr(PartitionTransaction, "replace", _crash)
         with pytest.raises(_Crash):
-            archive_recordings(work, DAY)
+            archive_recordings(ctx, DAY)
     assert len(our.archive.objects("audio/")) == 5 and not our.archive.table("recordings", DAY)
     our.krosai.reset_counters()
     report = move(our)
@@ -320,13 +320,13 @@ def test_two_runs_at_once_end_with_one_archive(account: MakeAccount) -> None:
     works = [our.open(), our.open()]
     failures: list[BaseException] = []
 
-    def run(work: Workspace) -> None:
+    def run(ctx: RunContext) -> None:
         try:
-            archive_recordings(work, DAY)
+            archive_recordings(ctx, DAY)
         except BaseException as error:
             failures.append(error)
 
-    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    threads = [threading.Thread(target=run, args=(ctx,)) for ctx in works]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -338,14 +338,14 @@ def test_two_runs_at_once_end_with_one_archive(account: MakeAccount) -> None:
 
 def test_a_put_that_somebody_else_won_is_taken_over(account: MakeAccount) -> None:
     our = listed(account(FEW))
-    work, other = our.open(), our.open()
+    ctx, other = our.open(), our.open()
 
     def second(key: str, body: Any, *, metadata: Any) -> None:
         other.store.put_audio(key, bytes(body), metadata=metadata)
         put_audio(key, body, metadata=metadata)
 
-    put_audio, work.store.put_audio = work.store.put_audio, second  # type: ignore[method-assign]
-    archive_recordings(work, DAY)
+    put_audio, ctx.store.put_audio = ctx.store.put_audio, second  # type: ignore[method-assign]
+    archive_recordings(ctx, DAY)
     assert set(statuses(our).values()) == {"archived"}
     assert_nothing_is_false(our.krosai, our.archive, DAY)
 
@@ -358,7 +358,7 @@ def test_an_archived_recording_stays_archived_when_upstream_deletes_its_own(acco
     move(our)
     for call_id in completed_of(our.krosai, DAY):
         our.krosai.delete_recording(call_id)
-    enumerate_day(our.work, DAY)
+    list_calls(our.ctx, DAY)
     move(our)
     assert set(statuses(our).values()) == {"archived"}
 
@@ -374,9 +374,9 @@ def test_what_upstream_deleted_first_is_lost(
     our = account(replace(FEW, deleted_recording_status=gone_status), fresh=True, now=datetime(2025, 6, 1, tzinfo=UTC))
     call_id = min(completed_of(our.krosai, DAY))
     if was_seen:
-        enumerate_day(our.work, DAY)
+        list_calls(our.ctx, DAY)
     our.krosai.delete_recording(call_id)
-    enumerate_day(our.work, DAY)
+    list_calls(our.ctx, DAY)
     move(our)
     row = our.archive.by_call("recordings", DAY)[call_id]
     assert row["status"] == status
@@ -416,7 +416,7 @@ def test_after_the_grace_days_one_question_settles_it_and_what_shows_later_is_ta
     move(our)
     assert our.requests() == {}  # not asked again
     our.krosai.release_late()
-    enumerate_day(our.work, DAY)
+    list_calls(our.ctx, DAY)
     move(our)
     assert set(statuses(our).values()) == {"archived"}
     assert_nothing_is_false(our.krosai, our.archive, DAY)
@@ -466,7 +466,7 @@ def test_a_budget_that_ends_in_the_middle_leaves_the_rest_pending(account: MakeA
     ("fault", "error"),
     [
         (Faults(storage_denied=Fault(), api_rate_limited=Fault(routes=("recording",), value="3600")), TooManyRequests),
-        (Faults(storage_denied=Fault(), api_key_refused=Fault(routes=("recording",))), BadKey),
+        (Faults(storage_denied=Fault(), api_key_refused=Fault(routes=("recording",))), ApiUnauthorized),
     ],
     ids=["quota", "key"],
 )
@@ -507,10 +507,10 @@ def test_the_requests_of_a_day_stay_within_their_budget(account: MakeAccount) ->
     most_on = {"first": (2 * ceil(n / 100) + 5, 1.1 * n + 60), "again": (ceil(n / 100) + 3, 0.01 * n + 60)}
     for most_api, most_s3 in most_on.values():
         our.krosai.reset_counters()
-        our.work = work = our.open()  # a run of its own
+        our.ctx = ctx = our.open()  # a run of its own
         our.run_day()
-        assert sum(our.requests().values()) == work.api.requests_made <= most_api
-        assert work.store.requests_made <= most_s3
+        assert sum(our.requests().values()) == ctx.api.requests_made <= most_api
+        assert ctx.store.requests_made <= most_s3
     assert our.krosai.counters()["storage_requests"] == 0
 
 
@@ -519,9 +519,9 @@ def test_bodies_too_large_for_memory_go_through_a_file(account: MakeAccount, mon
     our = listed(account(FEW))
     bad = min(completed_of(our.krosai, DAY))
     our.krosai.set_faults(Faults(storage_rubbish=Fault(calls=(bad,))))
-    work = our.open()
-    work.store.put_audio = _crash  # type: ignore[method-assign]  # the way of what is held in memory
-    archive_recordings(work, DAY)
+    ctx = our.open()
+    ctx.store.put_audio = _crash  # type: ignore[method-assign]  # the way of what is held in memory
+    archive_recordings(ctx, DAY)
     assert sorted(statuses(our).values()) == ["archived"] * 4 + ["failed"]
     [kept] = quarantined(our.archive)
     assert len(kept) == len(our.krosai.audio(bad))
@@ -559,28 +559,28 @@ def test_what_a_run_must_know_is_asked_for_at_once_and_nothing_twice(
     account: MakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     our = listed(account(FEW))
-    work = our.open()
+    ctx = our.open()
     together = threading.Barrier(4)  # two tables, the account of the list, the listing of the audio
     for name in ("copy_into", "read", "list"):
-        true = getattr(work.store, name)
+        true = getattr(ctx.store, name)
 
         def asked(key: str, *rest: Any, true: Callable[..., Any] = true) -> Any:
             if not key.startswith("state/erased/"):
                 together.wait(timeout=20)  # one after the other, it would break
             return true(key, *rest)
 
-        monkeypatch.setattr(work.store, name, asked)
-    before = work.store.requests_made
-    report = archive_recordings(work, DAY)
+        monkeypatch.setattr(ctx.store, name, asked)
+    before = ctx.store.requests_made
+    report = archive_recordings(ctx, DAY)
     assert report.counts["archived"] == 5
-    assert work.store.requests_made - before == 5 + 7  # beside those four: the erased, the account's PUT, the table's
+    assert ctx.store.requests_made - before == 5 + 7  # beside those four: the erased, the account's PUT, the table's
 
 
 def test_a_connection_to_the_storage_serves_one_recording_after_the_other(account: MakeAccount) -> None:
     our = listed(account(FEW))
-    work = our.open(KROS_DOWNLOAD_WORKERS="1")
-    archive_recordings(work, DAY)
-    pools = work.storage._session.adapters["http://"].poolmanager.pools
+    ctx = our.open(KROS_DOWNLOAD_WORKERS="1")
+    archive_recordings(ctx, DAY)
+    pools = ctx.storage._session.adapters["http://"].poolmanager.pools
     [pool] = [pools[key] for key in pools.keys()]  # noqa: SIM118 - it is no dict
     assert (pool.num_requests, pool.num_connections) == (5, 1)
 
@@ -635,11 +635,11 @@ def test_memory_for_bodies_is_lent_again_and_all_of_it_stays_below_the_limit(mon
 
     monkeypatch.setattr(recording_storage, "_Buffer", Counted)
     limit = 100_000
-    buffers = recording_storage._Buffers(limit)
+    buffers = recording_storage.BufferPool(limit)
     chance, lock, held = random.Random(1), threading.Lock(), [0]
 
     def a_body(size: int) -> None:
-        with buffers.lend(size) as memory:
+        with buffers.acquire(size) as memory:
             with lock:
                 held[0] += size
                 assert held[0] <= limit
@@ -658,13 +658,13 @@ def test_memory_for_bodies_is_lent_again_and_all_of_it_stays_below_the_limit(mon
 
 @pytest.mark.parametrize("earlier", [(), (32,), (20, 20, 20, 20), (32, 32, 32)])
 def test_long_recordings_leave_room_for_many_short_ones(earlier: tuple[int, ...]) -> None:
-    buffers, together = recording_storage._Buffers(96 << 20), threading.Barrier(40)
+    buffers, together = recording_storage.BufferPool(96 << 20), threading.Barrier(40)
     with ExitStack() as lent:
         for size in earlier:
-            lent.enter_context(buffers.lend(size << 20))
+            lent.enter_context(buffers.acquire(size << 20))
 
     def a_body(_: int) -> None:
-        with buffers.lend(2 << 20):
+        with buffers.acquire(2 << 20):
             together.wait(timeout=20)
 
     with ThreadPoolExecutor(40) as pool:
@@ -672,14 +672,14 @@ def test_long_recordings_leave_room_for_many_short_ones(earlier: tuple[int, ...]
 
 
 def test_a_body_that_fits_does_not_wait_behind_one_that_does_not() -> None:
-    buffers, came = recording_storage._Buffers(96 << 20), threading.Event()
+    buffers, came = recording_storage.BufferPool(96 << 20), threading.Event()
 
     def a_body(size: int) -> None:
-        with buffers.lend(size << 20):
+        with buffers.acquire(size << 20):
             came.set()
 
-    with ThreadPoolExecutor(2) as pool, buffers.lend(30 << 20), buffers.lend(30 << 20):
-        with buffers.lend(30 << 20):
+    with ThreadPoolExecutor(2) as pool, buffers.acquire(30 << 20), buffers.acquire(30 << 20):
+        with buffers.acquire(30 << 20):
             waiting = [pool.submit(a_body, 40)]
             while len(buffers._changed._waiters) < 1:  # type: ignore[attr-defined]
                 time.sleep(0.001)

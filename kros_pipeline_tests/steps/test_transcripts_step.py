@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from kros_pipeline.core.errors import BadKey, TooManyRequests
+from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests
 from kros_pipeline.core.transcripts import is_whole
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.steps.calls import enumerate_day
+from kros_pipeline.steps.calls import list_calls
 from kros_pipeline.steps.report import Report
-from kros_pipeline.steps.transcripts import keep_transcripts, split_utterances
+from kros_pipeline.steps.transcripts import fetch_transcripts, split_utterances
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, VARIED, WITHIN_GRACE, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import as_stored, assert_nothing_is_false, completed_of, table_key
 
@@ -21,14 +21,14 @@ KINDS = {"whole", "shortened", "shortened…", "unlabelled", "null", "absent"}
 
 
 def listed(our: Account) -> Account:
-    enumerate_day(our.work, DAY)
+    list_calls(our.ctx, DAY)
     our.krosai.reset_counters()
     return our
 
 
 def keep(our: Account, **settings: str) -> Report:
-    report = keep_transcripts(our.open(**settings) if settings else our.work, DAY)
-    split_utterances(our.work, DAY)
+    report = fetch_transcripts(our.open(**settings) if settings else our.ctx, DAY)
+    split_utterances(our.ctx, DAY)
     return report
 
 
@@ -100,7 +100,7 @@ def test_late_transcripts_are_taken(account: MakeAccount, when: Any) -> None:
     our.krosai.release_late()
     our.now = when
     if when == WITHIN_GRACE:
-        enumerate_day(our.work, DAY)
+        list_calls(our.ctx, DAY)
     keep(our)
     for call_id in late:
         by_list = list_will_do(truth[call_id])
@@ -156,7 +156,7 @@ def test_a_quota_that_ends_in_the_middle_leaves_the_rest_pending(account: MakeAc
 @pytest.mark.parametrize(
     ("faults", "error", "most_asked"),
     [
-        (Faults(api_key_refused=Fault(routes=("transcript",))), BadKey, 8),
+        (Faults(api_key_refused=Fault(routes=("transcript",))), ApiUnauthorized, 8),
         (Faults(api_rate_limited=Fault(routes=("transcript",), value="3600")), TooManyRequests, 8),
     ],
     ids=["key", "quota"],
@@ -197,7 +197,7 @@ def test_utterances_are_a_pure_function_of_the_texts(account: MakeAccount) -> No
     before = our.archive.objects("tables/")
     our.krosai.reset_counters()
     our.archive.delete(table_key("utterances", DAY))
-    report = split_utterances(our.work, DAY)
+    report = split_utterances(our.ctx, DAY)
     assert our.archive.objects("tables/") == before  # made anew: the same bytes
     assert our.requests() == {}
     assert report.counts["utterances"] == len(our.archive.table("utterances", DAY))

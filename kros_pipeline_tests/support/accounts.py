@@ -18,17 +18,17 @@ from botocore.loaders import create_loader
 
 from kros_pipeline.sandbox import Faults, KrosaiSimulator, LocalS3, SandboxConfig
 from kros_pipeline.source import krosai as krosai_client
-from kros_pipeline.source.rate_limiter import Pace
+from kros_pipeline.source.rate_limiter import RateLimiter
 from kros_pipeline.steps import run_context as workspace_module
-from kros_pipeline.steps.calls import enumerate_day
+from kros_pipeline.steps.calls import list_calls
 from kros_pipeline.steps.flagged_calls import flag_calls
-from kros_pipeline.steps.reconciliation import Reconciled, reconcile_day
-from kros_pipeline.steps.recording_archiver import Mover
+from kros_pipeline.steps.reconciliation import ReconciliationResult, reconcile_day
+from kros_pipeline.steps.recording_archiver import RecordingArchiver
 from kros_pipeline.steps.recordings import archive_recordings
 from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.retention_extensions import extend_retention
-from kros_pipeline.steps.run_context import Workspace, open_workspace
-from kros_pipeline.steps.transcripts import keep_transcripts, split_utterances
+from kros_pipeline.steps.run_context import RunContext, open_run_context
+from kros_pipeline.steps.transcripts import fetch_transcripts, split_utterances
 from kros_pipeline_tests.support.archive_check import Archive
 from kros_pipeline_tests.support.memory_store import MemoryArchive, MemoryStore
 
@@ -61,25 +61,25 @@ class Account:
     """What the steps of the last day said, by step."""
 
     @cached_property
-    def work(self) -> Workspace:
+    def ctx(self) -> RunContext:
         """Handles for any number of runs, where it does not matter that they are the same."""
         return self.open()
 
-    def open(self, **settings: str) -> Workspace:
+    def open(self, **settings: str) -> RunContext:
         """The handles of one more run."""
-        work = open_workspace(self.environment | settings)
-        self.opened.callback(work.close)
-        work.now = lambda: self.now
-        return work
+        ctx = open_run_context(self.environment | settings)
+        self.opened.callback(ctx.close)
+        ctx.now = lambda: self.now
+        return ctx
 
-    def run_day(self, day: date = DAY, **settings: str) -> Reconciled:
+    def run_day(self, day: date = DAY, **settings: str) -> ReconciliationResult:
         """All steps of a day, in the job's order, as one run."""
-        work = self.open(**settings) if settings else self.work
+        ctx = self.open(**settings) if settings else self.ctx
         self.reports = {}
-        self.reports["enumerate_day"], _ = enumerate_day(work, day)
-        for step in (archive_recordings, keep_transcripts, split_utterances, flag_calls, extend_retention):
-            self.reports[step.__name__] = step(work, day)
-        return reconcile_day(work, day)
+        self.reports["list_calls"], _ = list_calls(ctx, day)
+        for step in (archive_recordings, fetch_transcripts, split_utterances, flag_calls, extend_retention):
+            self.reports[step.__name__] = step(ctx, day)
+        return reconcile_day(ctx, day)
 
     def requests(self) -> dict[str, int]:
         """API requests by route, as the server counted them."""
@@ -141,9 +141,9 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
         nonlocal slept_seconds
         slept_seconds += seconds
 
-    monkeypatch.setattr(Mover.__init__, "__defaults__", (no_sleep,))
+    monkeypatch.setattr(RecordingArchiver.__init__, "__defaults__", (no_sleep,))
     monkeypatch.setattr(krosai_client, "wait_exponential_jitter", lambda **_: 0)
-    monkeypatch.setattr(Pace.__init__, "__defaults__", (lambda: time.monotonic() + slept_seconds, no_sleep))
+    monkeypatch.setattr(RateLimiter.__init__, "__defaults__", (lambda: time.monotonic() + slept_seconds, no_sleep))
 
 
 @pytest.fixture
@@ -210,6 +210,6 @@ def memory_account(
 
 
 @pytest.fixture
-def workspace(account: MakeAccount) -> Workspace:
+def run_context(account: MakeAccount) -> RunContext:
     """The handles of a run over an account of a few plain calls, with an archive that is empty."""
     return account().open()

@@ -21,7 +21,7 @@ from unittest import mock
 
 import pytest
 
-from kros_pipeline.core.errors import OutsideError
+from kros_pipeline.core.errors import ExternalError
 from kros_pipeline.core.settings import Settings
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.krosai import KrosAI
@@ -48,9 +48,9 @@ ROWS = [
     if expected
 ]
 _ASSETS = {
-    "enumerate_day": "calls",
+    "list_calls": "calls",
     "archive_recordings": "recordings",
-    "keep_transcripts": "transcripts",
+    "fetch_transcripts": "transcripts",
     "split_utterances": "utterances",
     "flag_calls": "flagged_calls",
     "extend_retention": "retention_extensions",
@@ -146,7 +146,7 @@ def _run_day(our: Account, settings: Mapping[str, str]) -> tuple[str, list[str]]
         found = our.run_day(**settings).verdict
         verdict = found.verdict
         sentences += found.problems
-    except OutsideError as error:
+    except ExternalError as error:
         sentences.append(f"calls: {error}")
     for step, report in our.reports.items():
         told = sorted({reason for _, reason in report.problems})
@@ -236,8 +236,8 @@ _PREFACE = """\
 
 What can go wrong outside, and what becomes of the day. Each of the {rows} rows is a whole day, all steps of it, run
 against the simulator while the fault lasts, and run once more when it is over, if anything is left to do. The tests
-run all of it, hold each row to what [the table](../kros_pipeline_tests/support/fault_cases.py) promises, and compare this page
-with the outcome; `make fault-matrix` writes it anew.
+run all of it, hold each row to what [the table](../kros_pipeline_tests/support/fault_cases.py) promises, and compare
+this page with the outcome; `make fault-matrix` writes it anew.
 
 - **How often**: the fault meets the first attempt of each request, or every attempt of the first run. What is no
   event, but the way that a service is, is there all along.

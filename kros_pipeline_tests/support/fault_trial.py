@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 
 from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
-from kros_pipeline.steps.reconciliation import Reconciled
+from kros_pipeline.steps.reconciliation import ReconciliationResult
 from kros_pipeline_tests.support.accounts import DAY, VARIED, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import completed_of
 
@@ -50,7 +50,7 @@ class Trial:
     """What came of it."""
 
     our: Account
-    runs: list[Reconciled]
+    runs: list[ReconciliationResult]
     hit: set[str]
     calls: int
     met: Counter[str]
@@ -66,8 +66,8 @@ def trial(make: MakeAccount, seed: int, *, config: SandboxConfig = BUSY_DAY, day
         for number, (name, fault) in enumerate(KNOBS.items())
     }
     our.krosai.set_faults(Faults(**faults, **OF_PAGES))
-    runs: list[Reconciled] = []
+    runs: list[ReconciliationResult] = []
     while len(runs) < 2 and not (runs and runs[-1].verdict.verdict == "complete"):
-        our.work = our.open()  # a run of its own
+        our.ctx = our.open()  # a run of its own
         runs.append(our.run_day())
     return Trial(our, runs, set(hit), len(calls), Counter(our.krosai.counters()["faults"]))

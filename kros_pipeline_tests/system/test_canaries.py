@@ -137,7 +137,7 @@ def upstream() -> Iterator[Upstream]:
         thread.join()
 
 
-class Traces:
+class ResidueSearch:
     """What runs leave behind: Dagster's home, what they print, and the archive."""
 
     def __init__(self, home: Path, archive: Archive):
@@ -194,7 +194,7 @@ def leaks(told: bytes, canaries: tuple[str, ...]) -> list[str]:
 @pytest.fixture
 def traces(
     upstream: Upstream, aws: LocalS3, s3_client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Traces]:
+) -> Iterator[ResidueSearch]:
     home = tmp_path / "home"
     home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)
@@ -217,10 +217,10 @@ def traces(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(kros_pipeline.assets, "RETRIES", dg.RetryPolicy(max_retries=1, delay=0))
     upstream.is_bad = upstream.list_fails = False
-    yield Traces(home, Archive(s3_client, aws.bucket, prefix))
+    yield ResidueSearch(home, Archive(s3_client, aws.bucket, prefix))
 
 
-def run_cli(traces: Traces) -> int:
+def run_cli(traces: ResidueSearch) -> int:
     command = [
         str(Path(sys.executable).parent / "dagster"), "job", "execute", "-m", "kros_pipeline.definitions",
         "-j", "daily_archive", "--tags", json.dumps({"dagster/partition": str(DAY)}),
@@ -230,7 +230,7 @@ def run_cli(traces: Traces) -> int:
     return done.returncode
 
 
-def assert_nothing_leaked(traces: Traces) -> None:
+def assert_nothing_leaked(traces: ResidueSearch) -> None:
     assert leaks(traces.of_dagster(), SECRETS + PERSONAL) == []
     for key, told in traces.of_the_archive().items():
         canaries = SECRETS if key.startswith(MAY_HOLD_PERSONAL) else SECRETS + PERSONAL
@@ -239,7 +239,7 @@ def assert_nothing_leaked(traces: Traces) -> None:
 
 @pytest.fixture
 def run_here(
-    traces: Traces, no_waiting: None, capfd: pytest.CaptureFixture[str]
+    traces: ResidueSearch, no_waiting: None, capfd: pytest.CaptureFixture[str]
 ) -> Iterator[Callable[..., dg.ExecuteInProcessResult]]:
     """Runs the job in this process, without its waits."""
     with dg.DagsterInstance.get() as instance:
@@ -257,7 +257,7 @@ def run_here(
         yield run
 
 
-def test_a_day_that_goes_well_leaves_no_secret_anywhere(traces: Traces) -> None:
+def test_a_day_that_goes_well_leaves_no_secret_anywhere(traces: ResidueSearch) -> None:
     assert run_cli(traces) == 0, traces.printed.decode()[-3000:]
     objects = traces.of_the_archive()
     assert {key.split("/")[1] for key in objects if key.startswith("tables/")} == set(TABLES)
@@ -271,7 +271,7 @@ def test_a_day_that_goes_well_leaves_no_secret_anywhere(traces: Traces) -> None:
 
 
 def test_a_day_that_goes_badly_leaves_no_secret_anywhere(
-    upstream: Upstream, traces: Traces, run_here: Callable[..., dg.ExecuteInProcessResult]
+    upstream: Upstream, traces: ResidueSearch, run_here: Callable[..., dg.ExecuteInProcessResult]
 ) -> None:
     upstream.is_bad = True
     assert not run_here().success
@@ -286,7 +286,7 @@ def test_a_day_that_goes_badly_leaves_no_secret_anywhere(
 
 
 def test_a_mistake_of_ours_with_a_secret_in_its_hands_tells_where_and_not_what(
-    traces: Traces, run_here: Callable[..., dg.ExecuteInProcessResult], monkeypatch: pytest.MonkeyPatch
+    traces: ResidueSearch, run_here: Callable[..., dg.ExecuteInProcessResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mistaken(data: Any) -> Any:
         try:
@@ -306,7 +306,7 @@ def test_a_mistake_of_ours_with_a_secret_in_its_hands_tells_where_and_not_what(
 
 
 def test_an_api_that_repeats_the_key_and_the_number_is_not_repeated(
-    upstream: Upstream, traces: Traces, run_here: Callable[..., dg.ExecuteInProcessResult]
+    upstream: Upstream, traces: ResidueSearch, run_here: Callable[..., dg.ExecuteInProcessResult]
 ) -> None:
     upstream.list_fails = True
     assert not run_here().success
@@ -315,7 +315,7 @@ def test_an_api_that_repeats_the_key_and_the_number_is_not_repeated(
 
 
 def test_settings_in_each_others_places_are_not_shown(
-    traces: Traces, run_here: Callable[..., dg.ExecuteInProcessResult], monkeypatch: pytest.MonkeyPatch
+    traces: ResidueSearch, run_here: Callable[..., dg.ExecuteInProcessResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     presigned = f"https://storage.krosai.com/a.mp3?X-Amz-Signature={SIGNATURE}"
     for name, value in {

@@ -14,7 +14,7 @@ import pytest
 
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.operations import erasure as erase
-from kros_pipeline.operations.erasure_plan import Request
+from kros_pipeline.operations.erasure_plan import ErasureRequest
 from kros_pipeline.sandbox import Fault, Faults, LocalS3
 from kros_pipeline.source import downloads as recording_storage
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, MakeAccount
@@ -244,7 +244,7 @@ def test_an_erasure_is_allowed_to_its_role_and_not_to_the_pipeline(
         held = {"Bucket": bucket, "Key": f"{prefix}/{audio_key(DAY, call_id)}"}
         s3_client.put_object_legal_hold(**held, LegalHold={"Status": "OFF"})
         asked.clear()
-        erase.erase_calls(our.open(), Request((call_id,), reason="request 1"))
+        erase.erase_calls(our.open(), ErasureRequest((call_id,), reason="request 1"))
         our.opened.close()
     pipeline, erasure = (
         document(f"{role}-policy.json", BUCKET=bucket, PREFIX=prefix) for role in ("pipeline", "erasure")

@@ -14,12 +14,12 @@ from test_owed import NOW, checked
 from kros_pipeline.core import schemas
 from kros_pipeline.core.days import end_of, start_of
 from kros_pipeline.core.errors import ObjectExists, RequestRefused
-from kros_pipeline.operations.backlog import owed_days
+from kros_pipeline.operations.backlog import find_backlog
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.call_parsing import without_urls
 from kros_pipeline.source.krosai import KrosAI, Page, Window
 from kros_pipeline.source.plans import PLANS
-from kros_pipeline.source.rate_limiter import Pace
+from kros_pipeline.source.rate_limiter import RateLimiter
 from kros_pipeline.steps.extension_journal import EXTENDED, UNCONFIRMED
 from kros_pipeline.steps.reconciliation import reconcile_day
 from kros_pipeline.steps.recording_archiver import merged
@@ -86,24 +86,24 @@ class Clock:
 
 def test_a_server_that_is_slower_than_its_plan_is_asked_at_its_own_pace_to_the_end() -> None:
     clock = Clock()
-    pace = Pace(50, None, lambda: clock.now, clock.sleep)
+    rate_limiter = RateLimiter(50, None, lambda: clock.now, clock.sleep)
     tokens, refilled_at, refusals = 1.0, 0.0, 0
     for _ in range(500):
         while True:
-            pace.wait_for_turn()
+            rate_limiter.wait_for_turn()
             tokens, refilled_at = min(1.0, tokens + (clock.now - refilled_at) * 10), clock.now
             if tokens >= 1:
                 tokens -= 1
-                pace.was_let_in()
+                rate_limiter.on_success()
                 break
             refusals += 1
-            assert pace.was_refused(0.0) < 10, "it looked like a closed door"
+            assert rate_limiter.on_throttled(0.0) < 10, "it looked like a closed door"
     assert refusals < 150, "five times too fast would be refused four times of five"
 
 
 def test_answers_to_what_was_sent_before_the_door_closed_close_it_no_more() -> None:
-    pace = Pace(50, None, lambda: 0.0, lambda _: None)
-    assert [pace.was_refused(1.0) for _ in range(32)] == [1] * 32
+    rate_limiter = RateLimiter(50, None, lambda: 0.0, lambda _: None)
+    assert [rate_limiter.on_throttled(1.0) for _ in range(32)] == [1] * 32
 
 
 # Recordings.
@@ -120,7 +120,7 @@ def test_a_recording_that_was_listed_and_is_shown_no_more_is_lost_after_the_grac
     our.krosai.delete_recording(call["id"])
     our.now = AFTER_GRACE
     assert our.run_day().verdict.verdict == "incomplete"
-    statuses = {line["call_id"]: line["status"] for line in our.work.tables.rows(schemas.RECORDINGS, DAY)}
+    statuses = {line["call_id"]: line["status"] for line in our.ctx.tables.rows(schemas.RECORDINGS, DAY)}
     assert statuses[call["id"]] == "lost"
 
 
@@ -158,7 +158,7 @@ def test_a_call_in_doubt_is_not_extended_by_another_rule(account: MakeAccount, t
     our.krosai.set_faults(Faults())
     our.run_day(KROS_FLAG_RULES=rules(tmp_path, a=365, b=365))
     assert set(our.krosai.counters()["extend_requests_by_call"].values()) == {1}
-    rows = our.work.tables.rows(schemas.RETENTION_EXTENSIONS, DAY)
+    rows = our.ctx.tables.rows(schemas.RETENTION_EXTENSIONS, DAY)
     assert {line["status"] for line in rows} == {UNCONFIRMED}
 
 
@@ -177,17 +177,17 @@ def test_an_intent_whose_answer_was_lost_is_our_own_and_is_sent(
     account: MakeAccount, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     our = account(PLAIN)
-    work = our.open(KROS_FLAG_RULES=rules(tmp_path, a=365))
-    put_json: Callable[..., None] = work.store.put_json
+    ctx = our.open(KROS_FLAG_RULES=rules(tmp_path, a=365))
+    put_json: Callable[..., None] = ctx.store.put_json
 
     def put_twice(key: str, value: object, **condition: Any) -> None:
         put_json(key, value, **condition)
         if key.startswith("state/extensions/"):
             raise ObjectExists("as after a repeated request")
 
-    monkeypatch.setattr(type(work.store), "put_json", lambda _, *args, **kwargs: put_twice(*args, **kwargs))
+    monkeypatch.setattr(type(ctx.store), "put_json", lambda _, *args, **kwargs: put_twice(*args, **kwargs))
     our.run_day(KROS_FLAG_RULES=rules(tmp_path, a=365))
-    rows = our.work.tables.rows(schemas.RETENTION_EXTENSIONS, DAY)
+    rows = our.ctx.tables.rows(schemas.RETENTION_EXTENSIONS, DAY)
     assert {line["status"] for line in rows} == {EXTENDED}
 
 
@@ -200,10 +200,10 @@ def test_an_older_look_does_not_overwrite_a_newer_one(account: MakeAccount) -> N
     later, earlier = AFTER_GRACE + timedelta(hours=2), AFTER_GRACE + timedelta(hours=1)
     our.now = later
     our.archive.delete(min(our.archive.objects("audio/")))
-    assert reconcile_day(our.work, DAY).verdict.verdict == "incomplete"
+    assert reconcile_day(our.ctx, DAY).verdict.verdict == "incomplete"
     our.now = earlier
-    reconcile_day(our.work, DAY)
-    [kept] = our.work.tables.rows(schemas.RECONCILIATION, DAY)
+    reconcile_day(our.ctx, DAY)
+    [kept] = our.ctx.tables.rows(schemas.RECONCILIATION, DAY)
     assert kept["checked_at"] == later
 
 
@@ -211,7 +211,7 @@ def test_a_day_is_not_settled_by_a_list_that_was_read_before_late_calls_could_co
     our = account(PLAIN, now=WITHIN_GRACE)
     assert our.run_day().verdict.verdict == "complete"
     our.now = AFTER_GRACE
-    alone = reconcile_day(our.work, DAY)
+    alone = reconcile_day(our.ctx, DAY)
     assert (alone.verdict.verdict, len(alone.verdict.problems)) == ("waiting", 1)
     assert "materialize the whole day" in alone.verdict.problems[0]
     assert our.run_day().verdict.verdict == "complete"
@@ -224,8 +224,8 @@ def test_days_that_cannot_be_mended_do_not_keep_others_from_being_archived(accou
     our = account(now=NOW)
     bad = [date(2025, 1, day) for day in (1, 2, 3, 4)]
     for hours, day in enumerate(reversed(bad)):
-        checked(our.work, day, "incomplete", datetime(2025, 1, 19, hours, tzinfo=UTC))
-    owed = owed_days(our.work, date(2025, 1, 1), date(2025, 1, 8))
+        checked(our.ctx, day, "incomplete", datetime(2025, 1, 19, hours, tzinfo=UTC))
+    owed = find_backlog(our.ctx, date(2025, 1, 1), date(2025, 1, 8))
     assert owed == [date(2025, 1, day) for day in (5, 6, 4, 7, 8, 3, 2, 1)]
 
 

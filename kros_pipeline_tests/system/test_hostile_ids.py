@@ -114,5 +114,5 @@ def test_a_day_of_hostile_ids_shows_no_event_that_holds_one(
         assert json.dumps(call_id)[1:-1] not in log and json.dumps(json.dumps(call_id)[1:-1])[1:-1] not in log, call_id
     # As an operator reads them there, so they can be named.
     shown = [call_key(call_id) for call_id in strange]
-    accepted = reconcile_day(our.work, DAY, shown)
+    accepted = reconcile_day(our.ctx, DAY, shown)
     assert f"{len(strange)} × recording that is not safe, acknowledged" in " ".join(accepted.verdict.notes)

@@ -76,8 +76,8 @@ def test_the_example_of_rules_can_be_used_as_it_is_and_with_every_comment_taken_
 
 def test_the_location_has_one_name() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["dg"]["project"]
-    workspace = yaml.safe_load((ROOT / "workspace.yaml").read_text())
-    assert workspace["load_from"][0]["python_module"]["location_name"] == project["code_location_name"]
+    run_context = yaml.safe_load((ROOT / "workspace.yaml").read_text())
+    assert run_context["load_from"][0]["python_module"]["location_name"] == project["code_location_name"]
 
 
 def test_the_lock_names_no_download_host_and_pins_every_package_by_hash() -> None:

@@ -40,7 +40,7 @@ def test_a_seeded_day_has_the_tables_on_record(
     environment = environment_of(krosai, archive) | {"KROS_FLAG_RULES": str(rules), "KROSAI_RETENTION_DAYS": "90"}
     account = Account(krosai, archive, environment)
     with account.opened:
-        account.work.api._now = lambda: account.now  # type: ignore[attr-defined]
+        account.ctx.api._now = lambda: account.now  # type: ignore[attr-defined]
         account.run_day()
     hashes = {table: hashlib.sha256(archive.read(table_key(table, DAY))).hexdigest() for table in sorted(TABLES)}
     rows = {table: len(archive.table(table, DAY)) for table in sorted(TABLES)}
