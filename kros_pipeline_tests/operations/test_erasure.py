@@ -532,11 +532,11 @@ def test_an_archive_of_several_runs_is_left_to_the_others(account: MakeAccount) 
 
 ERASE_IN_A_PROCESS_OF_ITS_OWN = """
 import os
-from kros_pipeline.steps.erase import erase_calls
-from kros_pipeline.steps.erasure_plan import Request
+from kros_pipeline.operations.erasure import erase_calls
+from kros_pipeline.operations.erasure_plan import ErasureRequest
 from kros_pipeline.steps.run_context import open_run_context
 
-erase_calls(open_run_context(os.environ), Request(phone_number=os.environ["NUMBER"], reason="request 21"))
+erase_calls(open_run_context(os.environ), ErasureRequest(phone_number=os.environ["NUMBER"], reason="request 21"))
 """
 
 

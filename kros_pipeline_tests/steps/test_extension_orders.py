@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from test_flag_and_extend import EVERYONE, Account, extend, extensions, posts, ruled
+from kros_pipeline_tests.steps.test_flag_and_extend import EVERYONE, Account, extend, extensions, posts, ruled
 from test_job import instance
 
 import kros_pipeline.steps.run_context

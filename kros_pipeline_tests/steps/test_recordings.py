@@ -232,7 +232,7 @@ def test_what_was_stored_and_not_written_down_is_adopted_and_not_fetched_again(
     our = listed(account(FEW))
     ctx = our.open()
     with monkeypatch.context() as crash:
-        crash.setattr(PartitionTransaction, "replace", _crash)
+        crash.setattr(PartitionTransaction, "commit", _crash)
         with pytest.raises(_Crash):
             archive_recordings(ctx, DAY)
     assert len(our.archive.objects("audio/")) == 5 and not our.archive.table("recordings", DAY)
