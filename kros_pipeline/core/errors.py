@@ -24,22 +24,8 @@
     │   └── WrongArchive          the prefix belongs to another account
     └── NotificationFailed                   the webhook did not take the sentence
 
-A message never shows a URL's query, a key or a phone number: `redact` is where upstream's own words pass.
+A message never shows a URL's query, a key or a phone number: upstream's own text passes through `redaction.redact`.
 """
-
-import re
-
-from .transcripts import clean_text
-
-_QUERY = re.compile(r"(://[^\s?#]*)[?#]\S*|\?[\w.~%-]+=\S*")
-_USERINFO = re.compile(r"(://)[^\s/]*@")
-_SECRET = re.compile(
-    r"(?i)kros_(?:live|test)_[\w.~+/=-]+"
-    r"|\b(?:X-Amz-[\w-]+|x-api-key|authorization|bearer)\b[\"']?[=: ]+[\"']?(?:(?:bearer|basic) +)?\S+"
-)
-_DIGITS = re.compile(r"\+?\d[\d ()./‐-―-]{5,}\d")
-_MOST_WORDS = 200
-_MOST_READ = 4_000  # so that no text, whatever is in it, costs more than a moment
 
 
 class ExternalError(Exception):
@@ -140,11 +126,3 @@ class WrongArchive(ArchiveError):
 
 class NotificationFailed(ExternalError):
     """The webhook did not take the sentence. Its URL is a secret."""
-
-
-def redact(text: object) -> str:
-    """Somebody else's words, fit to be shown: no URL's query, no key, no long number, one line, 200 characters."""
-    words = " ".join(clean_text(str(text)[:_MOST_READ]).split())
-    for pattern, replacement in ((_QUERY, r"\1"), (_USERINFO, r"\1"), (_SECRET, "(secret)"), (_DIGITS, "(number)")):
-        words = pattern.sub(replacement, words)
-    return words if len(words) <= _MOST_WORDS else words[: _MOST_WORDS - 1] + "…"

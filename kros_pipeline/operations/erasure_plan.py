@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from ..core import schemas
-from ..core.errors import ArchiveError, redact
+from ..core.errors import ArchiveError
 from ..core.object_keys import (
     ERASURES_UNDER_WAY,
     TOMBSTONES,
@@ -18,6 +18,7 @@ from ..core.object_keys import (
     erasure_plan_key,
     table_prefix,
 )
+from ..core.redaction import redact
 from ..steps.run_context import RunContext
 from .residue_search import ResidueSearch, digits_of
 

@@ -16,7 +16,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util.ssl_ import create_urllib3_context
 
-from ..core.errors import redact
+from ..core.redaction import redact
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0

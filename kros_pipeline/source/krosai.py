@@ -27,8 +27,8 @@ from ..core.errors import (
     RequestRefused,
     TooManyRequests,
     UnexpectedResponse,
-    redact,
 )
+from ..core.redaction import redact
 from ..core.settings import Settings
 from ..core.transcripts import clean_text
 from .call_parsing import (

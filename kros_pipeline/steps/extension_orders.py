@@ -7,7 +7,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from ..core.errors import ArchiveError, redact
+from ..core.errors import ArchiveError
+from ..core.redaction import redact
 from ..source.plans import days_to_send
 from .extension_journal import REFUSED, UNCONFIRMED, Journal, Row
 from .run_context import RunContext

@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 from ..archive.tables import Partition, batches_of
 from ..core import schemas
 from ..core.days import end_of, grace_is_over, start_of
-from ..core.errors import ApiError, ArchiveError, ObjectExists, redact
+from ..core.errors import ApiError, ArchiveError, ObjectExists
 from ..core.listing import Listing
 from ..core.object_keys import acknowledged_key, acknowledged_prefix, audio_prefix, call_key, call_key_in
+from ..core.redaction import redact
 from ..core.verdict import Evidence, Verdict, weigh
 from ..source.call_parsing import parse_time
 from ..source.krosai import Window

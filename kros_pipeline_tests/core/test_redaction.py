@@ -8,15 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kros_pipeline.core import errors
-from kros_pipeline.core.errors import (
-    ApiError,
-    ApiUnreachable,
-    ArchiveError,
-    DownloadError,
-    ExternalError,
-    InvalidAudio,
-    redact,
-)
+from kros_pipeline.core.errors import ApiError, ApiUnreachable, ArchiveError, DownloadError, ExternalError, InvalidAudio
+from kros_pipeline.core.redaction import redact
 
 SECRET = st.from_regex(r"\A[A-Za-z0-9_-]{12,40}\Z").map(lambda text: f"s3cr3t{text}")
 AROUND = st.sampled_from(["", "error: ", "<a href='", '{"url": "', "see (", "x" * 150, "line\n", "\t"])

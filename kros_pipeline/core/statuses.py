@@ -1,0 +1,48 @@
+"""The statuses that tables store: each is a text in its column, and a name here."""
+
+from enum import StrEnum
+
+
+class RecordingStatus(StrEnum):
+    """What became of a call's recording (`recordings.status`). Only `archived` is final."""
+
+    ARCHIVED = "archived"
+    PENDING = "pending"
+    NOT_RECORDED = "not_recorded"
+    LOST = "lost"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+class TranscriptStatus(StrEnum):
+    """What became of a call's transcript (`transcripts.status`). Only `kept` is final."""
+
+    KEPT = "kept"
+    PENDING = "pending"
+    NONE = "none"
+
+
+class ExtensionStatus(StrEnum):
+    """What became of a decision to keep a recording longer upstream (`retention_extensions.status`)."""
+
+    EXTENDED = "extended"
+    UNCONFIRMED = "unconfirmed"
+    REFUSED = "refused"
+    NOT_ALLOWED = "not_allowed"
+
+
+class DayVerdict(StrEnum):
+    """The verdict on a day (`reconciliation.verdict`)."""
+
+    COMPLETE = "complete"
+    WAITING = "waiting"
+    INCOMPLETE = "incomplete"
+
+
+class Speaker(StrEnum):
+    """Who speaks a turn (`utterances.speaker`): `other` has a label of another role, `unknown` has none."""
+
+    AGENT = "agent"
+    CALLER = "caller"
+    OTHER = "other"
+    UNKNOWN = "unknown"
