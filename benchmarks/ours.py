@@ -31,7 +31,7 @@ def _warm_arrow() -> None:
 
 def calls(day: str) -> Contestant:
     """The `calls` step."""
-    from kros_pipeline.steps.calls import list_calls
+    from kros_pipeline_tests.support.steps import list_calls
 
     ctx = _opened()
     _warm_arrow()
@@ -43,7 +43,7 @@ def calls(day: str) -> Contestant:
 
 def recordings(day: str) -> Contestant:
     """The `recordings` step of a day that was enumerated before."""
-    from kros_pipeline.steps.recordings import archive_recordings
+    from kros_pipeline_tests.support.steps import archive_recordings
 
     ctx, that = _opened(), date.fromisoformat(day)
     _warm_arrow()
@@ -55,12 +55,15 @@ def recordings(day: str) -> Contestant:
 
 def day(day: str) -> Contestant:
     """All steps of a day, in the job's order, as one run."""
-    from kros_pipeline.steps.calls import list_calls
-    from kros_pipeline.steps.flagged_calls import flag_calls
-    from kros_pipeline.steps.reconciliation import reconcile_day
-    from kros_pipeline.steps.recordings import archive_recordings
-    from kros_pipeline.steps.retention_extensions import extend_retention
-    from kros_pipeline.steps.transcripts import fetch_transcripts, split_utterances
+    from kros_pipeline_tests.support.steps import (
+        archive_recordings,
+        extend_retention,
+        fetch_transcripts,
+        flag_calls,
+        list_calls,
+        reconcile_day,
+        split_utterances,
+    )
 
     ctx, that = _opened(), date.fromisoformat(day)
     yield
@@ -72,7 +75,7 @@ def day(day: str) -> Contestant:
 
 def utterances(day: str) -> Contestant:
     """The `utterances` step of a day whose transcripts are kept."""
-    from kros_pipeline.steps.transcripts import split_utterances
+    from kros_pipeline_tests.support.steps import split_utterances
 
     ctx, that = _opened(), date.fromisoformat(day)
     _warm_arrow()

@@ -1,32 +1,34 @@
-"""The seven assets of a day: each does its step and reports. What is written, and when, is the steps' to know.
+"""The seven assets of a day. Each body passes to its step what the step uses, and reports what it did.
 
-`reconciliation` alone fails a day; the others save what they have, and say in a red check what is missing.
-Steps are imported where they run: Dagster loads the definitions again and again, and their libraries take a second.
+`reconciliation` is the only asset that fails a day. The others save what they have, and a red check says what is
+missing. Steps are imported where they run: Dagster loads the definitions often, and their libraries take a second.
 """
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
+from .checks import (
+    EXTENSIONS_CHECK,
+    LIST_CHECK,
+    RECORDINGS_TRIED_CHECK,
+    TRANSCRIPTS_ASKED_CHECK,
+    day_check_specs,
+    reconciliation_check_results,
+)
 from .core import schemas
-from .core.verdict import CHECKS, INCOMPLETE, WHAT_TO_DO
+from .core.statuses import DayVerdict
 from .failures import RETRIES
 from .reporting import sample_table, step_run, table_metadata
 from .resources import Archive
 
-KROSAI_POOL = "krosai"  # limit 1: the assets that ask the API, so that runs share its rate
-
-LIST_CHECK = "the_list_was_read_whole"
-RECORDINGS_CHECK = "every_recording_was_tried"
-TRANSCRIPTS_CHECK = "every_transcript_was_asked_for"
-EXTENSIONS_CHECK = "every_extension_is_confirmed"
+KROSAI_POOL = "krosai"  # limit 1, for the assets that ask the API: parallel runs share its rate
 
 
 class ReconciliationConfig(dg.Config):
-    """What an operator may say of a day when launching it."""
+    """The config of a launch of `reconciliation`."""
 
     acknowledged_call_ids: list[str] = Field(
         default=[],
@@ -35,7 +37,7 @@ class ReconciliationConfig(dg.Config):
 
 
 class ExtensionsConfig(dg.Config):
-    """What an operator may say of a day's extensions when launching `retention_extensions`."""
+    """The config of a launch of `retention_extensions`."""
 
     dry_run: bool = Field(
         default=False,
@@ -43,20 +45,20 @@ class ExtensionsConfig(dg.Config):
     )
     resend: list[str] = Field(
         default=[],
-        description="Ids of unconfirmed or refused decisions, or of their calls: each is sent once more, by this run.",
+        description="Ids of unconfirmed or refused decisions, or of their calls: this run sends each once more.",
     )
     settle: list[str] = Field(
         default=[],
         description="Ids of unconfirmed or refused decisions, or of their calls, that need nothing any more. What was "
-        "unconfirmed is recorded as extended, by your word.",
+        "unconfirmed is recorded as extended, because you say so.",
     )
 
 
 def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """The assets, over a partition of days."""
+    """Make the assets, partitioned by `days`."""
 
     def asset(
-        table: schemas.Table, deps: list[str], checks: dict[str, str], *, asks_krosai: bool = True
+        table: schemas.Table, deps: list[str], *, asks_krosai: bool = True
     ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
         return dg.asset(
             name=table.name,
@@ -68,119 +70,156 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
             metadata=table_metadata(table),
             pool=KROSAI_POOL if asks_krosai else None,
             retry_policy=RETRIES,
-            check_specs=[_check_of_a_day(table, name, text, days) for name, text in checks.items()],
+            check_specs=day_check_specs(table, days),
         )
 
-    @asset(schemas.CALLS, [], {LIST_CHECK: "A pass over the list was proved, and every row of it was understood."})
+    @asset(schemas.CALLS, [])
     def calls(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
         from .steps.calls import list_calls
 
-        with step_run(context, archive) as at:
-            report, listing = list_calls(at.ctx, at.day)
-        wrong = " ".join([*listing.problems, *sorted(set(listing.unparsed))])
-        return at.materialized(report, LIST_CHECK, wrong, {"oddities": listing.oddities} if listing.oddities else None)
+        with step_run(context, archive) as run:
+            ctx = run.ctx
+            report, listing = list_calls(
+                run.day,
+                source=ctx.source,
+                store=ctx.store,
+                tables=ctx.tables,
+                tombstones=ctx.tombstones,
+                identity=ctx.identity,
+                clock=ctx.clock,
+                download_workers=ctx.settings.download_workers,
+                log=ctx.log,
+            )
+        problem = " ".join([*listing.problems, *sorted(set(listing.unparsed))])
+        return run.materialize(
+            report, LIST_CHECK, problem, {"oddities": listing.oddities} if listing.oddities else None
+        )
 
-    @asset(
-        schemas.RECORDINGS,
-        ["calls"],
-        {RECORDINGS_CHECK: "Nothing kept the step from trying every recording that was not safe yet."},
-    )
+    @asset(schemas.RECORDINGS, ["calls"])
     def recordings(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
         from .steps.recordings import archive_recordings
 
-        with step_run(context, archive) as at:
-            report = archive_recordings(at.ctx, at.day)
-        return at.materialized(report, RECORDINGS_CHECK, str(report.error or ""))
+        with step_run(context, archive) as run:
+            ctx = run.ctx
+            report = archive_recordings(
+                run.day,
+                source=ctx.source,
+                store=ctx.store,
+                tables=ctx.tables,
+                tombstones=ctx.tombstones,
+                audit=ctx.audit_log(run.day, "recordings"),
+                clock=ctx.clock,
+                lookback_days=ctx.settings.lookback_days,
+                retention_days=ctx.settings.source.retention_days,
+                download_workers=ctx.settings.download_workers,
+                log=ctx.log,
+            )
+        return run.materialize(report, RECORDINGS_TRIED_CHECK, str(report.error or ""))
 
-    @asset(
-        schemas.TRANSCRIPTS,
-        ["calls"],
-        {TRANSCRIPTS_CHECK: "Upstream answered for every transcript that had to be asked for."},
-    )
+    @asset(schemas.TRANSCRIPTS, ["calls"])
     def transcripts(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
         from .steps.transcripts import fetch_transcripts
 
-        with step_run(context, archive) as at:
-            report = fetch_transcripts(at.ctx, at.day)
-        unanswered = f"{report.problem_count} calls were not answered for." if report.problem_count else ""
-        return at.materialized(report, TRANSCRIPTS_CHECK, str(report.error or unanswered))
+        with step_run(context, archive) as run:
+            ctx = run.ctx
+            report = fetch_transcripts(
+                run.day,
+                source=ctx.source,
+                tables=ctx.tables,
+                clock=ctx.clock,
+                lookback_days=ctx.settings.lookback_days,
+                ask_every_transcript=ctx.settings.ask_every_transcript,
+                download_workers=ctx.settings.download_workers,
+                log=ctx.log,
+            )
+        unanswered = f"Upstream did not answer for {report.problem_count} calls." if report.problem_count else ""
+        return run.materialize(report, TRANSCRIPTS_ASKED_CHECK, str(report.error or unanswered))
 
-    @asset(schemas.UTTERANCES, ["transcripts"], {}, asks_krosai=False)
+    @asset(schemas.UTTERANCES, ["transcripts"], asks_krosai=False)
     def utterances(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
-        from .steps.transcripts import split_utterances
+        from .steps.utterances import split_utterances
 
-        with step_run(context, archive) as at:
-            report = split_utterances(at.ctx, at.day)
-        return dg.MaterializeResult(metadata=at.metadata(report))
+        with step_run(context, archive) as run:
+            report = split_utterances(run.day, tables=run.ctx.tables)
+        return dg.MaterializeResult(metadata=run.metadata(report))
 
-    @asset(schemas.FLAGGED_CALLS, ["utterances"], {}, asks_krosai=False)
+    @asset(schemas.FLAGGED_CALLS, ["utterances"], asks_krosai=False)
     def flagged_calls(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
         from .steps.flagged_calls import flag_calls
 
-        with step_run(context, archive) as at:
-            report = flag_calls(at.ctx, at.day)
-        return dg.MaterializeResult(metadata=at.metadata(report))
+        with step_run(context, archive) as run:
+            report = flag_calls(run.day, tables=run.ctx.tables, rules=run.ctx.rules)
+        return dg.MaterializeResult(metadata=run.metadata(report))
 
-    @asset(
-        schemas.RETENTION_EXTENSIONS,
-        ["flagged_calls"],
-        {EXTENSIONS_CHECK: "Upstream answered every extension that was sent, and refused none."},
-    )
+    @asset(schemas.RETENTION_EXTENSIONS, ["flagged_calls"])
     def retention_extensions(
         context: dg.AssetExecutionContext, config: ExtensionsConfig, archive: Archive
     ) -> dg.MaterializeResult:
         from .steps.retention_extensions import extend_retention
 
-        with step_run(context, archive) as at:
+        with step_run(context, archive) as run:
+            ctx = run.ctx
             report = extend_retention(
-                at.ctx,
-                at.day,
+                run.day,
+                source=ctx.source,
+                store=ctx.store,
+                tables=ctx.tables,
+                tombstones=ctx.tombstones,
+                audit=ctx.audit_log(run.day, "extensions"),
+                clock=ctx.clock,
                 dry_run=config.dry_run,
                 resend=config.resend,
                 settle=config.settle,
                 run_id=context.run.root_run_id or context.run.run_id,  # a run that Dagster repeats is the same order
             )
         sample = {"would be sent": sample_table(report.would_send)} if report.would_send else None
-        return at.materialized(report, EXTENSIONS_CHECK, " ".join(report.to_do), sample)
+        return run.materialize(report, EXTENSIONS_CHECK, " ".join(report.to_do), sample)
 
-    @asset(schemas.RECONCILIATION, ["recordings", "retention_extensions"], CHECKS)
+    @asset(schemas.RECONCILIATION, ["recordings", "retention_extensions"])
     def reconciliation(
         context: dg.AssetExecutionContext, config: ReconciliationConfig, archive: Archive
     ) -> Iterator[Any]:
-        from .steps.reconciliation import reconcile_day
+        from .steps.legal_holds import place_legal_holds
+        from .steps.reconciliation import acknowledge_calls, count_upstream, reconcile_day
 
-        with step_run(context, archive) as at:
-            result = reconcile_day(at.ctx, at.day, config.acknowledged_call_ids)
-        verdict = result.verdict
-        results = [
-            dg.AssetCheckResult(
-                passed=not sentences,
-                check_name=name,
-                description=" ".join([*sentences, WHAT_TO_DO[name]]) if sentences else CHECKS[name],
-                metadata={"verdict": verdict.verdict},
+        with step_run(context, archive) as run:
+            ctx = run.ctx
+            acknowledge_calls(
+                run.day, config.acknowledged_call_ids, store=ctx.store, tables=ctx.tables, clock=ctx.clock
             )
-            for name, sentences in verdict.failures.items()
-        ]
+            hold_problems = place_legal_holds(
+                run.day,
+                is_wanted=ctx.settings.legal_hold,
+                store=ctx.store,
+                governance=ctx.governance,
+                tables=ctx.tables,
+                audit=ctx.audit_log(run.day, "hold"),
+                clock=ctx.clock,
+                threads=ctx.settings.download_workers,
+            )
+            result = reconcile_day(
+                run.day,
+                store=ctx.store,
+                tables=ctx.tables,
+                tombstones=ctx.tombstones,
+                clock=ctx.clock,
+                lookback_days=ctx.settings.lookback_days,
+                stats_total=count_upstream(run.day, ctx.source, ctx.log),
+                hold_problems=hold_problems,
+            )
+        verdict = result.verdict
+        check_results = reconciliation_check_results(verdict)
         problems = "\n".join(verdict.problems) or "none"
-        metadata = {"verdict": verdict.verdict, "problems": problems} | at.metadata(result.report)
-        if verdict.verdict == INCOMPLETE:
-            yield from results
-            # Not materialized: Dagster counts the day as failed then, and a backfill of "failed and missing" takes it.
+        metadata = {"verdict": str(verdict.verdict), "problems": problems} | run.metadata(result.report)
+        if verdict.verdict == DayVerdict.INCOMPLETE:
+            yield from check_results
+            # Not materialized: so Dagster counts the day as failed, and a backfill of "failed and missing" takes it.
             raise dg.Failure(
-                description=f"{at.day} is incomplete. {' '.join(verdict.problems)} "
+                description=f"{run.day} is incomplete. {' '.join(verdict.problems)} "
                 "After mending the cause, materialize the whole day, not from the failure.",
                 metadata=metadata,
                 allow_retries=False,
             )
-        yield dg.MaterializeResult(metadata=metadata, check_results=results)
+        yield dg.MaterializeResult(metadata=metadata, check_results=check_results)
 
     return [calls, recordings, transcripts, utterances, flagged_calls, retention_extensions, reconciliation]
-
-
-def _check_of_a_day(
-    table: schemas.Table, name: str, description: str, days: dg.DailyPartitionsDefinition
-) -> dg.AssetCheckSpec:
-    """Without the partitions a good day would turn another day's red check green."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", dg.PreviewWarning)  # the pin on dagster's minor release is for this
-        return dg.AssetCheckSpec(name, asset=table.name, description=description, partitions_def=days)

@@ -1,10 +1,10 @@
-"""From what happened to what to do about it: the one place that decides.
+"""Failures: decides, for every error, who acts on it and whether Dagster retries.
 
-| verdict | who acts | how |
+| decision | who acts | how |
 | --- | --- | --- |
-| TRY_AGAIN_NOW | the step's own retry | Dagster starts the step again within the run |
-| TRY_THE_DAY_LATER | `owed_days_schedule` | the run ends; the day is owed, and the next hours take it up |
-| A_HUMAN_MUST_ACT | whoever reads the message | nothing is tried again before that |
+| RETRY_NOW | Dagster | the step's retry policy starts the step again within the run |
+| RETRY_LATER | `owed_days_schedule` | the run ends; the day is in the backlog, and the next hours take it up |
+| PERSON_MUST_ACT | whoever reads the message | nothing is tried again before that |
 """
 
 import traceback
@@ -20,54 +20,57 @@ from .core.settings import BadSettings
 
 
 class WhatToDo(Enum):
-    """What an error calls for."""
+    """What an error calls for; the value is the sentence that an operator reads."""
 
-    TRY_AGAIN_NOW = "tried once more in this run, and then every hour by owed_days_schedule"
-    TRY_THE_DAY_LATER = "the day is taken up again by owed_days_schedule; nothing to do now"
-    A_HUMAN_MUST_ACT = "somebody must act before it is tried again"
+    RETRY_NOW = "tried once more in this run, and then every hour by owed_days_schedule"
+    RETRY_LATER = "the day is taken up again by owed_days_schedule; nothing to do now"
+    PERSON_MUST_ACT = "somebody must act before it is tried again"
 
 
-_TABLE: tuple[tuple[type[Exception], WhatToDo], ...] = (
-    (errors.ApiUnreachable, WhatToDo.TRY_AGAIN_NOW),
-    (errors.ApiServerError, WhatToDo.TRY_AGAIN_NOW),
-    (errors.ArchiveUnavailable, WhatToDo.TRY_AGAIN_NOW),
-    (errors.ObjectChanged, WhatToDo.TRY_AGAIN_NOW),
-    (errors.TooManyRequests, WhatToDo.TRY_THE_DAY_LATER),
-    (errors.DownloadError, WhatToDo.TRY_THE_DAY_LATER),
-    (errors.ExternalError, WhatToDo.A_HUMAN_MUST_ACT),
-    (BadSettings, WhatToDo.A_HUMAN_MUST_ACT),
+_DECISIONS: tuple[tuple[type[Exception], WhatToDo], ...] = (
+    (errors.ApiUnreachable, WhatToDo.RETRY_NOW),
+    (errors.ApiServerError, WhatToDo.RETRY_NOW),
+    (errors.ArchiveUnavailable, WhatToDo.RETRY_NOW),
+    (errors.ObjectChanged, WhatToDo.RETRY_NOW),
+    (errors.TooManyRequests, WhatToDo.RETRY_LATER),
+    (errors.DownloadError, WhatToDo.RETRY_LATER),
+    (errors.ExternalError, WhatToDo.PERSON_MUST_ACT),
+    (BadSettings, WhatToDo.PERSON_MUST_ACT),
 )
-HANDLED = tuple(kind for kind, _ in _TABLE)
+EXPECTED_ERRORS = tuple(kind for kind, _ in _DECISIONS)
 
-# Once: the clients have tried for seconds by then, and hours are for the schedule.
+# One retry: the clients have retried for seconds by then, and the schedule retries for hours.
 RETRIES = dg.RetryPolicy(max_retries=1, delay=10)
 
 
 def what_to_do(error: Exception) -> WhatToDo:
-    """The verdict on an error; one that the table does not know is a mistake of ours, for a human."""
-    return next((verdict for kind, verdict in _TABLE if isinstance(error, kind)), WhatToDo.A_HUMAN_MUST_ACT)
+    """Decide what an error calls for. An error that the table does not have is a bug, and needs a person."""
+    return next((action for kind, action in _DECISIONS if isinstance(error, kind)), WhatToDo.PERSON_MUST_ACT)
 
 
 def failure(error: Exception, then: str | None = None) -> dg.Failure:
-    """The failure to raise for an error: one short sentence, and whether Dagster may start the step again."""
-    verdict = what_to_do(error)
-    follows = then or verdict.value
+    """Make the failure of an error: one short sentence, and whether Dagster may retry the step.
+
+    `then` is what happens next, where neither Dagster nor `owed_days_schedule` tries again.
+    """
+    action = what_to_do(error)
+    next_step = then or action.value
     return dg.Failure(
-        description=f"{_sentence(error)} ({follows})",
-        metadata={"error": _sentence(error), "kind": type(error).__name__, "what_to_do": follows},
-        allow_retries=verdict is WhatToDo.TRY_AGAIN_NOW and then is None,
+        description=f"{_describe(error)} ({next_step})",
+        metadata={"error": _describe(error), "kind": type(error).__name__, "what_to_do": next_step},
+        allow_retries=action is WhatToDo.RETRY_NOW and then is None,
     )
 
 
 @contextmanager
 def raise_as_dagster_failure(then: str | None = None) -> Iterator[None]:
-    """What is raised within becomes a failure of one sentence; the trace stays only with a mistake of ours.
+    """Turn what is raised within into a `dg.Failure` of one sentence. Only a bug keeps its traceback.
 
-    `then` is what follows, where it is not for Dagster or `owed_days_schedule` to try again.
+    `then` is what happens next, where neither Dagster nor `owed_days_schedule` tries again.
     """
     try:
         yield
-    except HANDLED as error:
+    except EXPECTED_ERRORS as error:
         raise failure(error, then) from None
     except dg.Failure:
         raise
@@ -76,12 +79,12 @@ def raise_as_dagster_failure(then: str | None = None) -> Iterator[None]:
 
 
 def redact_error(error: Exception) -> Exception:
-    """Kind and trace of an error that nobody foresaw. Its words stay unsaid: they may hold whatever was at hand."""
-    return RuntimeError(f"{type(error).__name__} (its words are not shown)").with_traceback(error.__traceback__)
+    """Return the type and traceback of an unforeseen error without its message, which may hold anything."""
+    return RuntimeError(f"{type(error).__name__} (its message is not shown)").with_traceback(error.__traceback__)
 
 
-def _sentence(error: Exception) -> str:
-    if isinstance(error, HANDLED):
+def _describe(error: Exception) -> str:
+    if isinstance(error, EXPECTED_ERRORS):
         return str(error)
     places = traceback.extract_tb(error.__traceback__)
     where = f" in {places[-1].name} ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else ""

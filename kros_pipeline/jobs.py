@@ -1,4 +1,4 @@
-"""Jobs that only an operator launches: no schedule, no sensor, and nothing starts them again."""
+"""The jobs: the daily archive, the looks at the archive, and what only an operator launches."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,27 +9,55 @@ from .failures import raise_as_dagster_failure
 from .resources import Archive
 
 if TYPE_CHECKING:
-    from .operations.erasure import Erasure
+    from .operations.erasure import ErasureResult
 
+DAILY_ARCHIVE = "daily_archive"
+STANDING_CHECKS = "standing_checks_job"
+VERIFY_ARCHIVE = "verify_archive"
 TURN_ON_RECORDING = "turn_on_recording"
 ERASE_CALLS = "erase_calls"
-_BY_HAND = "nothing tries it again: mend the cause, and launch the job once more"
+_NO_RETRY = "nothing tries it again: mend the cause, and launch the job once more"
 NOT_REACHED = (
     "Backups and copies of the bucket, what analysts took out of it, access logs of AWS, ids of calls in Dagster's "
-    "event log, and this run's own config: delete the run, or pass the number as {env: NAME}. Dagster never held a "
-    "call's number, text or audio otherwise."
+    "event log, and this run's own config: delete the run, or pass the number as {env: NAME}. Dagster holds no number, "
+    "text or audio of a call otherwise."
 )
 
 
+def daily_archive_job(assets: list[dg.AssetsDefinition]) -> Any:
+    """Make the job of one day: all seven assets with their own checks, without the standing checks."""
+    return dg.define_asset_job(
+        DAILY_ARCHIVE,
+        selection=dg.AssetSelection.assets(*assets),
+        description="Archives one day, and proves that nothing of it is missing.",
+    )
+
+
+def standing_checks_job(standing: dg.AssetChecksDefinition) -> Any:
+    """Make the job that runs the standing checks only."""
+    return dg.define_asset_job(
+        STANDING_CHECKS,
+        selection=dg.AssetSelection.checks(standing),
+        description="Looks for days that are missing and recordings that upstream is about to delete.",
+    )
+
+
+def verify_archive_job(verification: dg.AssetChecksDefinition) -> Any:
+    """Make the job that reads archived audio back."""
+    return dg.define_asset_job(
+        VERIFY_ARCHIVE,
+        selection=dg.AssetSelection.checks(verification),
+        description="Reads archived recordings back and hashes them: by schedule a 28th of the days, by config any.",
+    )
+
+
 def turn_on_recording_job() -> dg.JobDefinition:
-    """One request to KrosAI, sent once."""
+    """Make the job that sends one request to KrosAI, once."""
 
     @dg.op(name="change_settings_at_krosai")
     def change_settings(context: dg.OpExecutionContext, archive: Archive) -> None:
-        from .operations.recording_settings import turn_on_recording
-
-        with raise_as_dagster_failure(_BY_HAND):
-            accepted = turn_on_recording(archive.open(context))
+        with raise_as_dagster_failure(_NO_RETRY):
+            accepted = archive.open(context).source.turn_on_recording()
         context.add_output_metadata(dict(accepted))
 
     @dg.job(
@@ -53,17 +81,17 @@ class ErasureConfig(dg.Config):
 
 
 def erase_calls_job() -> dg.JobDefinition:
-    """Erasure on request: safe to launch twice, beside a running day, and after it was killed."""
+    """Make the job that erases on request: safe to launch twice, beside a running day, and after it was killed."""
 
     @dg.op(name="erase")
     def erase(context: dg.OpExecutionContext, config: ErasureConfig, archive: Archive) -> None:
-        from .operations.erasure import erase_calls
-        from .operations.erasure_plan import ErasureRequest
+        from .operations.erasure import open_eraser
+        from .operations.erasure_request import ErasureRequest
 
         request = ErasureRequest(tuple(config.call_ids), config.phone_number, config.reason, config.delete_upstream)
-        with raise_as_dagster_failure(_BY_HAND):
-            found = erase_calls(archive.open(context), request, dry_run=config.dry_run)
-        context.add_output_metadata(_told(found, config.dry_run))
+        with raise_as_dagster_failure(_NO_RETRY):
+            result = open_eraser(archive.open(context)).erase(request, dry_run=config.dry_run)
+        context.add_output_metadata(_erasure_metadata(result, is_dry_run=config.dry_run))
 
     @dg.job(
         name=ERASE_CALLS,
@@ -75,19 +103,19 @@ def erase_calls_job() -> dg.JobDefinition:
     return erase_all
 
 
-def _told(found: "Erasure", was_dry: bool) -> dict[str, Any]:
-    """Counts and days, nobody's name."""
-    told: dict[str, Any] = {"calls": found.calls, "days": ", ".join(map(str, found.days)) or "none"}
-    if was_dry:
-        return told | {
+def _erasure_metadata(result: "ErasureResult", *, is_dry_run: bool) -> dict[str, Any]:
+    """Return counts and days; nothing that names somebody."""
+    metadata: dict[str, Any] = {"calls": result.calls, "days": ", ".join(map(str, result.days)) or "none"}
+    if is_dry_run:
+        return metadata | {
             "dry run": "nothing was touched",
-            "objects of these calls alone": found.versions_deleted,
-            "objects that hold something of them": len(found.traces),
+            "objects of these calls alone": result.versions_deleted,
+            "objects that hold something of them": len(result.residue),
         }
-    return told | {
-        "versions deleted": found.versions_deleted,
+    return metadata | {
+        "versions deleted": result.versions_deleted,
         "proof": "a search of every version of every object found nothing",
-        "upstream": ", ".join(f"{count} {outcome}" for outcome, count in found.upstream.items()) or "not asked",
-        "to be looked at": "; ".join(found.problems) or "nothing",
+        "upstream": ", ".join(f"{count} {outcome}" for outcome, count in result.upstream.items()) or "not asked",
+        "to be looked at": "; ".join(result.problems) or "nothing",
         "not reached": NOT_REACHED,
     }

@@ -1,4 +1,4 @@
-"""A step within Dagster: what it is given, how its errors fail, and what an operator sees of it afterwards."""
+"""Reporting: one step run inside Dagster, and what an operator sees of it afterwards."""
 
 import time
 from collections.abc import Iterator
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from .steps.report import Report
     from .steps.run_context import RunContext
 
+_MAX_SHOWN_ID_CHARACTERS = 128
+
 
 def table_metadata(table: Table) -> dict[str, Any]:
-    """The table's columns with their descriptions, as Dagster shows them."""
+    """Return a table's columns with their descriptions, as Dagster shows them."""
     columns = [
         dg.TableColumn(
             name=column.name,
@@ -34,21 +36,21 @@ def table_metadata(table: Table) -> dict[str, Any]:
 
 
 def sample_table(rows: list[dict[str, Any]]) -> dg.TableMetadataValue:
-    """A few rows as Dagster shows them; a call's id may be of any length."""
-    records = [dg.TableRecord({**row, "call": row["call"][:128]}) for row in rows]
+    """Return a few rows as Dagster shows them. Ids of calls are cut: they may have any length."""
+    records = [dg.TableRecord({**row, "call": row["call"][:_MAX_SHOWN_ID_CHARACTERS]}) for row in rows]
     return dg.TableMetadataValue(records, dg.TableSchema(columns=[dg.TableColumn(name) for name in rows[0]]))
 
 
 class StepRun:
-    """One step of one day: the day, the handles, and a meter of seconds and requests."""
+    """One step of one day: the day, the run context, and a meter of seconds and requests."""
 
     def __init__(self, day: date, ctx: "RunContext"):
         self.day, self.ctx = day, ctx
-        self._began = time.monotonic()
-        self._api_requests, self._s3_requests = ctx.api.requests_made, ctx.store.requests_made
+        self._began_at = time.monotonic()
+        self._api_requests, self._s3_requests = ctx.source.requests_made, ctx.store.requests_made
 
     def metadata(self, report: "Report") -> dict[str, Any]:
-        """A report as Dagster's metadata. Ids and reasons, no speech, no phone numbers, no URLs."""
+        """Return a report as Dagster's metadata: ids and reasons, no speech, no phone numbers, no URLs."""
         shown: dict[str, Any] = {name.replace("_", " "): count for name, count in report.counts.items()}
         if report.written is not None:
             shown |= {
@@ -57,8 +59,8 @@ class StepRun:
                 "table changed": report.written.changed,
             }
         shown |= {
-            "seconds": round(time.monotonic() - self._began, 2),
-            "API requests": self.ctx.api.requests_made - self._api_requests,
+            "seconds": round(time.monotonic() - self._began_at, 2),
+            "API requests": self.ctx.source.requests_made - self._api_requests,
             "S3 requests": self.ctx.store.requests_made - self._s3_requests,
         }
         if report.problem_count:
@@ -71,19 +73,19 @@ class StepRun:
             shown["what to do"] = what_to_do(report.error).value
         return shown
 
-    def materialized(
-        self, report: "Report", check_name: str, wrong: str, more: dict[str, Any] | None = None
+    def materialize(
+        self, report: "Report", check_name: str, problem: str, extra: dict[str, Any] | None = None
     ) -> "dg.MaterializeResult[Any]":
-        """The materialization with its one check: red, and why, if `wrong` says something."""
+        """Return the materialization with its one check, which is red where there is a `problem`."""
         return dg.MaterializeResult(
-            metadata=self.metadata(report) | (more or {}),
-            check_results=[dg.AssetCheckResult(passed=not wrong, check_name=check_name, description=wrong or None)],
+            metadata=self.metadata(report) | (extra or {}),
+            check_results=[dg.AssetCheckResult(passed=not problem, check_name=check_name, description=problem or None)],
         )
 
 
 @contextmanager
 def step_run(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[StepRun]:
-    """Opens the archive for the partition's day. What a step raises becomes a failure of one sentence."""
+    """Open the archive for the partition's day. What a step raises becomes a failure of one sentence."""
     day = day_of(context)
     with raise_as_dagster_failure():
         yield StepRun(day, archive.open(context))

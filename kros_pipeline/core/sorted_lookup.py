@@ -1,4 +1,4 @@
-"""Two sorted tables, read side by side in one go, so that neither has to be held."""
+"""The sorted lookup: a merge-join of two sorted tables, so that neither has to be held in memory."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,8 +11,8 @@ class SortedLookup:
         self._rows = iter(rows)
         self._next = next(self._rows, None)
 
-    def of(self, call_id: str) -> dict[str, Any] | None:
-        """The row of a call, or None; the calls must be asked for in ascending order."""
+    def find(self, call_id: str) -> dict[str, Any] | None:
+        """Return the row of a call; None where there is none. Calls must be looked up in ascending order."""
         while self._next is not None and self._next["call_id"] < call_id:
             self._next = next(self._rows, None)
         return self._next if self._next is not None and self._next["call_id"] == call_id else None

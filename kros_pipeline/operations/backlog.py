@@ -1,47 +1,69 @@
-"""Which days owe something: read from the archive itself, not from Dagster's history, which may be young or lost."""
+"""The backlog: the days that still owe something, read from the archive itself.
+
+Dagster's history is not asked: it may be young, or lost.
+"""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from itertools import islice
 from typing import Any
 
+from ..archive.archived_days import days_of_table
+from ..archive.object_store import ObjectStore
+from ..archive.tables import Tables
 from ..core import schemas
+from ..core.clock import Clock
 from ..core.days import grace_is_over
-from ..core.object_keys import table_prefix
-from ..core.verdict import COMPLETE, INCOMPLETE
+from ..core.statuses import DayVerdict
 from ..steps.reconciliation import read_reconciliation
-from ..steps.run_context import RunContext
 
 _THREADS = 16
-_FRESH_IN_A_ROW = 2
+_OTHERS_PER_INCOMPLETE_DAY = 2
 
 
-def find_backlog(ctx: RunContext, first: date, last: date) -> list[date]:
-    """The days from `first` to `last`, within upstream's retention, that are not settled; nearest deletion first.
+def find_backlog(
+    first: date,
+    last: date,
+    *,
+    store: ObjectStore,
+    tables: Tables,
+    clock: Clock,
+    retention_days: int | None,
+    lookback_days: int,
+) -> list[date]:
+    """Return the days from `first` to `last`, within upstream's retention, that are not settled; oldest first.
 
-    A day is settled when its verdict is `complete` and was given after the grace days: before that, late data may
-    still come. Days that were found incomplete come in turn, the longest unchecked first, one after each two others:
-    what cannot be mended must not keep the rest from being archived.
+    The oldest day is the one that upstream deletes next. A day is settled once it was `complete` after the grace days:
+    before that, late data may still come. Incomplete days are interleaved, one after each two others and the longest
+    unchecked first, so that days that cannot be mended cannot starve the rest.
     """
-    retention_days = ctx.settings.retention_days
     if retention_days is not None:
-        first = max(first, ctx.now().date() - timedelta(days=retention_days))
-    checked = {entry.key.split("/dt=")[1][:10] for entry in ctx.store.list(table_prefix(schemas.RECONCILIATION.name))}
+        first = max(first, clock.now().date() - timedelta(days=retention_days))
+    checked = set(days_of_table(store, schemas.RECONCILIATION.name))
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        rows = pool.map(lambda day: read_reconciliation(ctx, day) if day.isoformat() in checked else None, days)
-        found = dict(zip(days, rows, strict=True))
-    incomplete = [(row["checked_at"], day) for day, row in found.items() if row and row["verdict"] == INCOMPLETE]
-    in_turn = iter([day for _, day in sorted(incomplete)])
-    taken = {day for _, day in incomplete}
-    fresh = [day for day, row in found.items() if day not in taken and (row is None or _owes(ctx, day, row))]
-    owed: list[date] = []
-    for number, day in enumerate(fresh, 1):
-        owed.append(day)
-        if number % _FRESH_IN_A_ROW == 0:
-            owed.extend(islice(in_turn, 1))
-    return owed + list(in_turn)
+        rows = pool.map(lambda day: read_reconciliation(tables, day) if day in checked else None, days)
+        row_by_day = dict(zip(days, rows, strict=True))
+    incomplete = {
+        day: row["checked_at"] for day, row in row_by_day.items() if row and row["verdict"] == DayVerdict.INCOMPLETE
+    }
+    others = [
+        day
+        for day, row in row_by_day.items()
+        if day not in incomplete and (row is None or not _is_settled(day, row, lookback_days))
+    ]
+    return _interleave(others, sorted(incomplete, key=lambda day: (incomplete[day], day)))
 
 
-def _owes(ctx: RunContext, day: date, row: dict[str, Any]) -> bool:
-    return row["verdict"] != COMPLETE or not grace_is_over(day, row["checked_at"], ctx.settings.lookback_days)
+def _is_settled(day: date, row: dict[str, Any], lookback_days: int) -> bool:
+    return row["verdict"] == DayVerdict.COMPLETE and grace_is_over(day, row["checked_at"], lookback_days)
+
+
+def _interleave(others: list[date], incomplete: list[date]) -> list[date]:
+    backlog: list[date] = []
+    waiting = iter(incomplete)
+    for number, day in enumerate(others, 1):
+        backlog.append(day)
+        if number % _OTHERS_PER_INCOMPLETE_DAY == 0:
+            backlog.extend(islice(waiting, 1))
+    return backlog + list(waiting)

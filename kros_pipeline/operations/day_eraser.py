@@ -1,19 +1,22 @@
-"""One day without some of its calls: everything that is theirs deleted, everything that names them written anew."""
+"""The day eraser: deletes what belongs to erased calls of one day, and rewrites what names them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import date
 from hashlib import sha256
 from io import BytesIO
 
 import pyarrow as pa
 
-from ..archive.s3_governance import Version
-from ..archive.tables import Partition
+from ..archive.compare_and_swap import retry_on_conflict
+from ..archive.governance import Governance, ObjectVersion
+from ..archive.object_store import ObjectStore, Replace
+from ..archive.parquet import Partition
+from ..archive.tables import Tables
+from ..archive.tombstones import Tombstones
 from ..core import schemas
-from ..core.errors import ArchiveError, ArchiveUnavailable, ObjectChanged
+from ..core.errors import ArchiveError
 from ..core.object_keys import (
     acknowledged_prefix,
     audio_prefix,
@@ -27,129 +30,145 @@ from ..core.object_keys import (
     table_key,
     unparsed_prefix,
 )
-from ..steps.reconciliation import read_reconciliation, reconcile_day
-from ..steps.run_context import RunContext
 
-_ATTEMPTS = 5
+_DAY_PREFIXES = (
+    audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, extensions_prefix, unparsed_prefix,
+    audit_prefix, listing_key,
+)  # fmt: skip
+_CALL_PREFIXES = (audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix)
 
 
 class DayEraser:
-    """Erases calls of one day; their tombstones are there already. May be called again until nothing is left."""
+    """Erases calls of one day, whose tombstones exist already. May be called again until nothing is left.
 
-    def __init__(self, ctx: RunContext, day: date, call_ids: set[str], unparsed_keys: set[str]):
-        self._ctx, self._day, self._call_ids = ctx, day, call_ids
+    `reconcile` compares the day anew, and writes its row of `reconciliation`, if it has one.
+    """
+
+    def __init__(
+        self,
+        day: date,
+        call_ids: set[str],
+        unparsed_keys: set[str],
+        *,
+        store: ObjectStore,
+        governance: Governance,
+        tables: Tables,
+        tombstones: Tombstones,
+        reconcile: Callable[[date], None],
+        threads: int,
+    ):
+        self._day, self._call_ids, self._unparsed_keys = day, call_ids, unparsed_keys
         self._keys = {call_key(call_id) for call_id in call_ids}
-        self._unparsed_keys = unparsed_keys
+        self._store, self._governance, self._tables = store, governance, tables
+        self._tombstones, self._reconcile, self._threads = tombstones, reconcile, threads
 
     @property
     def prefixes(self) -> list[str]:
-        """Where everything of the day lies."""
-        of_the_day = (
-            audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, extensions_prefix, unparsed_prefix,
-            audit_prefix, listing_key,
-        )  # fmt: skip
-        return [*(prefix(self._day) for prefix in of_the_day), *(table_key(name, self._day) for name in schemas.TABLES)]
+        """The prefixes below which everything of the day lies."""
+        return [
+            *(prefix(self._day) for prefix in _DAY_PREFIXES),
+            *(table_key(name, self._day) for name in schemas.TABLES),
+        ]
 
-    def owned(self) -> list[Version]:
-        """Every version of every object that is of these calls alone; of a decision, the intents last: they name it."""
-        prefixes = (audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix)
+    def find_owned(self) -> list[ObjectVersion]:
+        """Return every version of every object that belongs to these calls only.
+
+        The intents of a decision come last: they name the call, so that a killed run finds the rest again.
+        """
         of_calls = [
             version
-            for prefix in prefixes
-            for version in self._ctx.governance.versions(prefix(self._day))
+            for prefix in _CALL_PREFIXES
+            for version in self._governance.versions(prefix(self._day))
             if call_key_in(version.key) in self._keys
         ]
         unparsed = [
             version
-            for version in self._ctx.governance.versions(unparsed_prefix(self._day))
+            for version in self._governance.versions(unparsed_prefix(self._day))
             if version.key in self._unparsed_keys
         ]
-        return of_calls + unparsed + sorted(self._decisions(), key=lambda version: version.key, reverse=True)
+        return of_calls + unparsed + sorted(self._find_decisions(), key=lambda version: version.key, reverse=True)
 
     def erase(self) -> int:
-        """Does all of it, and returns how many versions were deleted."""
-        doomed = self.owned()
-        self._ctx.governance.delete(doomed)
+        """Erase everything of these calls, and return how many versions were deleted."""
+        owned = self.find_owned()
+        self._governance.delete(owned)
         for table in schemas.TABLES.values():
             self._rewrite_table(table)
-        self._rewrite_audit()
-        if read_reconciliation(self._ctx, self._day) is not None:
-            reconcile_day(self._ctx, self._day)
-        outdated = list(self._outdated())
-        self._ctx.governance.delete(outdated)
-        return len(doomed) + len(outdated)
+        for entry in list(self._store.list(audit_prefix(self._day))):
+            self._rewrite_audit_object(entry.key)
+        self._reconcile(self._day)
+        outdated = list(self._find_outdated())
+        self._governance.delete(outdated)
+        return len(owned) + len(outdated)
 
-    def _decisions(self) -> Iterator[Version]:
-        prefix = extensions_prefix(self._day)
-        versions = list(self._ctx.governance.versions(prefix))
-        table = self._ctx.tables.rows(schemas.RETENTION_EXTENSIONS, self._day, ("call_id", "decision_id"))
-        decisions = {row["decision_id"] for row in table if row["call_id"] in self._call_ids}
+    def _find_decisions(self) -> Iterator[ObjectVersion]:
+        versions = list(self._governance.versions(extensions_prefix(self._day)))
+        rows = self._tables.rows(schemas.RETENTION_EXTENSIONS, self._day, ("call_id", "decision_id"))
+        decisions = {row["decision_id"] for row in rows if row["call_id"] in self._call_ids}
         intents = [version for version in versions if version.key.endswith("-intent.json") and not version.is_marker]
-        unknown = [version for version in intents if _decision_of(version) not in decisions]
-        with ThreadPoolExecutor(self._ctx.settings.download_workers, thread_name_prefix="erasure") as pool:
-            theirs = pool.map(self._is_theirs, unknown)
-            decisions |= {_decision_of(intent) for intent, is_theirs in zip(unknown, theirs, strict=True) if is_theirs}
-        # Without an intent, a kill or a run at work left it of a call that was erased.
-        decisions |= {_decision_of(version) for version in versions} - {_decision_of(version) for version in intents}
+        unknown = [version for version in intents if _decision_in(version) not in decisions]
+        with ThreadPoolExecutor(self._threads, thread_name_prefix="erasure") as pool:
+            hits = pool.map(self._names_erased_call, unknown)
+            decisions |= {_decision_in(intent) for intent, is_hit in zip(unknown, hits, strict=True) if is_hit}
+        # A decision without an intent: a kill, or a run at work, left the rest of an erased call's decision.
+        decisions |= {_decision_in(version) for version in versions} - {_decision_in(version) for version in intents}
         for version in versions:
-            if _decision_of(version) in decisions:
+            if _decision_in(version) in decisions:
                 yield version
 
-    def _is_theirs(self, intent: Version) -> bool:
-        body = self._ctx.governance.read_version(intent)
+    def _names_erased_call(self, intent: ObjectVersion) -> bool:
+        body = self._governance.read_version(intent)
         return body is not None and json.loads(body).get("call_id") in self._call_ids
 
     def _rewrite_table(self, table: schemas.Table) -> None:
-        """As it is: that no row of an erased call is written, is for `Tables` to see to."""
-        with self._ctx.tables.opened(table, self._day) as present:
+        """Rewrite a partition unchanged: `Tables` drops the rows of erased calls."""
+        with self._tables.opened(table, self._day) as present:
             if present is None:
                 return
 
         def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
             return present.batches() if present is not None else iter(())
 
-        self._ctx.tables.commit(table, self._day, build)
+        self._tables.commit(table, self._day, build)
 
-    def _rewrite_audit(self) -> None:
-        for entry in list(self._ctx.store.list(audit_prefix(self._day))):
-            for _ in range(_ATTEMPTS):
-                with suppress(ObjectChanged):
-                    self._rewrite_account(entry.key)
-                    break
-            else:
-                raise ArchiveUnavailable(f"{entry.key} was replaced by others {_ATTEMPTS} times in a row")
+    def _rewrite_audit_object(self, key: str) -> None:
+        """Replace the calls' keys by their pseudonyms; the lines stay."""
+        retry_on_conflict(key, lambda _: self._pseudonymize(key))
 
-    def _rewrite_account(self, key: str) -> None:
-        """The lines stay, and name the calls by their pseudonyms."""
+    def _pseudonymize(self, key: str) -> None:
         file = BytesIO()
-        etag = self._ctx.store.copy_into(key, file)
+        version = self._store.copy_into(key, file)
         try:
             lines = [json.loads(line) for line in file.getvalue().splitlines()]
         except ValueError:
-            raise ArchiveError(f"{key} does not hold the account that was written there") from None
-        theirs = [line for line in lines if line.get("call") in self._keys]
-        if etag is None or not theirs:
+            raise ArchiveError(f"{key} does not hold the audit lines that were written there") from None
+        of_calls = [line for line in lines if line.get("call") in self._keys]
+        if version is None or not of_calls:
             return
-        for line in theirs:
-            line["call"] = self._ctx.tombstones.pseudonym(line["call"])
+        for line in of_calls:
+            line["call"] = self._tombstones.pseudonym(line["call"])
         body = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode()
-        self._ctx.store.put(
-            key, body, sha256=sha256(body).hexdigest(), only_if=etag, content_type="application/x-ndjson"
+        self._store.put(
+            key,
+            body,
+            sha256=sha256(body).hexdigest(),
+            mode=Replace(version),
+            content_type="application/x-ndjson",
         )
 
-    def _outdated(self) -> Iterator[Version]:
-        """Old versions of what was written anew: of tables all, for any may have held a row; of accounts their own."""
+    def _find_outdated(self) -> Iterator[ObjectVersion]:
+        """Yield old versions of what was rewritten: of tables all, because any may hold a row of these calls."""
         for name in schemas.TABLES:
-            for version in self._ctx.governance.versions(table_key(name, self._day)):
+            for version in self._governance.versions(table_key(name, self._day)):
                 if not version.is_latest:
                     yield version
-        for version in self._ctx.governance.versions(audit_prefix(self._day)):
+        for version in self._governance.versions(audit_prefix(self._day)):
             if not version.is_latest and not version.is_marker:
-                body = self._ctx.governance.read_version(version)
+                body = self._governance.read_version(version)
                 if body is not None and any(f'"{key}"'.encode() in body for key in self._keys):
                     yield version
 
 
-def _decision_of(version: Version) -> str:
-    """The decision in `state/extensions/dt=…/<decision>/…`."""
+def _decision_in(version: ObjectVersion) -> str:
+    """Return the decision in `state/extensions/dt=…/<decision>/…`."""
     return version.key.split("/")[3]

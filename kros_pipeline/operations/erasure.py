@@ -1,55 +1,50 @@
-"""Erasure: a call is forgotten wherever this archive reaches, and that it is forgotten is proved.
+"""Erasure: removes calls from everything that this archive reaches, and proves that nothing is left.
 
-First a tombstone, so that no run at work brings the call back; then every version of everything that is the call's or
-names it; then upstream, if that is asked; last a search of the whole archive, which must find nothing. A plan, written
-before anything is touched and deleted last, lets a further run finish what a killed one began.
+The order makes it safe to kill: the erasure plan is stored first; then tombstones, so that no run at work writes the
+calls again; then every version of everything that belongs to the calls or names them is deleted; then upstream is
+asked, if that is wanted; last, a residue search of the whole archive must find nothing, and the plan is deleted.
 """
 
-import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 
-from ..archive.audit_log import ERASED, AuditLog
-from ..archive.tombstones import MOST_SECONDS_OLD
-from ..core.errors import (
-    ApiError,
-    ApiUnauthorized,
-    ApiUnreachable,
-    ArchiveError,
-    CallGone,
-    CallNotFound,
-    ObjectExists,
-    RequestRefused,
-    TooManyRequests,
-)
-from ..core.object_keys import call_key, upstream_deletion_key
+from ..archive.audit_log import AuditEvent, AuditLog
+from ..archive.governance import Governance
+from ..archive.identity import ArchiveIdentity
+from ..archive.object_store import ObjectStore
+from ..archive.request_journal import RequestJournal
+from ..archive.tables import Tables
+from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
+from ..core.clock import Clock
+from ..core.errors import ArchiveError
+from ..steps.legal_holds import place_legal_holds
+from ..steps.reconciliation import count_upstream, read_reconciliation, reconcile_day
 from ..steps.run_context import RunContext
 from .day_eraser import DayEraser
-from .erasure_plan import (
+from .erasure_plan import find_held_calls, make_plan
+from .erasure_request import (
     ErasurePlan,
     ErasureRefused,
     ErasureRequest,
-    forget_plan,
-    held_calls,
-    make_plan,
-    plans_left,
+    delete_plan,
+    read_unfinished_plans,
     save_plan,
 )
 from .residue_search import ResidueSearch
+from .upstream_deletion import NOT_SENT, UpstreamDeletion
 
-# What a run at work had begun to put before it could know of the tombstone, is there by then and is found.
-_SETTLE_SECONDS = 5 * MOST_SECONDS_OLD
-_PASSES = 5
+# A run at work may have begun a PUT before it could know of the tombstone: after this time the search finds it.
+_SETTLE_SECONDS = 5 * MAX_AGE_SECONDS
+_MAX_PASSES = 5
 
 
 class ErasureUnfinished(ArchiveError):
-    """Something is left. Launched again, the erasure goes on."""
+    """Something is left. Launched again, the erasure continues."""
 
 
 @dataclass
-class Erasure:
+class ErasureResult:
     """What was done, or in a dry run would be: counts, and what could not be settled."""
 
     calls: int = 0
@@ -57,136 +52,173 @@ class Erasure:
     versions_deleted: int = 0
     upstream: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
-    traces: list[str] = field(default_factory=list)
+    residue: list[str] = field(default_factory=list)
 
 
-def erase_calls(
-    ctx: RunContext, request: ErasureRequest, *, dry_run: bool = False, sleep: Callable[[float], None] = time.sleep
-) -> Erasure:
-    """Erases what the request means, and what killed runs left; safe to launch again, at any time.
+class Eraser:
+    """Carries out erasure requests on one archive. `reconcile` compares a day anew, if it was reconciled before."""
 
-    Raises `ErasureRefused` before anything is touched, and `ErasureUnfinished` where something is left. In a dry run
-    `versions_deleted` counts the objects that are the calls' own, and nothing is touched.
-    """
-    ctx.check_archive()
-    ctx.tombstones.check_key()
-    ctx.tombstones.pseudonym("")  # refuses at once where there is no key
-    plan, left = make_plan(ctx, request), plans_left(ctx)
-    if not plan.days and not left:
-        raise ErasureRefused(
-            "No call of this archive is from or to that number. Write it as the tables do, like +4915112345678; if its "
-            "calls were erased before, there is nothing more to do."
+    def __init__(
+        self,
+        *,
+        store: ObjectStore,
+        governance: Governance,
+        tables: Tables,
+        tombstones: Tombstones,
+        identity: ArchiveIdentity,
+        upstream: UpstreamDeletion,
+        audit_log: Callable[[date, str], AuditLog],
+        reconcile: Callable[[date], None],
+        clock: Clock,
+        run_id: str,
+        threads: int,
+    ):
+        self._store, self._governance, self._tables = store, governance, tables
+        self._tombstones, self._identity, self._upstream = tombstones, identity, upstream
+        self._audit_log, self._reconcile, self._clock = audit_log, reconcile, clock
+        self._run_id, self._threads = run_id, threads
+
+    def erase(self, request: ErasureRequest, *, dry_run: bool = False) -> ErasureResult:
+        """Erase what the request means, and what killed runs left; safe to launch again at any time.
+
+        Raises `ErasureRefused` before anything is touched, and `ErasureUnfinished` where something is left. In a dry
+        run `versions_deleted` counts the objects that belong to the calls only, and nothing is touched.
+        """
+        self._identity.check()
+        self._tombstones.check_key()
+        self._tombstones.pseudonym("")  # raises at once where there is no key
+        plan = make_plan(
+            request,
+            run_id=self._run_id,
+            store=self._store,
+            governance=self._governance,
+            tables=self._tables,
+            tombstones=self._tombstones,
+            threads=self._threads,
         )
-    found = Erasure(calls=len(plan.call_ids), days=plan.days)
-    if dry_run:
-        found.versions_deleted = sum(len(day.owned()) for day in _days(ctx, plan))
-        found.traces = ResidueSearch(plan.call_ids, request.phone_number).find(ctx)
-        return found
-    ctx.tombstones.claim_key()
-    for one in left:
-        if held_calls(ctx, one):
-            found.problems.append("an earlier erasure waits for a legal hold to be lifted")
+        unfinished = read_unfinished_plans(self._store)
+        if not plan.days and not unfinished:
+            raise ErasureRefused(
+                "No call of this archive is from or to that number. Write it as the tables do, like +4915112345678; if "
+                "its calls were erased before, there is nothing more to do."
+            )
+        result = ErasureResult(calls=len(plan.call_ids), days=plan.days)
+        search = ResidueSearch(plan.call_ids, request.phone_number)
+        if dry_run:
+            result.versions_deleted = sum(len(eraser.find_owned()) for eraser in self._day_erasers(plan))
+            result.residue = search.find(self._governance, threads=self._threads)
+            return result
+        self._tombstones.claim_key()
+        for earlier in unfinished:
+            if find_held_calls(earlier, self._governance):
+                result.problems.append("an earlier erasure waits for a legal hold to be lifted")
+            else:
+                result.calls = len(plan.call_ids | earlier.call_ids)
+                result.days = sorted({*result.days, *earlier.days})
+                self._carry_out(earlier, ResidueSearch(earlier.call_ids, None), result)
+        if plan.days:
+            save_plan(plan, self._store)
+            self._carry_out(plan, search, result)
+        return result
+
+    def _day_erasers(self, plan: ErasurePlan) -> list[DayEraser]:
+        return [
+            DayEraser(
+                day,
+                plan.calls.get(day, set()),
+                plan.unparsed_keys,
+                store=self._store,
+                governance=self._governance,
+                tables=self._tables,
+                tombstones=self._tombstones,
+                reconcile=self._reconcile,
+                threads=self._threads,
+            )
+            for day in plan.days
+        ]
+
+    def _carry_out(self, plan: ErasurePlan, search: ResidueSearch, result: ErasureResult) -> None:
+        for day, ids in plan.calls.items():
+            for call_id in sorted(ids):
+                self._tombstones.add_call(day, call_id)
+        for key in plan.unparsed_keys:
+            self._tombstones.add_unparsed_row(key)
+        began_at = self._clock.monotonic()
+        self._record(plan)
+        erasers = self._day_erasers(plan)
+        day_prefixes = [prefix for eraser in erasers for prefix in eraser.prefixes]
+        for _ in range(_MAX_PASSES):
+            result.versions_deleted += sum(eraser.erase() for eraser in erasers)
+            self._clock.sleep(max(0.0, _SETTLE_SECONDS - (self._clock.monotonic() - began_at)))
+            # The whole archive, which may be a thousand times as large, is searched once the calls' days hold nothing.
+            result.residue = search.find(self._governance, day_prefixes, threads=self._threads) or search.find(
+                self._governance, threads=self._threads
+            )
+            if not result.residue:
+                break
         else:
-            found.calls, found.days = len(plan.call_ids | one.call_ids), sorted({*found.days, *one.days})
-            _carry_out(ctx, one, ResidueSearch(one.call_ids, None), found, sleep)
-    if plan.days:
-        save_plan(ctx, plan)
-        _carry_out(ctx, plan, ResidueSearch(plan.call_ids, request.phone_number), found, sleep)
-    return found
+            raise ErasureUnfinished(
+                f"{len(result.residue)} objects still hold something: {', '.join(result.residue[:3])}. What no step of "
+                "this pipeline wrote has to be deleted by hand."
+            )
+        if plan.delete_upstream:
+            self._upstream.delete_all(plan, result.upstream, result.problems)
+            if result.upstream.get(NOT_SENT):
+                raise ErasureUnfinished(f"The archive holds nothing more, and {'; '.join(result.problems[:3])}")
+        delete_plan(plan, self._governance)
+
+    def _record(self, plan: ErasurePlan) -> None:
+        for day, ids in plan.calls.items():
+            audit = self._audit_log(day, "erase")
+            for call_id in sorted(ids):
+                audit.record(AuditEvent.ERASED, call_id, reason=plan.reason)
+            audit.write()
 
 
-def _days(ctx: RunContext, plan: ErasurePlan) -> list[DayEraser]:
-    return [DayEraser(ctx, day, plan.calls.get(day, set()), plan.unparsed_keys) for day in plan.days]
+def open_eraser(ctx: RunContext) -> Eraser:
+    """Make the eraser of a run's archive. A day that it touches is reconciled anew, with all effects of that asset."""
+    settings = ctx.settings
 
-
-def _carry_out(
-    ctx: RunContext, plan: ErasurePlan, traces: ResidueSearch, found: Erasure, sleep: Callable[[float], None]
-) -> None:
-    for day, ids in plan.calls.items():
-        for call_id in sorted(ids):
-            ctx.tombstones.add_call(day, call_id, ctx.now())
-    for key in plan.unparsed_keys:
-        ctx.tombstones.add_unparsed_row(key, ctx.now())
-    began = time.monotonic()
-    _account(ctx, plan)
-    days = _days(ctx, plan)
-    for _ in range(_PASSES):
-        found.versions_deleted += sum(day.erase() for day in days)
-        sleep(max(0.0, _SETTLE_SECONDS - (time.monotonic() - began)))
-        # The whole archive is searched once the calls' own days hold nothing: it may be a thousand times as large.
-        found.traces = traces.find(ctx, [prefix for day in days for prefix in day.prefixes]) or traces.find(ctx)
-        if not found.traces:
-            break
-    else:
-        raise ErasureUnfinished(
-            f"{len(found.traces)} objects still hold something: {', '.join(found.traces[:3])}. What no step of this "
-            "pipeline wrote has to be deleted by hand."
+    def reconcile(day: date) -> None:
+        if read_reconciliation(ctx.tables, day) is None:
+            return
+        hold_problems = place_legal_holds(
+            day,
+            is_wanted=settings.legal_hold,
+            store=ctx.store,
+            governance=ctx.governance,
+            tables=ctx.tables,
+            audit=ctx.audit_log(day, "hold"),
+            clock=ctx.clock,
+            threads=settings.download_workers,
         )
-    if plan.delete_upstream:
-        _delete_upstream(ctx, plan, found)
-        if found.upstream.get(_NOT_SENT):
-            raise ErasureUnfinished(f"The archive holds nothing more, and {'; '.join(found.problems[:3])}")
-    forget_plan(ctx, plan)
+        reconcile_day(
+            day,
+            store=ctx.store,
+            tables=ctx.tables,
+            tombstones=ctx.tombstones,
+            clock=ctx.clock,
+            lookback_days=settings.lookback_days,
+            stats_total=count_upstream(day, ctx.source, ctx.log),
+            hold_problems=hold_problems,
+        )
 
-
-def _account(ctx: RunContext, plan: ErasurePlan) -> None:
-    for day, ids in plan.calls.items():
-        audit = AuditLog(ctx, day, "erase")
-        for call_id in sorted(ids):
-            audit.record(ERASED, call_id, reason=plan.reason)
-        audit.write()
-
-
-_DELETED, _GONE, _REFUSED, _UNCONFIRMED, _NOT_SENT = "deleted", "was gone", "refused", "unconfirmed", "not sent"
-_WHAT_TO_DO = {
-    _REFUSED: "upstream refuses to delete its recording: look in the KrosAI dashboard",
-    _UNCONFIRMED: "nobody knows whether upstream deleted its recording, and it is asked once: look in the dashboard",
-    _NOT_SENT: "upstream could not be asked to delete its recording: launch the job again",
-}
-
-
-def _delete_upstream(ctx: RunContext, plan: ErasurePlan, found: Erasure) -> None:
-    """One request a call, with an intent before it and an outcome after: it is never sent again in doubt."""
-    for day, ids in plan.calls.items():
-        for call_id in sorted(ids):
-            outcome = _delete_one(ctx, day, call_id)
-            found.upstream[outcome] = found.upstream.get(outcome, 0) + 1
-            if outcome in _WHAT_TO_DO:
-                name = ctx.tombstones.pseudonym(call_key(call_id))[:12]
-                found.problems.append(f"erased call {name}: {_WHAT_TO_DO[outcome]}")
-
-
-def _delete_one(ctx: RunContext, day: date, call_id: str) -> str:
-    """The outcome. Upstream's words are not kept: they may name the call."""
-    pseudonym = ctx.tombstones.pseudonym(call_key(call_id))
-    intent, done = (upstream_deletion_key(day, pseudonym, what) for what in ("intent", "outcome"))
-    told = ctx.store.read_json(done)
-    if told is not None:
-        return str(told["outcome"])
-    try:
-        ctx.store.put_json(intent, {"sent_at": ctx.now().isoformat()}, only_if="absent")
-    except ObjectExists:
-        return _UNCONFIRMED
-    outcome = _ask_upstream(ctx, call_id)
-    if outcome == _NOT_SENT:  # so that it may be sent again
-        ctx.governance.delete([version for version in ctx.governance.versions(intent) if version.key == intent])
-    elif outcome != _UNCONFIRMED:
-        with suppress(ObjectExists):
-            ctx.store.put_json(done, {"outcome": outcome, "at": ctx.now().isoformat()}, only_if="absent")
-    return outcome
-
-
-def _ask_upstream(ctx: RunContext, call_id: str) -> str:
-    try:
-        ctx.api.delete_recording(call_id)
-    except (CallNotFound, CallGone):
-        return _GONE
-    except (TooManyRequests, ApiUnauthorized):
-        return _NOT_SENT
-    except RequestRefused:
-        return _REFUSED
-    except ApiUnreachable as error:
-        return _NOT_SENT if error.surely_not_sent else _UNCONFIRMED
-    except ApiError:
-        return _UNCONFIRMED
-    return _DELETED
+    return Eraser(
+        store=ctx.store,
+        governance=ctx.governance,
+        tables=ctx.tables,
+        tombstones=ctx.tombstones,
+        identity=ctx.identity,
+        upstream=UpstreamDeletion(
+            source=ctx.source,
+            journal=RequestJournal(ctx.store),
+            governance=ctx.governance,
+            tombstones=ctx.tombstones,
+            clock=ctx.clock,
+        ),
+        audit_log=ctx.audit_log,
+        reconcile=reconcile,
+        clock=ctx.clock,
+        run_id=ctx.run_id,
+        threads=settings.download_workers,
+    )

@@ -1,7 +1,6 @@
-"""What an hourly look at the archive must find: days that are missing, recordings that upstream is about to delete, and
-days on which calls were not recorded as before.
+"""The health of the archive: days that are missing, recordings that upstream is about to delete, drops in recording.
 
-Everything is read from the archive itself. Nothing is asked of upstream, which may be the very thing that is down.
+Everything is read from the archive. Upstream is not asked: it may be the part that is down.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -9,25 +8,30 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
+from ..archive.acknowledgements import acknowledged_call_keys
+from ..archive.object_store import ObjectStore
+from ..archive.tables import Tables
 from ..core import schemas
+from ..core.clock import Clock
 from ..core.days import grace_is_over
 from ..core.object_keys import call_key
 from ..core.recorded_share import DAYS_BEFORE, Drop, RecordedDay, drops
-from ..core.verdict import COMPLETE, INCOMPLETE
-from ..source.plans import warning_days
-from ..steps.reconciliation import acknowledged_calls, read_reconciliation
-from ..steps.run_context import RunContext
+from ..core.retention import warning_days
+from ..core.statuses import DayVerdict, RecordingStatus
+from ..steps.reconciliation import read_reconciliation
 
 _RECENT_DAYS = 14
-_DROPS_TOLD_DAYS = 7
+_DROPS_REPORTED_DAYS = 7
 _THREADS = 16
-_SAMPLE = 20
-_AT_RISK = ("pending", "failed", "refused")
+_SAMPLE_SIZE = 20
+_AT_RISK = (RecordingStatus.PENDING, RecordingStatus.FAILED, RecordingStatus.REFUSED)
+
+Row = dict[str, Any]
 
 
 @dataclass
 class ArchiveHealth:
-    """What was found. `days` are sentences; `calls` is a sample of (call id, day, days left) of `count` calls."""
+    """What was found. `days` are sentences; `calls` is a sample of (call id, day, days left) of `count` recordings."""
 
     days: list[str] = field(default_factory=list)
     calls: list[tuple[str, date, int]] = field(default_factory=list)
@@ -38,65 +42,84 @@ class ArchiveHealth:
     drops: list[Drop] = field(default_factory=list)
 
 
-def check_health(ctx: RunContext, first: date, last: date) -> ArchiveHealth:
-    """Looks at the days from `first` to `last` that upstream may still have recordings of."""
-    found = ArchiveHealth()
-    today = ctx.now().date()
-    retention_days = ctx.settings.retention_days
+def check_health(
+    first: date,
+    last: date,
+    *,
+    store: ObjectStore,
+    tables: Tables,
+    clock: Clock,
+    retention_days: int | None,
+    lookback_days: int,
+) -> ArchiveHealth:
+    """Check the days from `first` to `last` of which upstream may still have recordings."""
+    health = ArchiveHealth()
+    today = clock.now().date()
     oldest = max(first, today - timedelta(days=retention_days if retention_days is not None else _RECENT_DAYS))
-    oldest_told = last - timedelta(days=_DROPS_TOLD_DAYS - 1)
-    begin = min(oldest, max(first, oldest_told - timedelta(days=DAYS_BEFORE)))
-    read = [begin + timedelta(days=number) for number in range((last - begin).days + 1)]
+    first_drop = last - timedelta(days=_DROPS_REPORTED_DAYS - 1)
+    first_read = min(oldest, max(first, first_drop - timedelta(days=DAYS_BEFORE)))
+    read = [first_read + timedelta(days=number) for number in range((last - first_read).days + 1)]
     days = [day for day in read if day >= oldest]
     with ThreadPoolExecutor(_THREADS) as pool:
-        rows = dict(zip(read, pool.map(lambda day: read_reconciliation(ctx, day), read), strict=True))
-        found.drops = drops((_recorded(day, row) for day, row in rows.items() if row is not None), since=oldest_told)
+        rows = dict(zip(read, pool.map(lambda day: read_reconciliation(tables, day), read), strict=True))
+        recorded = (_count_recorded(day, row) for day, row in rows.items() if row is not None)
+        health.drops = drops(recorded, since=first_drop)
         recent = [day for day in days if (today - day).days <= _RECENT_DAYS]
-        found.days = [sentence for day in recent if (sentence := _of_a_day(ctx, day, rows[day])) is not None]
+        sentences = (_describe_day(day, rows[day], clock, lookback_days) for day in recent)
+        health.days = [sentence for sentence in sentences if sentence is not None]
         if retention_days is not None:
-            unsafe = [day for day in days if (row := rows[day]) is None or not _is_safe(row)]
-            for day, calls in zip(unsafe, pool.map(lambda day: _calls_at_risk(ctx, day), unsafe), strict=True):
-                _weigh(found, day, rows[day], calls, today, retention_days)
-    return found
+            unsafe = [day for day in days if not _is_safe(rows[day])]
+            calls_at_risk = pool.map(lambda day: _find_calls_at_risk(store, tables, day), unsafe)
+            for day, calls in zip(unsafe, calls_at_risk, strict=True):
+                _add_risk(health, day, rows[day], calls, today, retention_days)
+    return health
 
 
-def _of_a_day(ctx: RunContext, day: date, row: dict[str, Any] | None) -> str | None:
+def _describe_day(day: date, row: Row | None, clock: Clock, lookback_days: int) -> str | None:
+    """Return what is wrong with a recent day; None where nothing is."""
     if row is None:
         return f"{day} was never archived."
-    if row["verdict"] == INCOMPLETE:
+    if row["verdict"] == DayVerdict.INCOMPLETE:
         return f"{day} is incomplete."
-    if row["verdict"] != COMPLETE and grace_is_over(day, ctx.now(), ctx.settings.lookback_days + 1):
+    if row["verdict"] != DayVerdict.COMPLETE and grace_is_over(day, clock.now(), lookback_days + 1):
         return f"{day} is still waiting, a day after its grace days."
     return None
 
 
-def _recorded(day: date, row: dict[str, Any]) -> RecordedDay:
-    recorded = (
-        row["recordings_archived"] + row["recordings_lost"] + row["recordings_failed"]
-    )  # refused ones among these
+def _count_recorded(day: date, row: Row) -> RecordedDay:
+    """Count the calls that had a recording. `recordings_failed` includes the refused ones."""
+    recorded = row["recordings_archived"] + row["recordings_lost"] + row["recordings_failed"]
     return RecordedDay(day, row["calls"], recorded)
 
 
-def _is_safe(row: dict[str, Any]) -> bool:
-    return row["recordings_pending"] == row["recordings_failed"] == 0 and row["listed_total"] is not None
+def _is_safe(row: Row | None) -> bool:
+    return (
+        row is not None
+        and row["recordings_pending"] == row["recordings_failed"] == 0
+        and row["listed_total"] is not None
+    )
 
 
-def _calls_at_risk(ctx: RunContext, day: date) -> list[str]:
-    rows = ctx.tables.rows(schemas.RECORDINGS, day, ("call_id", "status"))
-    accepted = acknowledged_calls(ctx, day)
-    return [row["call_id"] for row in rows if row["status"] in _AT_RISK and call_key(row["call_id"]) not in accepted]
+def _find_calls_at_risk(store: ObjectStore, tables: Tables, day: date) -> list[str]:
+    rows = tables.rows(schemas.RECORDINGS, day, ("call_id", "status"))
+    acknowledged = acknowledged_call_keys(store, day)
+    return [
+        row["call_id"] for row in rows if row["status"] in _AT_RISK and call_key(row["call_id"]) not in acknowledged
+    ]
 
 
-def _weigh(
-    found: ArchiveHealth, day: date, row: dict[str, Any] | None, calls: list[str], today: date, retention_days: int
+def _add_risk(
+    health: ArchiveHealth, day: date, row: Row | None, calls: list[str], today: date, retention_days: int
 ) -> None:
-    left = (day + timedelta(days=retention_days) - today).days
-    warn, urgent = warning_days(retention_days)
-    if left > warn or not (calls or row is None):
+    """Add a day's recordings that upstream deletes soon."""
+    days_left = (day + timedelta(days=retention_days) - today).days
+    warning, urgent = warning_days(retention_days)
+    if days_left > warning or not (calls or row is None):
         return
-    found.count += len(calls)
-    found.calls += [(call_id, day, left) for call_id in calls[: _SAMPLE - len(found.calls)]]
+    health.count += len(calls)
+    health.calls += [(call_id, day, days_left) for call_id in calls[: _SAMPLE_SIZE - len(health.calls)]]
     if row is None:
-        found.days_never_listed.append((day, left))
-    found.least_days_left = left if found.least_days_left is None else min(left, found.least_days_left)
-    found.is_urgent = found.is_urgent or left <= urgent
+        health.days_never_listed.append((day, days_left))
+    least = health.least_days_left
+    health.least_days_left = days_left if least is None else min(days_left, least)
+    health.is_urgent = health.is_urgent or days_left <= urgent

@@ -1,4 +1,4 @@
-"""Searching the whole archive, every version of every object, for what is left of calls that were erased."""
+"""The residue search: looks in every version of every object for what is left of erased calls."""
 
 import json
 import re
@@ -10,97 +10,92 @@ from typing import IO, Any
 
 import pyarrow.parquet as pq
 
-from ..archive.s3_governance import Version
+from ..archive.governance import Governance, ObjectVersion
 from ..core.object_keys import ERASURES_UNDER_WAY, call_key, call_key_in
-from ..steps.run_context import RunContext
 
-_AT_ONCE = 1_000
-_WORD = re.compile(r"[A-Za-z0-9_-]{4,}")  # shorter ids are looked for as whole texts alone
-_READ = ("tables/", "state/", "audit/")
+_BATCH_SIZE = 1_000  # versions
+_ID_LIKE = re.compile(r"[A-Za-z0-9_-]{4,}")  # a shorter id is only found as a whole text
+_READ_PREFIXES = ("tables/", "state/", "audit/")
 
 
 class ResidueSearch:
-    """What gives a call away: its id, its key, the number of a person who asked for erasure."""
+    """Searches for what identifies calls: their ids, their keys, and the number of a person who asked for erasure."""
 
     def __init__(self, call_ids: Collection[str], number: str | None):
         self._names = frozenset(call_ids) | {call_key(call_id) for call_id in call_ids}
         self._number = digits_of(number) if number else None
 
-    def find(self, ctx: RunContext, prefixes: Iterable[str] = ("",)) -> list[str]:
-        """Where something is left: keys, with their versions; by default in the whole archive.
+    def find(self, governance: Governance, prefixes: Iterable[str] = ("",), *, threads: int) -> list[str]:
+        """Return the keys, with their versions, in which something is left; by default in the whole archive.
 
-        Reads tables, state and audit; of audio and quarantined bodies the keys. The plans of erasures under way are
-        left out: they have to name what they erase, and are deleted last.
+        Tables, state and audit log are read; of audio and quarantined bodies only the keys are. The plans of erasures
+        under way are left out: they have to name what they erase, and are deleted last.
         """
         found: list[str] = []
-        with ThreadPoolExecutor(ctx.settings.download_workers, thread_name_prefix="traces") as pool:
+        with ThreadPoolExecutor(threads, thread_name_prefix="residue") as pool:
             for prefix in prefixes:
-                versions = ctx.governance.versions(prefix)
-                while some := list(islice(versions, _AT_ONCE)):
-                    some = [version for version in some if not version.key.startswith(ERASURES_UNDER_WAY)]
-                    is_there = pool.map(lambda version: self._is_in(ctx, version), some)
-                    found += [f"{v.key} ({v.version_id})" for v, is_it in zip(some, is_there, strict=True) if is_it]
+                versions = governance.versions(prefix)
+                while batch := list(islice(versions, _BATCH_SIZE)):
+                    batch = [version for version in batch if not version.key.startswith(ERASURES_UNDER_WAY)]
+                    hits = pool.map(lambda version: self._is_in_version(governance, version), batch)
+                    found += [f"{v.key} ({v.version_id})" for v, is_hit in zip(batch, hits, strict=True) if is_hit]
         return found
 
-    def _is_in(self, ctx: RunContext, version: Version) -> bool:
+    def _is_in_version(self, governance: Governance, version: ObjectVersion) -> bool:
         if self._is_in_key(version.key):
             return True
-        if version.is_marker or not version.key.startswith(_READ):
+        if version.is_marker or not version.key.startswith(_READ_PREFIXES):
             return False
         with tempfile.TemporaryFile(prefix="kros-") as file:
-            if not ctx.governance.copy_version_into(version, file):
+            if not governance.copy_version_into(version, file):
                 return False
             file.seek(0)
             return self.is_in_table(file) if version.key.endswith(".parquet") else self.is_in_text(file.read())
 
     def _is_in_key(self, key: str) -> bool:
         owner = call_key_in(key)
-        if owner is not None or key.startswith(_READ):
+        if owner is not None or key.startswith(_READ_PREFIXES):
             return owner in self._names
-        return self.is_named_in(key)  # somebody else's key: a copy that was set aside
+        return self.is_named_in(key)  # not our key: somebody may have copied an object aside
 
     def is_in_table(self, file: IO[bytes]) -> bool:
-        """Whether a row of a Parquet file is of one of the calls, or of the number, or a text of it names a call."""
+        """Return whether a row of a Parquet file belongs to a call or the number, or one of its texts names a call."""
         parquet = pq.ParquetFile(file)
-        columns = [
-            name
-            for name in ("call_id", "problems", *(("from_number", "to_number") if self._number else ()))
-            if name in parquet.schema_arrow.names
-        ]
+        wanted = ("call_id", "problems", *(("from_number", "to_number") if self._number else ()))
+        columns = [name for name in wanted if name in parquet.schema_arrow.names]
         for batch in parquet.iter_batches(columns=columns):
             for name in columns:
-                values = (
-                    batch.column(name).unique().to_pylist() if name != "problems" else batch.column(name).to_pylist()
-                )
-                if any(self.is_named_in(text) for value in values for text in _texts(value)):
+                column = batch.column(name)
+                values = column.to_pylist() if name == "problems" else column.unique().to_pylist()
+                if any(self.is_named_in(text) for value in values for text in _texts_in(value)):
                     return True
         return False
 
     def is_in_text(self, body: bytes) -> bool:
-        """Whether a JSON object, or one of several lines of them, has a text that is or names one of the calls."""
+        """Return whether a JSON object, or one of several lines of them, has a text that is or names one of the calls."""
         for line in [body] if body.startswith(b"{\n") else body.splitlines():
             try:
                 value = json.loads(line)
             except ValueError:
                 value = line.decode(errors="replace")
-            if any(self.is_named_in(text) for text in _texts(value)):
+            if any(self.is_named_in(text) for text in _texts_in(value)):
                 return True
         return False
 
     def is_named_in(self, text: str) -> bool:
-        """Whether a text is, or holds as a word, what gives a call away."""
+        """Return whether a text is, or contains, an id, a key or the number."""
         if text in self._names or (self._number and digits_of(text) == self._number):
             return True
-        return not self._names.isdisjoint(_WORD.findall(text))
+        return not self._names.isdisjoint(_ID_LIKE.findall(text))
 
 
 def digits_of(number: str) -> str:
-    """A phone number without what people put between its digits, or dial before them to leave the country."""
+    """Return the digits of a phone number, without the `00` that is dialled before a country code."""
     return re.sub(r"\D", "", number).removeprefix("00")
 
 
-def _texts(value: Any) -> Iterator[str]:
-    """Every text in a JSON value, names of fields included; whole numbers as texts, for a phone number may be one."""
+def _texts_in(value: Any) -> Iterator[str]:
+    """Yield every text in a JSON value, names of fields included; integers too, because a phone number may be one."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, int) and not isinstance(value, bool):
@@ -108,7 +103,7 @@ def _texts(value: Any) -> Iterator[str]:
     elif isinstance(value, dict):
         for name, item in value.items():
             yield name
-            yield from _texts(item)
+            yield from _texts_in(item)
     elif isinstance(value, list):
         for item in value:
-            yield from _texts(item)
+            yield from _texts_in(item)

@@ -1,18 +1,22 @@
-"""Are the archived bytes still those that were archived? Objects are read back and hashed, and the tables are asked.
+"""Verification: archived recordings are read back, hashed, and compared with their tables.
 
-A twenty-eighth of the archive's days each day, so that every object is read once in four weeks; or any days, on demand.
+Each day one twenty-eighth of the archive's days is read, so that every object is read once in four weeks.
 """
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 
-from ..archive.audit_log import DRIFTED, VERIFIED, AuditLog
+from ..archive.audit_log import AuditEvent, AuditLog
+from ..archive.object_store import ObjectStore
+from ..archive.tables import Tables
+from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.errors import ArchiveError
-from ..core.object_keys import AUDIO, audio_prefix, call_key_in, day_in, table_prefix
-from ..steps.run_context import RunContext
+from ..core.object_keys import audio_prefix, call_key_in
+from ..core.statuses import RecordingStatus
 
 PARTS = 28
 
@@ -36,63 +40,73 @@ class Verification:
         return not (self.drifted or self.missing or self.unknown or self.unread or self.erased)
 
 
-def archived_days(ctx: RunContext) -> list[date]:
-    """Every day of which the archive has audio, or a table that says what audio there should be."""
-    folders = [*ctx.store.folders(table_prefix(schemas.RECORDINGS.name)), *ctx.store.folders(AUDIO)]
-    return sorted({day for folder in folders if (day := day_in(folder)) is not None})
-
-
-def days_of_the_turn(days: Sequence[date], today: date) -> list[date]:
-    """Those whose turn it is today: each of them once in four weeks."""
+def select_days(days: Sequence[date], today: date) -> list[date]:
+    """Return the days whose turn it is today: each of them once in 28 days."""
     return [day for day in days if day.toordinal() % PARTS == today.toordinal() % PARTS]
 
 
-def verify_days(ctx: RunContext, days: Sequence[date]) -> Verification:
-    """Reads back and hashes every recording of these days, and writes what it found into the audit of each day."""
+def verify_days(
+    days: Sequence[date],
+    *,
+    store: ObjectStore,
+    tables: Tables,
+    tombstones: Tombstones,
+    audit_log: Callable[[date, str], AuditLog],
+    threads: int,
+    log: logging.Logger,
+) -> Verification:
+    """Read back and hash every recording of these days. Each object gets a line in the audit log of its day."""
     found = Verification(days=list(days))
-    with ThreadPoolExecutor(ctx.settings.download_workers, thread_name_prefix="verify") as pool:
+    with ThreadPoolExecutor(threads, thread_name_prefix="verification") as pool:
         for day in days:
-            _verify_day(ctx, day, found, pool)
-            ctx.log.info("%s: verified; %d objects so far", day, found.objects)
+            _verify_day(day, found, pool, store, tables, tombstones, audit_log(day, "verify"), log)
+            log.info("%s: verified; %d objects so far", day, found.objects)
     return found
 
 
-def _verify_day(ctx: RunContext, day: date, found: Verification, pool: ThreadPoolExecutor) -> None:
-    prefix = ctx.store.full_key("")
-    columns = ("call_id", "status", "object_key", "sha256")
+def _verify_day(
+    day: date,
+    found: Verification,
+    pool: ThreadPoolExecutor,
+    store: ObjectStore,
+    tables: Tables,
+    tombstones: Tombstones,
+    audit: AuditLog,
+    log: logging.Logger,
+) -> None:
+    prefix = store.full_key("")
     rows = {
         row["object_key"].removeprefix(prefix): row
-        for row in ctx.tables.rows(schemas.RECORDINGS, day, columns)
-        if row["status"] == "archived"
+        for row in tables.rows(schemas.RECORDINGS, day, ("call_id", "status", "object_key", "sha256"))
+        if row["status"] == RecordingStatus.ARCHIVED
     }
-    stored = {entry.key for entry in ctx.store.list(audio_prefix(day))}
-    erased = ctx.tombstones.of_day(day)
+    stored = {entry.key for entry in store.list(audio_prefix(day))}
+    pseudonyms = tombstones.pseudonyms_of(day)
     found.missing += sorted(rows.keys() - stored)
     for key in sorted(stored - rows.keys()):
-        is_erased = ctx.tombstones.names(call_key_in(key) or "", erased)
+        is_erased = tombstones.matches(call_key_in(key) or "", pseudonyms)
         (found.erased if is_erased else found.unknown).append(key)
-    audit = AuditLog(ctx, day, "verify")
     keys = sorted(rows.keys() & stored)
-    for key, digest in zip(keys, pool.map(lambda key: _digest(ctx, key), keys), strict=True):
-        call_id, true = rows[key]["call_id"], rows[key]["sha256"]
+    for key, digest in zip(keys, pool.map(lambda key: _read_digest(store, key, log), keys), strict=True):
+        call_id, archived_sha256 = rows[key]["call_id"], rows[key]["sha256"]
         if digest is None:
             found.unread.append(key)
             continue
         sha256, size_bytes = digest
         found.objects += 1
         found.bytes_read += size_bytes
-        if sha256 == true:
-            audit.record(VERIFIED, call_id, sha256=sha256)
+        if sha256 == archived_sha256:
+            audit.record(AuditEvent.VERIFIED, call_id, sha256=sha256)
         else:
             found.drifted.append(key)
-            audit.record(DRIFTED, call_id, sha256=sha256, archived_sha256=true)
+            audit.record(AuditEvent.DRIFTED, call_id, sha256=sha256, archived_sha256=archived_sha256)
     audit.write()
 
 
-def _digest(ctx: RunContext, key: str) -> tuple[str, int] | None:
-    """SHA-256 and size; None where the bucket does not give it (no answer, no permission, in cold storage, gone)."""
+def _read_digest(store: ObjectStore, key: str, log: logging.Logger) -> tuple[str, int] | None:
+    """Return SHA-256 and size in bytes; None where the bucket does not give the object (gone, denied, cold storage)."""
     try:
-        return ctx.store.digest(key)
+        return store.digest(key)
     except ArchiveError as error:
-        ctx.log.warning("%s could not be read back: %s", key, error)
+        log.warning("%s could not be read back: %s", key, error)
         return None

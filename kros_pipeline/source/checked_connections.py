@@ -1,8 +1,10 @@
-"""Connections to public addresses alone: a name is resolved once, judged, and connected to at that very address.
+"""Connections to public addresses only: a name is resolved once, checked, and connected to at that very address.
 
-So a name that resolves to something else a moment later (DNS rebinding) gains nothing. The Host header, SNI and the
-certificate are about the name, as ever. What is kept alive is not judged again. Through a proxy the proxy resolves,
-and decides.
+So a name that resolves to another address a moment later (DNS rebinding) gains nothing. Host header, SNI and
+certificate use the name, as always. A connection that is kept alive is not checked again. Through a proxy, the proxy
+resolves and decides.
+
+This is the only file that overrides `_new_conn`, a private method of urllib3: where it is missing, no audio is fetched.
 """
 
 import socket
@@ -16,21 +18,31 @@ from urllib3.exceptions import HTTPError, NameResolutionError
 from urllib3.util.connection import allowed_gai_family
 
 from ..core.errors import UrlRefused
-from .http import TLSConnection
 from .public_addresses import may_send_audio
+from .sessions import TLSConnection
 
 
 class _Checked(HTTPConnection):
     def __init__(self, *args: Any, loopback_allowed: bool, **options: Any):
         super().__init__(*args, **options)
         self._loopback_allowed = loopback_allowed
+        self._is_checked = False
+
+    def connect(self) -> None:
+        """Connect, and refuse a connection whose address was not checked. Called by the base class."""
+        self._is_checked = False
+        super().connect()
+        if not self._is_checked:
+            self.close()
+            raise UrlRefused("this version of urllib3 connects without the check of the address: no audio is fetched")
 
     def _new_conn(self) -> socket.socket:
-        """The socket, to the first address that answers. Raises `UrlRefused` if one of them is not public."""
+        """Connect to the first address that answers. Raises `UrlRefused` if one of the name's is not public."""
+        self._is_checked = True
         name, addresses = self.host, self._addresses()
         failure: HTTPError | None = None
         for address in addresses:
-            self.host = address  # what urllib3 connects to, for this moment alone
+            self.host = address  # what urllib3 connects to; the name is put back at once
             try:
                 return super()._new_conn()
             except HTTPError as error:
@@ -71,7 +83,7 @@ class CheckedAdapter(HTTPAdapter):
         super().__init__(**options)
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Called by the base class; a proxy's pools are made elsewhere."""
+        """Make the pools. Called by the base class; a proxy's pools are made elsewhere."""
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {
             "http": partial(_Pool, loopback_allowed=self._loopback_allowed),

@@ -1,7 +1,7 @@
-"""Pages asked for ahead of their turn, so that a list comes as fast as the plan allows and not an answer at a time.
+"""The page prefetcher: asks for pages of the list ahead of their turn, so that a list is read at the plan's rate.
 
-A guess at where the next pages begin, and no more: pages are handed over in their order, each from the very position
-that was asked for. The first guess that turns out wrong ends the guessing.
+Where the next pages begin is a guess. Pages are handed over in their order, each from the exact position that was
+asked for. The first guess that turns out wrong ends the prefetching.
 """
 
 from collections import deque
@@ -14,12 +14,12 @@ _Page = TypeVar("_Page")
 
 
 class PagePrefetcher(Generic[_Page]):
-    """`fetch(offset, page_number)` in threads, at most `most` pages ahead; with none, when asked and not before."""
+    """Calls `fetch(offset, page_number)` in threads, at most `max_pages` ahead; with 0, only when a page is wanted."""
 
-    def __init__(self, fetch: Callable[[int, int], _Page], most: int):
-        self._fetch, self._most = fetch, most
-        self._pool = ThreadPoolExecutor(most, thread_name_prefix="pages") if most else None
-        self._coming: deque[tuple[int, int, Future[_Page]]] = deque()
+    def __init__(self, fetch: Callable[[int, int], _Page], max_pages: int):
+        self._fetch, self._max_pages = fetch, max_pages
+        self._pool = ThreadPoolExecutor(max_pages, thread_name_prefix="pages") if max_pages else None
+        self._prefetched: deque[tuple[int, int, Future[_Page]]] = deque()
 
     def __enter__(self) -> "PagePrefetcher[_Page]":
         return self
@@ -31,24 +31,24 @@ class PagePrefetcher(Generic[_Page]):
             self._pool.shutdown(cancel_futures=True)
 
     def page(self, offset: int, number: int) -> _Page:
-        """The page at a position, or what asking for it raised."""
-        if self._coming:
-            *guessed, coming = self._coming.popleft()
-            if guessed == [offset, number]:
-                return coming.result()
-            self._stop_guessing()
+        """Return the page at a position, or raise what asking for it raised."""
+        if self._prefetched:
+            *position, future = self._prefetched.popleft()
+            if position == [offset, number]:
+                return future.result()
+            self._stop()
         return self._fetch(offset, number)
 
-    def go_on(self, offset: int, number: int, rows_a_page: int, total: int) -> None:
-        """Asks for the pages from a position on, as far as `total` rows reach, that are not on their way yet."""
-        for ahead in range(len(self._coming), self._most):
-            at = offset + ahead * rows_a_page
+    def prefetch(self, offset: int, number: int, rows_per_page: int, total: int) -> None:
+        """Ask for the pages from a position on, as far as `total` rows reach, that were not asked for yet."""
+        for ahead in range(len(self._prefetched), self._max_pages):
+            at = offset + ahead * rows_per_page
             if self._pool is None or at >= total:
                 break
-            self._coming.append((at, number + ahead, self._pool.submit(self._fetch, at, number + ahead)))
+            self._prefetched.append((at, number + ahead, self._pool.submit(self._fetch, at, number + ahead)))
 
-    def _stop_guessing(self) -> None:
-        for _, _, coming in self._coming:
-            coming.cancel()
-        self._coming.clear()
-        self._most = 0
+    def _stop(self) -> None:
+        for _, _, future in self._prefetched:
+            future.cancel()
+        self._prefetched.clear()
+        self._max_pages = 0

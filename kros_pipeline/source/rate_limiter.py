@@ -1,95 +1,90 @@
-"""How fast, and how often, the API may be asked: one pace for all threads of a run."""
+"""The rate limiter: how fast, and how often, the API may be asked; one for all threads of a run."""
 
 import math
 import threading
-import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from ..core.clock import Clock
 from ..core.errors import TooManyRequests
 
-LONGEST_WAIT_SECONDS = 60.0  # a 429 that asks for more ends the run cleanly; the next one goes on
-_MOST_STRETCH = 20.0
+LONGEST_WAIT_SECONDS = 60.0  # a 429 that asks for more ends the run cleanly; the next one continues
+_MAX_SLOWDOWN = 20.0
+_SLOWER, _FASTER = 1.5, 0.99
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 16.0
+_MIN_PAUSE_SECONDS = 1.0  # at most, where upstream asks for a shorter one again and again
 
 
 class RateLimiter:
-    """Spaces requests evenly at a rate, closes for all threads when upstream says so, and counts against a budget."""
+    """Spaces requests evenly at a rate, pauses all threads when upstream throttles, and counts against a budget."""
 
-    def __init__(
-        self,
-        requests_per_second: float | None,
-        requests_per_run: int | None,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ):
+    def __init__(self, requests_per_second: float | None, requests_per_run: int | None, clock: Clock):
         self._interval_seconds = 1 / requests_per_second if requests_per_second else 0.0
         self._budget = requests_per_run
-        self._clock, self._sleep = clock, sleep
+        self._clock = clock
         self._lock = threading.Lock()
         self._next_at = 0.0
-        self._closed_until = 0.0
-        self._closings = 0
-        self._stretch = 1.0
+        self._paused_until = 0.0
+        self._consecutive_pauses = 0
+        self._slowdown = 1.0
         self.requests_made = 0
 
-    def wait_for_turn(self) -> None:
-        """Returns when the next request may be sent. Raises `TooManyRequests` when the run's share is used up."""
+    def acquire(self) -> None:
+        """Wait until the next request may be sent. Raises `TooManyRequests` when the run's budget is used up."""
         with self._lock:
             if self._budget is not None and self.requests_made >= self._budget:
                 raise TooManyRequests(f"the run's share of {self._budget:,} API requests is used up (budget)")
             self.requests_made += 1
         while True:
             with self._lock:
-                now = self._clock()
+                now = self._clock.monotonic()
                 turn_at = max(now, self._next_at)
-                self._next_at = turn_at + self._interval_seconds * self._stretch
+                self._next_at = turn_at + self._interval_seconds * self._slowdown
             if turn_at > now:
-                self._sleep(turn_at - now)
+                self._clock.sleep(turn_at - now)
             with self._lock:
-                if turn_at >= self._closed_until:
+                if turn_at >= self._paused_until:
                     return
-            # The door was closed while this thread waited for a turn before that: it takes another one.
+            # A pause began while this thread waited for its turn: it takes another one.
 
     def on_throttled(self, seconds: float | None) -> int:
-        """A 429, with the wait that it asked for, if any: closes the door, and goes slower from then on.
+        """Pause after a 429, for the `seconds` that it asked for, if any, and send more slowly from then on.
 
-        Returns how often in a row the door was closed without anybody being let in. A server that is slower than its
-        documentation is soon asked at its own pace, instead of at ours until it looks like a closed door.
+        Returns how many pauses followed each other without an accepted request. A server that is slower than its
+        documentation is soon asked at its own rate.
         """
         with self._lock:
-            if self._clock() >= self._closed_until:  # else it is an answer to what was sent before the door closed
-                self._closings += 1
-                self._stretch = min(self._stretch * 1.5, _MOST_STRETCH)
-            closings = self._closings
-        least = min(0.1 * 2.0**closings, 16.0)
-        self.close_for(least if seconds is None else max(seconds, min(least, 1.0)))
-        return closings
+            if self._clock.monotonic() >= self._paused_until:  # else the request was sent before this pause began
+                self._consecutive_pauses += 1
+                self._slowdown = min(self._slowdown * _SLOWER, _MAX_SLOWDOWN)
+            pauses = self._consecutive_pauses
+        backoff = min(_FIRST_PAUSE_SECONDS * 2.0**pauses, _LONGEST_PAUSE_SECONDS)
+        self.pause(backoff if seconds is None else max(seconds, min(backoff, _MIN_PAUSE_SECONDS)))
+        return pauses
 
     def on_success(self) -> None:
-        """Any other answer: goes a little faster again, up to the rate of the settings."""
+        """Send a little faster again, up to the rate of the settings: any answer but a 429 was accepted."""
         with self._lock:
-            self._closings = 0
-            self._stretch = max(1.0, self._stretch * 0.99)
+            self._consecutive_pauses = 0
+            self._slowdown = max(1.0, self._slowdown * _FASTER)
 
-    def close_for(self, seconds: float) -> None:
-        """Lets no thread through before that many seconds have passed."""
+    def pause(self, seconds: float) -> None:
+        """Let no thread send before that many seconds have passed."""
         with self._lock:
-            self._closed_until = max(self._closed_until, self._clock() + seconds)
-            self._next_at = max(self._next_at, self._closed_until)
+            self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
+            self._next_at = max(self._next_at, self._paused_until)
 
 
-def retry_after_seconds(value: str | None, *, now: datetime | None = None) -> float | None:
-    """The seconds of a `Retry-After`: a number, perhaps with a fraction, or an HTTP date; None if neither."""
+def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
+    """Return the seconds of a `Retry-After`: a number, perhaps with a fraction, or an HTTP date; None if neither."""
     if value is None:
         return None
     try:
         seconds = float(value)
     except ValueError:
         try:
-            moment = parsedate_to_datetime(value)
+            time = parsedate_to_datetime(value)
         except (ValueError, OverflowError):
             return None
-        seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - (now or datetime.now(UTC))).total_seconds()
-        return max(0.0, seconds)
+        return max(0.0, (time.replace(tzinfo=time.tzinfo or UTC) - now).total_seconds())
     return seconds if seconds >= 0 and not math.isnan(seconds) else None

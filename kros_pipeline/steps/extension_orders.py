@@ -1,92 +1,102 @@
-"""What an operator says of extensions that did not end well: to send one once more, or that it is settled.
+"""What an operator orders for extensions that did not end well: to resend one, or to settle it.
 
-`resend`: one new attempt, with an intent of its own and the same Idempotency-Key. `settle`: no request; what was
-`unconfirmed` is `extended` from then on, by the operator's word, and what was `refused` stays so and is red no more.
+`resend` makes one new attempt, with an intent of its own and the same Idempotency-Key. `settle` sends nothing: what was
+`unconfirmed` becomes `extended`, because the operator says so; what was `refused` stays refused, and its check is
+green again.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 
 from ..core.errors import ArchiveError
 from ..core.redaction import redact
-from ..source.plans import days_to_send
-from .extension_journal import REFUSED, UNCONFIRMED, Journal, Row
-from .run_context import RunContext
+from ..core.statuses import ExtensionStatus
+from ..source.call_source import CallSource
+from .extension_journal import ExtensionJournal, Row
+
+_OPEN_STATUSES = (ExtensionStatus.UNCONFIRMED, ExtensionStatus.REFUSED)
 
 
 class BadOrder(ArchiveError):
-    """What the config of `retention_extensions` asks for cannot be done."""
+    """The config of `retention_extensions` asks for something that cannot be done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """The rows, as they are known, of the decisions that an operator wants sent again or settled."""
+    """The known rows of the decisions that an operator wants resent or settled."""
 
     resend: list[Row] = field(default_factory=list)
     settle: list[Row] = field(default_factory=list)
 
 
 def is_open(row: Row) -> bool:
-    """Whether the decision waits for an operator."""
-    return row["status"] in (UNCONFIRMED, REFUSED) and row["settled_at"] is None
+    """Return whether the decision waits for an operator."""
+    return row["status"] in _OPEN_STATUSES and row["settled_at"] is None
 
 
 def read_orders(
-    ctx: RunContext, journal: Journal, rows: Collection[Row], resend: Sequence[str], settle: Sequence[str], run_id: str
+    source: CallSource,
+    journal: ExtensionJournal,
+    rows: Collection[Row],
+    *,
+    resend: Sequence[str],
+    settle: Sequence[str],
+    run_id: str,
 ) -> Orders:
-    """Finds the decisions by their ids, or by their calls'. Raises `BadOrder` for an id that names none to be settled.
+    """Find the ordered decisions by their ids, or by their calls' ids. Raises `BadOrder`, which names every bad id.
 
-    Dagster starts a failed step, or a failed run, again with the same config: what that run, or the run that it
-    repeats (`run_id`), has resent or settled already is left alone.
+    Dagster starts a failed step, or a failed run, again with the same config: what the run `run_id`, or the run that
+    it repeats, has resent or settled already is left out.
     """
     orders = Orders()
     problems: list[str] = []
-    for name, ids, chosen in (("resend", resend, orders.resend), ("settle", settle, orders.settle)):
-        for wanted in dict.fromkeys(ids):
-            found = [row for row in rows if wanted in (row["decision_id"], row["call_id"])]
+    for order, ids, chosen in (("resend", resend, orders.resend), ("settle", settle, orders.settle)):
+        for named in dict.fromkeys(ids):
+            found = [row for row in rows if named in (row["decision_id"], row["call_id"])]
             done = [
                 row
                 for row in found
-                if (row["settled_at"] if name == "settle" else journal.was_resent_by(run_id, row["decision_id"]))
+                if (row["settled_at"] if order == "settle" else journal.was_resent_by(run_id, row["decision_id"]))
             ]
-            todo = [row for row in found if is_open(row) and row not in done]
-            chosen += [row for row in todo if row not in chosen]
+            to_do = [row for row in found if is_open(row) and row not in done]
+            chosen += [row for row in to_do if row not in chosen]
             if not found:
-                problems.append(f"{name}: {redact(wanted)} is no decision of the day, nor a call with one")
-            elif not todo and not done:
+                problems.append(f"{order}: {redact(named)} is no decision of the day, nor a call with one")
+            elif not to_do and not done:
                 statuses = " and ".join(sorted({row["status"] for row in found}))
-                problems.append(f"{name}: {redact(wanted)} is {statuses}; there is nothing to {name}")
+                problems.append(f"{order}: {redact(named)} is {statuses}; there is nothing to {order}")
     settled = {row["decision_id"] for row in orders.settle}
     for row in orders.resend:
         if row["decision_id"] in settled:
             problems.append(f"{redact(row['call_id'])} cannot be both resent and settled")
-        elif days_to_send(row["requested_days"], ctx.settings.plan, ctx.settings.retention_days) is None:
-            problems.append(f"resend: plan {ctx.settings.plan.name} keeps recordings no longer than it does already")
+        elif source.allowed_extension_days(row["requested_days"]) is None:
+            problems.append(f"resend: plan {source.plan_name} keeps recordings no longer than it does already")
     if problems:
         raise BadOrder(f"Nothing was sent or settled. {'. '.join(dict.fromkeys(problems))}.")
     return orders
 
 
-def what_to_do(rows: Collection[Row], day: object) -> list[str]:
-    """Sentences for the operator about the decisions that wait for one."""
+def describe_open_decisions(rows: Collection[Row], day: date) -> list[str]:
+    """Return sentences that tell the operator which decisions wait, and what to do about them."""
     waiting = [row for row in rows if is_open(row)]
-    unconfirmed = sum(row["status"] == UNCONFIRMED for row in waiting)
+    unconfirmed = sum(row["status"] == ExtensionStatus.UNCONFIRMED for row in waiting)
     sentences = []
     if unconfirmed:
         sentences.append(
-            f"{unconfirmed} extensions are unconfirmed: upstream may or may not have acted, and none is sent again by "
-            "itself. Open their calls in the KrosAI dashboard and see until when the recordings are kept. Those that "
-            "are kept long enough, settle; those that are not, resend."
+            f"{unconfirmed} extensions are unconfirmed: upstream may or may not have acted, and they are not sent "
+            "again automatically. Open their calls in the KrosAI dashboard and check until when the recordings are "
+            "kept. Settle those that are kept long enough, and resend the others."
         )
     if len(waiting) > unconfirmed:
-        words = sorted({str(row["reason"]) for row in waiting if row["status"] == REFUSED})
+        reasons = sorted({str(row["reason"]) for row in waiting if row["status"] == ExtensionStatus.REFUSED})
         sentences.append(
-            f"{len(waiting) - unconfirmed} extensions were refused: {'; '.join(words[:3])}. Mend the cause and resend "
-            "them, or extend them in the KrosAI dashboard, or accept it; then settle them."
+            f"{len(waiting) - unconfirmed} extensions were refused: {'; '.join(reasons[:3])}. Mend the cause and "
+            "resend them, or extend them in the KrosAI dashboard, or accept it; then settle them."
         )
     if sentences:
         sentences.append(
-            f"How: launch retention_extensions alone for {day}, with the run config "
+            f"How: launch only retention_extensions for {day}, with the run config "
             '{ops: {retention_extensions: {config: {settle: ["call id"], resend: ["call id"]}}}}.'
         )
     return sentences

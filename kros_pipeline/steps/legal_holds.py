@@ -1,62 +1,78 @@
-"""Legal hold: the archive's own copy of a flagged call's recording is kept from deletion, too.
+"""S3 legal holds on the recordings of flagged calls: the archive's own copy is kept from deletion.
 
-It is lifted by hand alone, in S3; what was lifted is not put on again, for a marker in `state/held/` says that it was
-there. Until it is lifted, `erase_calls` refuses the call by name.
+A hold is lifted by hand, in S3. A lifted hold is not placed again, because a marker in `state/held/` says that it was
+placed once. Until it is lifted, `erase_calls` refuses the call by name.
 """
 
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import date
 
-from ..archive.audit_log import HELD, AuditLog
+from ..archive.audit_log import AuditEvent, AuditLog
+from ..archive.governance import Governance
+from ..archive.json_objects import create_json
+from ..archive.object_store import ObjectStore
+from ..archive.tables import Tables
 from ..core import schemas
-from ..core.errors import ArchiveDenied, ArchiveError, ObjectExists
-from ..core.object_keys import audio_key, call_key, held_key, held_prefix
-from .run_context import RunContext
+from ..core.clock import Clock
+from ..core.errors import ArchiveDenied, ArchiveError
+from ..core.object_keys import audio_key, audio_prefix, call_key, held_key, held_prefix
+
+_MAX_SENTENCES = 5
 
 
-def place_legal_holds(ctx: RunContext, day: date, stored: Collection[str]) -> list[str]:
-    """Holds and tags what a rule flags and no earlier run held; a sentence for each reason why something is not held.
+def place_legal_holds(
+    day: date,
+    *,
+    is_wanted: bool,
+    store: ObjectStore,
+    governance: Governance,
+    tables: Tables,
+    audit: AuditLog,
+    clock: Clock,
+    threads: int,
+) -> list[str]:
+    """Hold and tag each archived recording of a flagged call that no earlier run held.
 
-    `stored` are the keys of the day's audio in the bucket. Nothing is done, and nothing said, without
-    `KROS_LEGAL_HOLD=on`.
+    `is_wanted` is `KROS_LEGAL_HOLD`: without it nothing is done. Returns a sentence for each reason why a recording is
+    not held.
     """
-    if not ctx.settings.legal_hold:
+    if not is_wanted:
         return []
     prefix = held_prefix(day)
-    held = {entry.key.removeprefix(prefix).removesuffix(".json") for entry in ctx.store.list(prefix)}
-    flagged = {row["call_id"] for row in ctx.tables.rows(schemas.FLAGGED_CALLS, day, ("call_id",))}
-    wanted = sorted(
-        call_id for call_id in flagged if call_key(call_id) not in held and audio_key(day, call_id) in stored
-    )
-    if not wanted:
+    held = {entry.key.removeprefix(prefix).removesuffix(".json") for entry in store.list(prefix)}
+    flagged = {row["call_id"] for row in tables.rows(schemas.FLAGGED_CALLS, day, ("call_id",))}
+    stored = {entry.key for entry in store.list(audio_prefix(day))}
+    to_hold = _select(day, flagged, held, stored)
+    if not to_hold:
         return []
-    if not ctx.governance.can_hold():
+    if not governance.can_hold():
         return [
-            f"KROS_LEGAL_HOLD is on, and the bucket {ctx.store.bucket} has no Object Lock: "
-            f"{len(wanted)} flagged recordings are not held."
+            f"KROS_LEGAL_HOLD is on, and the bucket {store.bucket} has no Object Lock: "
+            f"{len(to_hold)} flagged recordings are not held."
         ]
-    audit = AuditLog(ctx, day, "hold")
 
     def hold(call_id: str) -> str | None:
         key = audio_key(day, call_id)
         try:
-            ctx.governance.hold(key)
-            ctx.governance.tag_as_flagged(key)
+            governance.hold(key)
+            governance.tag_as_flagged(key)
         except ArchiveDenied as error:
             return f"The bucket does not allow legal hold or tags: {error}"
         except ArchiveError as error:
             return f"{call_key(call_id)} is not held: {error}."
-        audit.record(HELD, call_id)
+        audit.record(AuditEvent.HELD, call_id)
         return None
 
     def mark(call_id: str) -> None:
-        with suppress(ObjectExists):
-            ctx.store.put_json(held_key(day, call_id), {"held_at": ctx.now().isoformat()}, only_if="absent")
+        create_json(store, held_key(day, call_id), {"held_at": clock.now().isoformat()})
 
-    with ThreadPoolExecutor(ctx.settings.download_workers, thread_name_prefix="hold") as pool:
-        sentences = dict(zip(wanted, pool.map(hold, wanted), strict=True))
-        audit.write()  # before the markers: what is marked is not held again, and so not accounted for again
+    with ThreadPoolExecutor(threads, thread_name_prefix="legal-holds") as pool:
+        sentences = dict(zip(to_hold, pool.map(hold, to_hold), strict=True))
+        audit.write()  # before the markers: a marked call is not held again, and so gets no further audit line
         list(pool.map(mark, [call_id for call_id, sentence in sentences.items() if sentence is None]))
-    return sorted({sentence for sentence in sentences.values() if sentence})[:5]
+    return sorted({sentence for sentence in sentences.values() if sentence})[:_MAX_SENTENCES]
+
+
+def _select(day: date, flagged: set[str], held: Collection[str], stored: Collection[str]) -> list[str]:
+    return sorted(call_id for call_id in flagged if call_key(call_id) not in held and audio_key(day, call_id) in stored)

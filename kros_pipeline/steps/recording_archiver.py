@@ -1,14 +1,12 @@
-"""One call's recording: download, verify, put; and what became of it, as a row of the table `recordings`."""
+"""The recording archiver: downloads one call's recording, verifies it, and puts it into the archive."""
 
-import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
-from typing import Any
+from datetime import UTC, date
 
-from ..archive.audit_log import QUARANTINED, AuditLog
-from ..core import mp3, schemas
+from ..archive.audit_log import AuditEvent, AuditLog
+from ..archive.object_store import CREATE, ObjectStore
+from ..archive.tombstones import Tombstones
+from ..core.audio_check import verify_audio
+from ..core.clock import Clock
 from ..core.days import grace_is_over
 from ..core.errors import (
     AudioGone,
@@ -23,215 +21,156 @@ from ..core.errors import (
     UrlExpired,
     UrlRefused,
 )
-from ..core.object_keys import audio_key, quarantine_key
-from ..source.downloads import Body, verified
-from ..source.plans import upstream_expires_on
-from .run_context import RunContext
+from ..core.object_keys import quarantine_key
+from ..core.retention import upstream_expires_on
+from ..core.statuses import RecordingStatus
+from ..source.call_source import Body, CallSource
+from .recording_rows import (
+    RETENTION_WAS_OVER,
+    PendingRecording,
+    RecordingRows,
+    Row,
+    StoredAudio,
+    audio_from_metadata,
+    audio_to_metadata,
+)
 
-ARCHIVED, PENDING, NOT_RECORDED = "archived", "pending", "not_recorded"
-LOST, FAILED, REFUSED = "lost", "failed", "refused"
-STATUSES = (ARCHIVED, PENDING, NOT_RECORDED, LOST, FAILED, REFUSED)
-
-RETENTION_WAS_OVER = "asked, upstream has none; its retention is over, so that a deleted one would look the same"
-
-_ATTEMPTS = 4  # downloads of one recording in one run
-_MINTS = 3  # URLs asked for one by one, of one recording in one run
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class PendingRecording:
-    """A call whose recording is not known to be safe. `attempts` are those of earlier runs."""
-
-    call_id: str
-    call_duration_seconds: float | None
-    has_recording: bool
-    attempts: int
+_MAX_DOWNLOADS = 4  # of one recording in one run
+_MAX_MINTED_URLS = 3  # of one recording in one run
+_FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.25, 10.0
 
 
 class RecordingArchiver:
-    """Moves recordings of one day; its threads share it.
+    """Archives recordings of one day; threads share it.
 
-    What is wrong with one call alone is that call's row. What is likely to be about every call is raised: any other
-    `ApiError`, and any `ArchiveError`.
+    What is wrong with one call becomes that call's row. What is likely to be wrong with every call is raised: any
+    other `ApiError`, and any `ArchiveError`.
     """
 
-    def __init__(self, ctx: RunContext, day: date, audit: AuditLog, sleep: Callable[[float], None] = time.sleep):
-        self._ctx, self._day, self._audit, self._sleep = ctx, day, audit, sleep
-        self._grace_is_over = grace_is_over(day, ctx.now(), ctx.settings.lookback_days)
-        self._expires_on = upstream_expires_on(day, ctx.settings.retention_days)
+    def __init__(
+        self,
+        day: date,
+        *,
+        source: CallSource,
+        store: ObjectStore,
+        tombstones: Tombstones,
+        audit: AuditLog,
+        clock: Clock,
+        lookback_days: int,
+        retention_days: int | None,
+    ):
+        self._day, self._source, self._store = day, source, store
+        self._tombstones, self._audit, self._clock = tombstones, audit, clock
+        self._grace_is_over = grace_is_over(day, clock.now(), lookback_days)
+        self.rows = RecordingRows(day, upstream_expires_on(day, retention_days))
 
-    def move(self, call: PendingRecording, url: str | None) -> Row:
-        """The row of a call after its recording was tried, with a URL that was just minted or one it asks for."""
+    def archive(self, call: PendingRecording, url: str | None) -> Row:
+        """Archive one recording and return its row. Without a fresh `url`, upstream is asked for one."""
         try:
-            return self._move(call, url)
+            return self._try(call, url)
         except (CallNotFound, CallGone) as error:
             if call.has_recording or isinstance(error, CallGone):
-                return self.row(call, LOST, f"gone upstream: {error}")
-            return self.row(call, NOT_RECORDED, self._no_recording())
+                return self.rows.unarchived(call, RecordingStatus.LOST, f"gone upstream: {error}")
+            return self.rows.unarchived(call, RecordingStatus.NOT_RECORDED, self._why_not_recorded())
         except UrlRefused as error:
-            return self.row(call, REFUSED, str(error), attempts=1)
+            return self.rows.unarchived(call, RecordingStatus.REFUSED, str(error), attempts=1)
         except (DownloadError, RequestRefused, UnexpectedResponse) as error:
-            return self.row(call, FAILED, str(error))
+            return self.rows.unarchived(call, RecordingStatus.FAILED, str(error))
 
     def adopt(self, call: PendingRecording) -> Row:
-        """The row of an object that is in the bucket already: what its writer verified stands in its metadata."""
-        key = audio_key(self._day, call.call_id)
-        head = self._ctx.store.head(key)
-        facts = _from_metadata(head.metadata) if head is not None else None
+        """Make the row of an object that is in the bucket already, from what its writer verified (its metadata)."""
+        head = self._store.head(self.rows.key(call))
         if head is None:
-            return self.row(call, FAILED, "the object was there, and is gone")
+            return self.rows.unarchived(call, RecordingStatus.FAILED, "the object was there, and is gone")
+        facts = audio_from_metadata(head.metadata)
         if facts is None:
-            return self.row(call, FAILED, "an object that this pipeline did not write stands at the recording's key")
+            reason = "an object that this pipeline did not write stands at the recording's key"
+            return self.rows.unarchived(call, RecordingStatus.FAILED, reason)
         sha256, audio = facts
-        return self._archived(call, head.size_bytes, sha256, audio, head.last_modified.astimezone(UTC), attempts=0)
+        stored = StoredAudio(head.size_bytes, sha256, audio, head.last_modified.astimezone(UTC))
+        return self._archived(call, stored, attempts=0)
 
-    def row(self, call: PendingRecording, status: str, reason: str | None, *, attempts: int = 0) -> Row:
-        """A row with what is known of every call; `attempts` are those of this run."""
-        return dict.fromkeys(schemas.RECORDINGS.column_names) | {
-            "call_id": call.call_id,
-            "call_date": self._day,
-            "status": status,
-            "reason": reason,
-            "attempts": call.attempts + attempts,
-            "declared_duration_seconds": call.call_duration_seconds,
-            "upstream_expires_on": self._expires_on,
-        }
-
-    def _move(self, call: PendingRecording, url: str | None) -> Row:
-        """With the same URL again where a transfer broke, with a new one where the storage does not accept it."""
+    def _try(self, call: PendingRecording, url: str | None) -> Row:
+        """Download up to four times: with the same URL where a transfer broke, with a new one where it is refused."""
         declared_seconds = call.call_duration_seconds
-        mints = 0
-        for attempt in range(1, _ATTEMPTS + 1):
+        minted = 0
+        for attempt in range(1, _MAX_DOWNLOADS + 1):
             if url is None:
-                mints += 1
-                answer = self._ctx.api.recording(call.call_id)
+                minted += 1
+                answer = self._source.recording(call.call_id)
                 url = answer.recording_url
                 declared_seconds = declared_seconds if declared_seconds is not None else answer.duration_seconds
                 if url is None:
                     return self._without_url(call, attempt - 1)
-            is_last = attempt == _ATTEMPTS
+            is_last = attempt == _MAX_DOWNLOADS
             try:
-                with self._ctx.storage.fetched(url) as body:
-                    return self._store(call, body, declared_seconds, attempt, may_be_the_only_copy=is_last)
+                with self._source.open_recording(url) as body:
+                    return self._store_body(call, body, declared_seconds, attempt, keeps_rejected=is_last)
             except (UrlExpired, AudioGone) as error:
-                if is_last or mints == _MINTS:
-                    return self.row(call, _status_after(error), str(error), attempts=attempt)
+                if is_last or minted == _MAX_MINTED_URLS:
+                    return self.rows.unarchived(call, _status_after(error), str(error), attempts=attempt)
                 url = None
             except (DownloadBroken, InvalidAudio) as error:
                 if is_last:
-                    return self.row(call, _status_after(error), str(error), attempts=attempt)
-                self._sleep(min(10.0, 0.25 * 2**attempt))
+                    return self.rows.unarchived(call, _status_after(error), str(error), attempts=attempt)
+                self._clock.sleep(min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2**attempt))
         raise AssertionError("the last attempt returns")
 
-    def _store(
-        self,
-        call: PendingRecording,
-        body: Body,
-        declared_seconds: float | None,
-        attempt: int,
-        *,
-        may_be_the_only_copy: bool,
+    def _store_body(
+        self, call: PendingRecording, body: Body, declared_seconds: float | None, attempt: int, *, keeps_rejected: bool
     ) -> Row:
         try:
-            audio = verified(body, declared_seconds)
+            audio = verify_audio(body.data, encoding=body.encoding, declared_seconds=declared_seconds)
         except InvalidAudio:
-            if may_be_the_only_copy and body.size_bytes:
+            if keeps_rejected and body.size_bytes:
                 self._quarantine(call, body)
             raise
-        if self._ctx.tombstones.is_erased(self._day, call.call_id):
-            return self.row(call, PENDING, "erased on request while it was on its way")  # and its row is not written
-        key, metadata = audio_key(self._day, call.call_id), _as_metadata(body.sha256, audio)
+        if self._tombstones.is_erased(self._day, call.call_id):
+            reason = "erased on request while it was on its way"
+            return self.rows.unarchived(call, RecordingStatus.PENDING, reason)  # `Tables` drops this row
         try:
-            if body.file is None:
-                self._ctx.store.put_audio(key, body.data, metadata=metadata)
-            else:
-                self._ctx.store.put(
-                    key, body.file, sha256=body.sha256, only_if="absent", metadata=metadata, content_type="audio/mpeg"
-                )
+            self._store.put(
+                self.rows.key(call),
+                body.file if body.file is not None else body.data,
+                sha256=body.sha256,
+                mode=CREATE,
+                metadata=audio_to_metadata(body.sha256, audio),
+                content_type="audio/mpeg",
+            )
         except ObjectExists:
-            return self.adopt(call)  # another run was quicker, or it is our own PUT, whose answer was lost
-        return self._archived(call, body.size_bytes, body.sha256, audio, self._ctx.now(), attempts=attempt)
+            return self.adopt(call)  # another run was faster, or it is our own PUT, whose answer was lost
+        stored = StoredAudio(body.size_bytes, body.sha256, audio, self._clock.now())
+        return self._archived(call, stored, attempts=attempt)
+
+    def _archived(self, call: PendingRecording, stored: StoredAudio, *, attempts: int) -> Row:
+        return self.rows.archived(call, self._store.full_key(self.rows.key(call)), stored, attempts=attempts)
 
     def _quarantine(self, call: PendingRecording, body: Body) -> None:
-        if self._ctx.tombstones.is_erased(self._day, call.call_id):
+        if self._tombstones.is_erased(self._day, call.call_id):
             return
         key = quarantine_key(self._day, call.call_id, body.sha256)
-        with suppress(ObjectExists):  # the same bytes came in an earlier run
-            content = body.file if body.file is not None else bytes(body.data)
-            self._ctx.store.put(key, content, sha256=body.sha256, only_if="absent")
-        self._audit.record(QUARANTINED, call.call_id, sha256=body.sha256, bytes=body.size_bytes)
-
-    def _archived(
-        self,
-        call: PendingRecording,
-        size_bytes: int,
-        sha256: str,
-        audio: mp3.Audio,
-        archived_at: datetime,
-        *,
-        attempts: int,
-    ) -> Row:
-        return self.row(call, ARCHIVED, None, attempts=attempts) | {
-            "object_key": self._ctx.store.full_key(audio_key(self._day, call.call_id)),
-            "size_bytes": size_bytes,
-            "sha256": sha256,
-            "duration_seconds": audio.duration_seconds,
-            "sample_rate_hz": audio.sample_rate_hz,
-            "channels": audio.channels,
-            "bitrate_bps": audio.bitrate_bps,
-            "archived_at": archived_at,
-        }
+        content = body.file if body.file is not None else bytes(body.data)
+        try:
+            self._store.put(key, content, sha256=body.sha256, mode=CREATE)
+        except ObjectExists:
+            pass  # the same bytes came in an earlier run
+        self._audit.record(AuditEvent.QUARANTINED, call.call_id, sha256=body.sha256, bytes=body.size_bytes)
 
     def _without_url(self, call: PendingRecording, attempts: int) -> Row:
         if not self._grace_is_over:
-            return self.row(call, PENDING, "upstream shows no URL at present", attempts=attempts)
-        if call.has_recording:
-            return self.row(call, LOST, "listed with a recording once, and upstream shows none now", attempts=attempts)
-        return self.row(call, NOT_RECORDED, self._no_recording(), attempts=attempts)
+            status, reason = RecordingStatus.PENDING, "upstream shows no URL at present"
+        elif call.has_recording:
+            status, reason = RecordingStatus.LOST, "listed with a recording once, and upstream shows none now"
+        else:
+            status, reason = RecordingStatus.NOT_RECORDED, self._why_not_recorded()
+        return self.rows.unarchived(call, status, reason, attempts=attempts)
 
-    def _no_recording(self) -> str:
-        if self._expires_on is not None and self._ctx.now().date() >= self._expires_on:
+    def _why_not_recorded(self) -> str:
+        expires_on = self.rows.expires_on
+        if expires_on is not None and self._clock.now().date() >= expires_on:
             return RETENTION_WAS_OVER
         return "asked, upstream has none"
 
 
-def merged(present: Row | None, new: Row) -> Row:
-    """One call's row out of what the table holds and what a run found: archived is never made less."""
-    if present is None:
-        return new
-    if present["status"] != ARCHIVED:
-        # What was found out is not forgotten because a later run had no time to look.
-        if new["status"] == PENDING and present["status"] in (LOST, FAILED, REFUSED):
-            return present
-        return new | {"attempts": max(present["attempts"], new["attempts"])}  # another run may have tried more often
-    # An object that vanished from the bucket and was fetched again may be other bytes.
-    return new if new["status"] == ARCHIVED and new["sha256"] != present["sha256"] else present
-
-
-def _status_after(error: DownloadError) -> str:
-    return LOST if isinstance(error, AudioGone) else FAILED
-
-
-def _as_metadata(sha256: str, audio: mp3.Audio) -> dict[str, str]:
-    return {
-        "sha256": sha256,
-        "duration-seconds": repr(audio.duration_seconds),
-        "sample-rate-hz": str(audio.sample_rate_hz),
-        "channels": str(audio.channels),
-        "bitrate-bps": str(audio.bitrate_bps),
-    }
-
-
-def _from_metadata(metadata: Mapping[str, str]) -> tuple[str, mp3.Audio] | None:
-    try:
-        audio = mp3.Audio(
-            float(metadata["duration-seconds"]),
-            int(metadata["sample-rate-hz"]),
-            int(metadata["channels"]),
-            int(metadata["bitrate-bps"]),
-        )
-        return metadata["sha256"], audio
-    except (KeyError, ValueError):
-        return None
+def _status_after(error: DownloadError) -> RecordingStatus:
+    return RecordingStatus.LOST if isinstance(error, AudioGone) else RecordingStatus.FAILED

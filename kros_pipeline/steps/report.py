@@ -1,18 +1,18 @@
-"""What a step says of its work, for the operator who reads a day's metadata."""
+"""The report of a step: what it did, for the operator who reads a day's metadata."""
 
 from dataclasses import dataclass, field
 
 from ..archive.tables import WriteResult
 from ..core.errors import ExternalError
 
-SAMPLE = 20
+SAMPLE_SIZE = 20
 
 
 @dataclass
 class Report:
-    """Counts and a few examples of what went wrong: ids and reasons, no speech, no numbers.
+    """Counts, and a few examples of what went wrong: ids and reasons, no speech, no phone numbers.
 
-    `error` is what kept the step from doing all of its work; what it had done by then is saved.
+    `error` is what kept the step from doing all of its work. What was done before it is saved.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
@@ -21,12 +21,8 @@ class Report:
     error: ExternalError | None = None
     written: WriteResult | None = None
 
-    def problem(self, call_id: str, reason: str) -> None:
-        """Counts one problem, and keeps it if the sample has room."""
+    def add_problem(self, call_id: str, reason: str) -> None:
+        """Count one problem, and keep it if the sample has room."""
         self.problem_count += 1
-        if len(self.problems) < SAMPLE:
+        if len(self.problems) < SAMPLE_SIZE:
             self.problems.append((call_id, reason))
-
-    def stop(self, error: ExternalError) -> None:
-        """Notes the first error that ended the work early."""
-        self.error = self.error or error

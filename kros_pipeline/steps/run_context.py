@@ -1,120 +1,86 @@
-"""What a step works with: the settings, the clients, the clock. Opened once a run."""
+"""The run context: the settings, clients and clock of one run, opened once.
+
+A step is not given the context. Each asset's body passes the parts that its step uses, so that every effect can be
+read there.
+"""
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import UTC, date, datetime
 
+from ..archive.audit_log import AuditLog
+from ..archive.governance import Governance
+from ..archive.identity import ArchiveIdentity
+from ..archive.object_store import ObjectStore
 from ..archive.s3_governance import S3Governance
-from ..archive.s3_store import ObjectStore
+from ..archive.s3_store import S3ObjectStore
+from ..archive.settings import ArchiveSettings
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
-from ..core.errors import ObjectExists, WrongArchive
-from ..core.flags import BadRules, Rules, parse_rules
-from ..core.object_keys import ARCHIVE_IDENTITY
-from ..core.settings import BadSettings, Settings, parse_settings
-from ..source.downloads import RecordingStorage
+from ..core.clock import Clock
+from ..core.flags import Rules
+from ..source.call_source import CallSource
 from ..source.krosai import KrosAI
+from .process import configure_process
+from .settings import Settings, read_settings
 
-_ARCHIVE_FORMAT = 1
+SYSTEM_CLOCK = Clock(now=lambda: datetime.now(UTC), monotonic=time.monotonic, sleep=time.sleep)
 
 
 @dataclass
 class RunContext:
-    """The handles of one run."""
+    """The parts of one run. `log` and `run_id` are Dagster's where Dagster runs it."""
 
     settings: Settings
     rules: Rules
-    api: KrosAI
-    storage: RecordingStorage
+    source: CallSource
     store: ObjectStore
-    governance: S3Governance
+    governance: Governance
     tombstones: Tombstones
     tables: Tables
-    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))  # Dagster's, where Dagster runs it
+    identity: ArchiveIdentity
+    clock: Clock
+    run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kros_pipeline"))
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    def audit_log(self, day: date, step: str) -> AuditLog:
+        """Open the audit log of one step of one day, for this run."""
+        return AuditLog(self.store, self.tombstones, self.clock, run_id=self.run_id, day=day, step=step)
 
     def close(self) -> None:
-        """Closes the connections."""
-        self.api.close()
-        self.storage.close()
-
-    def check_archive(self) -> bool:
-        """Whether the archive is this account's already; False where nobody's. Raises `WrongArchive`."""
-        stored = self.store.read_json(ARCHIVE_IDENTITY)
-        if stored is None:
-            return False
-        mine = self._identity()
-        different = [name for name in mine if stored.get(name) != mine[name]]
-        if different:
-            raise WrongArchive(
-                f"{self.store.url(ARCHIVE_IDENTITY)} says that this archive belongs to another account: "
-                + "; ".join(f"{name} is {stored.get(name)!r} there and {mine[name]!r} here" for name in different)
-                + ". Mend KROSAI_BASE_URL or KROSAI_ORGANIZATION_ID, or give each account a prefix of its own in "
-                "KROS_ARCHIVE_URL."
-            )
-        return True
-
-    def claim_archive(self) -> None:
-        """Makes the archive this account's, if it is nobody's yet. Called once the API has accepted the key."""
-        if not self.check_archive():
-            with suppress(ObjectExists):
-                self.store.put_json(ARCHIVE_IDENTITY, self._identity(), only_if="absent")
-            self.check_archive()
-
-    def _identity(self) -> dict[str, object]:
-        return {
-            "base_url": self.settings.base_url,
-            "organization_id": self.settings.organization_id,
-            "format": _ARCHIVE_FORMAT,
-        }
+        """Close the connections."""
+        self.source.close()
 
 
-def open_run_context(texts: Mapping[str, str | None]) -> RunContext:
-    """Reads all settings and opens the clients; the archive is looked at, and nothing is written.
+def open_run_context(
+    texts: Mapping[str, str | None],
+    *,
+    clock: Clock = SYSTEM_CLOCK,
+    open_store: Callable[[ArchiveSettings], ObjectStore] = S3ObjectStore,
+) -> RunContext:
+    """Read all settings and open the clients. The archive is read, and nothing is written.
 
-    Raises `BadSettings` for every bad setting at once, and `ArchiveError` where the archive cannot be used.
+    `texts` are the settings by name, as the environment has them. Raises `BadSettings`, which names every bad setting,
+    and `ArchiveError` where the archive cannot be used.
     """
+    configure_process()
     settings, rules = read_settings(texts)
-    store = ObjectStore(settings)
-    tombstones = Tombstones(store, settings.erasure_key)
+    store = open_store(settings.archive)
+    tombstones = Tombstones(store, settings.archive.erasure_key, clock)
     ctx = RunContext(
-        settings,
-        rules,
-        KrosAI(settings),
-        RecordingStorage(settings),
-        store,
-        S3Governance(store),
-        tombstones,
-        Tables(store, tombstones),
+        settings=settings,
+        rules=rules,
+        source=KrosAI(settings.source, clock),
+        store=store,
+        governance=S3Governance(store),
+        tombstones=tombstones,
+        tables=Tables(store, tombstones),
+        identity=ArchiveIdentity(store, settings.source.base_url, settings.source.organization_id),
+        clock=clock,
     )
-    ctx.check_archive()
+    ctx.identity.check()
     tombstones.check_key()
     return ctx
-
-
-def read_settings(texts: Mapping[str, str | None]) -> tuple[Settings, Rules]:
-    """The settings and the rules file that they name. Raises `BadSettings`, the rules' mistakes among its problems."""
-    problems: list[str] = []
-    rules = Rules()
-    try:
-        settings = parse_settings(texts)
-    except BadSettings as error:
-        problems, settings = error.problems, None
-    path = (texts.get("KROS_FLAG_RULES") or "").strip()
-    if path:
-        always = (texts.get("KROS_TRANSCRIPT_DETAILS") or "").strip().lower() == "always"
-        try:
-            rules = parse_rules(Path(path).read_text("utf-8"), confidence_is_known=always)
-        except BadRules as error:
-            problems.append(f"KROS_FLAG_RULES ({path}): {error}.")
-        except (OSError, UnicodeError) as error:
-            what = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            problems.append(f"KROS_FLAG_RULES ({path}) cannot be read: {what}.")
-    if settings is None or problems:
-        raise BadSettings(problems)
-    return settings, rules

@@ -8,9 +8,9 @@ import pytest
 
 from kros_pipeline.archive.tables import batches_of
 from kros_pipeline.core import schemas
-from kros_pipeline.operations.backlog import find_backlog
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, MakeAccount
+from kros_pipeline_tests.support.steps import find_backlog
 
 NOW = datetime(2025, 1, 20, 10, 40, tzinfo=UTC)
 YESTERDAY = date(2025, 1, 19)

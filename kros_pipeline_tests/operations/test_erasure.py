@@ -25,15 +25,19 @@ from kros_pipeline.core.errors import ApiServerError, ApiUnreachable, ArchiveDen
 from kros_pipeline.core.object_keys import audio_key, call_key, tombstone_key
 from kros_pipeline.core.pseudonyms import pseudonym
 from kros_pipeline.operations import erasure as erase
-from kros_pipeline.operations.erasure import Erasure, ErasureUnfinished, erase_calls
-from kros_pipeline.operations.erasure_plan import ErasureRefused, ErasureRequest
+from kros_pipeline.operations.erasure import Erasure, ErasureUnfinished
+from kros_pipeline.operations.erasure_request import ErasureRefused, ErasureRequest
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.krosai import KrosAI
-from kros_pipeline.steps.calls import list_calls
-from kros_pipeline.steps.reconciliation import reconcile_day
-from kros_pipeline.steps.recordings import archive_recordings
-from kros_pipeline.steps.transcripts import fetch_transcripts, split_utterances
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
+from kros_pipeline_tests.support.steps import (
+    archive_recordings,
+    erase_calls,
+    fetch_transcripts,
+    list_calls,
+    reconcile_day,
+    split_utterances,
+)
 
 KEY = "an erasure key of the tests, of more than 32 characters"
 SMALL = replace(PLAIN, audio_seconds=(1, 2))

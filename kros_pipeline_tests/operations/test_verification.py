@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from datetime import date, timedelta
 
+from kros_pipeline.archive.archived_days import archived_days
+
 from kros_pipeline.core import schemas
 from kros_pipeline.core.object_keys import audio_key, audit_prefix
-from kros_pipeline.operations.verification import PARTS, archived_days, days_of_the_turn, verify_days
+from kros_pipeline.operations.verification import PARTS, days_of_the_turn
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
+from kros_pipeline_tests.support.steps import verify_days
 
 
 def ids_of(our: Account) -> list[str]:

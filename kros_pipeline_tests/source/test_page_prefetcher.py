@@ -15,8 +15,8 @@ from kros_pipeline.core.errors import RequestRefused
 from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
 from kros_pipeline.source.call_parsing import parse_listed_call
 from kros_pipeline.source.krosai import KrosAI, Page, Window
-from kros_pipeline.steps.calls import list_calls
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
+from kros_pipeline_tests.support.steps import list_calls
 
 WINDOW = Window(datetime(2025, 1, 10, tzinfo=UTC), datetime(2025, 1, 11, tzinfo=UTC))
 AHEAD = 4

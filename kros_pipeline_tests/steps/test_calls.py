@@ -27,10 +27,11 @@ from kros_pipeline.sandbox.faults import MALFORMED
 from kros_pipeline.source.call_parsing import ListedCall, parse_listed_call
 from kros_pipeline.source.krosai import KrosAI, Page, UnparsedRow, Window
 from kros_pipeline.steps import calls as enumerate_step
-from kros_pipeline.steps.calls import list_calls, read_listing
+from kros_pipeline.steps.calls import read_listing
 from kros_pipeline.steps.report import Report
 from kros_pipeline_tests.support.accounts import DAY, VARIED, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import assert_nothing_is_false, completed_of, table_key
+from kros_pipeline_tests.support.steps import list_calls
 
 # Two pages for the day, a few calls of the three hours after it, and days that are not asked for.
 BUSY = SandboxConfig(

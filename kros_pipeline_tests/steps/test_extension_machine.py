@@ -30,8 +30,8 @@ from kros_pipeline.core.settings import parse_settings
 from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline.source.rate_limiter import RateLimiter
 from kros_pipeline.steps.extension_orders import BadOrder
-from kros_pipeline.steps.retention_extensions import extend_retention
 from kros_pipeline.steps.run_context import RunContext
+from kros_pipeline_tests.support.steps import extend_retention
 
 DAY = date(2025, 1, 10)
 NOW = datetime(2025, 1, 20, tzinfo=UTC)

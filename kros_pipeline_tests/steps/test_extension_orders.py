@@ -16,12 +16,12 @@ from kros_pipeline.core.errors import ArchiveUnavailable
 from kros_pipeline.definitions import defs
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.extension_orders import BadOrder
-from kros_pipeline.steps.flagged_calls import flag_calls
-from kros_pipeline.steps.retention_extensions import ExtensionReport, extend_retention
+from kros_pipeline.steps.retention_extensions import ExtensionReport
 from kros_pipeline.steps.run_context import open_run_context
 from kros_pipeline_tests.steps.test_flag_and_extend import EVERYONE, Account, extend, extensions, posts, ruled
 from kros_pipeline_tests.support.accounts import DAY
 from kros_pipeline_tests.support.archive_check import completed_of, table_key
+from kros_pipeline_tests.support.steps import extend_retention, flag_calls
 
 __all__ = ["instance", "ruled"]
 

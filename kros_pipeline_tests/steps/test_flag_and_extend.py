@@ -12,15 +12,18 @@ import pytest
 
 from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.steps.calls import list_calls
 from kros_pipeline.steps.extension_journal import INTENT, OUTCOME, Journal
-from kros_pipeline.steps.flagged_calls import flag_calls
 from kros_pipeline.steps.report import Report
-from kros_pipeline.steps.retention_extensions import extend_retention
 from kros_pipeline.steps.run_context import RunContext
-from kros_pipeline.steps.transcripts import fetch_transcripts, split_utterances
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import completed_of, table_key
+from kros_pipeline_tests.support.steps import (
+    extend_retention,
+    fetch_transcripts,
+    flag_calls,
+    list_calls,
+    split_utterances,
+)
 
 # Upstream honours no Idempotency-Key here: it would hide a request that is sent twice.
 FEW = replace(PLAIN, days={"2025-01-10": 5}, audio_seconds=(1, 120), idempotency=False)

@@ -34,13 +34,11 @@ from kros_pipeline.source.call_parsing import parse_listed_call
 from kros_pipeline.source.downloads import Body
 from kros_pipeline.source.krosai import KrosAI, Page, RecordingAnswer, Window
 from kros_pipeline.steps import run_context as run_context
-from kros_pipeline.steps.calls import list_calls
-from kros_pipeline.steps.reconciliation import reconcile_day
 from kros_pipeline.steps.recording_archiver import RecordingArchiver
-from kros_pipeline.steps.recordings import archive_recordings
 from kros_pipeline.steps.run_context import RunContext, open_run_context
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, WITHIN_GRACE
 from kros_pipeline_tests.support.memory_store import MemoryArchive, MemoryStore
+from kros_pipeline_tests.support.steps import archive_recordings, list_calls, reconcile_day
 
 FAULTS = ("reset", "html", "denied", "gone", "foreign", "api")
 SECRET = "https://storage.krosai.com/recordings/{}.mp3?X-Amz-Signature=secret"

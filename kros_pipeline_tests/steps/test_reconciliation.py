@@ -13,11 +13,10 @@ from kros_pipeline.core.errors import WrongArchive
 from kros_pipeline.core.object_keys import audio_key, listing_key
 from kros_pipeline.core.verdict import CALLS_CHECK, OBJECTS_CHECK, RECORDINGS_CHECK, TRANSCRIPTS_CHECK
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.steps.calls import list_calls
-from kros_pipeline.steps.reconciliation import reconcile_day
 from kros_pipeline.steps.run_context import open_run_context
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, WITHIN_GRACE, MakeAccount
 from kros_pipeline_tests.support.archive_check import Archive, assert_archive_is_true, completed_of, table_key
+from kros_pipeline_tests.support.steps import list_calls, reconcile_day
 
 Rows = list[dict[str, Any]]
 FEW = replace(PLAIN, days={"2025-01-10": 4})

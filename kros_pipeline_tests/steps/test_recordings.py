@@ -28,12 +28,11 @@ from kros_pipeline.sandbox.answers import HTML_PAGE
 from kros_pipeline.source import downloads as recording_storage
 from kros_pipeline.source.http import declared_length, read_into
 from kros_pipeline.steps import recordings as download
-from kros_pipeline.steps.calls import list_calls
-from kros_pipeline.steps.recordings import archive_recordings
 from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import Archive, assert_nothing_is_false, completed_of, table_key
+from kros_pipeline_tests.support.steps import archive_recordings, list_calls
 
 FEW = replace(PLAIN, days={"2025-01-10": 5}, audio_seconds=(14, 18))
 

@@ -10,11 +10,10 @@ import pytest
 from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests
 from kros_pipeline.core.transcripts import is_whole
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.steps.calls import list_calls
 from kros_pipeline.steps.report import Report
-from kros_pipeline.steps.transcripts import fetch_transcripts, split_utterances
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, VARIED, WITHIN_GRACE, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import as_stored, assert_nothing_is_false, completed_of, table_key
+from kros_pipeline_tests.support.steps import fetch_transcripts, list_calls, split_utterances
 
 MANY = replace(VARIED, days={"2025-01-10": 260}, audio_seconds=(1, 2), longest_transcript_characters=5_000)
 KINDS = {"whole", "shortened", "shortened…", "unlabelled", "null", "absent"}

@@ -20,17 +20,21 @@ from kros_pipeline.sandbox import Faults, KrosaiSimulator, LocalS3, SandboxConfi
 from kros_pipeline.source import krosai as krosai_client
 from kros_pipeline.source.rate_limiter import RateLimiter
 from kros_pipeline.steps import run_context as workspace_module
-from kros_pipeline.steps.calls import list_calls
-from kros_pipeline.steps.flagged_calls import flag_calls
-from kros_pipeline.steps.reconciliation import ReconciliationResult, reconcile_day
+from kros_pipeline.steps.reconciliation import ReconciliationResult
 from kros_pipeline.steps.recording_archiver import RecordingArchiver
-from kros_pipeline.steps.recordings import archive_recordings
 from kros_pipeline.steps.report import Report
-from kros_pipeline.steps.retention_extensions import extend_retention
 from kros_pipeline.steps.run_context import RunContext, open_run_context
-from kros_pipeline.steps.transcripts import fetch_transcripts, split_utterances
 from kros_pipeline_tests.support.archive_check import Archive
 from kros_pipeline_tests.support.memory_store import MemoryArchive, MemoryStore
+from kros_pipeline_tests.support.steps import (
+    archive_recordings,
+    extend_retention,
+    fetch_transcripts,
+    flag_calls,
+    list_calls,
+    reconcile_day,
+    split_utterances,
+)
 
 DAY = date(2025, 1, 10)
 WITHIN_GRACE = datetime(2025, 1, 11, 4, 15, tzinfo=UTC)  # the morning after, as the schedule runs

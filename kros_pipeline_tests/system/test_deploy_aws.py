@@ -14,7 +14,7 @@ import pytest
 
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.operations import erasure as erase
-from kros_pipeline.operations.erasure_plan import ErasureRequest
+from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.sandbox import Fault, Faults, LocalS3
 from kros_pipeline.source import downloads as recording_storage
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, MakeAccount

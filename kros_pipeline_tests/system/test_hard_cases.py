@@ -14,16 +14,15 @@ from test_owed import NOW, checked
 from kros_pipeline.core import schemas
 from kros_pipeline.core.days import end_of, start_of
 from kros_pipeline.core.errors import ObjectExists, RequestRefused
-from kros_pipeline.operations.backlog import find_backlog
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.call_parsing import without_urls
 from kros_pipeline.source.krosai import KrosAI, Page, Window
 from kros_pipeline.source.plans import PLANS
 from kros_pipeline.source.rate_limiter import RateLimiter
 from kros_pipeline.steps.extension_journal import EXTENDED, UNCONFIRMED
-from kros_pipeline.steps.reconciliation import reconcile_day
 from kros_pipeline.steps.recording_archiver import merged
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, PLAIN, WITHIN_GRACE, MakeAccount
+from kros_pipeline_tests.support.steps import find_backlog, reconcile_day
 
 WINDOW = Window(start_of(DAY), end_of(DAY))
 

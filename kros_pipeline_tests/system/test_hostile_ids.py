@@ -23,9 +23,9 @@ from kros_pipeline.definitions import defs
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.sandbox.hostile_ids import hostile_id
 from kros_pipeline.source.call_parsing import MalformedCall, parse_listed_call
-from kros_pipeline.steps.reconciliation import reconcile_day
 from kros_pipeline_tests.support.accounts import DAY, VARIED, MakeAccount
 from kros_pipeline_tests.support.archive_check import assert_nothing_is_false
+from kros_pipeline_tests.support.steps import reconcile_day
 
 UNSAFE = ("lost", "failed", "refused")
 SHA256 = "0123456789abcdef" * 4

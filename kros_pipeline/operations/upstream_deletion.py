@@ -1,0 +1,85 @@
+"""Asks upstream to delete the recordings of erased calls: one request a call, never repeated in doubt."""
+
+from datetime import date
+
+from ..archive.governance import Governance
+from ..archive.request_journal import RequestJournal
+from ..archive.tombstones import Tombstones
+from ..core.clock import Clock
+from ..core.errors import (
+    ApiError,
+    ApiUnauthorized,
+    ApiUnreachable,
+    CallGone,
+    CallNotFound,
+    RequestRefused,
+    TooManyRequests,
+)
+from ..core.object_keys import call_key, upstream_deletion_key
+from ..source.call_source import CallSource
+from .erasure_request import ErasurePlan
+
+DELETED, GONE, REFUSED, UNCONFIRMED, NOT_SENT = "deleted", "was gone", "refused", "unconfirmed", "not sent"
+_WHAT_TO_DO = {
+    REFUSED: "upstream refuses to delete its recording: look in the KrosAI dashboard",
+    UNCONFIRMED: "nobody knows whether upstream deleted its recording, and it is asked once: look in the dashboard",
+    NOT_SENT: "upstream could not be asked to delete its recording: launch the job again",
+}
+
+
+class UpstreamDeletion:
+    """Deletes recordings upstream, with an intent before each request and an outcome after it."""
+
+    def __init__(
+        self,
+        *,
+        source: CallSource,
+        journal: RequestJournal,
+        governance: Governance,
+        tombstones: Tombstones,
+        clock: Clock,
+    ):
+        self._source, self._journal, self._governance = source, journal, governance
+        self._tombstones, self._clock = tombstones, clock
+
+    def delete_all(self, plan: ErasurePlan, outcomes: dict[str, int], problems: list[str]) -> None:
+        """Ask for every call of a plan. Adds to the count of each outcome, and a sentence for each that is open."""
+        for day, ids in plan.calls.items():
+            for call_id in sorted(ids):
+                outcome = self._delete(day, call_id)
+                outcomes[outcome] = outcomes.get(outcome, 0) + 1
+                if outcome in _WHAT_TO_DO:
+                    name = self._tombstones.pseudonym(call_key(call_id))[:12]
+                    problems.append(f"erased call {name}: {_WHAT_TO_DO[outcome]}")
+
+    def _delete(self, day: date, call_id: str) -> str:
+        """Return the outcome. Upstream's own text is not kept: it may name the call."""
+        pseudonym = self._tombstones.pseudonym(call_key(call_id))
+        intent_key, outcome_key = (upstream_deletion_key(day, pseudonym, what) for what in ("intent", "outcome"))
+        known = self._journal.read(outcome_key)
+        if known is not None:
+            return str(known["outcome"])
+        if self._journal.begin(intent_key, {"sent_at": self._clock.now().isoformat()}) is None:
+            return UNCONFIRMED
+        outcome = self._ask(call_id)
+        if outcome == NOT_SENT:  # the intent goes, so that a later run may send it
+            versions = self._governance.versions(intent_key)
+            self._governance.delete([version for version in versions if version.key == intent_key])
+        elif outcome != UNCONFIRMED:
+            self._journal.finish(outcome_key, {"outcome": outcome, "at": self._clock.now().isoformat()})
+        return outcome
+
+    def _ask(self, call_id: str) -> str:
+        try:
+            self._source.delete_recording(call_id)
+        except (CallNotFound, CallGone):
+            return GONE
+        except (TooManyRequests, ApiUnauthorized):
+            return NOT_SENT
+        except RequestRefused:
+            return REFUSED
+        except ApiUnreachable as error:
+            return NOT_SENT if error.surely_not_sent else UNCONFIRMED
+        except ApiError:
+            return UNCONFIRMED
+        return DELETED

@@ -1,0 +1,164 @@
+"""The API client: one request at a time, through the rate limiter, with the retries that are safe.
+
+A GET is retried. Anything else is sent once, and again only after a 429.
+"""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+import requests
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+
+from ..core.clock import Clock
+from ..core.errors import ApiServerError, ApiUnreachable, TooManyRequests
+from .api_errors import cause_of, names_in, never_connected, read_answer
+from .rate_limiter import LONGEST_WAIT_SECONDS, RateLimiter, retry_after_seconds
+from .response_body import BrokenBody, read_body
+from .sessions import CONNECT_SECONDS, READ_SECONDS, new_session
+from .settings import SourceSettings
+
+_MAX_ATTEMPTS = 4
+_MAX_PAUSES = 10  # of the rate limiter, in a row, without one request accepted
+_LONGEST_QUEUE_SECONDS = 120.0  # that one request waits, asked to again and again
+_DEFAULT_PAUSE_SECONDS = 1.0
+_MAX_ANSWER_BYTES = 1 << 30  # a page may hold a hundred transcripts of megabytes
+_ANSWER_SECONDS = 120.0
+
+
+class ApiClient:
+    """Sends requests to the API of one account. Threads share its session, its rate and its budget."""
+
+    def __init__(self, settings: SourceSettings, clock: Clock):
+        key = settings.api_key
+        headers = {"x-api-key": key} if settings.auth == "x-api-key" else {"Authorization": f"Bearer {key}"}
+        if settings.organization_id:
+            headers["x-organization-id"] = settings.organization_id
+        self._session = new_session(settings.connections, headers)
+        self._key = key.encode()
+        self._base_url = settings.base_url
+        self._clock = clock
+        self._limiter = RateLimiter(settings.requests_per_second, settings.requests_per_run, clock)
+
+    @property
+    def requests_made(self) -> int:
+        """How many requests were sent so far, retries included."""
+        return self._limiter.requests_made
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+    def get(
+        self,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        *,
+        is_about_one_call: bool = True,
+        field: str | None = None,
+    ) -> dict[str, Any]:
+        """Return the answer of a GET, which is retried up to three times.
+
+        An answer without its `field` is an `ApiServerError`: it says nothing about the call. The field may be null.
+        """
+
+        def attempt() -> dict[str, Any]:
+            answer = self._send("GET", path, query=query, is_about_one_call=is_about_one_call)
+            if field is not None and field not in answer:
+                raise ApiServerError(f"GET {_hide_id(path)}: the answer says nothing of it, it has {names_in(answer)}")
+            return answer
+
+        attempts = Retrying(
+            retry=retry_if_exception_type((ApiUnreachable, ApiServerError)),
+            stop=stop_after_attempt(_MAX_ATTEMPTS),
+            wait=wait_exponential_jitter(initial=0.5, max=20),
+            sleep=self._clock.sleep,
+            reraise=True,
+        )
+        return attempts(attempt)
+
+    def change(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+        is_about_one_call: bool = True,
+    ) -> None:
+        """Send a request that changes something, once. Any 2xx means that it was accepted: no answer is documented."""
+        self._send(
+            method, path, body=body, headers=headers, is_about_one_call=is_about_one_call, accepts_any_answer=True
+        )
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, Any] | None = None,
+        body: dict[str, Any] | None = None,
+        headers: dict[str, str] | None = None,
+        is_about_one_call: bool = True,
+        accepts_any_answer: bool = False,
+    ) -> dict[str, Any]:
+        """Send one request, and again after each 429 that asks for a short wait; return the answer's JSON object."""
+        what = f"{method} {_hide_id(path)}"
+        waited_seconds = 0.0
+        while True:
+            self._limiter.acquire()
+            status, answer_headers, answer = self._exchange(what, method, path, query, body, headers)
+            if status != 429:
+                self._limiter.on_success()
+                if accepts_any_answer and 200 <= status < 300:
+                    return {}
+                return read_answer(what, status, answer, is_about_one_call=is_about_one_call)
+            seconds = retry_after_seconds(answer_headers.get("Retry-After"), now=self._clock.now())
+            if seconds is not None and seconds > LONGEST_WAIT_SECONDS:
+                raise TooManyRequests(f"{what}: upstream asks to wait {min(seconds, 1e9):,.0f} seconds (quota)")
+            pauses = self._limiter.on_throttled(seconds)
+            waited_seconds += seconds or _DEFAULT_PAUSE_SECONDS
+            if pauses >= _MAX_PAUSES or waited_seconds > _LONGEST_QUEUE_SECONDS:
+                raise TooManyRequests(f"{what}: upstream answers 429 again and again (quota)")
+
+    def _exchange(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None,
+        body: dict[str, Any] | None,
+        headers: dict[str, str] | None,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send one request and return status, headers and the whole body. Raises `ApiUnreachable` only."""
+        try:
+            response = self._session.request(
+                method,
+                self._base_url + path,
+                params=query,
+                json=body,
+                headers=headers,
+                timeout=(CONNECT_SECONDS, READ_SECONDS),
+                allow_redirects=False,
+                stream=True,
+            )
+        except requests.RequestException as error:
+            is_unsent = never_connected(error)
+            advice = " Is KROSAI_BASE_URL right, and the network up?" if is_unsent else ""
+            raise ApiUnreachable(f"{what}: no answer ({cause_of(error)}).{advice}", surely_not_sent=is_unsent) from None
+        sink = io.BytesIO()
+        try:
+            with response:
+                read_body(response, sink, max_bytes=_MAX_ANSWER_BYTES, seconds=_ANSWER_SECONDS, clock=self._clock)
+        except BrokenBody as error:
+            raise ApiUnreachable(f"{what}: {error}") from None
+        answer = sink.getvalue()
+        if not response.ok:  # its text is shown, and may repeat what was sent
+            answer = answer.replace(self._key, b"(secret)")
+        return response.status_code, response.headers, answer
+
+
+def _hide_id(path: str) -> str:
+    """Return a path for messages, with `{id}` for the call's id."""
+    parts = path.split("/")
+    return "/".join(["", "calls", "{id}", *parts[3:]]) if len(parts) > 3 else path

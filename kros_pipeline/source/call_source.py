@@ -1,0 +1,143 @@
+"""The call source: what the archive needs of a voice platform, as a Protocol. KrosAI is its implementation.
+
+Raw JSON does not pass it, and no URL of a recording is ever shown by its types.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Protocol
+
+from ..core.calls import Call
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A range of time that is listed: `from_date` and `to_date`, which may be inclusive or not."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListedCall:
+    """A call and the presigned URL that came with it. The URL lives as long as this object, and is stored nowhere."""
+
+    call: Call
+    recording_url: str | None
+
+    def __repr__(self) -> str:  # the URL is a secret: no traceback or log line may show it
+        return f"ListedCall({self.call.call_id!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class UnparsedRow:
+    """A row of the list that is no call: its JSON without URLs, the call's id if it has one, and what is wrong."""
+
+    call_id: str | None
+    created_at: datetime | None
+    raw_json: str
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer of the list. `total` is None where it gave none; `limit` is the one that the answer names."""
+
+    calls: list[ListedCall]
+    unparsed: list[UnparsedRow]
+    total: int | None
+    limit: int | None
+
+    @property
+    def row_count(self) -> int:
+        """How many rows the answer has, parsed or not."""
+        return len(self.calls) + len(self.unparsed)
+
+    @property
+    def identities(self) -> set[str]:
+        """What identifies its rows: the ids, and the JSON of a row that has none."""
+        return {listed.call.call_id for listed in self.calls} | {row.call_id or row.raw_json for row in self.unparsed}
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingAnswer:
+    """The answer about one call's recording. The URL is a secret, and None where there is no recording (yet)."""
+
+    recording_url: str | None
+    duration_seconds: float | None
+
+    def __repr__(self) -> str:
+        return f"RecordingAnswer(has_url={self.recording_url is not None})"
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptAnswer:
+    """The answer about one call's transcript. `text` is None where there is none (yet)."""
+
+    text: str | None
+    word_count: int | None
+    language: str | None
+    confidence: float | None
+
+
+@dataclass(slots=True)
+class Body:
+    """The whole body of a recording: in memory, or in an open file if it is large. Valid while it is open only."""
+
+    data: bytes | memoryview
+    file: IO[bytes] | None
+    size_bytes: int
+    sha256: str
+    encoding: str
+
+
+class CallSource(Protocol):
+    """One account of a voice platform. Threads share it. Methods raise `ApiError`, `open_recording` `DownloadError`."""
+
+    page_limit: int
+    """The rows of a full page of the list."""
+    plan_name: str
+    """The account's plan, for messages."""
+
+    @property
+    def requests_made(self) -> int:
+        """How many API requests were sent so far, retries included. Downloads do not count."""
+
+    def list_page(self, window: Window, offset: int, page_number: int) -> Page:
+        """Return one page of a window's completed calls: `offset` rows, or `page_number - 1` pages, into the list."""
+
+    def pages(self, window: Window, *, prefetch: int = 0) -> Iterator[Page]:
+        """Yield all pages of a window's completed calls, in the server's order; up to `prefetch` are asked for ahead."""
+
+    def recording(self, call_id: str) -> RecordingAnswer:
+        """Mint a URL for one call. Raises `CallNotFound` or `CallGone` where there is no recording of it."""
+
+    def transcript(self, call_id: str) -> TranscriptAnswer:
+        """Return the transcript of one call. Raises `CallNotFound` or `CallGone` where there is none."""
+
+    def completed_total(self, window: Window) -> int | None:
+        """Return how many completed calls the statistics count in a window; None where no number can be read."""
+
+    def allowed_extension_days(self, requested_days: int) -> int | None:
+        """Return the days that an extension would send; None where the recording is kept that long already."""
+
+    def extend(self, call_id: str, days: int, *, idempotency_key: str) -> None:
+        """Have one recording kept longer. Sent once: whether repeating it adds the days again is not documented.
+
+        After `ApiUnreachable(surely_not_sent=True)` or `TooManyRequests` it surely had no effect. After any other
+        `ApiUnreachable`, and after `ApiServerError`, it may have had one.
+        """
+
+    def delete_recording(self, call_id: str) -> None:
+        """Have one recording deleted for good. Sent once; its errors mean what they mean of `extend`."""
+
+    def turn_on_recording(self) -> Mapping[str, bool]:
+        """Have calls recorded and transcribed from now on; return what was accepted. Sent once, like `extend`."""
+
+    def open_recording(self, url: str) -> AbstractContextManager[Body]:
+        """Download the body behind a minted URL. Raises `UrlRefused`, `UrlExpired`, `AudioGone`, `DownloadBroken`."""
+
+    def close(self) -> None:
+        """Close the connections."""

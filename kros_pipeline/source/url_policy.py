@@ -1,0 +1,43 @@
+"""The URL policy: which URLs audio may be fetched from.
+
+The API's host comes from the settings and is trusted. Audio URLs come from API answers: their hosts must be allowed by
+name here, and public by address (`public_addresses`).
+"""
+
+import re
+from urllib.parse import urlsplit
+
+from ..core.errors import UrlRefused
+from ..core.settings import is_loopback
+
+# URL parsers disagree about anything else: some decode `%2e`, fold other scripts' letters, or drop tabs and newlines.
+_PLAIN_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?").fullmatch
+_MAX_SHOWN_CHARACTERS = 100
+
+
+class UrlPolicy:
+    """The policy of one account. `hosts` are names, or `name:port`."""
+
+    def __init__(self, hosts: frozenset[str], base_url: str):
+        api = urlsplit(base_url)
+        self.is_loopback_allowed = is_loopback(api.hostname or "")
+        # Plain http is for a service on this very machine, and only if the API itself is reached that way.
+        self._is_http_allowed = api.scheme == "http" and self.is_loopback_allowed
+        self._hosts = hosts
+
+    def check(self, url: str) -> None:
+        """Raise `UrlRefused`, which never shows the URL, where audio may not be fetched from it."""
+        try:
+            parts = urlsplit(url)
+            host, port = (parts.hostname or "").lower(), parts.port
+        except ValueError:
+            raise UrlRefused("the recording's URL cannot be read") from None
+        if parts.scheme != "https" and not (parts.scheme == "http" and self._is_http_allowed and is_loopback(host)):
+            raise UrlRefused(f"the recording's URL is {parts.scheme[:10] or 'without a scheme'}, not https")
+        if "@" in parts.netloc or "\\" in url:
+            raise UrlRefused("the recording's URL holds a user name or a backslash")
+        if not _PLAIN_HOST(parts.netloc) or " " in url or not url.isprintable():
+            raise UrlRefused("the recording's URL names its host in a way that others may read otherwise")
+        name = f"[{host}]" if ":" in host else host
+        if {name, f"{name}:{port}"}.isdisjoint(self._hosts):
+            raise UrlRefused(f"host {host[:_MAX_SHOWN_CHARACTERS]!r} is not in KROS_RECORDING_HOSTS")

@@ -1,0 +1,47 @@
+"""The day snapshot: what the archive holds of a day when a step begins."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import date
+from typing import Self
+
+from ..archive.listings import read_listing
+from ..archive.object_store import ObjectStore
+from ..archive.parquet import Partition
+from ..archive.tables import PartitionTransaction, Tables
+from ..archive.tombstones import Tombstones
+from ..core import schemas
+from ..core.listing import Listing
+from ..core.object_keys import audio_prefix
+from ..core.sorted_lookup import SortedLookup
+from .recording_rows import Row
+
+
+@dataclass(frozen=True)
+class DaySnapshot:
+    """The calls, the table `recordings` to be written, the last listing, and the keys of the audio in the bucket."""
+
+    calls: Partition | None
+    recordings: PartitionTransaction
+    listing: Listing | None
+    audio_keys: set[str]
+
+    @classmethod
+    @contextmanager
+    def load(cls, day: date, *, store: ObjectStore, tables: Tables, tombstones: Tombstones) -> Iterator[Self]:
+        """Read all of it at once: one request after the other costs a second where S3 answers slowly."""
+        with ExitStack() as opened, ThreadPoolExecutor() as pool:
+            calls = pool.submit(opened.enter_context, tables.opened(schemas.CALLS, day))
+            recordings = pool.submit(opened.enter_context, tables.transaction(schemas.RECORDINGS, day))
+            listing = pool.submit(read_listing, store, day)
+            pool.submit(tombstones.pseudonyms_of, day)  # cached, for the first recording that is put
+            audio_keys = {entry.key for entry in store.list(audio_prefix(day))}
+            yield cls(calls.result(), recordings.result(), listing.result(), audio_keys)
+
+    def calls_with_rows(self) -> Iterator[tuple[Row, Row | None]]:
+        """Yield each call of the day with its row of `recordings`, if it has one. Neither table is held in memory."""
+        rows = SortedLookup(self.recordings.rows(("call_id", "status", "attempts")))
+        for call in self.calls.rows(("call_id", "duration_seconds", "has_recording")) if self.calls else ():
+            yield call, rows.find(call["call_id"])

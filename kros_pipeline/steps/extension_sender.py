@@ -1,0 +1,87 @@
+"""Sends one extension: an intent before the request, an outcome after it, so that no decision is sent twice in doubt."""
+
+from typing import Any
+
+from ..archive.tombstones import Tombstones
+from ..core.clock import Clock
+from ..core.errors import ApiError, ApiServerError, ApiUnauthorized, ApiUnreachable, TooManyRequests
+from ..core.statuses import ExtensionStatus
+from ..source.call_source import CallSource
+from .circuit_breaker import CircuitBreaker
+from .extension_journal import NOT_SENT, Decision, ExtensionJournal, Row
+from .report import Report
+
+
+class ExtensionSender:
+    """Sends the decisions of one day; threads share it. `run_id` is the run in which an operator asked to resend."""
+
+    def __init__(
+        self,
+        journal: ExtensionJournal,
+        *,
+        source: CallSource,
+        tombstones: Tombstones,
+        clock: Clock,
+        report: Report,
+        run_id: str,
+    ):
+        self._journal, self._source, self._tombstones = journal, source, tombstones
+        self._clock, self._report, self._run_id = clock, report, run_id
+        self.breaker = CircuitBreaker()
+
+    def send(self, decision: Decision, resent_row: Row | None) -> Row | None:
+        """Send one decision and return its row; None where it surely did not reach upstream, so the next run sends it.
+
+        `resent_row` is the row of a decision that an operator wants sent once more.
+        """
+        days = self._source.allowed_extension_days(decision.requested_days)
+        if days is None:
+            return self._journal.new_row(decision, None) | {
+                "status": ExtensionStatus.NOT_ALLOWED,
+                "reason": f"plan {self._source.plan_name} keeps recordings no longer than it does already",
+            }
+        if self.breaker.is_open or self._tombstones.is_erased(self._journal.day, decision.call_id):
+            return None
+        attempt = self._journal.next_attempt(decision.decision_id)
+        if resent_row is not None:
+            attempt = max(attempt, resent_row["attempts"] + 1)
+        wanted = {
+            "call_id": decision.call_id,
+            "rule_id": decision.rule_id,
+            "requested_days": decision.requested_days,
+            "sent_days": days,
+            "requested_at": self._clock.now().isoformat(),
+            "resent_by": self._run_id if resent_row else None,
+        }
+        intent = self._journal.begin(decision.decision_id, attempt, wanted)
+        if intent is None:
+            return None  # another run is sending it now
+        outcome = self._ask_upstream(decision, days)
+        if isinstance(outcome, ApiError):
+            return self._journal.row_from(decision.decision_id, attempt, intent, None, doubt=str(outcome))
+        if self._tombstones.is_erased(self._journal.day, decision.call_id, max_age_seconds=0.0):
+            return None  # erased during the request: its intent is gone, and its outcome must not be written
+        self._journal.finish(decision.decision_id, attempt, outcome)
+        if outcome["status"] == NOT_SENT:
+            return None
+        return self._journal.row_from(decision.decision_id, attempt, intent, outcome)
+
+    def _ask_upstream(self, decision: Decision, days: int) -> dict[str, Any] | ApiError:
+        """Send the request once. Return its outcome, or the error after which nobody knows whether upstream acted."""
+        try:
+            self._source.extend(decision.call_id, days, idempotency_key=decision.decision_id)
+        except (TooManyRequests, ApiUnauthorized) as error:
+            self.breaker.trip(error)
+            return {"status": NOT_SENT, "reason": str(error), "confirmed_at": None}
+        except (ApiUnreachable, ApiServerError) as error:
+            if not getattr(error, "surely_not_sent", False):
+                return error
+            self._report.add_problem(decision.call_id, str(error))
+            return {"status": NOT_SENT, "reason": str(error), "confirmed_at": None}
+        except ApiError as error:
+            return {"status": ExtensionStatus.REFUSED, "reason": str(error), "confirmed_at": None}
+        return {
+            "status": ExtensionStatus.EXTENDED,
+            "reason": None,
+            "confirmed_at": self._clock.now().isoformat(),
+        }

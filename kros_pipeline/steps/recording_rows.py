@@ -1,0 +1,118 @@
+"""Rows of the table `recordings`: how one is made, and how two of one call are merged."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from ..core import mp3, schemas
+from ..core.object_keys import audio_key
+from ..core.statuses import RecordingStatus
+
+Row = dict[str, Any]
+
+RETENTION_WAS_OVER = "asked, upstream has none; its retention is over, so that a deleted one would look the same"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRecording:
+    """A call whose recording is not safe yet. `attempts` counts the downloads of earlier runs."""
+
+    call_id: str
+    call_duration_seconds: float | None
+    has_recording: bool
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAudio:
+    """An audio object in the bucket, and what its bytes are."""
+
+    size_bytes: int
+    sha256: str
+    audio: mp3.Audio
+    archived_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingRows:
+    """Makes the rows of one day. `expires_on` is the first day on which upstream may have deleted its copy."""
+
+    day: date
+    expires_on: date | None
+
+    def unarchived(
+        self, call: PendingRecording, status: RecordingStatus, reason: str | None, *, attempts: int = 0
+    ) -> Row:
+        """Make the row of a call whose recording is not in the archive. `attempts` are those of this run."""
+        return self._row(call, status, reason, attempts)
+
+    def archived(self, call: PendingRecording, object_key: str, stored: StoredAudio, *, attempts: int) -> Row:
+        """Make the row of a call whose recording is at `object_key`. `attempts` are those of this run."""
+        return self._row(call, RecordingStatus.ARCHIVED, None, attempts) | {
+            "object_key": object_key,
+            "size_bytes": stored.size_bytes,
+            "sha256": stored.sha256,
+            "duration_seconds": stored.audio.duration_seconds,
+            "sample_rate_hz": stored.audio.sample_rate_hz,
+            "channels": stored.audio.channels,
+            "bitrate_bps": stored.audio.bitrate_bps,
+            "archived_at": stored.archived_at,
+        }
+
+    def key(self, call: PendingRecording) -> str:
+        """Return the key of the call's audio, below the archive's prefix."""
+        return audio_key(self.day, call.call_id)
+
+    def _row(self, call: PendingRecording, status: RecordingStatus, reason: str | None, attempts: int) -> Row:
+        return dict.fromkeys(schemas.RECORDINGS.column_names) | {
+            "call_id": call.call_id,
+            "call_date": self.day,
+            "status": status,
+            "reason": reason,
+            "attempts": call.attempts + attempts,
+            "declared_duration_seconds": call.call_duration_seconds,
+            "upstream_expires_on": self.expires_on,
+        }
+
+
+_FINDINGS = (RecordingStatus.LOST, RecordingStatus.FAILED, RecordingStatus.REFUSED)
+
+
+def merge_rows(present: Row | None, new: Row) -> Row:
+    """Merge the table's row of a call with the row of this run. An archived recording stays archived."""
+    if present is None:
+        return new
+    if present["status"] != RecordingStatus.ARCHIVED:
+        # A later run that did not try the call has not refuted what an earlier one found.
+        if new["status"] == RecordingStatus.PENDING and present["status"] in _FINDINGS:
+            return present
+        return new | {"attempts": max(present["attempts"], new["attempts"])}  # another run may have tried more often
+    # An object that vanished from the bucket and was fetched again may have other bytes.
+    is_other_audio = new["status"] == RecordingStatus.ARCHIVED and new["sha256"] != present["sha256"]
+    return new if is_other_audio else present
+
+
+def audio_to_metadata(sha256: str, audio: mp3.Audio) -> dict[str, str]:
+    """Write what was verified of an object as its user metadata (ASCII), for a later run that adopts the object."""
+    return {
+        "sha256": sha256,
+        "duration-seconds": repr(audio.duration_seconds),
+        "sample-rate-hz": str(audio.sample_rate_hz),
+        "channels": str(audio.channels),
+        "bitrate-bps": str(audio.bitrate_bps),
+    }
+
+
+def audio_from_metadata(metadata: Mapping[str, str]) -> tuple[str, mp3.Audio] | None:
+    """Read SHA-256 and audio facts from an object's user metadata; None where this pipeline did not write it."""
+    try:
+        audio = mp3.Audio(
+            float(metadata["duration-seconds"]),
+            int(metadata["sample-rate-hz"]),
+            int(metadata["channels"]),
+            int(metadata["bitrate-bps"]),
+        )
+        return metadata["sha256"], audio
+    except (KeyError, ValueError):
+        return None

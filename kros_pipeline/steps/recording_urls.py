@@ -1,0 +1,61 @@
+"""Fresh URLs for recordings, minted a page at a time by listing the day again, right before they are used.
+
+They live in this step's memory only: each is a bearer secret, valid for an hour.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from datetime import date
+
+from ..core.days import parse_time
+from ..core.errors import ApiError, ApiUnauthorized, TooManyRequests
+from ..core.listing import Listing
+from ..source.call_source import CallSource, Window
+from .circuit_breaker import CircuitBreaker
+from .recording_rows import PendingRecording
+
+_UNADDRESSABLE_IDS = {".", ".."}  # URL libraries take them for folders, so that such a call cannot be asked for
+
+
+def mint_urls(
+    day: date,
+    calls: Sequence[PendingRecording],
+    listing: Listing | None,
+    *,
+    source: CallSource,
+    breaker: CircuitBreaker,
+    log: logging.Logger,
+) -> Iterator[tuple[PendingRecording, str | None]]:
+    """Yield each call once, with a URL where listing the day again gave one.
+
+    The next page is asked for when the consumer has used the last one. Listing costs one request a page, asking call
+    by call one request a call, so that few calls are left without a URL and asked for later.
+    """
+    left = {call.call_id: call for call in calls}
+    if listing is not None and _is_listing_cheaper(left, listing, source.page_limit):
+        try:
+            for call_id, url in _list_urls(listing, source):
+                if call_id in left and url is not None:
+                    yield left.pop(call_id), url
+                if not left:
+                    return
+        except (TooManyRequests, ApiUnauthorized) as error:
+            breaker.trip(error)
+        except ApiError as error:
+            log.warning("%s: listing again for URLs failed (%s); asking call by call", day, error)
+    for call in left.values():
+        yield call, None
+
+
+def _is_listing_cheaper(left: dict[str, PendingRecording], listing: Listing, page_limit: int) -> bool:
+    pages = -(-listing.listed_total // page_limit)
+    return bool(left) and (len(left) > pages or not _UNADDRESSABLE_IDS.isdisjoint(left))
+
+
+def _list_urls(listing: Listing, source: CallSource) -> Iterator[tuple[str, str | None]]:
+    for start, end in listing.windows:
+        begins, ends = parse_time(start), parse_time(end)
+        if begins is not None and ends is not None:
+            for page in source.pages(Window(begins, ends)):
+                for listed in page.calls:
+                    yield listed.call.call_id, listed.recording_url

@@ -1,0 +1,169 @@
+"""The steps and operations, run on a whole run context: each passes on what the assets' bodies pass on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import date
+
+from kros_pipeline.core.listing import Listing
+from kros_pipeline.operations import backlog, health, verification
+from kros_pipeline.operations.erasure import ErasureResult, open_eraser
+from kros_pipeline.operations.erasure_request import ErasureRequest
+from kros_pipeline.steps import (
+    calls,
+    flagged_calls,
+    legal_holds,
+    reconciliation,
+    recordings,
+    retention_extensions,
+    transcripts,
+    utterances,
+)
+from kros_pipeline.steps.report import Report
+from kros_pipeline.steps.run_context import RunContext
+
+
+def list_calls(ctx: RunContext, day: date) -> tuple[Report, Listing]:
+    return calls.list_calls(
+        day,
+        source=ctx.source,
+        store=ctx.store,
+        tables=ctx.tables,
+        tombstones=ctx.tombstones,
+        identity=ctx.identity,
+        clock=ctx.clock,
+        download_workers=ctx.settings.download_workers,
+        log=ctx.log,
+    )
+
+
+def archive_recordings(ctx: RunContext, day: date) -> Report:
+    return recordings.archive_recordings(
+        day,
+        source=ctx.source,
+        store=ctx.store,
+        tables=ctx.tables,
+        tombstones=ctx.tombstones,
+        audit=ctx.audit_log(day, "recordings"),
+        clock=ctx.clock,
+        lookback_days=ctx.settings.lookback_days,
+        retention_days=ctx.settings.source.retention_days,
+        download_workers=ctx.settings.download_workers,
+        log=ctx.log,
+    )
+
+
+def fetch_transcripts(ctx: RunContext, day: date) -> Report:
+    return transcripts.fetch_transcripts(
+        day,
+        source=ctx.source,
+        tables=ctx.tables,
+        clock=ctx.clock,
+        lookback_days=ctx.settings.lookback_days,
+        ask_every_transcript=ctx.settings.ask_every_transcript,
+        download_workers=ctx.settings.download_workers,
+        log=ctx.log,
+    )
+
+
+def split_utterances(ctx: RunContext, day: date) -> Report:
+    return utterances.split_utterances(day, tables=ctx.tables)
+
+
+def flag_calls(ctx: RunContext, day: date) -> Report:
+    return flagged_calls.flag_calls(day, tables=ctx.tables, rules=ctx.rules)
+
+
+def extend_retention(
+    ctx: RunContext,
+    day: date,
+    *,
+    dry_run: bool = False,
+    resend: Sequence[str] = (),
+    settle: Sequence[str] = (),
+    run_id: str = "",
+) -> retention_extensions.ExtensionReport:
+    return retention_extensions.extend_retention(
+        day,
+        source=ctx.source,
+        store=ctx.store,
+        tables=ctx.tables,
+        tombstones=ctx.tombstones,
+        audit=ctx.audit_log(day, "extensions"),
+        clock=ctx.clock,
+        dry_run=dry_run,
+        resend=resend,
+        settle=settle,
+        run_id=run_id,
+    )
+
+
+def place_legal_holds(ctx: RunContext, day: date) -> list[str]:
+    return legal_holds.place_legal_holds(
+        day,
+        is_wanted=ctx.settings.legal_hold,
+        store=ctx.store,
+        governance=ctx.governance,
+        tables=ctx.tables,
+        audit=ctx.audit_log(day, "hold"),
+        clock=ctx.clock,
+        threads=ctx.settings.download_workers,
+    )
+
+
+def reconcile_day(
+    ctx: RunContext, day: date, acknowledged_call_ids: Collection[str] = ()
+) -> reconciliation.ReconciliationResult:
+    """All that the asset `reconciliation` does."""
+    reconciliation.acknowledge_calls(day, acknowledged_call_ids, store=ctx.store, tables=ctx.tables, clock=ctx.clock)
+    hold_problems = place_legal_holds(ctx, day)
+    return reconciliation.reconcile_day(
+        day,
+        store=ctx.store,
+        tables=ctx.tables,
+        tombstones=ctx.tombstones,
+        clock=ctx.clock,
+        lookback_days=ctx.settings.lookback_days,
+        stats_total=reconciliation.count_upstream(day, ctx.source, ctx.log),
+        hold_problems=hold_problems,
+    )
+
+
+def find_backlog(ctx: RunContext, first: date, last: date) -> list[date]:
+    return backlog.find_backlog(
+        first,
+        last,
+        store=ctx.store,
+        tables=ctx.tables,
+        clock=ctx.clock,
+        retention_days=ctx.settings.source.retention_days,
+        lookback_days=ctx.settings.lookback_days,
+    )
+
+
+def check_health(ctx: RunContext, first: date, last: date) -> health.ArchiveHealth:
+    return health.check_health(
+        first,
+        last,
+        store=ctx.store,
+        tables=ctx.tables,
+        clock=ctx.clock,
+        retention_days=ctx.settings.source.retention_days,
+        lookback_days=ctx.settings.lookback_days,
+    )
+
+
+def verify_days(ctx: RunContext, days: Sequence[date]) -> verification.Verification:
+    return verification.verify_days(
+        days,
+        store=ctx.store,
+        tables=ctx.tables,
+        tombstones=ctx.tombstones,
+        audit_log=ctx.audit_log,
+        threads=ctx.settings.download_workers,
+        log=ctx.log,
+    )
+
+
+def erase_calls(ctx: RunContext, request: ErasureRequest, *, dry_run: bool = False) -> ErasureResult:
+    return open_eraser(ctx).erase(request, dry_run=dry_run)
