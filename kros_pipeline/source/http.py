@@ -1,6 +1,5 @@
 """What both HTTP clients share: a session that adds nothing by itself, and a body read under a deadline."""
 
-import logging
 import ssl
 import time
 from collections.abc import Callable, Mapping
@@ -16,24 +15,11 @@ from urllib3.connection import HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.util.ssl_ import create_urllib3_context
 
-from ..core.redaction import redact
-
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 _PIECE_BYTES = 1 << 18
 _MOMENT_SECONDS = 0.05
 _ONE_AT_A_TIME = Lock()
-
-
-def _without_urls(record: logging.LogRecord) -> bool:
-    """urllib3 warns of headers that it cannot read with the whole URL, and tells it at level DEBUG in any case."""
-    record.msg, record.args = redact(record.getMessage()), ()
-    record.exc_info = record.exc_text = None
-    return True
-
-
-for _name in ("urllib3.connection", "urllib3.connectionpool"):
-    logging.getLogger(_name).addFilter(_without_urls)
 
 
 class BrokenBody(Exception):
