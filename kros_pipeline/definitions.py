@@ -1,4 +1,4 @@
-"""The map: what there is and how it hangs together. Wiring only, and the one place that reads the environment."""
+"""Wire assets, checks, jobs, schedules and the resource together. The one place that reads the environment."""
 
 import os
 
@@ -6,7 +6,6 @@ import dagster as dg
 
 from .assets import daily_assets
 from .checks import standing_checks
-from .core.settings import SETTINGS
 from .jobs import erase_calls_job, turn_on_recording_job
 from .partitions import daily_partitions
 from .resources import Archive
@@ -20,22 +19,21 @@ from .schedules import (
     verification_job,
     verification_schedule,
 )
+from .steps.process import configure_process
+from .steps.settings import SETTINGS
 from .verification import verification_check
-
-# Before Arrow is first imported, which loading the definitions does not do. Its own choice keeps what it once had:
-# 80 MB more after the checkpoints of a day of 20,000 calls.
-os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """calls → recordings, transcripts → utterances → flagged_calls → retention_extensions → reconciliation."""
+    configure_process()
     days = daily_partitions(os.environ.get("KROS_START_DATE"))
     assets = daily_assets(days)
     standing, verification = standing_checks(days), verification_check()
     job, watch, verify = daily_archive_job(assets), standing_checks_job(standing), verification_job(verification)
-    # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out is told in one sentence.
-    settings = {name.lower(): dg.EnvVar(name) for name in SETTINGS if os.environ.get(name)}
+    # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out fails it in one sentence.
+    given = [setting.name for setting in SETTINGS if os.environ.get(setting.name)]
     return dg.Definitions(
         assets=assets,
         asset_checks=[standing, verification],
@@ -47,7 +45,7 @@ def defs() -> dg.Definitions:
             verification_schedule(verify),
         ],
         sensors=[tell_of_failures],
-        resources={"archive": Archive(**settings)},
+        resources={"archive": Archive(**{name.lower(): dg.EnvVar(name) for name in given})},
         # Concurrency lives inside the steps, in threads: a process for each would cost a day ten seconds.
         executor=dg.in_process_executor,
     )

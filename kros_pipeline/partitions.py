@@ -5,12 +5,12 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from .core.days import is_over
-from .core.settings import DEFAULT_START_DATE, parse_start_date
+from .steps.settings import parse_start_date
 
 
 def daily_partitions(start_date: str | None) -> dg.DailyPartitionsDefinition:
     """UTC days from `KROS_START_DATE` on; the last one is yesterday."""
-    return dg.DailyPartitionsDefinition(start_date=parse_start_date(start_date or DEFAULT_START_DATE).isoformat())
+    return dg.DailyPartitionsDefinition(start_date=parse_start_date(start_date).isoformat())
 
 
 def day_of(context: dg.AssetExecutionContext) -> date:

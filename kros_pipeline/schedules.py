@@ -7,8 +7,10 @@ import dagster as dg
 
 from .core.days import LISTED_BEYOND
 from .core.errors import ExternalError
+from .core.settings import BadSettings
 from .failures import failure, raise_as_dagster_failure
 from .resources import Archive
+from .steps.settings import parse_webhook_url
 
 JOB_NAME = "daily_archive"
 VERIFICATION_JOB_NAME = "verify_archive"
@@ -124,8 +126,11 @@ def tell_of_failures(context: dg.RunFailureSensorContext, archive: Archive) -> d
     """A failed day, or a red standing check, which fails its run."""
     from .operations.notifications import notify
 
-    url = archive.kros_webhook_url.strip()
-    if not url:
+    try:
+        url = parse_webhook_url(archive.texts())
+    except BadSettings as error:
+        raise failure(error) from None
+    if url is None:
         return dg.SkipReason("KROS_WEBHOOK_URL is not set.")
     run = context.dagster_run
     day = run.tags.get("dagster/partition", "")

@@ -33,7 +33,7 @@ from obstore.store import S3Store
 
 from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, ObjectChanged, ObjectExists
 from ..core.redaction import redact
-from ..core.settings import Settings
+from .settings import ArchiveSettings
 
 _ERRORS: Mapping[str, type[ArchiveError]] = {
     "AccessDenied": ArchiveDenied,
@@ -84,7 +84,7 @@ class Head:
 class ObjectStore:
     """One archive in one bucket. Threads may share it. Raises `ArchiveError`s alone."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: ArchiveSettings):
         self.bucket, self._prefix = settings.bucket, f"{settings.prefix}/" if settings.prefix else ""
         with named_errors(f"bucket {self.bucket}"):
             session = boto3.Session()
@@ -93,7 +93,7 @@ class ObjectStore:
                 config=Config(
                     connect_timeout=5,
                     read_timeout=60,
-                    max_pool_connections=settings.download_workers * 3 // 2 + 4,  # as many as there are threads
+                    max_pool_connections=settings.connections,  # as many as there are threads
                     retries={"mode": "standard", "max_attempts": 5},
                     s3={"addressing_style": "path"},
                 ),
@@ -112,7 +112,7 @@ class ObjectStore:
     def _count_request(self, **_: Any) -> None:
         self.requests_made += 1
 
-    def _audio_store(self, session: boto3.Session, settings: Settings) -> S3Store:
+    def _audio_store(self, session: boto3.Session, settings: ArchiveSettings) -> S3Store:
         endpoint = self.client.meta.endpoint_url
         config: dict[str, Any] = {
             "endpoint": endpoint,

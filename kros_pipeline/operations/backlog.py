@@ -23,7 +23,7 @@ def find_backlog(ctx: RunContext, first: date, last: date) -> list[date]:
     still come. Days that were found incomplete come in turn, the longest unchecked first, one after each two others:
     what cannot be mended must not keep the rest from being archived.
     """
-    retention_days = ctx.settings.retention_days
+    retention_days = ctx.settings.source.retention_days
     if retention_days is not None:
         first = max(first, ctx.now().date() - timedelta(days=retention_days))
     checked = {entry.key.split("/dt=")[1][:10] for entry in ctx.store.list(table_prefix(schemas.RECONCILIATION.name))}

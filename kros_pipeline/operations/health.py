@@ -42,7 +42,7 @@ def check_health(ctx: RunContext, first: date, last: date) -> ArchiveHealth:
     """Looks at the days from `first` to `last` that upstream may still have recordings of."""
     found = ArchiveHealth()
     today = ctx.now().date()
-    retention_days = ctx.settings.retention_days
+    retention_days = ctx.settings.source.retention_days
     oldest = max(first, today - timedelta(days=retention_days if retention_days is not None else _RECENT_DAYS))
     oldest_told = last - timedelta(days=_DROPS_TOLD_DAYS - 1)
     begin = min(oldest, max(first, oldest_told - timedelta(days=DAYS_BEFORE)))

@@ -20,9 +20,10 @@ import requests
 
 from ..core import mp3
 from ..core.errors import AudioGone, DownloadBroken, InvalidAudio, UrlExpired, UrlRefused
-from ..core.settings import Settings, is_loopback
+from ..core.settings import is_loopback
 from .checked_connections import CheckedAdapter
 from .http import CONNECT_SECONDS, READ_SECONDS, BrokenBody, Gets, declared_length, new_session, read_body, read_into
+from .settings import SourceSettings
 
 IN_MEMORY_BYTES = 32 << 20  # a larger body goes through a file: obstore cannot put one create-only in parts
 IN_FLIGHT_BYTES = 96 << 20  # of all threads together, so that 40 files of 20 MB need no more memory than 300 of 2 MB
@@ -107,12 +108,12 @@ class BufferPool:
 class RecordingStorage:
     """Where KrosAI keeps the audio. One for a run; its threads share the connections and the limit of memory."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: SourceSettings):
         api = urlsplit(settings.base_url)
         api_is_here = is_loopback(api.hostname or "")
         # The API's own host is the operator's word, and judged by nobody; where audio lies, the API says.
         self._session = new_session(
-            settings.download_workers,
+            settings.connections,
             {"Accept": "audio/mpeg, */*"},
             partial(CheckedAdapter, loopback_allowed=api_is_here),
         )

@@ -29,7 +29,6 @@ from ..core.errors import (
     UnexpectedResponse,
 )
 from ..core.redaction import redact
-from ..core.settings import Settings
 from ..core.transcripts import clean_text
 from .call_parsing import (
     ListedCall,
@@ -43,6 +42,7 @@ from .call_parsing import (
 from .http import CONNECT_SECONDS, READ_SECONDS, BrokenBody, new_session, read_body
 from .page_prefetcher import PagePrefetcher
 from .rate_limiter import LONGEST_WAIT_SECONDS, RateLimiter, retry_after_seconds
+from .settings import SourceSettings
 
 PAGE_LIMIT = 100  # the documented maximum
 _ATTEMPTS = 4
@@ -115,13 +115,17 @@ class KrosAI:
     """A client for one run; its threads share one session, one pace and one budget."""
 
     def __init__(
-        self, settings: Settings, *, rate_limiter: RateLimiter | None = None, now: Callable[[], datetime] | None = None
+        self,
+        settings: SourceSettings,
+        *,
+        rate_limiter: RateLimiter | None = None,
+        now: Callable[[], datetime] | None = None,
     ):
         key = settings.api_key
         headers = {"x-api-key": key} if settings.auth == "x-api-key" else {"Authorization": f"Bearer {key}"}
         if settings.organization_id:
             headers["x-organization-id"] = settings.organization_id
-        self._session = new_session(settings.download_workers, headers)
+        self._session = new_session(settings.connections, headers)
         self._key = key.encode()
         self._base_url = settings.base_url
         self._organization_id = settings.organization_id

@@ -60,8 +60,10 @@ def read_orders(
     for row in orders.resend:
         if row["decision_id"] in settled:
             problems.append(f"{redact(row['call_id'])} cannot be both resent and settled")
-        elif days_to_send(row["requested_days"], ctx.settings.plan, ctx.settings.retention_days) is None:
-            problems.append(f"resend: plan {ctx.settings.plan.name} keeps recordings no longer than it does already")
+        elif days_to_send(row["requested_days"], ctx.settings.source.plan, ctx.settings.source.retention_days) is None:
+            problems.append(
+                f"resend: plan {ctx.settings.source.plan.name} keeps recordings no longer than it does already"
+            )
     if problems:
         raise BadOrder(f"Nothing was sent or settled. {'. '.join(dict.fromkeys(problems))}.")
     return orders

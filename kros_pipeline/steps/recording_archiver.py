@@ -60,7 +60,7 @@ class RecordingArchiver:
     def __init__(self, ctx: RunContext, day: date, audit: AuditLog, sleep: Callable[[float], None] = time.sleep):
         self._ctx, self._day, self._audit, self._sleep = ctx, day, audit, sleep
         self._grace_is_over = grace_is_over(day, ctx.now(), ctx.settings.lookback_days)
-        self._expires_on = upstream_expires_on(day, ctx.settings.retention_days)
+        self._expires_on = upstream_expires_on(day, ctx.settings.source.retention_days)
 
     def move(self, call: PendingRecording, url: str | None) -> Row:
         """The row of a call after its recording was tried, with a URL that was just minted or one it asks for."""

@@ -141,7 +141,7 @@ def _say_what_would_be_sent(ctx: RunContext, wanted: list[Decision], report: Ext
     """Counts, and the first calls with their rules and days."""
     report.counts |= {"would_send": 0, "would_not_be_allowed": 0}
     for decision in wanted:
-        days = days_to_send(decision.requested_days, ctx.settings.plan, ctx.settings.retention_days)
+        days = days_to_send(decision.requested_days, ctx.settings.source.plan, ctx.settings.source.retention_days)
         report.counts["would_send" if days is not None else "would_not_be_allowed"] += 1
         if days is not None and len(report.would_send) < SAMPLE:
             report.would_send.append({"call": call_key(decision.call_id), "rule": decision.rule_id, "days": days})
@@ -178,7 +178,7 @@ def _days_of_calls(rows: Iterable[Row]) -> dict[str, int]:
 
 def _is_covered(ctx: RunContext, decision: Decision, days_of_calls: dict[str, int]) -> bool:
     """Whether what another decision sent for the call is as much as this one would send."""
-    days = days_to_send(decision.requested_days, ctx.settings.plan, ctx.settings.retention_days)
+    days = days_to_send(decision.requested_days, ctx.settings.source.plan, ctx.settings.source.retention_days)
     return days is not None and days <= days_of_calls.get(decision.call_id, 0)
 
 
@@ -189,11 +189,11 @@ def _extend(
 
     `before` is the row of a decision that an operator wants sent once more, in the run `run_id`.
     """
-    days = days_to_send(decision.requested_days, ctx.settings.plan, ctx.settings.retention_days)
+    days = days_to_send(decision.requested_days, ctx.settings.source.plan, ctx.settings.source.retention_days)
     if days is None:
         return journal.new_row(decision, None) | {
             "status": NOT_ALLOWED,
-            "reason": f"plan {ctx.settings.plan.name} keeps recordings no longer than it does already",
+            "reason": f"plan {ctx.settings.source.plan.name} keeps recordings no longer than it does already",
         }
     if report.error is not None or ctx.tombstones.is_erased(journal.day, decision.call_id):
         return None

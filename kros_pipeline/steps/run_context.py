@@ -6,18 +6,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 
 from ..archive.s3_governance import S3Governance
 from ..archive.s3_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core.errors import ObjectExists, WrongArchive
-from ..core.flags import BadRules, Rules, parse_rules
+from ..core.flags import Rules
 from ..core.object_keys import ARCHIVE_IDENTITY
-from ..core.settings import BadSettings, Settings, parse_settings
 from ..source.downloads import RecordingStorage
 from ..source.krosai import KrosAI
+from .process import configure_process
+from .settings import Settings, parse_settings_and_rules
 
 _ARCHIVE_FORMAT = 1
 
@@ -68,8 +68,8 @@ class RunContext:
 
     def _identity(self) -> dict[str, object]:
         return {
-            "base_url": self.settings.base_url,
-            "organization_id": self.settings.organization_id,
+            "base_url": self.settings.source.base_url,
+            "organization_id": self.settings.source.organization_id,
             "format": _ARCHIVE_FORMAT,
         }
 
@@ -79,14 +79,15 @@ def open_run_context(texts: Mapping[str, str | None]) -> RunContext:
 
     Raises `BadSettings` for every bad setting at once, and `ArchiveError` where the archive cannot be used.
     """
-    settings, rules = read_settings(texts)
-    store = ObjectStore(settings)
-    tombstones = Tombstones(store, settings.erasure_key)
+    configure_process()
+    settings, rules = parse_settings_and_rules(texts)
+    store = ObjectStore(settings.archive)
+    tombstones = Tombstones(store, settings.archive.erasure_key)
     ctx = RunContext(
         settings,
         rules,
-        KrosAI(settings),
-        RecordingStorage(settings),
+        KrosAI(settings.source),
+        RecordingStorage(settings.source),
         store,
         S3Governance(store),
         tombstones,
@@ -95,26 +96,3 @@ def open_run_context(texts: Mapping[str, str | None]) -> RunContext:
     ctx.check_archive()
     tombstones.check_key()
     return ctx
-
-
-def read_settings(texts: Mapping[str, str | None]) -> tuple[Settings, Rules]:
-    """The settings and the rules file that they name. Raises `BadSettings`, the rules' mistakes among its problems."""
-    problems: list[str] = []
-    rules = Rules()
-    try:
-        settings = parse_settings(texts)
-    except BadSettings as error:
-        problems, settings = error.problems, None
-    path = (texts.get("KROS_FLAG_RULES") or "").strip()
-    if path:
-        always = (texts.get("KROS_TRANSCRIPT_DETAILS") or "").strip().lower() == "always"
-        try:
-            rules = parse_rules(Path(path).read_text("utf-8"), confidence_is_known=always)
-        except BadRules as error:
-            problems.append(f"KROS_FLAG_RULES ({path}): {error}.")
-        except (OSError, UnicodeError) as error:
-            what = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            problems.append(f"KROS_FLAG_RULES ({path}) cannot be read: {what}.")
-    if settings is None or problems:
-        raise BadSettings(problems)
-    return settings, rules

@@ -1,14 +1,22 @@
 """Every setting is read in one place; every bad one is named, all at once, and no secret is shown."""
 
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kros_pipeline.core.settings import SETTINGS, BadSettings, is_loopback, parse_settings, parse_start_date
+from kros_pipeline.core.settings import BadSettings
 from kros_pipeline.source.plans import PLANS
+from kros_pipeline.steps.settings import (
+    SETTINGS,
+    parse_settings,
+    parse_settings_and_rules,
+    parse_start_date,
+    parse_webhook_url,
+)
 
-# The table of the design, with its defaults as text. What it says in words stands beside it.
+# The names and defaults that operators rely on. A default that is no text stands beside its name.
 CONTRACT = {
     "KROSAI_API_KEY": None,  # required
     "KROSAI_AUTH": "x-api-key",
@@ -28,11 +36,16 @@ CONTRACT = {
     "KROS_FLAG_RULES": None,
     "KROS_DOWNLOAD_WORKERS": "32",
     "KROS_LEGAL_HOLD": "off",
-    "KROS_ERASURE_KEY": None,  # what erased calls are remembered by
-    "KROS_WEBHOOK_URL": None,  # who is told of failures
+    "KROS_ERASURE_KEY": None,  # the key of the tombstones
+    "KROS_WEBHOOK_URL": None,  # where failures are posted
 }
 KEY = "kros_live_s3cr3t"
 LEAST = {"KROSAI_API_KEY": KEY, "KROS_ARCHIVE_URL": "s3://bucket/archive"}
+SECRETS = {
+    "KROSAI_API_KEY": KEY,
+    "KROS_ERASURE_KEY": "erasure-s3cr3t-0123456789abcdef-0123456789abcdef",
+    "KROS_WEBHOOK_URL": "https://hooks.example.com/services/s3cr3t",
+}
 KMS = {"KROS_SSE": "aws:kms", "KROS_KMS_KEY_ID": "alias/archive"}
 
 
@@ -43,35 +56,48 @@ def problems_of(**texts: str | None) -> list[str]:
     return bad.value.problems
 
 
-def test_the_settings_are_those_of_the_contract():
-    assert SETTINGS == CONTRACT
+def test_the_settings_are_those_of_the_contract_in_its_order():
+    assert [(setting.name, setting.default) for setting in SETTINGS] == list(CONTRACT.items())
+
+
+def test_the_required_settings_and_the_secrets_are_declared():
+    assert [setting.name for setting in SETTINGS if setting.missing] == list(LEAST)
+    assert [setting.name for setting in SETTINGS if setting.is_secret] == list(SECRETS)
+
+
+def test_every_default_is_a_value_that_its_own_parser_accepts():
+    texts = {setting.name: setting.default for setting in SETTINGS}
+    assert parse_settings(texts | LEAST) == parse_settings(LEAST)
+    assert all(setting.help for setting in SETTINGS)
 
 
 def test_two_settings_are_enough():
     settings = parse_settings(LEAST)
-    assert settings.api_key == KEY
-    assert settings.auth == "x-api-key"
-    assert settings.base_url == "https://api.krosai.com/v1"
-    assert settings.organization_id is None
-    assert settings.plan == PLANS["pro"]
-    assert settings.retention_days == 30
-    assert settings.requests_per_second == 50
-    assert settings.requests_per_run == 25_000
-    assert settings.recording_hosts == {"storage.krosai.com", "api.krosai.com"}
-    assert (settings.bucket, settings.prefix) == ("bucket", "archive")
-    assert (settings.sse, settings.kms_key_id) == (None, None)
+    assert settings.source.api_key == KEY
+    assert settings.source.auth == "x-api-key"
+    assert settings.source.base_url == "https://api.krosai.com/v1"
+    assert settings.source.organization_id is None
+    assert settings.source.plan == PLANS["pro"]
+    assert settings.source.retention_days == 30
+    assert settings.source.requests_per_second == 50
+    assert settings.source.requests_per_run == 25_000
+    assert settings.source.recording_hosts == {"storage.krosai.com", "api.krosai.com"}
+    assert (settings.archive.bucket, settings.archive.prefix) == ("bucket", "archive")
+    assert (settings.archive.sse, settings.archive.kms_key_id, settings.archive.erasure_key) == (None, None, None)
     assert settings.lookback_days == 3
     assert settings.ask_every_transcript is False
     assert settings.download_workers == 32
+    assert (settings.source.connections, settings.archive.connections) == (32, 52)
+    assert (settings.legal_hold, settings.rules_path, settings.webhook_url) == (False, None, None)
 
 
 @pytest.mark.parametrize("blank", [None, "", " ", "\t\n"])
-@pytest.mark.parametrize("name", [name for name in SETTINGS if name not in LEAST])
+@pytest.mark.parametrize("name", [name for name in CONTRACT if name not in LEAST])
 def test_a_blank_setting_is_an_absent_one(name: str, blank: str | None):
     assert parse_settings({**LEAST, name: blank}) == parse_settings(LEAST)
 
 
-def test_what_is_not_ours_is_not_read():
+def test_a_variable_that_is_no_setting_is_ignored():
     assert parse_settings({**LEAST, "KROS_TYPO": "x", "PATH": "/bin"}) == parse_settings(LEAST)
 
 
@@ -115,10 +141,16 @@ def test_what_is_not_ours_is_not_read():
         ({"KROS_TRANSCRIPT_DETAILS": "ALWAYS"}, "ask_every_transcript", True),
         ({"KROS_DOWNLOAD_WORKERS": "1"}, "download_workers", 1),
         ({"KROS_DOWNLOAD_WORKERS": "256"}, "download_workers", 256),
+        ({"KROS_LEGAL_HOLD": "On"}, "legal_hold", True),
+        ({"KROS_ERASURE_KEY": "x" * 32}, "erasure_key", "x" * 32),
+        ({"KROS_FLAG_RULES": "rules.yaml"}, "rules_path", "rules.yaml"),
+        ({"KROS_WEBHOOK_URL": "http://localhost/x"}, "webhook_url", "http://localhost/x"),
     ],
 )
-def test_a_setting_is_read_as_it_is_meant(texts: dict[str, str], field: str, value: Any):
-    assert getattr(parse_settings({**LEAST, **texts}), field) == value
+def test_a_good_text_becomes_its_value(texts: dict[str, str], field: str, value: Any):
+    settings = parse_settings({**LEAST, **texts})
+    [part] = [part for part in (settings, settings.source, settings.archive) if hasattr(part, field)]
+    assert getattr(part, field) == value
 
 
 # Bad values.
@@ -130,7 +162,7 @@ def test_a_setting_is_read_as_it_is_meant(texts: dict[str, str], field: str, val
         # required
         ({"KROSAI_API_KEY": None}, "KROSAI_API_KEY is missing: the key that the KrosAI dashboard shows."),
         ({"KROS_ARCHIVE_URL": " "}, "KROS_ARCHIVE_URL is missing: where the archive lies, like s3://bucket/prefix."),
-        # what goes into a header
+        # texts that are sent in a header
         *(
             ({name: text, **more}, f"{name} holds characters that cannot be sent in a header.")
             for name, more in (
@@ -231,7 +263,7 @@ def test_a_setting_is_read_as_it_is_meant(texts: dict[str, str], field: str, val
             )
             for prefix in ("a//b", "a/../b", ".", "a b", "é", "a?b", "a\\b")
         ),
-        # what is long may be a secret in the wrong place
+        # a long value may be a secret in the wrong place
         (
             {"KROS_ARCHIVE_URL": f"s3://bucket/{'p' * 513}"},
             "KROS_ARCHIVE_URL has a prefix with characters that S3 keys should not have: 'pppp'… (not shown whole).",
@@ -253,33 +285,43 @@ def test_a_setting_is_read_as_it_is_meant(texts: dict[str, str], field: str, val
             for host in ("https://a.example", "a.example/x", "*.a.example", "u@a.example", "a:b", "é.example")
         ),
         ({"KROS_RECORDING_HOSTS": ","}, "KROS_RECORDING_HOSTS is ',', which names no host."),
+        (
+            {"KROS_RECORDING_HOSTS": "*.a.example, b.example, u@c.example"},
+            "KROS_RECORDING_HOSTS holds '*.a.example', 'u@c.example'; "
+            "write host or host:port, with commas between them.",
+        ),
+        # secrets, which are not shown
+        ({"KROS_ERASURE_KEY": "x" * 31}, "KROS_ERASURE_KEY must have at least 32 characters."),
+        ({"KROS_WEBHOOK_URL": "http://hooks.example.com/x"}, "KROS_WEBHOOK_URL must be a whole https URL."),
     ],
 )
-def test_one_mistake_is_one_sentence_that_names_the_setting(texts: dict[str, str | None], sentence: str):
+def test_a_mistake_is_one_sentence_that_begins_with_the_setting(texts: dict[str, str | None], sentence: str):
     assert problems_of(**texts) == [sentence]
 
 
-def test_a_plan_that_nobody_knows_is_the_only_mistake_told_of_it():
-    assert len(problems_of(KROSAI_PLAN="gold", KROSAI_RETENTION_DAYS="90", KROSAI_REQUESTS_PER_SECOND="9")) == 1
+def test_an_unknown_plan_is_one_problem_and_limits_no_other_setting():
+    assert len(problems_of(KROSAI_PLAN="gold", KROSAI_RETENTION_DAYS="365", KROSAI_REQUESTS_PER_SECOND="9")) == 1
 
 
-def test_a_bad_rate_is_not_called_missing_too():
+def test_a_bad_rate_is_not_reported_as_missing_too():
     assert len(problems_of(KROSAI_PLAN="enterprise", KROSAI_REQUESTS_PER_SECOND="fast")) == 1
 
 
 def test_all_problems_are_reported_at_once():
-    bad = dict.fromkeys(SETTINGS, "\x00é!") | {"KROSAI_API_KEY": None, "KROS_ARCHIVE_URL": None}
+    bad = dict.fromkeys(CONTRACT, "\x00é!") | {"KROSAI_API_KEY": None, "KROS_ARCHIVE_URL": None}
     named = [sentence.split()[0] for sentence in problems_of(**bad)]
-    read_as_it_is = {"KROS_FLAG_RULES", "KROS_START_DATE"}  # a path; and what definitions read at load
-    assert set(named) == SETTINGS.keys() - read_as_it_is
+    not_parsed = {"KROS_FLAG_RULES", "KROS_START_DATE"}  # a path; and the one that only the definitions read
+    assert sorted(named) == sorted(CONTRACT.keys() - not_parsed)
 
 
 # Secrets.
 
 
-def test_the_key_is_in_no_repr():
-    settings = parse_settings({**LEAST, **KMS})
-    assert KEY not in f"{settings!r} {settings!s} {[settings]}"
+def test_no_secret_is_in_a_repr():
+    settings = parse_settings({**LEAST, **KMS, **SECRETS})
+    shown = f"{settings!r} {settings!s} {[settings]} {settings.source!r} {settings.archive!r}"
+    assert "bucket" in shown
+    assert not [name for name, secret in SECRETS.items() if secret in shown]
 
 
 @pytest.mark.parametrize(
@@ -289,7 +331,10 @@ def test_the_key_is_in_no_repr():
         {"KROSAI_BASE_URL": f"https://{KEY}@api.krosai.com"},
         {"KROSAI_BASE_URL": f"https://api.krosai.com?key={KEY}"},
         {"KROS_ARCHIVE_URL": f"s3://AKIA:{KEY}@bucket/prefix"},
-        {"KROSAI_AUTH": "basic"},
+        {"KROSAI_AUTH": KEY * 2},
+        {"KROS_ERASURE_KEY": KEY},
+        {"KROS_WEBHOOK_URL": f"http://hooks.example.com/{KEY}"},
+        {"KROS_START_DATE": KEY * 2, "KROS_SSE": KEY * 2, "KROS_LEGAL_HOLD": KEY * 2},
     ],
 )
 def test_a_problem_shows_no_secret(texts: dict[str, str]):
@@ -308,20 +353,59 @@ def test_the_start_date_is_a_day(text: str | None, day: date):
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2025-02-30", "01.01.2025", "2025-01-01T00:00:00", "0"])
-def test_a_start_date_that_is_none_is_named(text: str):
+def test_a_bad_start_date_is_named(text: str):
     with pytest.raises(BadSettings, match=f"KROS_START_DATE is '{text}', not a date like 2025-01-01."):
         parse_start_date(text)
 
 
+# The rules file, and the webhook, which is read even where another setting is bad.
+
+
+def test_mistakes_in_the_rules_file_are_reported_with_those_in_the_settings(tmp_path: Path):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules: [{id: a}]")
+    with pytest.raises(BadSettings) as bad:
+        parse_settings_and_rules({**LEAST, "KROS_FLAG_RULES": str(rules), "KROSAI_AUTH": "basic"})
+    assert bad.value.problems == [
+        "KROSAI_AUTH is 'basic'; it must be one of x-api-key, bearer.",
+        f"KROS_FLAG_RULES ({rules}): line 1, rule 1 ('a'), extend_days: is missing; "
+        "every rule needs an id and extend_days.",
+    ]
+
+
 @pytest.mark.parametrize(
-    ("host", "is_own"),
-    [
-        *((host, True) for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost")),
-        *(
-            (host, False)
-            for host in ("10.0.0.1", "0.0.0.0", "::", "localhost.example", "2130706433", "0x7f000001", "127.1", "")
-        ),
-    ],
+    ("content", "sentence"),
+    [(None, "cannot be read: No such file or directory."), (b"\xff", "cannot be read: not UTF-8.")],
 )
-def test_only_this_machines_own_names_are_loopback(host: str, is_own: bool):
-    assert is_loopback(host) is is_own
+def test_a_rules_file_that_cannot_be_read_is_a_problem(tmp_path: Path, content: bytes | None, sentence: str):
+    rules = tmp_path / "rules.yaml"
+    if content is not None:
+        rules.write_bytes(content)
+    with pytest.raises(BadSettings) as bad:
+        parse_settings_and_rules({**LEAST, "KROS_FLAG_RULES": str(rules)})
+    assert bad.value.problems == [f"KROS_FLAG_RULES ({rules}) {sentence}"]
+
+
+@pytest.mark.parametrize(("details", "is_refused"), [("missing", True), ("ALWAYS", False)])
+def test_rules_about_confidence_need_the_setting_that_asks_for_it(tmp_path: Path, details: str, is_refused: bool):
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules: [{id: a, extend_days: 1, confidence_below: 0.5}]")
+    texts = {**LEAST, "KROS_FLAG_RULES": str(rules), "KROS_TRANSCRIPT_DETAILS": details}
+    if is_refused:
+        with pytest.raises(BadSettings, match="needs KROS_TRANSCRIPT_DETAILS=always"):
+            parse_settings_and_rules(texts)
+    else:
+        assert len(parse_settings_and_rules(texts)[1].rules) == 1
+
+
+def test_without_a_rules_file_there_are_no_rules():
+    assert parse_settings_and_rules(LEAST)[1].rules == ()
+
+
+def test_the_webhook_is_known_where_other_settings_are_bad():
+    assert (
+        parse_webhook_url({"KROSAI_PLAN": "gold", "KROS_WEBHOOK_URL": "https://h.example/x "}) == "https://h.example/x"
+    )
+    assert parse_webhook_url({"KROS_WEBHOOK_URL": " "}) is None
+    with pytest.raises(BadSettings, match=r"^KROS_WEBHOOK_URL must be a whole https URL\.$"):
+        parse_webhook_url({"KROS_WEBHOOK_URL": "http://h.example/x"})

@@ -19,8 +19,8 @@ from typing import IO, Any
 import pyarrow.parquet as pq
 
 from kros_pipeline.archive.s3_store import Entry, Head, ObjectStore
+from kros_pipeline.archive.settings import ArchiveSettings
 from kros_pipeline.core.errors import ObjectChanged, ObjectExists
-from kros_pipeline.core.settings import Settings
 from kros_pipeline_tests.support.archive_check import Archive, table_key
 
 
@@ -48,7 +48,7 @@ def objects_of(bucket: str) -> dict[str, Stored]:
 class MemoryStore(ObjectStore):
     """In place of `ObjectStore`: `kros_pipeline.steps.run_context.ObjectStore` is where the product takes it from."""
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: ArchiveSettings):
         self.bucket, self._prefix = settings.bucket, f"{settings.prefix}/" if settings.prefix else ""
         self.requests_made = 0
         self._objects = objects_of(settings.bucket)
