@@ -47,7 +47,7 @@ THE_ARCHIVE = dg.AssetKey("archive")
 
 
 def day_check_specs(table: schemas.Table, days: dg.DailyPartitionsDefinition) -> list[dg.AssetCheckSpec]:
-    """Return the checks of one asset. They are partitioned: else a good day would turn another day's red check green."""
+    """Return the checks of one asset, partitioned: else a good day would turn another day's red check green."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # the pin on dagster's minor release is for this
         return [
@@ -70,7 +70,7 @@ def reconciliation_check_results(verdict: Verdict) -> list[dg.AssetCheckResult]:
 
 
 def standing_checks(days: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinition:
-    """Make the standing checks: one look at the archive. A red one fails the run, so that the failure sensor posts it."""
+    """Make the standing checks: one look at the archive. A red one fails the run, and the failure sensor posts it."""
 
     @dg.multi_asset_check(
         name="standing_checks",

@@ -1,41 +1,41 @@
-"""The map: what there is and how it hangs together. Wiring only, and the one place that reads the environment."""
+"""Wire assets, checks, jobs, schedules and the resource together. The one place that reads the environment."""
 
 import os
 
 import dagster as dg
 
 from .assets import daily_assets
-from .checks import standing_checks
-from .core.settings import SETTINGS
-from .jobs import erase_calls_job, turn_on_recording_job
+from .checks import standing_checks, verification_check
+from .jobs import (
+    daily_archive_job,
+    erase_calls_job,
+    standing_checks_job,
+    turn_on_recording_job,
+    verify_archive_job,
+)
 from .partitions import daily_partitions
 from .resources import Archive
 from .schedules import (
-    daily_archive_job,
     daily_archive_schedule,
     owed_days_schedule,
-    standing_checks_job,
     standing_checks_schedule,
-    tell_of_failures,
-    verification_job,
-    verification_schedule,
+    verify_archive_schedule,
 )
-from .verification import verification_check
-
-# Before Arrow is first imported, which loading the definitions does not do. Its own choice keeps what it once had:
-# 80 MB more after the checkpoints of a day of 20,000 calls.
-os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
+from .sensors import tell_of_failures
+from .steps.process import configure_process
+from .steps.settings import SETTINGS
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """calls → recordings, transcripts → utterances → flagged_calls → retention_extensions → reconciliation."""
+    configure_process()
     days = daily_partitions(os.environ.get("KROS_START_DATE"))
     assets = daily_assets(days)
     standing, verification = standing_checks(days), verification_check()
-    job, watch, verify = daily_archive_job(assets), standing_checks_job(standing), verification_job(verification)
-    # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out is told in one sentence.
-    settings = {name.lower(): dg.EnvVar(name) for name in SETTINGS if os.environ.get(name)}
+    job, watch, verify = daily_archive_job(assets), standing_checks_job(standing), verify_archive_job(verification)
+    # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out fails it in one sentence.
+    given = [setting.name for setting in SETTINGS if os.environ.get(setting.name)]
     return dg.Definitions(
         assets=assets,
         asset_checks=[standing, verification],
@@ -44,10 +44,10 @@ def defs() -> dg.Definitions:
             daily_archive_schedule(job),
             owed_days_schedule(job, days),
             standing_checks_schedule(watch),
-            verification_schedule(verify),
+            verify_archive_schedule(verify),
         ],
         sensors=[tell_of_failures],
-        resources={"archive": Archive(**settings)},
+        resources={"archive": Archive(**{name.lower(): dg.EnvVar(name) for name in given})},
         # Concurrency lives inside the steps, in threads: a process for each would cost a day ten seconds.
         executor=dg.in_process_executor,
     )

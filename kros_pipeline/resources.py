@@ -1,51 +1,47 @@
-"""The settings as a Dagster resource: texts only, which a run reads in one place before its first request."""
+"""The settings as a Dagster resource: texts only, which a run parses in one place before its first request."""
 
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
-from pydantic import PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr, create_model
 
-from .core.settings import SETTINGS
-from .failures import HANDLED, failure
+from .failures import EXPECTED_ERRORS, failure
+from .steps.settings import SETTINGS
 
 if TYPE_CHECKING:
     from .steps.run_context import RunContext
 
+    _SettingTexts = dg.ConfigurableResource[None]
+else:
+    _SettingTexts = create_model(
+        "_SettingTexts",
+        __base__=dg.ConfigurableResource,
+        **{
+            setting.name.lower(): (str, Field(default="", description=setting.help, repr=not setting.is_secret))
+            for setting in SETTINGS
+        },
+    )
 
-class Archive(dg.ConfigurableResource[None]):
-    """One account of KrosAI and one archive in S3. Each field is the setting of the same name in capitals."""
 
-    krosai_api_key: str = ""
-    krosai_auth: str = ""
-    krosai_base_url: str = ""
-    krosai_organization_id: str = ""
-    krosai_plan: str = ""
-    krosai_retention_days: str = ""
-    krosai_requests_per_second: str = ""
-    krosai_requests_per_run: str = ""
-    kros_recording_hosts: str = ""
-    kros_archive_url: str = ""
-    kros_sse: str = ""
-    kros_kms_key_id: str = ""
-    kros_start_date: str = ""
-    kros_lookback_days: str = ""
-    kros_transcript_details: str = ""
-    kros_flag_rules: str = ""
-    kros_download_workers: str = ""
-    kros_legal_hold: str = ""
-    kros_erasure_key: str = ""
-    kros_webhook_url: str = ""
+class Archive(_SettingTexts):
+    """One account of KrosAI and one archive in S3. Each field is the setting of the same name in lower case."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)  # pydantic's errors would show a secret
 
     _ctx: "RunContext | None" = PrivateAttr(default=None)
 
+    def texts(self) -> dict[str, str]:
+        """Return the text of each setting, by the setting's name."""
+        return {setting.name: getattr(self, setting.name.lower()) for setting in SETTINGS}
+
     def open(self, context: Any) -> "RunContext":
-        """The handles of this run, opened once. Raises `dg.Failure` with a sentence for every bad setting."""
+        """Open the clients of this run, once. Raises `dg.Failure` with a sentence for every bad setting."""
         if self._ctx is None:
             from .steps.run_context import open_run_context
 
             try:
-                self._ctx = open_run_context({name: getattr(self, name.lower()) for name in SETTINGS})
-            except HANDLED as error:
+                self._ctx = open_run_context(self.texts())
+            except EXPECTED_ERRORS as error:
                 raise failure(error) from None
         self._ctx.log = context.log
         if getattr(context, "run", None) is not None:  # a schedule has none
@@ -53,7 +49,7 @@ class Archive(dg.ConfigurableResource[None]):
         return self._ctx
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:
-        """Closes what the run opened."""
+        """Close what the run opened."""
         if self._ctx is not None:
             self._ctx.close()
             self._ctx = None

@@ -3,8 +3,10 @@
 import dagster as dg
 
 from .core.errors import ExternalError
+from .core.settings import BadSettings
 from .failures import failure
 from .resources import Archive
+from .steps.settings import parse_webhook_url
 
 
 @dg.run_failure_sensor(
@@ -16,8 +18,11 @@ def tell_of_failures(context: dg.RunFailureSensorContext, archive: Archive) -> d
     """Post the failure of a day, or of a red standing check, which fails its run."""
     from .operations.notifications import notify
 
-    url = archive.webhook_url
-    if not url:
+    try:
+        url = parse_webhook_url(archive.texts())
+    except BadSettings as error:
+        raise failure(error) from None
+    if url is None:
         return dg.SkipReason("KROS_WEBHOOK_URL is not set.")
     run = context.dagster_run
     what = f"{run.job_name} {run.tags.get('dagster/partition', '')}".strip()

@@ -4,11 +4,10 @@ from kros_pipeline_tests.support.accounts import (
     account,
     aws,
     memory_account,
-    no_waiting,
     run_context,
     s3,
     s3_client,
     simulators,
 )
 
-__all__ = ["account", "aws", "memory_account", "no_waiting", "run_context", "s3", "s3_client", "simulators"]
+__all__ = ["account", "aws", "memory_account", "run_context", "s3", "s3_client", "simulators"]

@@ -37,9 +37,7 @@ class AuditEvent(StrEnum):
 class AuditLog:
     """The lines of one step of one run, about the calls of one day. Threads share it."""
 
-    def __init__(
-        self, store: ObjectStore, tombstones: Tombstones, clock: Clock, *, run_id: str, day: date, step: str
-    ):
+    def __init__(self, store: ObjectStore, tombstones: Tombstones, clock: Clock, *, run_id: str, day: date, step: str):
         self._store, self._tombstones, self._clock = store, tombstones, clock
         self._run_id, self._day, self._step = run_id, day, step
         self._lines: list[dict[str, Any]] = []

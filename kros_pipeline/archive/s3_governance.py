@@ -10,6 +10,7 @@ from ..core.errors import ArchiveError
 from .governance import ObjectVersion
 from .s3_errors import code_of, translate_errors
 from .s3_store import S3ObjectStore
+from .settings import ArchiveSettings
 
 _FLAGGED_TAG = "kros-flagged"
 _MAX_DELETED_PER_REQUEST = 1_000
@@ -130,3 +131,9 @@ class S3Governance:
                     f"S3 did not delete {len(errors)} of {len(batch)} versions: {errors[0].get('Code')}. "
                     "Is the version locked, or do the credentials not allow s3:DeleteObjectVersion?"
                 )
+
+
+def open_s3(settings: ArchiveSettings) -> tuple[S3ObjectStore, S3Governance]:
+    """Open the archive in S3: its object store, and the governance of its objects."""
+    store = S3ObjectStore(settings)
+    return store, S3Governance(store)

@@ -24,7 +24,6 @@ from .s3_errors import NO_CREDENTIALS, is_absent, is_condition_failed, translate
 from .settings import ArchiveSettings
 
 _PIECE_BYTES = 1 << 20
-_THREADS_PER_CONNECTION = 1.5  # steps run more threads than downloads: boto3's pool must have room for all of them
 
 _Answer = TypeVar("_Answer")
 
@@ -41,7 +40,7 @@ class S3ObjectStore:
                 config=Config(
                     connect_timeout=5,
                     read_timeout=60,
-                    max_pool_connections=int(settings.connections * _THREADS_PER_CONNECTION) + 4,
+                    max_pool_connections=settings.connections,
                     retries={"mode": "standard", "max_attempts": 5},
                     s3={"addressing_style": "path"},
                 ),

@@ -133,9 +133,7 @@ class PartitionTransaction:
     def _pseudonyms(self) -> frozenset[str]:
         return self._tombstones.pseudonyms_of(self._day, max_age_seconds=MAX_AGE_SECONDS)
 
-    def _drop_erased(
-        self, pseudonyms: frozenset[str], batches: Iterator[pa.RecordBatch]
-    ) -> Iterator[pa.RecordBatch]:
+    def _drop_erased(self, pseudonyms: frozenset[str], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             if pseudonyms and "call_id" in batch.schema.names:
                 ids = batch.column("call_id")

@@ -6,9 +6,9 @@ should be makes it `incomplete`.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from .listing import Listing
+from .evidence import Evidence
 from .object_keys import call_key
 
 COMPLETE, WAITING, INCOMPLETE = "complete", "waiting", "incomplete"
@@ -46,31 +46,6 @@ WHAT_TO_DO = {
 _SAMPLE = 5
 
 
-@dataclass
-class Evidence:
-    """What was found of one day. Lists are of call ids or keys."""
-
-    listing: Listing | None
-    calls: int
-    recordings: Counter[str]
-    transcripts: Counter[str]
-    calls_without_recording_row: list[str] = field(default_factory=list)
-    calls_without_transcript_row: list[str] = field(default_factory=list)
-    unsafe: dict[str, list[str]] = field(default_factory=dict)  # lost, failed, refused
-    listed_before_late_data: bool = False  # the list was read before the grace days ended, and they are over now
-    acknowledged: list[str] = field(default_factory=list)  # of those that would be unsafe
-    objects_missing: list[str] = field(default_factory=list)
-    objects_of_other_size: list[str] = field(default_factory=list)
-    objects_unknown: list[str] = field(default_factory=list)
-    erased: int = 0  # calls of the day that were erased on request
-    objects_of_erased_calls: list[str] = field(default_factory=list)
-    unheld: list[str] = field(default_factory=list)  # why flagged recordings are not under legal hold, though wanted
-    transcript_chars: int = 0
-    utterance_chars: int = 0
-    transcripts_with_text: int = 0
-    calls_with_utterances: int = 0
-
-
 @dataclass(frozen=True)
 class Verdict:
     """`failures` has, for each check, the sentences that make it red; `notes` are told and weigh nothing."""
@@ -85,7 +60,7 @@ class Verdict:
         return [sentence for sentences in self.failures.values() for sentence in sentences] + self.notes
 
 
-def weigh(found: Evidence) -> Verdict:
+def decide_verdict(found: Evidence) -> Verdict:
     """The verdict of a day."""
     failures = {
         CALLS_CHECK: list(_of_calls(found)),

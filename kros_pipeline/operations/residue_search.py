@@ -72,7 +72,7 @@ class ResidueSearch:
         return False
 
     def is_in_text(self, body: bytes) -> bool:
-        """Return whether a JSON object, or one of several lines of them, has a text that is or names one of the calls."""
+        """Return whether a JSON object, or one of several lines of them, has a text that names one of the calls."""
         for line in [body] if body.startswith(b"{\n") else body.splitlines():
             try:
                 value = json.loads(line)

@@ -109,7 +109,7 @@ class CallSource(Protocol):
         """Return one page of a window's completed calls: `offset` rows, or `page_number - 1` pages, into the list."""
 
     def pages(self, window: Window, *, prefetch: int = 0) -> Iterator[Page]:
-        """Yield all pages of a window's completed calls, in the server's order; up to `prefetch` are asked for ahead."""
+        """Yield all pages of a window's completed calls, in the server's order; up to `prefetch` are asked ahead."""
 
     def recording(self, call_id: str) -> RecordingAnswer:
         """Mint a URL for one call. Raises `CallNotFound` or `CallGone` where there is no recording of it."""

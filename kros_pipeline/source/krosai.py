@@ -123,7 +123,7 @@ class KrosAI:
         )
 
     def completed_total(self, window: Window) -> int | None:
-        """Return what the statistics count in a window; None where no number can be read: their shape is undocumented."""
+        """Return what the statistics count in a window; None where no number can be read (undocumented shape)."""
         query = {"from_date": format_time(window.start), "to_date": format_time(window.end)}
         answer = self._api.get("/calls/stats", query, is_about_one_call=False)
         counts = (parse_count(answer.get(name)) for name in _TOTAL_FIELDS)

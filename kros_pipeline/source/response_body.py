@@ -30,9 +30,7 @@ class Sink(Protocol):
         """Write the next piece."""
 
 
-def read_body(
-    response: requests.Response, into: Sink, *, max_bytes: int, seconds: float, clock: Clock
-) -> int:
+def read_body(response: requests.Response, into: Sink, *, max_bytes: int, seconds: float, clock: Clock) -> int:
     """Copy the raw body into a sink and return its length in bytes. Raises `BrokenBody`.
 
     `seconds` is the deadline for the whole body. A socket's timeout starts again with each byte, so that a server that
@@ -133,7 +131,7 @@ class _Turn:
 
 
 def declared_length(response: requests.Response) -> int | None:
-    """Return the Content-Length in bytes, where there is a sound one; beside chunks it means nothing (RFC 9112, 6.3)."""
+    """Return the Content-Length in bytes, where it is sound; beside chunks it means nothing (RFC 9112, 6.3)."""
     if "Transfer-Encoding" in response.headers:
         return None
     text = response.headers.get("Content-Length", "")

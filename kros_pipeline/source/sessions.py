@@ -85,9 +85,9 @@ class PreparedGets:
         origin = "/".join(url.split("/", 3)[:3])
         if origin not in self._by_origin:
             prepared = self._session.prepare_request(requests.Request("GET", url))
-            options = self._session.merge_environment_settings(url, {}, True, None, None)
+            options: Mapping[str, Any] = self._session.merge_environment_settings(url, {}, True, None, None)
             self._by_origin[origin] = prepared, options
-        prepared, options = self._by_origin[origin]
+        prepared, shared = self._by_origin[origin]
         request = prepared.copy()
         request.url = requote_uri(url)
-        return self._session.get_adapter(url).send(request, timeout=timeout, **options)
+        return self._session.get_adapter(url).send(request, timeout=timeout, **shared)

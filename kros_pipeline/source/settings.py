@@ -1,15 +1,128 @@
-"""The settings of the source: the account at KrosAI, and our share of its rate and quota."""
+"""The settings of the source: KrosAI's API, the account's plan, and the hosts that audio may come from."""
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlsplit
 
-from .plans import Plan
+from ..core.settings import (
+    DOWNLOAD_WORKERS,
+    BadValue,
+    Setting,
+    SettingsReader,
+    choice,
+    header_text,
+    is_loopback,
+    positive_number,
+    show_value,
+    whole_number,
+)
+from .plans import PLANS, Plan
+
+DEFAULT_BASE_URL = "https://api.krosai.com/v1"
+DEFAULT_RECORDING_HOST = "storage.krosai.com"
+
+# Used where a plan sets no maximum. A century, so that every day counted from it is a valid date.
+_MAX_RETENTION_DAYS = 36_500
+_is_host = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?").fullmatch
+
+
+def _parse_base_url(text: str) -> str:
+    """Parse the API's URL, and return it without a slash at its end."""
+    url = text.rstrip("/")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port  # `port` raises where it is no port
+    except ValueError:
+        parts, host = urlsplit(""), None
+    if parts.scheme not in ("https", "http") or not host or not _is_host(parts.netloc) or "?" in url or "#" in url:
+        raise BadValue(f"must look like {DEFAULT_BASE_URL}, without user, query or fragment.")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise BadValue("must be https: the key would cross the network in the clear.")
+    return url
+
+
+def _parse_hosts(text: str) -> frozenset[str]:
+    """Parse hosts, each with a port or without, that commas or white space separate."""
+    hosts = [host for host in re.split(r"[,\s]+", text.lower()) if host]
+    if not hosts:
+        raise BadValue(f"is {text!r}, which names no host.")
+    bad_hosts = [show_value(host) for host in hosts if not _is_host(host)]
+    if bad_hosts:
+        raise BadValue(f"holds {', '.join(bad_hosts)}; write host or host:port, with commas between them.")
+    return frozenset(hosts)
+
+
+API_KEY = Setting(
+    "KROSAI_API_KEY",
+    None,
+    "sent to the API's host only",
+    header_text,
+    missing="the key that the KrosAI dashboard shows",
+    is_secret=True,
+)
+AUTH = Setting(
+    "KROSAI_AUTH", "x-api-key", "how the key is sent: `x-api-key` or `bearer`", choice("x-api-key", "bearer")
+)
+BASE_URL = Setting(
+    "KROSAI_BASE_URL", DEFAULT_BASE_URL, "plain `http` only where the API is on this machine", _parse_base_url
+)
+ORGANIZATION_ID = Setting(
+    "KROSAI_ORGANIZATION_ID", None, "sent as `x-organization-id`, stored in every call's row", header_text
+)
+PLAN = Setting(
+    "KROSAI_PLAN",
+    "pro",
+    "`free`, `pro`, `business`, `enterprise`: rate, quota and retention upstream",
+    lambda text: PLANS[choice(*PLANS)(text)],
+)
+RETENTION_DAYS = Setting(
+    "KROSAI_RETENTION_DAYS",
+    None,
+    "how many days upstream keeps a recording, as your dashboard shows it",
+    whole_number(1, _MAX_RETENTION_DAYS),
+    default_in_words="the plan's default",
+)
+REQUESTS_PER_SECOND = Setting(
+    "KROSAI_REQUESTS_PER_SECOND",
+    None,
+    "this pipeline's share of the plan's rate",
+    positive_number,
+    default_in_words="the plan's rate",
+)
+REQUESTS_PER_RUN = Setting(
+    "KROSAI_REQUESTS_PER_RUN",
+    None,
+    "this pipeline's share of the plan's daily quota; the next run goes on where one run reaches it",
+    whole_number(1),
+    default_in_words="half of the plan's day",
+)
+RECORDING_HOSTS = Setting(
+    "KROS_RECORDING_HOSTS",
+    None,
+    "hosts that audio may come from, with commas between them",
+    _parse_hosts,
+    default_in_words=f"`{DEFAULT_RECORDING_HOST}` and the API's own host",
+)
+
+SOURCE_SETTINGS: tuple[Setting[Any], ...] = (
+    API_KEY,
+    AUTH,
+    BASE_URL,
+    ORGANIZATION_ID,
+    PLAN,
+    RETENTION_DAYS,
+    REQUESTS_PER_SECOND,
+    REQUESTS_PER_RUN,
+    RECORDING_HOSTS,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
-    """One account at KrosAI. Rates are requests a second, budgets requests a run; None is without limit.
+    """How to reach KrosAI. `requests_per_second`, `requests_per_run` and `retention_days` are None for "no limit".
 
-    `connections` is how many downloads may be under way at once.
+    `connections` is how many connections each client keeps open: one for each thread that downloads.
     """
 
     api_key: str = field(repr=False)
@@ -22,3 +135,34 @@ class SourceSettings:
     requests_per_run: int | None
     recording_hosts: frozenset[str]
     connections: int
+
+
+def parse_source_settings(reader: SettingsReader) -> SourceSettings:
+    """Read the settings of the source. Problems are collected in the reader."""
+    problem_count = len(reader.problems)
+    plan = reader.value(PLAN)
+    retention_days = RETENTION_DAYS
+    if len(reader.problems) == problem_count:  # an unknown plan limits nothing: its own problem is enough
+        maximum = plan.maximum_retention_days or _MAX_RETENTION_DAYS
+        retention_days = replace(RETENTION_DAYS, parse=whole_number(1, maximum))
+    base_url = reader.value(BASE_URL)
+    if plan.requests_per_second is None and not reader.is_given(REQUESTS_PER_SECOND):
+        reader.add_problem(f"{REQUESTS_PER_SECOND.name} is missing: the rate of plan {plan.name} is by contract.")
+    return SourceSettings(
+        api_key=reader.required(API_KEY, ""),
+        auth=reader.value(AUTH),
+        base_url=base_url,
+        organization_id=reader.optional(ORGANIZATION_ID, None),
+        plan=plan,
+        retention_days=reader.optional(retention_days, plan.default_retention_days),
+        requests_per_second=reader.optional(REQUESTS_PER_SECOND, plan.requests_per_second),
+        requests_per_run=reader.optional(REQUESTS_PER_RUN, plan.requests_per_day and plan.requests_per_day // 2),
+        recording_hosts=reader.optional(RECORDING_HOSTS, frozenset({DEFAULT_RECORDING_HOST, _host_of(base_url)})),
+        connections=reader.value(DOWNLOAD_WORKERS),
+    )
+
+
+def _host_of(base_url: str) -> str:
+    """Return the host of the API's URL as `KROS_RECORDING_HOSTS` would name it."""
+    host = urlsplit(base_url).hostname or ""
+    return f"[{host}]" if ":" in host else host

@@ -1,4 +1,4 @@
-"""Sends one extension: an intent before the request, an outcome after it, so that no decision is sent twice in doubt."""
+"""Sends one extension, with an intent before the request and an outcome after it: none is sent twice in doubt."""
 
 from typing import Any
 

@@ -1,5 +1,6 @@
 """The recording archiver: downloads one call's recording, verifies it, and puts it into the archive."""
 
+from contextlib import suppress
 from datetime import UTC, date
 
 from ..archive.audit_log import AuditEvent, AuditLog
@@ -150,10 +151,8 @@ class RecordingArchiver:
             return
         key = quarantine_key(self._day, call.call_id, body.sha256)
         content = body.file if body.file is not None else bytes(body.data)
-        try:
+        with suppress(ObjectExists):  # the same bytes came in an earlier run
             self._store.put(key, content, sha256=body.sha256, mode=CREATE)
-        except ObjectExists:
-            pass  # the same bytes came in an earlier run
         self._audit.record(AuditEvent.QUARANTINED, call.call_id, sha256=body.sha256, bytes=body.size_bytes)
 
     def _without_url(self, call: PendingRecording, attempts: int) -> Row:

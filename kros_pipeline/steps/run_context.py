@@ -15,8 +15,7 @@ from ..archive.audit_log import AuditLog
 from ..archive.governance import Governance
 from ..archive.identity import ArchiveIdentity
 from ..archive.object_store import ObjectStore
-from ..archive.s3_governance import S3Governance
-from ..archive.s3_store import S3ObjectStore
+from ..archive.s3_governance import open_s3
 from ..archive.settings import ArchiveSettings
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
@@ -25,7 +24,7 @@ from ..core.flags import Rules
 from ..source.call_source import CallSource
 from ..source.krosai import KrosAI
 from .process import configure_process
-from .settings import Settings, read_settings
+from .settings import Settings, parse_settings_and_rules
 
 SYSTEM_CLOCK = Clock(now=lambda: datetime.now(UTC), monotonic=time.monotonic, sleep=time.sleep)
 
@@ -59,7 +58,7 @@ def open_run_context(
     texts: Mapping[str, str | None],
     *,
     clock: Clock = SYSTEM_CLOCK,
-    open_store: Callable[[ArchiveSettings], ObjectStore] = S3ObjectStore,
+    open_archive: Callable[[ArchiveSettings], tuple[ObjectStore, Governance]] = open_s3,
 ) -> RunContext:
     """Read all settings and open the clients. The archive is read, and nothing is written.
 
@@ -67,15 +66,15 @@ def open_run_context(
     and `ArchiveError` where the archive cannot be used.
     """
     configure_process()
-    settings, rules = read_settings(texts)
-    store = open_store(settings.archive)
+    settings, rules = parse_settings_and_rules(texts)
+    store, governance = open_archive(settings.archive)
     tombstones = Tombstones(store, settings.archive.erasure_key, clock)
     ctx = RunContext(
         settings=settings,
         rules=rules,
         source=KrosAI(settings.source, clock),
         store=store,
-        governance=S3Governance(store),
+        governance=governance,
         tombstones=tombstones,
         tables=Tables(store, tombstones),
         identity=ArchiveIdentity(store, settings.source.base_url, settings.source.organization_id),

@@ -6,7 +6,6 @@ import json
 from datetime import date, timedelta
 
 from kros_pipeline.archive.archived_days import archived_days
-
 from kros_pipeline.core import schemas
 from kros_pipeline.core.object_keys import audio_key, audit_prefix
 from kros_pipeline.operations.verification import PARTS, days_of_the_turn

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from kros_pipeline.core.errors import DownloadBroken, UrlRefused
-from kros_pipeline.core.settings import parse_settings
 from kros_pipeline.sandbox import tls
 from kros_pipeline.source.downloads import RecordingStorage
+from kros_pipeline.steps.settings import parse_settings
 
 NAME = "storage.krosai.com"
 PUBLIC, OTHER_PUBLIC = "93.184.215.14", "93.184.215.15"
@@ -112,7 +112,9 @@ def storage() -> Iterator[Callable[..., RecordingStorage]]:
 
     def open_storage(api: str = "https://api.krosai.com/v1", hosts: str = NAME) -> RecordingStorage:
         settings = {"KROSAI_API_KEY": "k", "KROS_ARCHIVE_URL": "s3://bucket", "KROS_DOWNLOAD_WORKERS": "1"}
-        made = RecordingStorage(parse_settings(settings | {"KROSAI_BASE_URL": api, "KROS_RECORDING_HOSTS": hosts}))
+        made = RecordingStorage(
+            parse_settings(settings | {"KROSAI_BASE_URL": api, "KROS_RECORDING_HOSTS": hosts}).source
+        )
         opened.append(made)
         return made
 

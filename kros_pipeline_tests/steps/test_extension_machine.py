@@ -26,12 +26,12 @@ from kros_pipeline.archive.tombstones import Tombstones
 from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import ApiUnreachable, ArchiveUnavailable, ObjectChanged, ObjectExists
 from kros_pipeline.core.flags import Rules
-from kros_pipeline.core.settings import parse_settings
 from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline.source.rate_limiter import RateLimiter
 from kros_pipeline.steps.extension_orders import BadOrder
+from kros_pipeline.steps.retention_extensions import extend_retention
 from kros_pipeline.steps.run_context import RunContext
-from kros_pipeline_tests.support.steps import extend_retention
+from kros_pipeline.steps.settings import parse_settings
 
 DAY = date(2025, 1, 10)
 NOW = datetime(2025, 1, 20, tzinfo=UTC)
@@ -94,7 +94,7 @@ class Upstream(KrosAI):
     """The real client, and in the place of the wire the server: it counts what it did for which decision."""
 
     def __init__(self, store: Disturbed) -> None:
-        super().__init__(SETTINGS, rate_limiter=RateLimiter(None, None, lambda: 0.0, lambda _: None))
+        super().__init__(SETTINGS.source, rate_limiter=RateLimiter(None, None, lambda: 0.0, lambda _: None))
         self.store = store
         self.faults: dict[str, str] = {}
         self.acted: Counter[str] = Counter()

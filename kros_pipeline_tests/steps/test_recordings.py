@@ -19,6 +19,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from kros_pipeline.source.http import declared_length, read_into
 
 from kros_pipeline.archive.tables import PartitionTransaction
 from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests, UrlRefused
@@ -26,7 +27,6 @@ from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
 from kros_pipeline.sandbox.answers import HTML_PAGE
 from kros_pipeline.source import downloads as recording_storage
-from kros_pipeline.source.http import declared_length, read_into
 from kros_pipeline.steps import recordings as download
 from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.run_context import RunContext

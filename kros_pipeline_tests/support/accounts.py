@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -16,16 +15,18 @@ from typing import Any
 import pytest
 from botocore.loaders import create_loader
 
+from kros_pipeline.archive.governance import Governance
+from kros_pipeline.archive.object_store import ObjectStore
+from kros_pipeline.archive.s3_governance import open_s3
+from kros_pipeline.archive.settings import ArchiveSettings
+from kros_pipeline.core.clock import Clock
 from kros_pipeline.sandbox import Faults, KrosaiSimulator, LocalS3, SandboxConfig
-from kros_pipeline.source import krosai as krosai_client
-from kros_pipeline.source.rate_limiter import RateLimiter
-from kros_pipeline.steps import run_context as workspace_module
 from kros_pipeline.steps.reconciliation import ReconciliationResult
-from kros_pipeline.steps.recording_archiver import RecordingArchiver
 from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.run_context import RunContext, open_run_context
 from kros_pipeline_tests.support.archive_check import Archive
-from kros_pipeline_tests.support.memory_store import MemoryArchive, MemoryStore
+from kros_pipeline_tests.support.clocks import clock_without_waits
+from kros_pipeline_tests.support.memory_store import MemoryArchive, open_memory_archive
 from kros_pipeline_tests.support.steps import (
     archive_recordings,
     extend_retention,
@@ -35,6 +36,8 @@ from kros_pipeline_tests.support.steps import (
     reconcile_day,
     split_utterances,
 )
+
+OpenArchive = Callable[[ArchiveSettings], tuple[ObjectStore, Governance]]
 
 DAY = date(2025, 1, 10)
 WITHIN_GRACE = datetime(2025, 1, 11, 4, 15, tzinfo=UTC)  # the morning after, as the schedule runs
@@ -62,7 +65,13 @@ class Account:
     now: datetime = AFTER_GRACE
     opened: ExitStack = field(default_factory=ExitStack)
     reports: dict[str, Report] = field(default_factory=dict)
-    """What the steps of the last day said, by step."""
+    """What the steps of the last day reported, by step."""
+    open_archive: OpenArchive = open_s3
+
+    @cached_property
+    def clock(self) -> Clock:
+        """Shows `now`, and never waits."""
+        return clock_without_waits(lambda: self.now)
 
     @cached_property
     def ctx(self) -> RunContext:
@@ -71,9 +80,8 @@ class Account:
 
     def open(self, **settings: str) -> RunContext:
         """The handles of one more run."""
-        ctx = open_run_context(self.environment | settings)
+        ctx = open_run_context(self.environment | settings, clock=self.clock, open_archive=self.open_archive)
         self.opened.callback(ctx.close)
-        ctx.now = lambda: self.now
         return ctx
 
     def run_day(self, day: date = DAY, **settings: str) -> ReconciliationResult:
@@ -136,21 +144,6 @@ def simulators() -> Iterator[Callable[[SandboxConfig], KrosaiSimulator]]:
 
 
 @pytest.fixture
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The product's waits between attempts are left out; what it asks of the clock otherwise stays."""
-
-    slept_seconds = 0.0
-
-    def no_sleep(seconds: float) -> None:
-        nonlocal slept_seconds
-        slept_seconds += seconds
-
-    monkeypatch.setattr(RecordingArchiver.__init__, "__defaults__", (no_sleep,))
-    monkeypatch.setattr(krosai_client, "wait_exponential_jitter", lambda **_: 0)
-    monkeypatch.setattr(RateLimiter.__init__, "__defaults__", (lambda: time.monotonic() + slept_seconds, no_sleep))
-
-
-@pytest.fixture
 def aws(s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> LocalS3:
     """The environment leads to the tests' S3, and to no other, whatever this machine has configured."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
@@ -163,7 +156,7 @@ def aws(s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> LocalS3:
 
 @pytest.fixture
 def account(
-    simulators: Callable[[SandboxConfig], KrosaiSimulator], aws: LocalS3, s3_client: Any, no_waiting: None
+    simulators: Callable[[SandboxConfig], KrosaiSimulator], aws: LocalS3, s3_client: Any
 ) -> Iterator[MakeAccount]:
     """Makes accounts: `account(config, now=..., KROS_...=...)`, `fresh=True` where a test changes the world itself.
 
@@ -194,10 +187,9 @@ def account(
 
 @pytest.fixture
 def memory_account(
-    simulators: Callable[[SandboxConfig], KrosaiSimulator], monkeypatch: pytest.MonkeyPatch, no_waiting: None
+    simulators: Callable[[SandboxConfig], KrosaiSimulator],
 ) -> Iterator[MakeAccount]:
     """As `account`, with an archive in memory: for tests that run many whole days."""
-    monkeypatch.setattr(workspace_module, "ObjectStore", MemoryStore)
     with ExitStack() as stack:
 
         def make(
@@ -205,7 +197,8 @@ def memory_account(
         ) -> Account:
             krosai = stack.enter_context(KrosaiSimulator(config)) if fresh else simulators(config)
             archive = MemoryArchive("memory", f"test-{next(_numbers)}")
-            made = Account(krosai, archive, environment_of(krosai, archive) | settings, now)
+            environment = environment_of(krosai, archive) | settings
+            made = Account(krosai, archive, environment, now, open_archive=open_memory_archive)
             stack.callback(archive.forget)
             stack.callback(made.opened.close)
             return made

@@ -22,9 +22,9 @@ from unittest import mock
 import pytest
 
 from kros_pipeline.core.errors import ExternalError
-from kros_pipeline.core.settings import Settings
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.krosai import KrosAI
+from kros_pipeline.source.settings import SourceSettings
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import (
     TABLES,
@@ -129,7 +129,7 @@ def _faulty(case: Case, attempts: int | None, our: Account, call_id: str) -> Ite
 def _behind(server: RawServer, our: Account) -> Iterator[None]:
     """The archive remembers its account's base URL: only the requests go elsewhere."""
 
-    def there(self: KrosAI, settings: Settings, **named: Any) -> None:
+    def there(self: KrosAI, settings: SourceSettings, **named: Any) -> None:
         begin(self, settings, **named)
         self._base_url = f"{server.origin}/v1"
 

@@ -3,6 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -10,7 +11,8 @@ import yaml
 from kros_pipeline.core.flags import parse_rules
 from kros_pipeline.core.rule import Rule
 from kros_pipeline.core.schemas import TABLES
-from kros_pipeline.core.settings import SETTINGS
+from kros_pipeline.core.settings import Setting
+from kros_pipeline.steps.settings import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -27,14 +29,15 @@ def test_the_two_commands_stand_alone_in_blocks_of_their_own() -> None:
     assert blocks[:2] == ["make demo\n", "make test\n"]
 
 
-def test_the_table_of_settings_is_the_codes() -> None:
-    rows = dict(re.findall(r"^\| `(KROS\w+)` \| (.*?) \|", README, re.MULTILINE))
-    assert list(rows) == list(SETTINGS)
-    for name, default in SETTINGS.items():
-        if default is not None:
-            assert rows[name] == f"`{default}`"
-        else:
-            assert "`" not in rows[name].replace("`storage.krosai.com`", "")
+def test_the_table_of_settings_equals_the_declarations() -> None:
+    rows = re.findall(r"^\| `(KROS\w+)` \| (.*) \| (.*) \|$", README, re.MULTILINE)
+    assert rows == [(setting.name, default_in_markdown(setting), setting.help) for setting in SETTINGS]
+
+
+def default_in_markdown(setting: Setting[Any]) -> str:
+    if setting.default is not None:
+        return f"`{setting.default}`"
+    return "required" if setting.missing else setting.default_in_words
 
 
 def test_the_table_of_tables_is_the_codes() -> None:
@@ -61,8 +64,8 @@ def test_ci_runs_the_readmes_test_command() -> None:
 
 def test_the_example_of_a_settings_file_names_only_settings() -> None:
     names = re.findall(r"^(?:# )?(KROS\w+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
-    assert set(names) <= set(SETTINGS)
-    assert names[:2] == ["KROSAI_API_KEY", "KROS_ARCHIVE_URL"]
+    assert set(names) <= {setting.name for setting in SETTINGS}
+    assert names[:2] == [setting.name for setting in SETTINGS if setting.missing]
 
 
 def test_the_example_of_rules_can_be_used_as_it_is_and_with_every_comment_taken_away() -> None:

@@ -1,0 +1,175 @@
+"""All settings of a run: the whole list, in the README's order, and the one place that reads their texts.
+
+The definitions import this module on every load, so it imports none of the libraries that the steps need.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..archive.settings import (
+    ARCHIVE_URL,
+    ERASURE_KEY,
+    KMS_KEY_ID,
+    SSE,
+    ArchiveSettings,
+    parse_archive_settings,
+)
+from ..core.settings import (
+    DOWNLOAD_WORKERS,
+    BadSettings,
+    BadValue,
+    Setting,
+    SettingsReader,
+    choice,
+    is_webhook,
+    show_value,
+    whole_number,
+)
+from ..source.settings import SOURCE_SETTINGS, SourceSettings, parse_source_settings
+
+if TYPE_CHECKING:
+    from ..core.flags import Rules
+
+_DEFAULT_START_DATE = "2025-01-01"
+
+
+def _parse_date(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise BadValue(f"is {show_value(text)}, not a date like {_DEFAULT_START_DATE}.") from None
+
+
+def _parse_webhook(text: str) -> str:
+    """Parse the webhook's URL. It is a secret: who has it can post there."""
+    if not is_webhook(text):
+        raise BadValue("must be a whole https URL.")
+    return text
+
+
+START_DATE = Setting("KROS_START_DATE", _DEFAULT_START_DATE, "the first partition", _parse_date)
+LOOKBACK_DAYS = Setting(
+    "KROS_LOOKBACK_DAYS", "3", "for how many days late recordings and transcripts are waited for", whole_number(0)
+)
+TRANSCRIPT_DETAILS = Setting(
+    "KROS_TRANSCRIPT_DETAILS",
+    "missing",
+    "or `always`: one request a call, for language and confidence",
+    choice("missing", "always"),
+)
+FLAG_RULES = Setting("KROS_FLAG_RULES", None, "the YAML file of rules", str)
+LEGAL_HOLD = Setting(
+    "KROS_LEGAL_HOLD",
+    "off",
+    "or `on`: S3 legal hold on the audio of flagged calls; the bucket needs Object Lock",
+    choice("off", "on"),
+)
+WEBHOOK_URL = Setting(
+    "KROS_WEBHOOK_URL",
+    None,
+    "gets one sentence of JSON, as Slack takes it, for each failed run or red standing check",
+    _parse_webhook,
+    is_secret=True,
+)
+
+SETTINGS: tuple[Setting[Any], ...] = (
+    *SOURCE_SETTINGS,
+    ARCHIVE_URL,
+    SSE,
+    KMS_KEY_ID,
+    START_DATE,
+    LOOKBACK_DAYS,
+    TRANSCRIPT_DETAILS,
+    FLAG_RULES,
+    DOWNLOAD_WORKERS,
+    LEGAL_HOLD,
+    ERASURE_KEY,
+    WEBHOOK_URL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings of one run. `KROS_START_DATE` is not among them: only the definitions need it."""
+
+    source: SourceSettings
+    archive: ArchiveSettings
+    lookback_days: int
+    ask_every_transcript: bool
+    download_workers: int
+    legal_hold: bool
+    rules_path: str | None
+    webhook_url: str | None = field(repr=False)
+
+
+def parse_settings(texts: Mapping[str, str | None]) -> Settings:
+    """Parse the texts of the settings, by name. Raises `BadSettings` with every problem."""
+    reader = SettingsReader(texts)
+    settings = _read(reader)
+    if reader.problems:
+        raise BadSettings(reader.problems)
+    return settings
+
+
+def parse_settings_and_rules(texts: Mapping[str, str | None]) -> tuple[Settings, "Rules"]:
+    """Parse the settings and the rules file that they name.
+
+    Raises `BadSettings` with every problem, the mistakes in the rules file among them.
+    """
+    reader = SettingsReader(texts)
+    settings = _read(reader)
+    rules = _read_rules(reader, settings)
+    if reader.problems:
+        raise BadSettings(reader.problems)
+    return settings, rules
+
+
+def parse_start_date(text: str | None) -> date:
+    """Parse `KROS_START_DATE`, the first partition. Raises `BadSettings`."""
+    reader = SettingsReader({START_DATE.name: text})
+    start_date = reader.value(START_DATE)
+    if reader.problems:
+        raise BadSettings(reader.problems)
+    return start_date
+
+
+def parse_webhook_url(texts: Mapping[str, str | None]) -> str | None:
+    """Parse `KROS_WEBHOOK_URL` only: a run may have failed because another setting is bad. Raises `BadSettings`."""
+    reader = SettingsReader(texts)
+    url = reader.optional(WEBHOOK_URL, None)
+    if reader.problems:
+        raise BadSettings(reader.problems)
+    return url
+
+
+def _read(reader: SettingsReader) -> Settings:
+    return Settings(
+        source=parse_source_settings(reader),
+        archive=parse_archive_settings(reader),
+        lookback_days=reader.value(LOOKBACK_DAYS),
+        ask_every_transcript=reader.value(TRANSCRIPT_DETAILS) == "always",
+        download_workers=reader.value(DOWNLOAD_WORKERS),
+        legal_hold=reader.value(LEGAL_HOLD) == "on",
+        rules_path=reader.optional(FLAG_RULES, None),
+        webhook_url=reader.optional(WEBHOOK_URL, None),
+    )
+
+
+def _read_rules(reader: SettingsReader, settings: Settings) -> "Rules":
+    """Read the rules file. Its mistakes are collected in the reader."""
+    from ..core.flags import BadRules, Rules, parse_rules  # not at the top: it loads RE2, and the definitions do not
+
+    path = settings.rules_path
+    if path is None:
+        return Rules()
+    try:
+        return parse_rules(Path(path).read_text("utf-8"), confidence_is_known=settings.ask_every_transcript)
+    except BadRules as error:
+        reader.add_problem(f"{FLAG_RULES.name} ({path}): {error}.")
+    except (OSError, UnicodeError) as error:
+        what = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        reader.add_problem(f"{FLAG_RULES.name} ({path}) cannot be read: {what}.")
+    return Rules()
