@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import requests
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from ..core.clock import Clock
 from ..core.errors import ApiServerError, ApiUnreachable, TooManyRequests
@@ -71,7 +71,7 @@ class ApiClient:
         attempts = Retrying(
             retry=retry_if_exception_type((ApiUnreachable, ApiServerError)),
             stop=stop_after_attempt(_MAX_ATTEMPTS),
-            wait=wait_exponential_jitter(initial=0.5, max=20),
+            wait=wait_exponential(multiplier=0.5, max=20) + wait_random(0, 1),  # seconds
             sleep=self._clock.sleep,
             reraise=True,
         )
