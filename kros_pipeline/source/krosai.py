@@ -33,10 +33,10 @@ class KrosAI:
 
     page_limit = PAGE_LIMIT
 
-    def __init__(self, settings: SourceSettings, clock: Clock):
+    def __init__(self, settings: SourceSettings, clock: Clock, *, api: ApiClient | None = None):
         self.plan_name = settings.plan.name
         self._settings, self._clock = settings, clock
-        self._api = ApiClient(settings, clock)
+        self._api = api or ApiClient(settings, clock)
         self._downloads = RecordingDownloads(settings, clock)
         self._uses_page_numbers = False
 

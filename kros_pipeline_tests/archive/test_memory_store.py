@@ -13,7 +13,7 @@ from kros_pipeline.core.errors import ArchiveError, ObjectChanged, ObjectExists
 from kros_pipeline.steps import run_context as run_context
 from kros_pipeline_tests.support.accounts import DAY, MakeAccount
 from kros_pipeline_tests.support.archive_check import assert_archive_is_true
-from kros_pipeline_tests.support.memory_store import MemoryStore
+from kros_pipeline_tests.support.memory_store import MemoryObjectStore
 
 
 def told(store: Any) -> list[Any]:
@@ -55,7 +55,7 @@ def told(store: Any) -> list[Any]:
 
 def test_the_bucket_in_memory_answers_as_the_real_store_does(account: MakeAccount) -> None:
     settings = account().ctx.settings
-    in_memory = told(MemoryStore(settings))
+    in_memory = told(MemoryObjectStore(settings))
     assert in_memory == told(ObjectStore(settings))
     assert {ObjectExists, ObjectChanged} <= {answer for answer in in_memory if isinstance(answer, type)}
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kros_pipeline.archive import tables
-from kros_pipeline.archive.tables import Partition, batches_of, merged_batches, write_parquet
+from kros_pipeline.archive.parquet import Partition, batches_of, merged_batches, write_parquet
 from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import ArchiveUnavailable
 from kros_pipeline.steps.run_context import RunContext
@@ -99,7 +99,7 @@ def test_each_column_carries_its_description_in_the_file(our: Account) -> None:
 
 
 def test_a_partition_is_read_once_however_often_it_is_replaced_and_read(our: Account) -> None:
-    our.ctx.tombstones.of_day(DAY)
+    our.ctx.tombstones.pseudonyms_of(DAY)
     before = our.ctx.store.requests_made
     with our.ctx.tables.transaction(TABLE, DAY) as table:
         for call_id in "abc":

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from kros_pipeline.core.evidence import Evidence
 from kros_pipeline.core.listing import Listing
 from kros_pipeline.core.verdict import (
     CALLS_CHECK,
@@ -17,8 +18,7 @@ from kros_pipeline.core.verdict import (
     RECORDINGS_CHECK,
     TRANSCRIPTS_CHECK,
     WAITING,
-    Evidence,
-    weigh,
+    decide_verdict,
 )
 
 PROVED = Listing(proved=True, listed_total=3)
@@ -62,13 +62,13 @@ def evidence(**changes: Any) -> Evidence:
     ],
 )
 def test_a_day_on_which_everything_agrees_is_complete(changes: dict[str, Any]):
-    verdict = weigh(evidence(**changes))
+    verdict = decide_verdict(evidence(**changes))
     assert (verdict.verdict, verdict.problems) == (COMPLETE, [])
     assert verdict.failures == {check: [] for check in CHECKS}
 
 
 def test_what_is_odd_is_told_and_weighs_nothing():
-    verdict = weigh(evidence(listing=replace(PROVED, oddities=["the status filter is ignored"])))
+    verdict = decide_verdict(evidence(listing=replace(PROVED, oddities=["the status filter is ignored"])))
     assert (verdict.verdict, verdict.problems) == (COMPLETE, ["the status filter is ignored"])
 
 
@@ -84,7 +84,7 @@ def test_what_is_odd_is_told_and_weighs_nothing():
     ],
 )
 def test_a_day_on_which_something_may_still_come_is_waiting_and_no_check_is_red(changes: dict[str, Any], sentence: str):
-    verdict = weigh(evidence(**changes))
+    verdict = decide_verdict(evidence(**changes))
     assert (verdict.verdict, verdict.problems) == (WAITING, [sentence])
     assert not any(verdict.failures.values())
 
@@ -132,7 +132,7 @@ def test_a_day_on_which_something_may_still_come_is_waiting_and_no_check_is_red(
 def test_any_mismatch_is_incomplete_and_its_own_check_alone_is_red(
     changes: dict[str, Any], check: str, sentence: str, recordings: Counter[str]
 ):
-    verdict = weigh(evidence(**changes, recordings=recordings))
+    verdict = decide_verdict(evidence(**changes, recordings=recordings))
     assert verdict.verdict == INCOMPLETE
     assert [name for name, sentences in verdict.failures.items() if sentences] == [check]
     assert verdict.failures[check][0].startswith(sentence)
@@ -140,7 +140,7 @@ def test_any_mismatch_is_incomplete_and_its_own_check_alone_is_red(
 
 
 def test_a_red_day_tells_what_it_waits_for_too():
-    verdict = weigh(evidence(objects_unknown=["k"], transcripts=Counter(pending=1)))
+    verdict = decide_verdict(evidence(objects_unknown=["k"], transcripts=Counter(pending=1)))
     assert verdict.problems == [
         "1 × object in the bucket that no row of the table names: k.",
         "1 transcripts are pending.",
@@ -148,7 +148,7 @@ def test_a_red_day_tells_what_it_waits_for_too():
 
 
 def test_every_problem_is_told_and_none_hides_another():
-    verdict = weigh(
+    verdict = decide_verdict(
         evidence(listing=None, unsafe={"lost": ["a"], "failed": ["b"]}, utterance_chars=0, objects_unknown=["k"])
     )
     assert {check: len(sentences) for check, sentences in verdict.failures.items()} == {
@@ -165,7 +165,7 @@ def test_every_problem_is_told_and_none_hides_another():
 )
 def test_the_count_is_exact_and_the_names_are_a_few(count: int, names: str):
     lost = [f"c{index}" for index in reversed(range(count))]
-    sentences = weigh(evidence(unsafe={"lost": lost})).failures[RECORDINGS_CHECK]
+    sentences = decide_verdict(evidence(unsafe={"lost": lost})).failures[RECORDINGS_CHECK]
     assert sentences == [f"{count} × recording lost: {names}"]
 
 
@@ -181,18 +181,18 @@ def test_a_listing_survives_its_json_and_names_of_another_version_do_not_matter(
 
 
 def test_what_was_erased_is_missed_by_nobody_and_what_is_missing_beyond_it_is() -> None:
-    assert weigh(evidence(calls=2, erased=1)).verdict == COMPLETE
-    verdict = weigh(evidence(calls=1, erased=1))
+    assert decide_verdict(evidence(calls=2, erased=1)).verdict == COMPLETE
+    verdict = decide_verdict(evidence(calls=1, erased=1))
     assert verdict.failures[CALLS_CHECK] == ["3 calls were listed, and the table `calls` has 1, 1 were erased."]
 
 
 def test_an_object_of_an_erased_call_is_red() -> None:
-    verdict = weigh(evidence(objects_of_erased_calls=["audio/x.mp3"]))
+    verdict = decide_verdict(evidence(objects_of_erased_calls=["audio/x.mp3"]))
     assert verdict.verdict == INCOMPLETE
     assert verdict.failures[OBJECTS_CHECK] == ["1 × object of an erased call: audio/x.mp3."]
 
 
 def test_what_is_not_held_is_red_and_the_day_complete_all_the_same() -> None:
-    verdict = weigh(evidence(unheld=["The bucket has no Object Lock."]))
+    verdict = decide_verdict(evidence(unheld=["The bucket has no Object Lock."]))
     assert verdict.verdict == COMPLETE
     assert verdict.failures[HOLD_CHECK] == verdict.problems == ["The bucket has no Object Lock."]

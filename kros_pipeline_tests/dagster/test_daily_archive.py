@@ -89,9 +89,7 @@ def run_job(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Ca
 
     def run(our: Account, day: object = DAY, **settings: str | None) -> Run:
         def opened_at(texts: Any) -> RunContext:
-            ctx = open_run_context(texts)
-            ctx.now = lambda: our.now
-            return ctx
+            return open_run_context(texts, clock=our.clock)
 
         monkeypatch.setattr(kros_pipeline.steps.run_context, "open_run_context", opened_at)
         for name, value in (our.environment | settings).items():
@@ -488,9 +486,7 @@ def test_the_hourly_schedule_asks_for_the_owed_days_oldest_first(
     our.now = now
 
     def opened_at(texts: Any) -> RunContext:
-        ctx = open_run_context(texts)
-        ctx.now = lambda: our.now
-        return ctx
+        return open_run_context(texts, clock=our.clock)
 
     monkeypatch.setattr(kros_pipeline.steps.run_context, "open_run_context", opened_at)
     for name, value in our.environment.items():

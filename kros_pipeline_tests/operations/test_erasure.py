@@ -18,14 +18,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from kros_pipeline.archive.s3_governance import S3Governance
-from kros_pipeline.archive.s3_store import ObjectStore
+from kros_pipeline.archive.s3_store import S3ObjectStore
 from kros_pipeline.archive.tombstones import Tombstones
 from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import ApiServerError, ApiUnreachable, ArchiveDenied
 from kros_pipeline.core.object_keys import audio_key, call_key, tombstone_key
 from kros_pipeline.core.pseudonyms import pseudonym
-from kros_pipeline.operations import erasure as erase
-from kros_pipeline.operations.erasure import Erasure, ErasureUnfinished
+from kros_pipeline.operations.erasure import ErasureResult, ErasureUnfinished
 from kros_pipeline.operations.erasure_request import ErasureRefused, ErasureRequest
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.krosai import KrosAI
@@ -63,16 +62,11 @@ def archived(account: MakeAccount, tmp_path: Any) -> Callable[..., Account]:
     return make
 
 
-@pytest.fixture(autouse=True)
-def settled_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(erase, "_SETTLE_SECONDS", 0.0)
-
-
 def ids_of(our: Account) -> list[str]:
     return sorted(call["id"] for call in our.krosai.expected_calls(str(DAY)) if call["status"] == "completed")
 
 
-def forget(our: Account, *call_ids: str, **more: Any) -> Erasure:
+def forget(our: Account, *call_ids: str, **more: Any) -> ErasureResult:
     dry_run = more.pop("dry_run", False)
     request = ErasureRequest(call_ids, reason=more.pop("reason", "request 17"), **more)
     return erase_calls(our.open(), request, dry_run=dry_run)
@@ -123,7 +117,7 @@ def test_every_version_of_everything_that_names_it_is_gone(archived: Callable[..
         "state/extensions", "state/acknowledged",
     }  # fmt: skip
     found = forget(our, plain, quarantined)
-    assert (found.calls, found.days, found.traces, found.problems) == (2, [DAY], [], [])
+    assert (found.calls, found.days, found.residue, found.problems) == (2, [DAY], [], [])
     assert_forgotten(our, plain, quarantined)
     assert mentions(our, extended)
     assert not [key for key, _ in every_version(our) if key.startswith("state/erasing/")]
@@ -161,7 +155,7 @@ def test_a_dry_run_counts_and_touches_nothing(archived: Callable[..., Account]) 
     our = archived()
     before = every_version(our)
     found = forget(our, ids_of(our)[0], dry_run=True)
-    assert found.calls == 1 and found.versions_deleted >= 2 and found.traces
+    assert found.calls == 1 and found.versions_deleted >= 2 and found.residue
     assert every_version(our) == before
 
 
@@ -367,7 +361,7 @@ class _Writes:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.count, self.kill_at, self._lock = 0, -1, threading.Lock()
-        for kind, name in ((ObjectStore, "put"), (S3Governance, "delete")):
+        for kind, name in ((S3ObjectStore, "put"), (S3Governance, "delete")):
             true = getattr(kind, name)
 
             def counted(this: Any, *args: Any, _true: Any = true, **kwargs: Any) -> Any:
@@ -430,7 +424,7 @@ def test_a_run_that_had_the_call_in_its_hands_does_not_bring_it_back(
         if its_id == call_id and not erased_meanwhile:
             erased_meanwhile.append(True)
             forget(our, call_id)
-        return true(this, day, its_id, most_seconds_old=0.0)
+        return true(this, day, its_id, max_age_seconds=0.0)
 
     monkeypatch.setattr(Tombstones, "is_erased", erase_first)
     list_calls(step_run, DAY)
@@ -536,11 +530,12 @@ def test_an_archive_of_several_runs_is_left_to_the_others(account: MakeAccount) 
 
 ERASE_IN_A_PROCESS_OF_ITS_OWN = """
 import os
-from kros_pipeline.operations.erasure import erase_calls
-from kros_pipeline.operations.erasure_plan import ErasureRequest
+from kros_pipeline.operations.erasure import open_eraser
+from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.steps.run_context import open_run_context
 
-erase_calls(open_run_context(os.environ), ErasureRequest(phone_number=os.environ["NUMBER"], reason="request 21"))
+request = ErasureRequest(phone_number=os.environ["NUMBER"], reason="request 21")
+open_eraser(open_run_context(os.environ)).erase(request)
 """
 
 

@@ -13,14 +13,14 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from kros_pipeline.archive.tables import batches_of
+from kros_pipeline.archive.parquet import batches_of
 from kros_pipeline.checks import DAYS_CHECK, DELETION_CHECK, RECORDED_CHECK
 from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import NotificationFailed
+from kros_pipeline.core.retention import warning_days
 from kros_pipeline.operations.notifications import notify
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.schedules import tell_of_failures
-from kros_pipeline.source.plans import warning_days
+from kros_pipeline.sensors import tell_of_failures
 from kros_pipeline.steps.reconciliation import UnknownCalls
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, MakeAccount
@@ -29,7 +29,7 @@ from kros_pipeline_tests.support.steps import check_health, reconcile_day
 
 def reconciled(ctx: RunContext, day: date, verdict: str, **counts: int) -> None:
     row = dict.fromkeys(schemas.RECONCILIATION.column_names, 0) | {
-        "call_date": day, "verdict": verdict, "stats_total": None, "problems": [], "checked_at": ctx.now(), **counts,
+        "call_date": day, "verdict": verdict, "stats_total": None, "problems": [], "checked_at": ctx.clock.now(), **counts,
     }  # fmt: skip
     ctx.tables.commit(schemas.RECONCILIATION, day, lambda _: batches_of(schemas.RECONCILIATION, [row]))
 

@@ -8,7 +8,7 @@ from datetime import date, timedelta
 from kros_pipeline.archive.archived_days import archived_days
 from kros_pipeline.core import schemas
 from kros_pipeline.core.object_keys import audio_key, audit_prefix
-from kros_pipeline.operations.verification import PARTS, days_of_the_turn
+from kros_pipeline.operations.verification import PARTS, select_days
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 from kros_pipeline_tests.support.steps import verify_days
 
@@ -25,7 +25,7 @@ def events(our: Account, step: str) -> list[dict[str, str]]:
 def test_a_sound_day_is_sound_and_its_account_says_so(account: MakeAccount) -> None:
     our = account()
     our.run_day()
-    found = verify_days(our.ctx, archived_days(our.ctx))
+    found = verify_days(our.ctx, archived_days(our.ctx.store))
     assert found.is_sound and found.days == [DAY] and found.objects == len(ids_of(our))
     assert found.bytes_read == sum(size for _, size in our.archive.objects("audio/").values())
     archived = {line["call"]: line["sha256"] for line in events(our, "recordings") if line["event"] == "archived"}
@@ -51,7 +51,7 @@ def test_other_bytes_of_the_same_size_a_missing_and_an_unknown_object_are_found(
 
 def test_every_day_has_its_turn_once_in_four_weeks() -> None:
     days = [date(2024, 1, 1) + timedelta(days=number) for number in range(400)]
-    turns = [days_of_the_turn(days, date(2025, 6, 1) + timedelta(days=number)) for number in range(PARTS)]
+    turns = [select_days(days, date(2025, 6, 1) + timedelta(days=number)) for number in range(PARTS)]
     assert sorted(day for turn in turns for day in turn) == days
     assert max(map(len, turns)) - min(map(len, turns)) <= 1
 
@@ -65,7 +65,7 @@ def test_audio_of_an_erased_call_and_of_a_day_without_tables_is_found(account: M
     our.ctx.tables.commit(schemas.RECORDINGS, DAY, lambda present: present.batches() if present else iter(()))
     forgotten = date(2024, 12, 31)
     our.archive.write(audio_key(forgotten, "call_z"), b"x")
-    assert archived_days(our.ctx) == [forgotten, DAY]
-    found = verify_days(our.ctx, archived_days(our.ctx))
+    assert archived_days(our.ctx.store) == [forgotten, DAY]
+    found = verify_days(our.ctx, archived_days(our.ctx.store))
     assert (found.erased, found.unknown) == ([audio_key(DAY, call_id)], [audio_key(forgotten, "call_z")])
     assert not found.is_sound

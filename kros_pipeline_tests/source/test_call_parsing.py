@@ -9,18 +9,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from kros_pipeline.core.calls import Call, merge_calls
+from kros_pipeline.core.days import parse_time
+from kros_pipeline.core.json_values import canonical_json, remove_urls
 from kros_pipeline.core.schemas import CALLS
 from kros_pipeline.core.transcripts import is_whole
-from kros_pipeline.source.call_parsing import (
-    Call,
-    ListedCall,
-    MalformedCall,
-    canonical_json,
-    merge_calls,
-    parse_listed_call,
-    parse_time,
-    without_urls,
-)
+from kros_pipeline.source.call_parsing import MalformedCall, parse_listed_call
+from kros_pipeline.source.call_source import ListedCall
 
 NOW = datetime(2025, 1, 11, 2, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)
@@ -262,7 +257,7 @@ def test_equal_values_have_equal_json():
 
 
 def test_without_urls_keeps_everything_else():
-    assert without_urls({"a": {"recording_url": URL}, "b": [1, None, "x", {"recording_url": 1, "c": 2.5}]}) == {
+    assert remove_urls({"a": {"recording_url": URL}, "b": [1, None, "x", {"recording_url": 1, "c": 2.5}]}) == {
         "a": {},
         "b": [1, None, "x", {"c": 2.5}],
     }

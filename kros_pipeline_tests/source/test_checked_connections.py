@@ -14,7 +14,7 @@ import pytest
 
 from kros_pipeline.core.errors import DownloadBroken, UrlRefused
 from kros_pipeline.sandbox import tls
-from kros_pipeline.source.downloads import RecordingStorage
+from kros_pipeline.source.downloads import RecordingDownloads
 from kros_pipeline.steps.settings import parse_settings
 
 NAME = "storage.krosai.com"
@@ -107,12 +107,12 @@ def network(monkeypatch: pytest.MonkeyPatch, server: Server) -> Network:
 
 
 @pytest.fixture
-def storage() -> Iterator[Callable[..., RecordingStorage]]:
+def storage() -> Iterator[Callable[..., RecordingDownloads]]:
     opened = []
 
-    def open_storage(api: str = "https://api.krosai.com/v1", hosts: str = NAME) -> RecordingStorage:
+    def open_storage(api: str = "https://api.krosai.com/v1", hosts: str = NAME) -> RecordingDownloads:
         settings = {"KROSAI_API_KEY": "k", "KROS_ARCHIVE_URL": "s3://bucket", "KROS_DOWNLOAD_WORKERS": "1"}
-        made = RecordingStorage(
+        made = RecordingDownloads(
             parse_settings(settings | {"KROSAI_BASE_URL": api, "KROS_RECORDING_HOSTS": hosts}).source
         )
         opened.append(made)
@@ -123,12 +123,12 @@ def storage() -> Iterator[Callable[..., RecordingStorage]]:
         made.close()
 
 
-def fetch(storage: RecordingStorage, url: str) -> bytes:
+def fetch(storage: RecordingDownloads, url: str) -> bytes:
     with storage.fetched(url) as body:
         return bytes(body.data)
 
 
-MakeStorage = Callable[..., RecordingStorage]
+MakeStorage = Callable[..., RecordingDownloads]
 
 
 def test_the_name_is_resolved_once_and_kept_in_host_header_sni_and_certificate(

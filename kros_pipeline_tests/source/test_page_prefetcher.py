@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from kros_pipeline.core.errors import RequestRefused
 from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
 from kros_pipeline.source.call_parsing import parse_listed_call
-from kros_pipeline.source.krosai import KrosAI, Page, Window
+from kros_pipeline.source.call_source import Page, Window
+from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 from kros_pipeline_tests.support.steps import list_calls
 

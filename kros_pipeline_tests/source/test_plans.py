@@ -4,7 +4,8 @@ from datetime import date
 
 import pytest
 
-from kros_pipeline.source.plans import PLANS, days_to_send, upstream_expires_on
+from kros_pipeline.core.retention import upstream_expires_on
+from kros_pipeline.source.plans import PLANS, allowed_extension_days
 
 
 @pytest.mark.parametrize(
@@ -69,4 +70,4 @@ def test_upstream_may_delete_from_the_earliest_day_that_the_documentation_allows
 def test_an_extension_asks_for_no_more_than_the_plan_allows(
     requested: int, plan: str, retention_days: int | None, sent: int | None
 ):
-    assert days_to_send(requested, PLANS[plan], retention_days) == sent
+    assert allowed_extension_days(requested, PLANS[plan], retention_days) == sent

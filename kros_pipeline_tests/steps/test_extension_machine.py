@@ -19,22 +19,23 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from kros_pipeline.archive.s3_governance import S3Governance
-from kros_pipeline.archive.s3_store import Entry, ObjectStore
-from kros_pipeline.archive.tables import Tables, batches_of
+from kros_pipeline.archive.audit_log import AuditLog
+from kros_pipeline.archive.object_store import CREATE, Entry, PutMode, Replace, VersionToken
+from kros_pipeline.archive.parquet import batches_of
+from kros_pipeline.archive.tables import Tables
 from kros_pipeline.archive.tombstones import Tombstones
 from kros_pipeline.core import schemas
+from kros_pipeline.core.clock import Clock
 from kros_pipeline.core.errors import ApiUnreachable, ArchiveUnavailable, ObjectChanged, ObjectExists
-from kros_pipeline.core.flags import Rules
+from kros_pipeline.source.api_client import ApiClient
 from kros_pipeline.source.krosai import KrosAI
-from kros_pipeline.source.rate_limiter import RateLimiter
 from kros_pipeline.steps.extension_orders import BadOrder
 from kros_pipeline.steps.retention_extensions import extend_retention
-from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline.steps.settings import parse_settings
 
 DAY = date(2025, 1, 10)
 NOW = datetime(2025, 1, 20, tzinfo=UTC)
+CLOCK = Clock(now=lambda: NOW, monotonic=lambda: 0.0, sleep=lambda _: None)
 CALLS = ("call_a", "call_b", "call_c")
 SETTINGS = parse_settings({"KROSAI_API_KEY": "k", "KROS_ARCHIVE_URL": "s3://bucket/p", "KROSAI_PLAN": "business"})
 
@@ -49,52 +50,70 @@ class Crash(BaseException):
     """The process is gone."""
 
 
-class Disturbed(ObjectStore):
-    """An S3 in memory that fails, or kills us, right before or after a write."""
+class Disturbed:
+    """An object store in memory that fails, or kills us, right before or after a write."""
+
+    bucket = "memory"
+    requests_made = 0
 
     def __init__(self) -> None:
-        self.bucket, self._prefix = "memory", ""
         self.objects: dict[str, bytes] = {}
         self.point: str | None = None
         self.error: type[BaseException] = Crash
 
+    def full_key(self, key: str) -> str:
+        return key
+
+    def url(self, key: str) -> str:
+        return f"memory://{key}"
+
+    def head(self, key: str) -> Any:
+        raise NotImplementedError("no step asks for it here")
+
+    digest = folders = head
+
     def read(self, key: str) -> bytes | None:
         return self.objects.get(key)
 
-    def copy_into(self, key: str, file: Any) -> str | None:
+    def copy_into(self, key: str, file: Any) -> VersionToken | None:
         body = self.objects.get(key)
         if body is None:
             return None
         file.write(body)
-        return hashlib.md5(body).hexdigest()
+        return version_of(body)
 
     def list(self, prefix: str) -> Iterator[Entry]:
         yield from [Entry(key, len(body)) for key, body in sorted(self.objects.items()) if key.startswith(prefix)]
 
-    def put(self, key: str, body: Any, *, sha256: str, only_if: str, **_: Any) -> None:
+    def put(self, key: str, body: Any, *, sha256: str, mode: PutMode, **_: Any) -> VersionToken:
         if not isinstance(body, bytes):
             body.seek(0)
             body = body.read()
         what = "table" if key.endswith(".parquet") else key.removesuffix(".json").rpartition("-")[2]
         self.fails_at(f"before {what}")
         present = self.objects.get(key)
-        if only_if == "absent" and present is not None:
+        if mode == CREATE and present is not None:
             raise ObjectExists(key)
-        if only_if != "absent" and (present is None or hashlib.md5(present).hexdigest() != only_if):
+        if isinstance(mode, Replace) and (present is None or version_of(present) != mode.version):
             raise ObjectChanged(key)
         self.objects[key] = body
         self.fails_at(f"after {what}")
+        return version_of(body)
 
     def fails_at(self, point: str) -> None:
         if point == self.point:
             raise self.error(point)
 
 
-class Upstream(KrosAI):
+def version_of(body: bytes) -> VersionToken:
+    return VersionToken(hashlib.md5(body).hexdigest())
+
+
+class Upstream(ApiClient):
     """The real client, and in the place of the wire the server: it counts what it did for which decision."""
 
     def __init__(self, store: Disturbed) -> None:
-        super().__init__(SETTINGS.source, rate_limiter=RateLimiter(None, None, lambda: 0.0, lambda _: None))
+        super().__init__(SETTINGS.source, CLOCK)
         self.store = store
         self.faults: dict[str, str] = {}
         self.acted: Counter[str] = Counter()
@@ -130,7 +149,7 @@ class Extensions(RuleBasedStateMachine):
         super().__init__()
         self.store = Disturbed()
         self.upstream = Upstream(self.store)
-        self.tombstones = Tombstones(self.store, None)
+        self.tombstones = Tombstones(self.store, None, CLOCK)
         self.tables = Tables(self.store, self.tombstones)
         self.flags: dict[tuple[str, str], int] = {}
         self.ordered: Counter[str] = Counter()  # resends by call: the orders of operators, not their repetitions
@@ -184,13 +203,18 @@ class Extensions(RuleBasedStateMachine):
         """One run, to its end or not; False where its orders were refused."""
         self.upstream.faults, self.upstream.sent = dict(faults), []
         self.store.point, self.store.error = point, error
-        ctx = RunContext(
-            SETTINGS, Rules(), self.upstream, None, self.store, S3Governance(self.store), self.tombstones, self.tables,  # type: ignore[arg-type]
-            now=lambda: NOW,
-        )  # fmt: skip
         before = dict(self.store.objects)
         try:
-            report = extend_retention(ctx, DAY, **orders)
+            report = extend_retention(
+                DAY,
+                source=KrosAI(SETTINGS.source, CLOCK, api=self.upstream),
+                store=self.store,
+                tables=self.tables,
+                tombstones=self.tombstones,
+                audit=AuditLog(self.store, self.tombstones, CLOCK, run_id="run", day=DAY, step="extensions"),
+                clock=CLOCK,
+                **orders,
+            )
         except (Crash, ArchiveUnavailable):
             report = None
         except BadOrder:

@@ -8,7 +8,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from test_job import instance
 
 import kros_pipeline.steps.run_context
 from kros_pipeline.archive.tables import Tables
@@ -18,6 +17,7 @@ from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.extension_orders import BadOrder
 from kros_pipeline.steps.retention_extensions import ExtensionReport
 from kros_pipeline.steps.run_context import open_run_context
+from kros_pipeline_tests.dagster.test_daily_archive import instance
 from kros_pipeline_tests.steps.test_flag_and_extend import EVERYONE, Account, extend, extensions, posts, ruled
 from kros_pipeline_tests.support.accounts import DAY
 from kros_pipeline_tests.support.archive_check import completed_of, table_key
@@ -248,9 +248,7 @@ def materialize(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -
 
     def run(our: Account, **config: Any) -> tuple[Any, Any]:
         def opened_at(texts: Any) -> Any:
-            ctx = open_run_context(texts)
-            ctx.now = lambda: our.now
-            return ctx
+            return open_run_context(texts, clock=our.clock)
 
         monkeypatch.setattr(kros_pipeline.steps.run_context, "open_run_context", opened_at)
         for name, value in our.environment.items():

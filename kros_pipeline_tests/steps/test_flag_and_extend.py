@@ -12,7 +12,7 @@ import pytest
 
 from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.steps.extension_journal import INTENT, OUTCOME, Journal
+from kros_pipeline.steps.extension_journal import INTENT, OUTCOME, ExtensionJournal
 from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, Account, MakeAccount
@@ -212,7 +212,7 @@ def test_no_fault_makes_an_extension_happen_twice(
 def test_a_request_that_surely_was_not_sent_is_sent_by_the_next_run(ruled: Callable[..., Account]) -> None:
     our = ruled()
     ctx = our.open()
-    ctx.api._base_url = "http://127.0.0.1:9/v1"  # nobody listens there
+    ctx.source._base_url = "http://127.0.0.1:9/v1"  # nobody listens there
     report = extend(our, ctx)
     assert report.problem_count == 5 and extensions(our) == []
     extend(our)
@@ -231,22 +231,23 @@ def test_an_intent_without_outcome_is_in_doubt_and_never_sent_again(
 ) -> None:
     our = ruled()
     hit = min(completed_of(our.krosai, DAY))
-    ctx, write = our.open(), Journal.write
+    ctx, begin, finish = our.open(), ExtensionJournal.begin, ExtensionJournal.finish
 
-    def dying(self: Journal, decision_id: str, attempt: int, what: str, content: Any) -> None:
-        about = (
-            our.archive.json(f"state/extensions/dt={DAY}/{decision_id}/001-{INTENT}.json")
-            if what == OUTCOME
-            else content
-        )
-        if what == OUTCOME == dies_at and about["call_id"] == hit:
+    def dying_after(self: ExtensionJournal, decision_id: str, attempt: int, intent: Any) -> Any:
+        begun = begin(self, decision_id, attempt, intent)
+        if dies_at == "request" and intent["call_id"] == hit:
             raise _Crash
-        write(self, decision_id, attempt, what, content)
-        if what == INTENT and dies_at == "request" and about["call_id"] == hit:
+        return begun
+
+    def dying_before(self: ExtensionJournal, decision_id: str, attempt: int, outcome: Any) -> None:
+        intent = our.archive.json(f"state/extensions/dt={DAY}/{decision_id}/001-{INTENT}.json")
+        if dies_at == OUTCOME and intent["call_id"] == hit:
             raise _Crash
+        finish(self, decision_id, attempt, outcome)
 
     with monkeypatch.context() as crash:
-        crash.setattr(Journal, "write", dying)
+        crash.setattr(ExtensionJournal, "begin", dying_after)
+        crash.setattr(ExtensionJournal, "finish", dying_before)
         with pytest.raises(_Crash):
             extend(our, ctx)
     assert extensions(our) == []  # it died before it wrote the table

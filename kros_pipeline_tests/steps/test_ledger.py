@@ -12,7 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from unittest import mock
 
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -31,13 +30,10 @@ from kros_pipeline.core.errors import (
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.sandbox.mp3 import mp3_audio
 from kros_pipeline.source.call_parsing import parse_listed_call
-from kros_pipeline.source.downloads import Body
-from kros_pipeline.source.krosai import KrosAI, Page, RecordingAnswer, Window
-from kros_pipeline.steps import run_context as run_context
-from kros_pipeline.steps.recording_archiver import RecordingArchiver
+from kros_pipeline.source.call_source import Body, Page, RecordingAnswer, Window
 from kros_pipeline.steps.run_context import RunContext, open_run_context
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, WITHIN_GRACE
-from kros_pipeline_tests.support.memory_store import MemoryArchive, MemoryStore
+from kros_pipeline_tests.support.memory_store import MemoryArchive
 from kros_pipeline_tests.support.steps import archive_recordings, list_calls, reconcile_day
 
 FAULTS = ("reset", "html", "denied", "gone", "foreign", "api")
@@ -68,15 +64,21 @@ class World:
             self.requests_left -= 1
 
 
-class Api(KrosAI):
-    """The client's interface over the world."""
+class Source:
+    """What the steps of a day ask of a `CallSource`, over the world."""
 
-    def __init__(self, world: World):
-        self.world, self._now = world, lambda: AFTER_GRACE
-
+    page_limit = 100
+    plan_name = "pro"
     requests_made = 0
 
+    def __init__(self, world: World):
+        self.world = world
+
     def close(self) -> None: ...
+
+    def pages(self, window: Window, *, prefetch: int = 0) -> Iterator[Page]:
+        for offset in range(0, max(1, len(self.world.recorded)), self.page_limit):
+            yield self.list_page(window, offset, 1)
 
     def list_page(self, window: Window, offset: int, page_number: int) -> Page:
         self.world.asked()
@@ -106,17 +108,8 @@ class Api(KrosAI):
     def completed_total(self, window: Window) -> int | None:
         return None
 
-
-class Storage:
-    """The storage's interface over the world."""
-
-    def __init__(self, world: World):
-        self.world = world
-
-    def close(self) -> None: ...
-
     @contextmanager
-    def fetched(self, url: str) -> Iterator[Body]:
+    def open_recording(self, url: str) -> Iterator[Body]:
         call_id = url.split("/")[-1].split(".")[0]
         match self.world.faults.get(call_id):
             case "reset":
@@ -167,10 +160,9 @@ class Ledger(RuleBasedStateMachine):
             "KROS_ARCHIVE_URL": f"s3://{self.archive.bucket}/{self.archive.prefix}",
             "KROS_DOWNLOAD_WORKERS": "2",
         }
-        with mock.patch.object(run_context, "ObjectStore", MemoryStore):
+        with mock.patch.object(run_context, "ObjectStore", MemoryObjectStore):
             ctx = open_run_context(environment)
         ctx.close()
-        ctx.api, ctx.storage = Api(self.world), Storage(self.world)  # type: ignore[assignment]
         ctx.now = lambda: self.now
         return ctx
 
@@ -179,11 +171,10 @@ class Ledger(RuleBasedStateMachine):
 
     def run_day(self, ctx: RunContext, *, relist: bool = True) -> None:
         self.now += timedelta(minutes=1)
-        with mock.patch.object(RecordingArchiver.__init__, "__defaults__", (lambda _: None,)):
-            if relist:
-                with suppress(TooManyRequests):
-                    list_calls(ctx, DAY)
-            archive_recordings(ctx, DAY)
+        if relist:
+            with suppress(TooManyRequests):
+                list_calls(ctx, DAY)
+        archive_recordings(ctx, DAY)
         self.verdict = reconcile_day(ctx, DAY).verdict.verdict
         self.is_settled = True
 

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import gzip
-import io
-import random
 import re
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import ceil
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from kros_pipeline.source.http import declared_length, read_into
 
+from kros_pipeline.archive.s3_store import S3ObjectStore
 from kros_pipeline.archive.tables import PartitionTransaction
 from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests, UrlRefused
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
 from kros_pipeline.sandbox.answers import HTML_PAGE
-from kros_pipeline.source import downloads as recording_storage
-from kros_pipeline.steps import recordings as download
+from kros_pipeline.source import downloads
+from kros_pipeline.steps import recordings
 from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount
@@ -159,8 +154,8 @@ def test_audio_comes_from_allowed_hosts_alone(run_context: RunContext, url: str,
 def test_a_body_that_drips_meets_a_deadline_for_all_of_it(
     account: MakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recording_storage, "_LEAST_SECONDS", 0.05)
-    monkeypatch.setattr(recording_storage, "_LEAST_BYTES_PER_SECOND", 1e12)
+    monkeypatch.setattr(downloads, "_MIN_DEADLINE_SECONDS", 0.05)
+    monkeypatch.setattr(downloads, "_MIN_BYTES_PER_SECOND", 1e12)
     our = listed(account(FEW))
     call_id = min(completed_of(our.krosai, DAY))
     our.krosai.set_faults(Faults(storage_slow=Fault(calls=(call_id,), value=1.0)))
@@ -194,7 +189,7 @@ def test_urls_that_expire_between_listing_and_download_cost_one_request_each(
     account: MakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     our = listed(account(FEW))
-    fetched, first, lock = recording_storage.RecordingStorage.fetched, [True], threading.Lock()
+    fetched, first, lock = downloads.RecordingDownloads.open, [True], threading.Lock()
 
     @contextmanager
     def an_hour_later(self: Any, url: str) -> Iterator[Any]:
@@ -205,7 +200,7 @@ def test_urls_that_expire_between_listing_and_download_cost_one_request_each(
         with fetched(self, url) as body:
             yield body
 
-    monkeypatch.setattr(recording_storage.RecordingStorage, "fetched", an_hour_later)
+    monkeypatch.setattr(downloads.RecordingDownloads, "open", an_hour_later)
     move(our)
     assert set(statuses(our).values()) == {"archived"}
     assert our.requests() == {"list": 1, "recording": 5}
@@ -256,7 +251,7 @@ def test_a_run_that_dies_on_its_way_is_finished_by_the_next_without_a_second_dow
     account: MakeAccount, monkeypatch: pytest.MonkeyPatch, survivors: int
 ) -> None:
     our = listed(account(FEW))
-    fetched, left, lock = recording_storage.RecordingStorage.fetched, [survivors], threading.Lock()
+    fetched, left, lock = downloads.RecordingDownloads.open, [survivors], threading.Lock()
 
     @contextmanager
     def dying(self: Any, url: str) -> Iterator[Any]:
@@ -268,7 +263,7 @@ def test_a_run_that_dies_on_its_way_is_finished_by_the_next_without_a_second_dow
             yield body
 
     with monkeypatch.context() as crash:
-        crash.setattr(recording_storage.RecordingStorage, "fetched", dying)
+        crash.setattr(downloads.RecordingDownloads, "open", dying)
         with pytest.raises(_Crash):
             move(our)
     assert len(our.archive.objects("audio/")) == survivors
@@ -339,11 +334,12 @@ def test_a_put_that_somebody_else_won_is_taken_over(account: MakeAccount) -> Non
     our = listed(account(FEW))
     ctx, other = our.open(), our.open()
 
-    def second(key: str, body: Any, *, metadata: Any) -> None:
-        other.store.put_audio(key, bytes(body), metadata=metadata)
-        put_audio(key, body, metadata=metadata)
+    def second(key: str, body: Any, **options: Any) -> Any:
+        if key.startswith("audio/"):
+            other.store.put(key, body, **options)
+        return put(key, body, **options)
 
-    put_audio, ctx.store.put_audio = ctx.store.put_audio, second  # type: ignore[method-assign]
+    put, ctx.store.put = ctx.store.put, second  # type: ignore[method-assign]
     archive_recordings(ctx, DAY)
     assert set(statuses(our).values()) == {"archived"}
     assert_nothing_is_false(our.krosai, our.archive, DAY)
@@ -508,18 +504,18 @@ def test_the_requests_of_a_day_stay_within_their_budget(account: MakeAccount) ->
         our.krosai.reset_counters()
         our.ctx = ctx = our.open()  # a run of its own
         our.run_day()
-        assert sum(our.requests().values()) == ctx.api.requests_made <= most_api
+        assert sum(our.requests().values()) == ctx.source.requests_made <= most_api
         assert ctx.store.requests_made <= most_s3
     assert our.krosai.counters()["storage_requests"] == 0
 
 
 def test_bodies_too_large_for_memory_go_through_a_file(account: MakeAccount, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recording_storage, "IN_MEMORY_BYTES", 1_000)
+    monkeypatch.setattr(downloads, "IN_MEMORY_BYTES", 1_000)
     our = listed(account(FEW))
     bad = min(completed_of(our.krosai, DAY))
     our.krosai.set_faults(Faults(storage_rubbish=Fault(calls=(bad,))))
     ctx = our.open()
-    ctx.store.put_audio = _crash  # type: ignore[method-assign]  # the way of what is held in memory
+    monkeypatch.setattr(S3ObjectStore, "_create_from_memory", _crash)  # the way of what is held in memory
     archive_recordings(ctx, DAY)
     assert sorted(statuses(our).values()) == ["archived"] * 4 + ["failed"]
     [kept] = quarantined(our.archive)
@@ -533,8 +529,8 @@ def test_bytes_in_flight_stay_below_the_limit_whatever_the_number_of_workers(
     our = listed(account(replace(PLAIN, days={"2025-01-10": 24}, audio_seconds=(14, 18))))
     largest = max(call["size_bytes"] for call in completed_of(our.krosai, DAY).values())
     limit = 3 * largest
-    monkeypatch.setattr(recording_storage, "IN_FLIGHT_BYTES", limit)
-    fetched, lock, held, peaks = recording_storage.RecordingStorage.fetched, threading.Lock(), [0], []
+    monkeypatch.setattr(downloads, "IN_FLIGHT_BYTES", limit)
+    fetched, lock, held, peaks = downloads.RecordingDownloads.open, threading.Lock(), [0], []
 
     @contextmanager
     def weighed(self: Any, url: str) -> Iterator[Any]:
@@ -548,7 +544,7 @@ def test_bytes_in_flight_stay_below_the_limit_whatever_the_number_of_workers(
                 with lock:
                     held[0] -= body.size_bytes
 
-    monkeypatch.setattr(recording_storage.RecordingStorage, "fetched", weighed)
+    monkeypatch.setattr(downloads.RecordingDownloads, "open", weighed)
     move(our, KROS_DOWNLOAD_WORKERS="16")
     assert set(statuses(our).values()) == {"archived"}
     assert 0 < max(peaks) <= limit
@@ -579,139 +575,20 @@ def test_a_connection_to_the_storage_serves_one_recording_after_the_other(accoun
     our = listed(account(FEW))
     ctx = our.open(KROS_DOWNLOAD_WORKERS="1")
     archive_recordings(ctx, DAY)
-    pools = ctx.storage._session.adapters["http://"].poolmanager.pools
+    pools = ctx.source._downloads._session.adapters["http://"].poolmanager.pools
     [pool] = [pools[key] for key in pools.keys()]  # noqa: SIM118 - it is no dict
     assert (pool.num_requests, pool.num_connections) == (5, 1)
-
-
-def test_a_body_that_waits_for_the_network_holds_no_other_up() -> None:
-    turns, others_came = threading.Semaphore(1), threading.Event()
-
-    class Answer:
-        """An answer of two pieces; the second comes after an event."""
-
-        def __init__(self, comes: threading.Event):
-            self.fp, self.length, self._comes = self, 4, comes
-
-        def readinto1(self, memory: memoryview) -> int:
-            if self.length == 2 and not self._comes.wait(timeout=20):
-                raise TimeoutError
-            memory[:2] = b"ab"
-            return 2
-
-    def read(comes: threading.Event) -> int:
-        response: Any = SimpleNamespace(raw=SimpleNamespace(_fp=Answer(comes), read=lambda: b""))
-        return read_into(response, memoryview(bytearray(4)), seconds=60, turns=turns)
-
-    at_once = threading.Event()
-    at_once.set()
-    with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(read, others_came)
-        while turns.acquire(blocking=False):  # until it has the only turn
-            turns.release()
-        assert [read(at_once) for _ in range(2)] == [4, 4] and not slow.done()
-        others_came.set()
-        assert slow.result() == 4
-    assert turns.acquire(blocking=False) and not turns.acquire(blocking=False)  # given back, once
-
-
-def test_a_body_that_came_at_once_waits_for_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    turns = threading.Semaphore(1)
-    monkeypatch.setattr(turns, "acquire", None)
-    answer = SimpleNamespace(fp=SimpleNamespace(readinto1=io.BytesIO(b"abcd").readinto), length=4)
-    response: Any = SimpleNamespace(raw=SimpleNamespace(_fp=answer, read=lambda: b""))
-    memory = memoryview(bytearray(4))
-    assert read_into(response, memory, seconds=60, turns=turns) == 4 and bytes(memory) == b"abcd"
-
-
-def test_memory_for_bodies_is_lent_again_and_all_of_it_stays_below_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[recording_storage._Buffer] = []
-
-    class Counted(recording_storage._Buffer):
-        def __init__(self) -> None:
-            super().__init__()
-            made.append(self)
-
-    monkeypatch.setattr(recording_storage, "_Buffer", Counted)
-    limit = 100_000
-    buffers = recording_storage.BufferPool(limit)
-    chance, lock, held = random.Random(1), threading.Lock(), [0]
-
-    def a_body(size: int) -> None:
-        with buffers.acquire(size) as memory:
-            with lock:
-                held[0] += size
-                assert held[0] <= limit
-                assert buffers._lent_bytes + sum(idle.touched_bytes for idle in buffers._idle) <= limit
-            memory[:] = bytes(size)
-            with lock:
-                held[0] -= size
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(a_body, [chance.choice((2_000, 2_500, 40_000)) for _ in range(400)]))
-    alike = len(made)
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(a_body, [2_000] * 400))
-    assert len(made) <= alike + 8  # as many as there are threads, and not one a body
-
-
-@pytest.mark.parametrize("earlier", [(), (32,), (20, 20, 20, 20), (32, 32, 32)])
-def test_long_recordings_leave_room_for_many_short_ones(earlier: tuple[int, ...]) -> None:
-    buffers, together = recording_storage.BufferPool(96 << 20), threading.Barrier(40)
-    with ExitStack() as lent:
-        for size in earlier:
-            lent.enter_context(buffers.acquire(size << 20))
-
-    def a_body(_: int) -> None:
-        with buffers.acquire(2 << 20):
-            together.wait(timeout=20)
-
-    with ThreadPoolExecutor(40) as pool:
-        list(pool.map(a_body, range(40)))
-
-
-def test_a_body_that_fits_does_not_wait_behind_one_that_does_not() -> None:
-    buffers, came = recording_storage.BufferPool(96 << 20), threading.Event()
-
-    def a_body(size: int) -> None:
-        with buffers.acquire(size << 20):
-            came.set()
-
-    with ThreadPoolExecutor(2) as pool, buffers.acquire(30 << 20), buffers.acquire(30 << 20):
-        with buffers.acquire(30 << 20):
-            waiting = [pool.submit(a_body, 40)]
-            while len(buffers._changed._waiters) < 1:  # type: ignore[attr-defined]
-                time.sleep(0.001)
-            waiting.append(pool.submit(a_body, 10))
-            while len(buffers._changed._waiters) < 2:  # type: ignore[attr-defined]
-                time.sleep(0.001)
-        assert came.wait(timeout=20) and not waiting[0].done()
 
 
 def test_a_day_has_no_more_checkpoints_than_were_said_however_many_calls_it_has(
     account: MakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "_SAVE_EVERY_CALLS", 1)
-    monkeypatch.setattr(download, "_MOST_CHECKPOINTS", 4)
+    monkeypatch.setattr(recordings, "_SAVE_EVERY_CALLS", 1)
+    monkeypatch.setattr(recordings, "_MAX_CHECKPOINTS", 4)
     our = listed(account(replace(PLAIN, days={"2025-01-10": 24}, audio_seconds=(1, 2))))
     saves = []
-    save = download._Run.save
-    monkeypatch.setattr(download._Run, "save", lambda self: saves.append(len(self._unsaved)) or save(self))
+    save = recordings._Step.save
+    monkeypatch.setattr(recordings._Step, "save", lambda self: saves.append(len(self._unsaved)) or save(self))
     move(our)
     assert sum(saves) == 24 and 2 <= len(saves) <= 4 + 1
     assert set(statuses(our).values()) == {"archived"}
-
-
-@pytest.mark.parametrize(
-    ("headers", "length"),
-    [
-        ({"Content-Length": "12"}, 12),
-        ({"Content-Length": "12", "Transfer-Encoding": "chunked"}, None),
-        ({"Content-Length": "12, 12"}, None),
-        ({"Content-Length": "-1"}, None),
-        ({"Content-Length": "9" * 5_000}, None),  # which `int` refuses
-        ({}, None),
-    ],
-)
-def test_a_declared_length_is_sound_or_none(headers: dict[str, str], length: int | None) -> None:
-    assert declared_length(cast(Any, SimpleNamespace(headers=headers))) == length

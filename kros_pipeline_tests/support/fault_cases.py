@@ -13,8 +13,7 @@ from typing import Any
 
 from kros_pipeline.sandbox import Fault, SandboxConfig
 from kros_pipeline.sandbox.answers import HTML_PAGE
-from kros_pipeline.source import downloads as recording_storage
-from kros_pipeline.source import krosai
+from kros_pipeline.source import downloads, krosai
 from kros_pipeline.steps import calls as enumerate_step
 from kros_pipeline_tests.support.accounts import PLAIN
 from kros_pipeline_tests.support.raw_server import RESET, Build, chunk, head, sized
@@ -240,7 +239,7 @@ QUOTA_AND_RATE = [
          settings={"KROSAI_REQUESTS_PER_RUN": "4", **ASKED["settings"]}),
 ]  # fmt: skip
 
-# Requests for longer retention. They weigh nothing in the verdict: `every_extension_is_confirmed` is red by itself.
+# Requests for longer retention. They decide_verdict nothing in the verdict: `every_extension_is_confirmed` is red by itself.
 DOUBT = complete("may or may not have been done")
 EXTENSION = [
     Case("429, Retry-After: 0.2", always=complete("429 again and again"),
@@ -262,7 +261,7 @@ EXTENSION = [
 ]  # fmt: skip
 
 # Bytes on the wire, to the last header: what a proxy, a broken server or a cut line may send.
-HURRIED = ((recording_storage, "_LEAST_SECONDS", 0.1), (recording_storage, "_LEAST_BYTES_PER_SECOND", 1e12))
+HURRIED = ((downloads, "_MIN_DEADLINE_SECONDS", 0.1), (downloads, "_MIN_BYTES_PER_SECOND", 1e12))
 CLOSED = [
     Case("No Content-Length, cut within a frame", always=incomplete("the last frame is cut"),
          audio=lambda body: [head(), body[: len(body) // 2 + 7]]),

@@ -137,7 +137,7 @@ def upstream() -> Iterator[Upstream]:
         thread.join()
 
 
-class ResidueSearch:
+class Output:
     """What runs leave behind: Dagster's home, what they print, and the archive."""
 
     def __init__(self, home: Path, archive: Archive):
@@ -192,9 +192,9 @@ def leaks(told: bytes, canaries: tuple[str, ...]) -> list[str]:
 
 
 @pytest.fixture
-def traces(
+def output(
     upstream: Upstream, aws: LocalS3, s3_client: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ResidueSearch]:
+) -> Iterator[Output]:
     home = tmp_path / "home"
     home.mkdir()
     shutil.copy(ROOT / "dagster.yaml", home)
@@ -217,30 +217,28 @@ def traces(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(kros_pipeline.assets, "RETRIES", dg.RetryPolicy(max_retries=1, delay=0))
     upstream.is_bad = upstream.list_fails = False
-    yield ResidueSearch(home, Archive(s3_client, aws.bucket, prefix))
+    yield Output(home, Archive(s3_client, aws.bucket, prefix))
 
 
-def run_cli(traces: ResidueSearch) -> int:
+def run_cli(output: Output) -> int:
     command = [
         str(Path(sys.executable).parent / "dagster"), "job", "execute", "-m", "kros_pipeline.definitions",
         "-j", "daily_archive", "--tags", json.dumps({"dagster/partition": str(DAY)}),
     ]  # fmt: skip
     done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=110, check=False, env=dict(os.environ))
-    traces.printed += done.stdout + done.stderr
+    output.printed += done.stdout + done.stderr
     return done.returncode
 
 
-def assert_nothing_leaked(traces: ResidueSearch) -> None:
-    assert leaks(traces.of_dagster(), SECRETS + PERSONAL) == []
-    for key, told in traces.of_the_archive().items():
+def assert_nothing_leaked(output: Output) -> None:
+    assert leaks(output.of_dagster(), SECRETS + PERSONAL) == []
+    for key, told in output.of_the_archive().items():
         canaries = SECRETS if key.startswith(MAY_HOLD_PERSONAL) else SECRETS + PERSONAL
         assert leaks(told, canaries) == [], key
 
 
 @pytest.fixture
-def run_here(
-    traces: ResidueSearch, no_waiting: None, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Callable[..., dg.ExecuteInProcessResult]]:
+def run_here(output: Output, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., dg.ExecuteInProcessResult]]:
     """Runs the job in this process, without its waits."""
     with dg.DagsterInstance.get() as instance:
 
@@ -251,42 +249,42 @@ def run_here(
                 .execute_in_process(tags={"dagster/partition": str(DAY)}, instance=instance, raise_on_error=False)
             )
             captured = capfd.readouterr()
-            traces.printed += (captured.out + captured.err).encode()
+            output.printed += (captured.out + captured.err).encode()
             return result
 
         yield run
 
 
-def test_a_day_that_goes_well_leaves_no_secret_anywhere(traces: ResidueSearch) -> None:
-    assert run_cli(traces) == 0, traces.printed.decode()[-3000:]
-    objects = traces.of_the_archive()
+def test_a_day_that_goes_well_leaves_no_secret_anywhere(output: Output) -> None:
+    assert run_cli(output) == 0, output.printed.decode()[-3000:]
+    objects = output.of_the_archive()
     assert {key.split("/")[1] for key in objects if key.startswith("tables/")} == set(TABLES)
-    assert traces.archive.table("retention_extensions", DAY)
+    assert output.archive.table("retention_extensions", DAY)
     # The search sees what is there: it finds personal data where that belongs, and Dagster's own words.
     for key, told in objects.items():
         if key.startswith(MAY_HOLD_PERSONAL):
             assert SPEECH in leaks(told, PERSONAL), key
-    assert b"every_recording_is_safe" in traces.of_dagster() and b"recordings" in traces.printed
-    assert_nothing_leaked(traces)
+    assert b"every_recording_is_safe" in output.of_dagster() and b"recordings" in output.printed
+    assert_nothing_leaked(output)
 
 
 def test_a_day_that_goes_badly_leaves_no_secret_anywhere(
-    upstream: Upstream, traces: ResidueSearch, run_here: Callable[..., dg.ExecuteInProcessResult]
+    upstream: Upstream, output: Output, run_here: Callable[..., dg.ExecuteInProcessResult]
 ) -> None:
     upstream.is_bad = True
     assert not run_here().success
-    reasons = {row["call_id"]: row["reason"] for row in traces.archive.table("recordings", DAY)}
+    reasons = {row["call_id"]: row["reason"] for row in output.archive.table("recordings", DAY)}
     assert {call_id for call_id, reason in reasons.items() if reason} == {
         f"call_{name}" for name in ("denied", "broken", "foreign", "page")
     }
-    told = traces.of_dagster()
+    told = output.of_dagster()
     assert b"recordings.example.com" in told and b"call_denied" in told and b"ECHO" in told, "upstream's words are kept"
-    assert {key.split("/")[0] for key in traces.of_the_archive()} >= {"tables", "state", "quarantine"}
-    assert_nothing_leaked(traces)
+    assert {key.split("/")[0] for key in output.of_the_archive()} >= {"tables", "state", "quarantine"}
+    assert_nothing_leaked(output)
 
 
 def test_a_mistake_of_ours_with_a_secret_in_its_hands_tells_where_and_not_what(
-    traces: ResidueSearch, run_here: Callable[..., dg.ExecuteInProcessResult], monkeypatch: pytest.MonkeyPatch
+    output: Output, run_here: Callable[..., dg.ExecuteInProcessResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mistaken(data: Any) -> Any:
         try:
@@ -296,26 +294,26 @@ def test_a_mistake_of_ours_with_a_secret_in_its_hands_tells_where_and_not_what(
 
     monkeypatch.setattr(mp3, "inspect", mistaken)
     assert not run_here().success
-    told = traces.of_dagster()
+    told = output.of_dagster()
     assert b"TypeError" in told and b"in verified" in told, "the trace of the place"
-    assert_nothing_leaked(traces)
+    assert_nothing_leaked(output)
     # And it could be seen, had it been told.
     with dg.DagsterInstance.get() as instance:
         instance.add_run_tags(instance.get_runs()[0].run_id, {"leak": AWS_SECRET})
-    assert leaks(traces.of_dagster(), SECRETS) == [AWS_SECRET]
+    assert leaks(output.of_dagster(), SECRETS) == [AWS_SECRET]
 
 
 def test_an_api_that_repeats_the_key_and_the_number_is_not_repeated(
-    upstream: Upstream, traces: ResidueSearch, run_here: Callable[..., dg.ExecuteInProcessResult]
+    upstream: Upstream, output: Output, run_here: Callable[..., dg.ExecuteInProcessResult]
 ) -> None:
     upstream.list_fails = True
     assert not run_here().success
-    assert b"GET /calls: status 500" in traces.of_dagster()
-    assert_nothing_leaked(traces)
+    assert b"GET /calls: status 500" in output.of_dagster()
+    assert_nothing_leaked(output)
 
 
 def test_settings_in_each_others_places_are_not_shown(
-    traces: ResidueSearch, run_here: Callable[..., dg.ExecuteInProcessResult], monkeypatch: pytest.MonkeyPatch
+    output: Output, run_here: Callable[..., dg.ExecuteInProcessResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     presigned = f"https://storage.krosai.com/a.mp3?X-Amz-Signature={SIGNATURE}"
     for name, value in {
@@ -330,7 +328,7 @@ def test_settings_in_each_others_places_are_not_shown(
     }.items():
         monkeypatch.setenv(name, value)
     assert not run_here().success
-    told = traces.of_dagster()
+    told = output.of_dagster()
     for name in (b"KROSAI_PLAN is", b"KROSAI_AUTH is", b"KROS_RECORDING_HOSTS holds", b"KROS_WEBHOOK_URL must"):
         assert name in told
-    assert_nothing_leaked(traces)
+    assert_nothing_leaked(output)

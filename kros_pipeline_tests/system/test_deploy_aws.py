@@ -16,7 +16,7 @@ from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.operations import erasure as erase
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.sandbox import Fault, Faults, LocalS3
-from kros_pipeline.source import downloads as recording_storage
+from kros_pipeline.source import downloads
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, MakeAccount
 from kros_pipeline_tests.support.archive_check import assert_nothing_is_false, completed_of
 from kros_pipeline_tests.support.s3_recorder import Asked, recorder
@@ -190,7 +190,7 @@ def test_a_whole_day_is_allowed_to_the_pipeline_and_every_write_names_the_key(
     our.krosai.set_faults(Faults(storage_html=Fault(calls=(calls[0]["id"],)), list_malformed=Fault(share=0.2)))
     # Half of the bodies are larger than this, and go another way.
     middle = sorted(call["size_bytes"] for call in calls)[len(calls) // 2]
-    monkeypatch.setattr(recording_storage, "IN_MEMORY_BYTES", middle)
+    monkeypatch.setattr(downloads, "IN_MEMORY_BYTES", middle)
     with recorder(aws.endpoint_url) as (endpoint, asked):
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
         our.run_day()

@@ -9,18 +9,20 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from test_owed import NOW, checked
 
 from kros_pipeline.core import schemas
+from kros_pipeline.core.clock import Clock
 from kros_pipeline.core.days import end_of, start_of
 from kros_pipeline.core.errors import ObjectExists, RequestRefused
+from kros_pipeline.core.json_values import remove_urls
+from kros_pipeline.core.statuses import ExtensionStatus
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.source.call_parsing import without_urls
-from kros_pipeline.source.krosai import KrosAI, Page, Window
+from kros_pipeline.source.call_source import Page, Window
+from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline.source.plans import PLANS
 from kros_pipeline.source.rate_limiter import RateLimiter
-from kros_pipeline.steps.extension_journal import EXTENDED, UNCONFIRMED
-from kros_pipeline.steps.recording_archiver import merged
+from kros_pipeline.steps.recording_rows import merge_rows
+from kros_pipeline_tests.operations.test_backlog import NOW, checked
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, PLAIN, WITHIN_GRACE, MakeAccount
 from kros_pipeline_tests.support.steps import find_backlog, reconcile_day
 
@@ -54,7 +56,7 @@ class Refusing:
 
 
 def row(number: int) -> Any:
-    from kros_pipeline.source.krosai import UnparsedRow
+    from kros_pipeline.source.call_source import UnparsedRow
 
     return UnparsedRow(f"call_{number}", None, "{}", "for the pager every row is alike")
 
@@ -75,7 +77,7 @@ def test_a_refusal_before_the_end_is_told() -> None:
 # The pace. The clock moves only by what is slept.
 
 
-class Clock:
+class Seconds:
     def __init__(self) -> None:
         self.now = 0.0
 
@@ -84,12 +86,12 @@ class Clock:
 
 
 def test_a_server_that_is_slower_than_its_plan_is_asked_at_its_own_pace_to_the_end() -> None:
-    clock = Clock()
-    rate_limiter = RateLimiter(50, None, lambda: clock.now, clock.sleep)
+    clock = Seconds()
+    rate_limiter = RateLimiter(50, None, Clock(lambda: AFTER_GRACE, lambda: clock.now, clock.sleep))
     tokens, refilled_at, refusals = 1.0, 0.0, 0
     for _ in range(500):
         while True:
-            rate_limiter.wait_for_turn()
+            rate_limiter.acquire()
             tokens, refilled_at = min(1.0, tokens + (clock.now - refilled_at) * 10), clock.now
             if tokens >= 1:
                 tokens -= 1
@@ -101,7 +103,7 @@ def test_a_server_that_is_slower_than_its_plan_is_asked_at_its_own_pace_to_the_e
 
 
 def test_answers_to_what_was_sent_before_the_door_closed_close_it_no_more() -> None:
-    rate_limiter = RateLimiter(50, None, lambda: 0.0, lambda _: None)
+    rate_limiter = RateLimiter(50, None, Clock(lambda: AFTER_GRACE, lambda: 0.0, lambda _: None))
     assert [rate_limiter.on_throttled(1.0) for _ in range(32)] == [1] * 32
 
 
@@ -127,8 +129,8 @@ def test_a_recording_that_was_listed_and_is_shown_no_more_is_lost_after_the_grac
 def test_what_was_found_out_is_not_forgotten_by_a_run_that_had_no_time_to_look(known: str) -> None:
     before = {"status": known, "sha256": None, "attempts": 1}
     after = {"status": "pending", "sha256": None, "attempts": 4}
-    assert merged(before, after) is before
-    assert merged(after, before) == before | {"attempts": 4}  # attempts that were made stay made
+    assert merge_rows(before, after) is before
+    assert merge_rows(after, before) == before | {"attempts": 4}  # attempts that were made stay made
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
@@ -158,7 +160,7 @@ def test_a_call_in_doubt_is_not_extended_by_another_rule(account: MakeAccount, t
     our.run_day(KROS_FLAG_RULES=rules(tmp_path, a=365, b=365))
     assert set(our.krosai.counters()["extend_requests_by_call"].values()) == {1}
     rows = our.ctx.tables.rows(schemas.RETENTION_EXTENSIONS, DAY)
-    assert {line["status"] for line in rows} == {UNCONFIRMED}
+    assert {line["status"] for line in rows} == {ExtensionStatus.UNCONFIRMED}
 
 
 def test_doubts_outlive_the_journal_that_they_are_from(account: MakeAccount, tmp_path: Any) -> None:
@@ -177,17 +179,18 @@ def test_an_intent_whose_answer_was_lost_is_our_own_and_is_sent(
 ) -> None:
     our = account(PLAIN)
     ctx = our.open(KROS_FLAG_RULES=rules(tmp_path, a=365))
-    put_json: Callable[..., None] = ctx.store.put_json
+    put: Callable[..., Any] = ctx.store.put
 
-    def put_twice(key: str, value: object, **condition: Any) -> None:
-        put_json(key, value, **condition)
+    def put_twice(key: str, body: Any, **options: Any) -> Any:
+        version = put(key, body, **options)
         if key.startswith("state/extensions/"):
             raise ObjectExists("as after a repeated request")
+        return version
 
-    monkeypatch.setattr(type(ctx.store), "put_json", lambda _, *args, **kwargs: put_twice(*args, **kwargs))
+    monkeypatch.setattr(type(ctx.store), "put", lambda _, *args, **kwargs: put_twice(*args, **kwargs))
     our.run_day(KROS_FLAG_RULES=rules(tmp_path, a=365))
     rows = our.ctx.tables.rows(schemas.RETENTION_EXTENSIONS, DAY)
-    assert {line["status"] for line in rows} == {EXTENDED}
+    assert {line["status"] for line in rows} == {ExtensionStatus.EXTENDED}
 
 
 # Reconciliation.
@@ -235,8 +238,8 @@ def test_days_that_cannot_be_mended_do_not_keep_others_from_being_archived(accou
     "query", ["X-Amz-Signature=s", "sig=s", "a=1&token=s", "Expires=1&Key-Pair-Id=s", "X-Goog-Credential=s"]
 )
 def test_a_url_that_opens_something_loses_its_query_whatever_its_field_is_called(query: str) -> None:
-    assert without_urls({"link": f"https://cdn.example/a.mp3?{query}"}) == {"link": "https://cdn.example/a.mp3"}
+    assert remove_urls({"link": f"https://cdn.example/a.mp3?{query}"}) == {"link": "https://cdn.example/a.mp3"}
 
 
 def test_an_ordinary_link_stays_as_it_is() -> None:
-    assert without_urls({"crm": "https://crm.example/contact?id=5"}) == {"crm": "https://crm.example/contact?id=5"}
+    assert remove_urls({"crm": "https://crm.example/contact?id=5"}) == {"crm": "https://crm.example/contact?id=5"}
