@@ -55,6 +55,7 @@ def rate_limited(retry_after: float | str, now: float) -> Answer:
         return json_answer(body, 429)
     if retry_after == "http-date":
         answer = json_answer(body, 429)
+        answer.headers["Date"] = formatdate(now, usegmt=True)
         answer.headers["Retry-After"] = formatdate(now + 1, usegmt=True)
         return answer
     try:

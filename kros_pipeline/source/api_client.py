@@ -113,7 +113,9 @@ class ApiClient:
                 if accepts_any_answer and 200 <= status < 300:
                     return {}
                 return read_answer(what, status, answer, is_about_one_call=is_about_one_call)
-            seconds = retry_after_seconds(answer_headers.get("Retry-After"), now=self._clock.now())
+            seconds = retry_after_seconds(
+                answer_headers.get("Retry-After"), date=answer_headers.get("Date"), now=self._clock.now()
+            )
             if seconds is not None and seconds > LONGEST_WAIT_SECONDS:
                 raise TooManyRequests(f"{what}: upstream asks to wait {min(seconds, 1e9):,.0f} seconds (quota)")
             pauses = self._limiter.on_throttled(seconds)

@@ -75,16 +75,24 @@ class RateLimiter:
             self._next_at = max(self._next_at, self._paused_until)
 
 
-def retry_after_seconds(value: str | None, *, now: datetime) -> float | None:
-    """Return the seconds of a `Retry-After`: a number, perhaps with a fraction, or an HTTP date; None if neither."""
+def retry_after_seconds(value: str | None, *, date: str | None, now: datetime) -> float | None:
+    """Return the seconds of a `Retry-After`: a number, perhaps with a fraction, or an HTTP date; None if neither.
+
+    An HTTP date is compared with the server's own clock, the header `Date`, or with `now` where it sent none.
+    """
     if value is None:
         return None
     try:
         seconds = float(value)
     except ValueError:
-        try:
-            time = parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
-            return None
-        return max(0.0, (time.replace(tzinfo=time.tzinfo or UTC) - now).total_seconds())
+        until = _parse_http_date(value)
+        return None if until is None else max(0.0, (until - (_parse_http_date(date) or now)).total_seconds())
     return seconds if seconds >= 0 and not math.isnan(seconds) else None
+
+
+def _parse_http_date(text: str | None) -> datetime | None:
+    try:
+        parsed = parsedate_to_datetime(text) if text else None
+    except (ValueError, OverflowError):
+        return None
+    return parsed and parsed.replace(tzinfo=parsed.tzinfo or UTC)

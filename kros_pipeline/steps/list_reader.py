@@ -123,13 +123,13 @@ class ListReader:
         for listed in calls:
             call = listed.call
             if call.status is not None and call.status.casefold() != "completed":
-                self.oddities.add("upstream ignores the status filter: calls that are not completed were left out")
+                self.oddities.add("the status filter is ignored upstream: calls that are not completed were left out")
             elif call.call_date == self._day:
                 known = self.calls.get(call.call_id)
                 self.calls[call.call_id] = merge_calls(known, call) if known else call
                 self.unparsed.pop(call.call_id, None)
             elif not window.start - _FAR_FROM_WINDOW < call.created_at < window.end + _FAR_FROM_WINDOW:
-                self.oddities.add("upstream ignores the date filter: calls of other days were listed and left out")
+                self.oddities.add("the date filter is ignored upstream: calls of other days were listed and left out")
         for row in unparsed:
             is_of_day = row.created_at is None or row.created_at.date() == self._day
             if is_of_day and row.call_id not in self.calls:

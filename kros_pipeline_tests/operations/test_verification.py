@@ -61,7 +61,7 @@ def test_audio_of_an_erased_call_and_of_a_day_without_tables_is_found(account: M
     our.run_day()
     call_id = ids_of(our)[0]
     our.ctx.tombstones.claim_key()
-    our.ctx.tombstones.add_call(DAY, call_id, our.now)
+    our.ctx.tombstones.add_call(DAY, call_id)
     our.ctx.tables.commit(schemas.RECORDINGS, DAY, lambda present: present.batches() if present else iter(()))
     forgotten = date(2024, 12, 31)
     our.archive.write(audio_key(forgotten, "call_z"), b"x")

@@ -28,7 +28,7 @@ from kros_pipeline.sandbox.faults import MALFORMED
 from kros_pipeline.source.call_parsing import parse_listed_call
 from kros_pipeline.source.call_source import ListedCall, Page, UnparsedRow, Window
 from kros_pipeline.source.krosai import KrosAI
-from kros_pipeline.steps import calls as enumerate_step
+from kros_pipeline.steps import list_reader
 from kros_pipeline.steps.report import Report
 from kros_pipeline_tests.support.accounts import DAY, VARIED, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import assert_nothing_is_false, completed_of, table_key
@@ -226,7 +226,7 @@ def test_a_window_that_is_too_large_is_halved_where_that_helps(
     faults: Faults,
     halved: bool,
 ) -> None:
-    monkeypatch.setattr(enumerate_step, "_MOST_ROWS_A_WINDOW", 40)
+    monkeypatch.setattr(list_reader, "_MAX_ROWS_PER_WINDOW", 40)
     our = account(replace(BUSY, **differences))
     our.krosai.set_faults(faults)
     _, listing = list_day(our)
@@ -242,7 +242,7 @@ def test_a_window_that_is_too_large_is_halved_where_that_helps(
 def test_calls_of_one_second_that_no_halving_can_part_are_listed_all_the_same(
     account: MakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(enumerate_step, "_MOST_ROWS_A_WINDOW", 1)
+    monkeypatch.setattr(list_reader, "_MAX_ROWS_PER_WINDOW", 1)
     our = account(replace(BUSY, days={"2025-01-10": 6}))
     _, listing = list_day(our)
     assert listing.proved and ids(our) == set(completed_of(our.krosai, DAY))

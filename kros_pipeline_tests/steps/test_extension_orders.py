@@ -73,7 +73,7 @@ def test_a_second_attempt_has_the_key_of_the_first(ruled: Callable[..., Account]
     ctx = our.open()
     sent: list[tuple[str, int, str]] = []
     monkeypatch.setattr(
-        ctx.api, "extend", lambda call, days, idempotency_key: sent.append((call, days, idempotency_key))
+        ctx.source, "extend", lambda call, days, idempotency_key: sent.append((call, days, idempotency_key))
     )
     extend_retention(ctx, DAY, resend=calls[:1], run_id="run-1")
     assert sent == [(calls[0], 120, by_call(our)[calls[0]]["decision_id"])]
@@ -102,7 +102,7 @@ def test_a_step_that_fails_after_its_resend_sends_nothing_when_it_is_started_aga
         raise ArchiveUnavailable("S3 is away for a moment")
 
     with monkeypatch.context() as outage:
-        outage.setattr(Tables, "replace", fails)
+        outage.setattr(Tables, "commit", fails)
         with pytest.raises(ArchiveUnavailable):
             order(our, resend=calls[:2], settle=calls[2:3])
     report = order(our, resend=calls[:2], settle=calls[2:3])

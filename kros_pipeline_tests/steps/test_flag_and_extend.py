@@ -212,7 +212,7 @@ def test_no_fault_makes_an_extension_happen_twice(
 def test_a_request_that_surely_was_not_sent_is_sent_by_the_next_run(ruled: Callable[..., Account]) -> None:
     our = ruled()
     ctx = our.open()
-    ctx.source._base_url = "http://127.0.0.1:9/v1"  # nobody listens there
+    ctx.source._api._base_url = "http://127.0.0.1:9/v1"  # nobody listens there
     report = extend(our, ctx)
     assert report.problem_count == 5 and extensions(our) == []
     extend(our)

@@ -160,10 +160,10 @@ class Ledger(RuleBasedStateMachine):
             "KROS_ARCHIVE_URL": f"s3://{self.archive.bucket}/{self.archive.prefix}",
             "KROS_DOWNLOAD_WORKERS": "2",
         }
-        with mock.patch.object(run_context, "ObjectStore", MemoryObjectStore):
-            ctx = open_run_context(environment)
+        clock = clock_without_waits(lambda: self.now)
+        ctx = open_run_context(environment, clock=clock, open_archive=open_memory_archive)
         ctx.close()
-        ctx.now = lambda: self.now
+        ctx.source = Source(self.world)  # type: ignore[assignment]
         return ctx
 
     def call(self, index: int) -> str:

@@ -146,7 +146,7 @@ def test_what_arrived_whole_and_failed_is_kept_and_fetched_anew(account: MakeAcc
 def test_audio_comes_from_allowed_hosts_alone(run_context: RunContext, url: str, words: str) -> None:
     with (
         pytest.raises(UrlRefused, match=re.escape(words)),
-        run_context.storage.fetched(f"{url}?X-Amz-Signature=abc") as _,
+        run_context.source.open_recording(f"{url}?X-Amz-Signature=abc") as _,
     ):
         pass  # pragma: no cover
 

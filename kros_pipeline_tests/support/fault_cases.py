@@ -14,7 +14,7 @@ from typing import Any
 from kros_pipeline.sandbox import Fault, SandboxConfig
 from kros_pipeline.sandbox.answers import HTML_PAGE
 from kros_pipeline.source import downloads, krosai
-from kros_pipeline.steps import calls as enumerate_step
+from kros_pipeline.steps import list_reader
 from kros_pipeline_tests.support.accounts import PLAIN
 from kros_pipeline_tests.support.raw_server import RESET, Build, chunk, head, sized
 
@@ -137,9 +137,9 @@ ENUMERATION = [
     Case("`to_date` is exclusive, the order shuffled", **shown(to_date_inclusive=False, order="shuffled")),
     Case("The other dialect: `data`, `page`, `total_pages`", **shown(dialect="page"), **UNREAD),
     Case("More rows than a window may have (10,000; 4 here)", once=None,
-         patches=((enumerate_step, "_MOST_ROWS_A_WINDOW", 4),)),
+         patches=((list_reader, "_MAX_ROWS_PER_WINDOW", 4),)),
     Case("The same, and no halving shrinks `total`", **shown(filter_reads_days_only=True),
-         patches=((enumerate_step, "_MOST_ROWS_A_WINDOW", 4),)),
+         patches=((list_reader, "_MAX_ROWS_PER_WINDOW", 4),)),
 ]  # fmt: skip
 
 # The audio. A fault of one call is no other call's: the rest of the day is archived in the same run.
@@ -239,7 +239,7 @@ QUOTA_AND_RATE = [
          settings={"KROSAI_REQUESTS_PER_RUN": "4", **ASKED["settings"]}),
 ]  # fmt: skip
 
-# Requests for longer retention. They decide_verdict nothing in the verdict: `every_extension_is_confirmed` is red by itself.
+# Requests for longer retention. They never move the verdict: `every_extension_is_confirmed` is red by itself.
 DOUBT = complete("may or may not have been done")
 EXTENSION = [
     Case("429, Retry-After: 0.2", always=complete("429 again and again"),
