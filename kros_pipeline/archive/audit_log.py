@@ -1,59 +1,80 @@
-"""The account of every step: what was done to which call, by which run and when. Create-only, a JSON object a line.
+"""The audit log: what each step did to which call, in which run and when. Create-only, one JSON object per line.
 
 A line has the call's key and hashes, never a number, a text or a URL. It is written before the table that says the
-same, so that no row of a table is without its line; a run that was killed in between is followed by one that says it
-again. Of an erased call the line stays, under its pseudonym.
+same, so that every row of a table has its line; a run that follows one killed in between writes the line again. The
+line of an erased call stays, under its pseudonym.
 """
 
 import json
-from contextlib import suppress
 from datetime import date
+from enum import StrEnum
 from hashlib import sha256
 from threading import Lock
 from typing import Any
 
+from ..core.clock import Clock
 from ..core.errors import ArchiveUnavailable, ObjectExists
 from ..core.object_keys import audit_key, call_key
-from ..steps.run_context import RunContext
-from .tombstones import MOST_SECONDS_OLD
+from .object_store import CREATE, ObjectStore
+from .tombstones import MAX_AGE_SECONDS, Tombstones
 
-ARCHIVED, ADOPTED, QUARANTINED, REFUSED = "archived", "adopted", "quarantined", "refused"
-HELD, ERASED, VERIFIED, DRIFTED = "held", "erased", "verified", "drifted"
-_MOST_PARTS = 10_000
+_MAX_PARTS = 10_000
+
+
+class AuditEvent(StrEnum):
+    """What was done to a call."""
+
+    ARCHIVED = "archived"
+    ADOPTED = "adopted"
+    QUARANTINED = "quarantined"
+    REFUSED = "refused"
+    HELD = "held"
+    ERASED = "erased"
+    VERIFIED = "verified"
+    DRIFTED = "drifted"
 
 
 class AuditLog:
     """What one step of one run does to the calls of one day. Threads may share it."""
 
-    def __init__(self, ctx: RunContext, day: date, step: str):
-        self._ctx, self._day, self._step = ctx, day, step
+    def __init__(self, store: ObjectStore, tombstones: Tombstones, clock: Clock, *, run_id: str, day: date, step: str):
+        self._store, self._tombstones, self._clock = store, tombstones, clock
+        self._run_id, self._day, self._step = run_id, day, step
         self._lines: list[dict[str, Any]] = []
         self._lock = Lock()
-        self._part = 1
+        self._next_part = 1
 
     def record(self, event: str, call_id: str, **facts: str | int | None) -> None:
-        """One line: `facts` are hashes, sizes and names of rules or checks."""
-        line = {"at": self._ctx.now().isoformat(timespec="milliseconds"), "event": event, "call": call_key(call_id)}
+        """Add one line. `event` is an `AuditEvent`, or the status of a retention extension.
+
+        `facts` are hashes, sizes and names of rules or checks.
+        """
+        at = self._clock.now().isoformat(timespec="milliseconds")
         with self._lock:
-            self._lines.append(line | facts)
+            self._lines.append({"at": at, "event": event, "call": call_key(call_id)} | facts)
 
     def write(self) -> None:
-        """Writes what was noted since the last time, as one more object; nothing where nothing was."""
+        """Write the lines that were recorded since the last time as one more object; none where there are none."""
         with self._lock:
             lines, self._lines = self._lines, []
         if not lines:
             return
-        erased = self._ctx.tombstones.of_day(self._day, most_seconds_old=MOST_SECONDS_OLD)
+        erased = self._tombstones.pseudonyms_of(self._day, max_age_seconds=MAX_AGE_SECONDS)
         for line in lines:
-            if self._ctx.tombstones.names(line["call"], erased):
-                line["call"] = self._ctx.tombstones.pseudonym(line["call"])
-        told = {"run": self._ctx.run_id, "step": self._step}
-        body = "".join(json.dumps(told | line, sort_keys=True) + "\n" for line in lines).encode()
+            if self._tombstones.matches(line["call"], erased):
+                line["call"] = self._tombstones.pseudonym(line["call"])
+        run = {"run": self._run_id, "step": self._step}
+        body = "".join(json.dumps(run | line, sort_keys=True) + "\n" for line in lines).encode()
+        self._create_next_part(body)
+
+    def _create_next_part(self, body: bytes) -> None:
         digest = sha256(body).hexdigest()
-        while self._part < _MOST_PARTS:
-            key = audit_key(self._day, self._ctx.run_id, self._step, self._part)
-            self._part += 1
-            with suppress(ObjectExists):  # of an earlier try of this step in this run
-                self._ctx.store.put(key, body, sha256=digest, only_if="absent", content_type="application/x-ndjson")
+        while self._next_part < _MAX_PARTS:
+            key = audit_key(self._day, self._run_id, self._step, self._next_part)
+            self._next_part += 1
+            try:
+                self._store.put(key, body, sha256=digest, mode=CREATE, content_type="application/x-ndjson")
                 return
-        raise ArchiveUnavailable(f"no free key for the audit of {self._step} of {self._day}")
+            except ObjectExists:
+                continue  # an earlier try of this step in this run wrote that part
+        raise ArchiveUnavailable(f"the audit log of {self._step} for {self._day} has no free key left")

@@ -1,0 +1,51 @@
+"""The contract of governance: versions, legal hold, tags, and the one place that deletes.
+
+The daily steps place legal holds and tags. Only erasure reads versions and deletes: the credentials of the daily steps
+need not allow that, and should not.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectVersion:
+    """One version of an object, or (`is_marker`) a marker that it was deleted. `key` is relative to the prefix."""
+
+    key: str
+    version_id: str
+    is_latest: bool
+    is_marker: bool
+    size_bytes: int
+
+
+class Governance(Protocol):
+    """Custody of the objects of one archive. It raises no error but `ArchiveError` and its subclasses."""
+
+    def has_object_lock(self) -> bool:
+        """Return whether the bucket has Object Lock, without which S3 knows no legal hold."""
+
+    def has_default_retention(self) -> bool:
+        """Return whether the bucket keeps every new object for a time: nothing could be erased from it."""
+
+    def place_legal_hold(self, key: str) -> None:
+        """Place an object under legal hold: until a person lifts it, S3 lets nobody delete that version."""
+
+    def has_legal_hold(self, version: ObjectVersion) -> bool:
+        """Return whether one version of an object is under legal hold."""
+
+    def tag_as_flagged(self, key: str) -> None:
+        """Add the tag that lifecycle rules and people know flagged recordings by; other tags stay."""
+
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        """Yield every version and every delete marker below a prefix; id `null` where the bucket keeps no versions."""
+
+    def read_version(self, version: ObjectVersion) -> bytes | None:
+        """Return the bytes of one version of a small object; None where it was deleted meanwhile."""
+
+    def copy_version_into(self, version: ObjectVersion, file: IO[bytes]) -> bool:
+        """Write one version's bytes into `file`; False where it was deleted meanwhile."""
+
+    def delete(self, versions: list[ObjectVersion]) -> None:
+        """Delete these versions for good. Raises `ArchiveError` that counts those that S3 did not delete."""

@@ -1,0 +1,47 @@
+"""Read and write the archive's small JSON objects."""
+
+import hashlib
+import json
+from typing import Any
+
+from ..core.errors import ArchiveError, ObjectExists
+from .compare_and_swap import compare_and_swap
+from .object_store import CREATE, ObjectStore, PutMode, Replace
+
+
+def read_json(store: ObjectStore, key: str) -> dict[str, Any] | None:
+    """Return a JSON object; None where there is none at the key. Raises `ArchiveError` for any other content."""
+    body = store.read(key)
+    if body is None:
+        return None
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ArchiveError(f"{store.url(key)} does not hold the JSON object that was written there")
+    return value
+
+
+def create_json(store: ObjectStore, key: str, value: object) -> bool:
+    """Create a JSON object. Return False, and write nothing, where an object is at the key already."""
+    try:
+        _put(store, key, value, CREATE)
+    except ObjectExists:
+        return False
+    return True
+
+
+def replace_json(store: ObjectStore, key: str, value: object) -> None:
+    """Write a JSON object in place of whatever is at the key; of two writers at once, the later one stays."""
+
+    def write() -> None:
+        head = store.head(key)
+        _put(store, key, value, Replace(head.version) if head is not None else CREATE)
+
+    compare_and_swap(key, write)
+
+
+def _put(store: ObjectStore, key: str, value: object, mode: PutMode) -> None:
+    body = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).encode()
+    store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=mode, content_type="application/json")

@@ -1,0 +1,100 @@
+"""The contract of an object store: what the archive asks of a bucket, and nothing of how S3 does it.
+
+Every write is conditional: it creates an object, or replaces the one version that was read. There is no delete here:
+no daily step needs one. Erasure deletes through `governance.Governance`, with credentials of its own.
+
+`kros_pipeline_tests/archive/test_object_store_contract.py` states each law as a test, for every implementation.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, Final, Literal, NewType, Protocol, TypeAlias
+
+VersionToken = NewType("VersionToken", str)
+"""Names one version of one object. Opaque: compare it, or hand it back in `Replace`. S3 takes the ETag."""
+
+CREATE: Final = "create"
+"""Write only where no object is at the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """Write only where the object at the key is still this version."""
+
+    version: VersionToken
+
+
+PutMode: TypeAlias = Literal["create"] | Replace
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One object of a listing."""
+
+    key: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Facts about one object. `metadata` is ASCII, as its writer gave it; `last_modified` is aware."""
+
+    size_bytes: int
+    version: VersionToken
+    metadata: Mapping[str, str]
+    last_modified: datetime
+
+
+class ObjectStore(Protocol):
+    """One archive in one bucket. Keys are relative to the archive's prefix.
+
+    Threads may share it. It raises no error but `ArchiveError` and its subclasses. An object is absent only where the
+    store says so: a refusal or a missing answer raises.
+    """
+
+    bucket: str
+    requests_made: int
+
+    def full_key(self, key: str) -> str:
+        """Return the key inside the bucket, with the prefix. Tables name objects by it."""
+
+    def url(self, key: str) -> str:
+        """Return `s3://bucket/prefix/key`."""
+
+    def head(self, key: str) -> Head | None:
+        """Return facts about one object; None where it is absent."""
+
+    def read(self, key: str) -> bytes | None:
+        """Return a small object's bytes; None where it is absent."""
+
+    def copy_into(self, key: str, file: IO[bytes]) -> VersionToken | None:
+        """Write an object's bytes into `file`, piece by piece. Return its version; None where it is absent."""
+
+    def digest(self, key: str) -> tuple[str, int] | None:
+        """Return SHA-256 (hexadecimal) and size in bytes, read piece by piece; None where the object is absent."""
+
+    def list(self, prefix: str) -> Iterator[Entry]:
+        """Yield every object whose key begins with `prefix`, in ascending order of keys."""
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield each folder directly below `prefix` once, with its closing slash, in ascending order."""
+
+    def put(
+        self,
+        key: str,
+        body: bytes | memoryview | IO[bytes],
+        *,
+        sha256: str,
+        mode: PutMode,
+        metadata: Mapping[str, str] | None = None,
+        content_type: str = "application/octet-stream",
+    ) -> VersionToken:
+        """Write one object, and return its version.
+
+        `sha256` is the body's, in hexadecimal; a body that arrives different is refused. A file is written from its
+        beginning, wherever it stands. The version of a `memoryview` may be empty where the store does not report it.
+
+        Raises `ObjectExists` (mode `CREATE`) or `ObjectChanged` (mode `Replace`) where the condition does not hold.
+        Nothing is written then.
+        """

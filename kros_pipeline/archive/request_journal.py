@@ -1,0 +1,69 @@
+"""A journal of requests that must not be repeated: an intent before each request, its outcome after it.
+
+All objects are create-only. An intent without an outcome means that nobody knows whether upstream acted, until a person
+finds out and settles it. A table of what became of the requests can be rebuilt from the journal.
+"""
+
+import uuid
+from enum import StrEnum
+from typing import Any
+
+from ..core.object_keys import request_key
+from .json_objects import create_json, read_json
+from .object_store import ObjectStore
+
+Content = dict[str, Any]
+
+
+class Stage(StrEnum):
+    """What an object of the journal says about its request."""
+
+    INTENT = "intent"
+    OUTCOME = "outcome"
+    SETTLED = "settled"
+
+
+_STAGES = frozenset(Stage)
+
+
+class RequestJournal:
+    """The requests below one prefix. A request's name may have a slash in it: `<decision>/<attempt>`."""
+
+    def __init__(self, store: ObjectStore, prefix: str):
+        self._store, self._prefix = store, prefix
+
+    def begin(self, name: str, intent: Content) -> bool:
+        """Write the intent of a request. Only where it returns True, the caller may send the request.
+
+        A token in the intent tells our own write, whose answer was lost and which was repeated, from another run's.
+        """
+        content = intent | {"token": uuid.uuid4().hex}
+        return self._create(name, Stage.INTENT, content) or self.read(name, Stage.INTENT) == content
+
+    def finish(self, name: str, outcome: Content) -> None:
+        """Write the outcome of a request. One that is there is ours: only the intent's writer writes it."""
+        self._create(name, Stage.OUTCOME, outcome)
+
+    def settle(self, name: str, content: Content) -> None:
+        """Write what a person found out about a request; what was settled before stays."""
+        self._create(name, Stage.SETTLED, content)
+
+    def read(self, name: str, stage: Stage) -> Content | None:
+        """Return one object of a request; None where there is none."""
+        return read_json(self._store, self.key(name, stage))
+
+    def stages(self) -> dict[str, set[Stage]]:
+        """List the requests of the journal, each with the stages that it has reached."""
+        found: dict[str, set[Stage]] = {}
+        for entry in self._store.list(self._prefix):
+            name, _, stage = entry.key.removeprefix(self._prefix).removesuffix(".json").rpartition("-")
+            if stage in _STAGES:
+                found.setdefault(name, set()).add(Stage(stage))
+        return found
+
+    def key(self, name: str, stage: Stage) -> str:
+        """Return the key of one object of a request."""
+        return request_key(self._prefix, name, stage)
+
+    def _create(self, name: str, stage: Stage, content: Content) -> bool:
+        return create_json(self._store, self.key(name, stage), content)
