@@ -42,11 +42,12 @@ def verification_check() -> dg.AssetChecksDefinition:
     def verification(
         context: dg.AssetCheckExecutionContext, config: VerificationConfig, archive: Archive
     ) -> Iterator[Any]:
-        from .operations.verification import archived_days, verify_days
+        from .archive.archived_days import archived_days
+        from .operations.verification import verify_days
 
         with raise_as_dagster_failure("launch it again for these days; the schedule goes on with others"):
             ctx = archive.open(context)
-            there = archived_days(ctx)
+            there = archived_days(ctx.store)
             found = verify_days(ctx, _days_meant(config, there, datetime.now(UTC).date()))
         yield _of_bytes(found)
         if not found.is_sound:

@@ -8,7 +8,6 @@ import base64
 import hashlib
 from collections.abc import Iterator, Mapping
 from functools import partial
-from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import boto3
@@ -69,8 +68,9 @@ class S3ObjectStore:
 
     def read(self, key: str) -> bytes | None:
         """Return a small object's bytes; None where it is absent."""
-        file = BytesIO()
-        return file.getvalue() if self.copy_into(key, file) is not None else None
+        with translate_errors(key):
+            answer = self._get(key)
+            return answer["Body"].read() if answer is not None else None
 
     def copy_into(self, key: str, file: IO[bytes]) -> VersionToken | None:
         """Write an object's bytes into `file`, and return its version; None where it is absent."""

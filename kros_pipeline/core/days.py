@@ -30,3 +30,14 @@ def grace_is_over(day: date, now: datetime, lookback_days: int) -> bool:
 def api_time(moment: datetime) -> str:
     """A moment as the API's documentation writes it: ISO 8601, whole seconds, `Z`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_time(value: object) -> datetime | None:
+    """An ISO 8601 string as an aware UTC datetime (one without an offset is read as UTC); None if it is not one."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value.strip().upper())  # RFC 3339 allows `t` and `z`
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

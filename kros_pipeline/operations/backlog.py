@@ -5,9 +5,9 @@ from datetime import date, timedelta
 from itertools import islice
 from typing import Any
 
+from ..archive.archived_days import days_of_table
 from ..core import schemas
 from ..core.days import grace_is_over
-from ..core.object_keys import table_prefix
 from ..core.verdict import COMPLETE, INCOMPLETE
 from ..steps.reconciliation import read_reconciliation
 from ..steps.run_context import RunContext
@@ -26,10 +26,10 @@ def find_backlog(ctx: RunContext, first: date, last: date) -> list[date]:
     retention_days = ctx.settings.retention_days
     if retention_days is not None:
         first = max(first, ctx.now().date() - timedelta(days=retention_days))
-    checked = {entry.key.split("/dt=")[1][:10] for entry in ctx.store.list(table_prefix(schemas.RECONCILIATION.name))}
+    checked = set(days_of_table(ctx.store, schemas.RECONCILIATION.name))
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        rows = pool.map(lambda day: read_reconciliation(ctx, day) if day.isoformat() in checked else None, days)
+        rows = pool.map(lambda day: read_reconciliation(ctx, day) if day in checked else None, days)
         found = dict(zip(days, rows, strict=True))
     incomplete = [(row["checked_at"], day) for day, row in found.items() if row and row["verdict"] == INCOMPLETE]
     in_turn = iter([day for _, day in sorted(incomplete)])

@@ -3,17 +3,19 @@
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import date
+from functools import partial
 from hashlib import sha256
 from io import BytesIO
 
 import pyarrow as pa
 
-from ..archive.s3_governance import Version
-from ..archive.tables import Partition
+from ..archive.compare_and_swap import compare_and_swap
+from ..archive.governance import ObjectVersion
+from ..archive.object_store import Replace
+from ..archive.parquet import Partition
 from ..core import schemas
-from ..core.errors import ArchiveError, ArchiveUnavailable, ObjectChanged
+from ..core.errors import ArchiveError
 from ..core.object_keys import (
     acknowledged_prefix,
     audio_prefix,
@@ -29,8 +31,6 @@ from ..core.object_keys import (
 )
 from ..steps.reconciliation import read_reconciliation, reconcile_day
 from ..steps.run_context import RunContext
-
-_ATTEMPTS = 5
 
 
 class DayEraser:
@@ -50,7 +50,7 @@ class DayEraser:
         )  # fmt: skip
         return [*(prefix(self._day) for prefix in of_the_day), *(table_key(name, self._day) for name in schemas.TABLES)]
 
-    def owned(self) -> list[Version]:
+    def owned(self) -> list[ObjectVersion]:
         """Every version of every object that is of these calls alone; of a decision, the intents last: they name it."""
         prefixes = (audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix)
         of_calls = [
@@ -79,7 +79,7 @@ class DayEraser:
         self._ctx.governance.delete(outdated)
         return len(doomed) + len(outdated)
 
-    def _decisions(self) -> Iterator[Version]:
+    def _decisions(self) -> Iterator[ObjectVersion]:
         prefix = extensions_prefix(self._day)
         versions = list(self._ctx.governance.versions(prefix))
         table = self._ctx.tables.rows(schemas.RETENTION_EXTENSIONS, self._day, ("call_id", "decision_id"))
@@ -95,7 +95,7 @@ class DayEraser:
             if _decision_of(version) in decisions:
                 yield version
 
-    def _is_theirs(self, intent: Version) -> bool:
+    def _is_theirs(self, intent: ObjectVersion) -> bool:
         body = self._ctx.governance.read_version(intent)
         return body is not None and json.loads(body).get("call_id") in self._call_ids
 
@@ -112,32 +112,27 @@ class DayEraser:
 
     def _rewrite_audit(self) -> None:
         for entry in list(self._ctx.store.list(audit_prefix(self._day))):
-            for _ in range(_ATTEMPTS):
-                with suppress(ObjectChanged):
-                    self._rewrite_account(entry.key)
-                    break
-            else:
-                raise ArchiveUnavailable(f"{entry.key} was replaced by others {_ATTEMPTS} times in a row")
+            compare_and_swap(entry.key, partial(self._rewrite_account, entry.key))
 
     def _rewrite_account(self, key: str) -> None:
         """The lines stay, and name the calls by their pseudonyms."""
         file = BytesIO()
-        etag = self._ctx.store.copy_into(key, file)
+        version = self._ctx.store.copy_into(key, file)
         try:
             lines = [json.loads(line) for line in file.getvalue().splitlines()]
         except ValueError:
             raise ArchiveError(f"{key} does not hold the account that was written there") from None
         theirs = [line for line in lines if line.get("call") in self._keys]
-        if etag is None or not theirs:
+        if version is None or not theirs:
             return
         for line in theirs:
             line["call"] = self._ctx.tombstones.pseudonym(line["call"])
         body = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode()
         self._ctx.store.put(
-            key, body, sha256=sha256(body).hexdigest(), only_if=etag, content_type="application/x-ndjson"
+            key, body, sha256=sha256(body).hexdigest(), mode=Replace(version), content_type="application/x-ndjson"
         )
 
-    def _outdated(self) -> Iterator[Version]:
+    def _outdated(self) -> Iterator[ObjectVersion]:
         """Old versions of what was written anew: of tables all, for any may have held a row; of accounts their own."""
         for name in schemas.TABLES:
             for version in self._ctx.governance.versions(table_key(name, self._day)):
@@ -150,6 +145,6 @@ class DayEraser:
                     yield version
 
 
-def _decision_of(version: Version) -> str:
+def _decision_of(version: ObjectVersion) -> str:
     """The decision in `state/extensions/dt=…/<decision>/…`."""
     return version.key.split("/")[3]

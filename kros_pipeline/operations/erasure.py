@@ -7,12 +7,12 @@ before anything is touched and deleted last, lets a further run finish what a ki
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 
-from ..archive.audit_log import ERASED, AuditLog
-from ..archive.tombstones import MOST_SECONDS_OLD
+from ..archive.audit_log import AuditEvent
+from ..archive.request_journal import RequestJournal, Stage
+from ..archive.tombstones import MAX_AGE_SECONDS
 from ..core.errors import (
     ApiError,
     ApiUnauthorized,
@@ -20,12 +20,11 @@ from ..core.errors import (
     ArchiveError,
     CallGone,
     CallNotFound,
-    ObjectExists,
     RequestRefused,
     TooManyRequests,
 )
-from ..core.object_keys import call_key, upstream_deletion_key
-from ..steps.run_context import RunContext
+from ..core.object_keys import call_key, upstream_deletions_prefix
+from ..steps.run_context import RunContext, audit_log
 from .day_eraser import DayEraser
 from .erasure_plan import (
     ErasurePlan,
@@ -40,7 +39,7 @@ from .erasure_plan import (
 from .residue_search import ResidueSearch
 
 # What a run at work had begun to put before it could know of the tombstone, is there by then and is found.
-_SETTLE_SECONDS = 5 * MOST_SECONDS_OLD
+_SETTLE_SECONDS = 5 * MAX_AGE_SECONDS
 _PASSES = 5
 
 
@@ -68,7 +67,7 @@ def erase_calls(
     Raises `ErasureRefused` before anything is touched, and `ErasureUnfinished` where something is left. In a dry run
     `versions_deleted` counts the objects that are the calls' own, and nothing is touched.
     """
-    ctx.check_archive()
+    ctx.identity.check()
     ctx.tombstones.check_key()
     ctx.tombstones.pseudonym("")  # refuses at once where there is no key
     plan, left = make_plan(ctx, request), plans_left(ctx)
@@ -104,9 +103,9 @@ def _carry_out(
 ) -> None:
     for day, ids in plan.calls.items():
         for call_id in sorted(ids):
-            ctx.tombstones.add_call(day, call_id, ctx.now())
+            ctx.tombstones.add_call(day, call_id)
     for key in plan.unparsed_keys:
-        ctx.tombstones.add_unparsed_row(key, ctx.now())
+        ctx.tombstones.add_unparsed_row(key)
     began = time.monotonic()
     _account(ctx, plan)
     days = _days(ctx, plan)
@@ -131,9 +130,9 @@ def _carry_out(
 
 def _account(ctx: RunContext, plan: ErasurePlan) -> None:
     for day, ids in plan.calls.items():
-        audit = AuditLog(ctx, day, "erase")
+        audit = audit_log(ctx, day, "erase")
         for call_id in sorted(ids):
-            audit.record(ERASED, call_id, reason=plan.reason)
+            audit.record(AuditEvent.ERASED, call_id, reason=plan.reason)
         audit.write()
 
 
@@ -159,20 +158,18 @@ def _delete_upstream(ctx: RunContext, plan: ErasurePlan, found: Erasure) -> None
 def _delete_one(ctx: RunContext, day: date, call_id: str) -> str:
     """The outcome. Upstream's words are not kept: they may name the call."""
     pseudonym = ctx.tombstones.pseudonym(call_key(call_id))
-    intent, done = (upstream_deletion_key(day, pseudonym, what) for what in ("intent", "outcome"))
-    told = ctx.store.read_json(done)
-    if told is not None:
-        return str(told["outcome"])
-    try:
-        ctx.store.put_json(intent, {"sent_at": ctx.now().isoformat()}, only_if="absent")
-    except ObjectExists:
+    journal = RequestJournal(ctx.store, upstream_deletions_prefix(day))
+    known = journal.read(pseudonym, Stage.OUTCOME)
+    if known is not None:
+        return str(known["outcome"])
+    if not journal.begin(pseudonym, {"sent_at": ctx.now().isoformat()}):
         return _UNCONFIRMED
     outcome = _ask_upstream(ctx, call_id)
     if outcome == _NOT_SENT:  # so that it may be sent again
+        intent = journal.key(pseudonym, Stage.INTENT)
         ctx.governance.delete([version for version in ctx.governance.versions(intent) if version.key == intent])
     elif outcome != _UNCONFIRMED:
-        with suppress(ObjectExists):
-            ctx.store.put_json(done, {"outcome": outcome, "at": ctx.now().isoformat()}, only_if="absent")
+        journal.finish(pseudonym, {"outcome": outcome, "at": ctx.now().isoformat()})
     return outcome
 
 

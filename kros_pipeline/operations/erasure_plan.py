@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 
+from ..archive.archived_days import days_of_table
+from ..archive.json_objects import read_json, replace_json
 from ..core import schemas
 from ..core.errors import ArchiveError
 from ..core.object_keys import (
@@ -16,7 +18,6 @@ from ..core.object_keys import (
     call_key,
     day_in,
     erasure_plan_key,
-    table_prefix,
 )
 from ..core.redaction import redact
 from ..steps.run_context import RunContext
@@ -113,7 +114,7 @@ def make_plan(ctx: RunContext, request: ErasureRequest) -> ErasurePlan:
         )
     if ResidueSearch(plan.call_ids, request.phone_number).is_named_in(request.reason):
         raise ErasureRefused("The reason names a call or the number; it stays in the account, and must name nobody.")
-    if ctx.governance.deletes_only_later():
+    if ctx.governance.has_default_retention():
         raise ErasureRefused(
             f"The bucket {ctx.store.bucket} has a default retention: S3 deletes nothing before it ends. Take it away "
             "from the bucket; what it keeps already can be erased once its time is over."
@@ -131,7 +132,7 @@ def plans_left(ctx: RunContext) -> list[ErasurePlan]:
     """What killed runs left, or others are at: carrying it out a second time does no harm."""
     plans = []
     for entry in list(ctx.store.list(ERASURES_UNDER_WAY)):
-        stored = ctx.store.read_json(entry.key)
+        stored = read_json(ctx.store, entry.key)
         if stored is not None:
             calls = {date.fromisoformat(day): set(ids) for day, ids in stored["calls"].items()}
             unparsed, upstream, reason = (stored[name] for name in ("unparsed_keys", "delete_upstream", "reason"))
@@ -141,8 +142,7 @@ def plans_left(ctx: RunContext) -> list[ErasurePlan]:
 
 def save_plan(ctx: RunContext, plan: ErasurePlan) -> None:
     """Writes the plan down, by name: it is deleted, with every version of it, when all is done."""
-    head = ctx.store.head(plan.key)
-    ctx.store.put_json(plan.key, plan.to_json(), only_if=head.etag if head else "absent")
+    replace_json(ctx.store, plan.key, plan.to_json())
 
 
 def forget_plan(ctx: RunContext, plan: ErasurePlan) -> None:
@@ -152,14 +152,14 @@ def forget_plan(ctx: RunContext, plan: ErasurePlan) -> None:
 
 def held_calls(ctx: RunContext, plan: ErasurePlan) -> list[str]:
     """Those whose recording is under legal hold, in any version."""
-    if not ctx.governance.can_hold():
+    if not ctx.governance.has_object_lock():
         return []
     return [
         call_id
         for day, ids in plan.calls.items()
         for call_id in sorted(ids)
         if any(
-            ctx.governance.is_held(version)
+            ctx.governance.has_legal_hold(version)
             for version in ctx.governance.versions(audio_key(day, call_id))
             if version.key == audio_key(day, call_id)
         )
@@ -174,8 +174,7 @@ Means = Callable[[object, Iterable[object]], bool]
 
 
 def _find_in_tables(ctx: RunContext, plan: ErasurePlan, means: Means) -> None:
-    keys = [entry.key for entry in ctx.store.list(table_prefix(schemas.CALLS.name))]
-    days = sorted({day for key in keys if (day := day_in(key)) is not None})
+    days = days_of_table(ctx.store, schemas.CALLS.name)
 
     def found(day: date) -> list[str]:
         rows = ctx.tables.rows(schemas.CALLS, day, ("call_id", "from_number", "to_number"))

@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
+from ..archive.acknowledgements import acknowledged_call_keys
 from ..core import schemas
 from ..core.days import grace_is_over
 from ..core.object_keys import call_key
 from ..core.recorded_share import DAYS_BEFORE, Drop, RecordedDay, drops
 from ..core.verdict import COMPLETE, INCOMPLETE
 from ..source.plans import warning_days
-from ..steps.reconciliation import acknowledged_calls, read_reconciliation
+from ..steps.reconciliation import read_reconciliation
 from ..steps.run_context import RunContext
 
 _RECENT_DAYS = 14
@@ -83,7 +84,7 @@ def _is_safe(row: dict[str, Any]) -> bool:
 
 def _calls_at_risk(ctx: RunContext, day: date) -> list[str]:
     rows = ctx.tables.rows(schemas.RECORDINGS, day, ("call_id", "status"))
-    accepted = acknowledged_calls(ctx, day)
+    accepted = acknowledged_call_keys(ctx.store, day)
     return [row["call_id"] for row in rows if row["status"] in _AT_RISK and call_key(row["call_id"]) not in accepted]
 
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import pyarrow.parquet as pq
 
-from ..archive.s3_governance import Version
+from ..archive.governance import ObjectVersion
 from ..core.object_keys import ERASURES_UNDER_WAY, call_key, call_key_in
 from ..steps.run_context import RunContext
 
@@ -42,7 +42,7 @@ class ResidueSearch:
                     found += [f"{v.key} ({v.version_id})" for v, is_it in zip(some, is_there, strict=True) if is_it]
         return found
 
-    def _is_in(self, ctx: RunContext, version: Version) -> bool:
+    def _is_in(self, ctx: RunContext, version: ObjectVersion) -> bool:
         if self._is_in_key(version.key):
             return True
         if version.is_marker or not version.key.startswith(_READ):

@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 
-from ..archive.audit_log import DRIFTED, VERIFIED, AuditLog
+from ..archive.audit_log import AuditEvent
 from ..core import schemas
 from ..core.errors import ArchiveError
-from ..core.object_keys import AUDIO, audio_prefix, call_key_in, day_in, table_prefix
-from ..steps.run_context import RunContext
+from ..core.object_keys import audio_prefix, call_key_in
+from ..steps.run_context import RunContext, audit_log
 
 PARTS = 28
 
@@ -34,12 +34,6 @@ class Verification:
     def is_sound(self) -> bool:
         """Whether everything was read, and is as it should be."""
         return not (self.drifted or self.missing or self.unknown or self.unread or self.erased)
-
-
-def archived_days(ctx: RunContext) -> list[date]:
-    """Every day of which the archive has audio, or a table that says what audio there should be."""
-    folders = [*ctx.store.folders(table_prefix(schemas.RECORDINGS.name)), *ctx.store.folders(AUDIO)]
-    return sorted({day for folder in folders if (day := day_in(folder)) is not None})
 
 
 def days_of_the_turn(days: Sequence[date], today: date) -> list[date]:
@@ -66,12 +60,12 @@ def _verify_day(ctx: RunContext, day: date, found: Verification, pool: ThreadPoo
         if row["status"] == "archived"
     }
     stored = {entry.key for entry in ctx.store.list(audio_prefix(day))}
-    erased = ctx.tombstones.of_day(day)
+    erased = ctx.tombstones.pseudonyms_of(day)
     found.missing += sorted(rows.keys() - stored)
     for key in sorted(stored - rows.keys()):
-        is_erased = ctx.tombstones.names(call_key_in(key) or "", erased)
+        is_erased = ctx.tombstones.matches(call_key_in(key) or "", erased)
         (found.erased if is_erased else found.unknown).append(key)
-    audit = AuditLog(ctx, day, "verify")
+    audit = audit_log(ctx, day, "verify")
     keys = sorted(rows.keys() & stored)
     for key, digest in zip(keys, pool.map(lambda key: _digest(ctx, key), keys), strict=True):
         call_id, true = rows[key]["call_id"], rows[key]["sha256"]
@@ -82,10 +76,10 @@ def _verify_day(ctx: RunContext, day: date, found: Verification, pool: ThreadPoo
         found.objects += 1
         found.bytes_read += size_bytes
         if sha256 == true:
-            audit.record(VERIFIED, call_id, sha256=sha256)
+            audit.record(AuditEvent.VERIFIED, call_id, sha256=sha256)
         else:
             found.drifted.append(key)
-            audit.record(DRIFTED, call_id, sha256=sha256, archived_sha256=true)
+            audit.record(AuditEvent.DRIFTED, call_id, sha256=sha256, archived_sha256=true)
     audit.write()
 
 

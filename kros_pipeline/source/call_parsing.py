@@ -5,9 +5,10 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 
+from ..core.days import parse_time
 from ..core.transcripts import clean_text, is_whole
 
 _TEXT_FIELDS = (
@@ -146,17 +147,6 @@ def merge_calls(old: Call, new: Call) -> Call:
         if changes["extra"] == old.extra:
             del changes["extra"]
     return replace(old, **changes, listed_at=new.listed_at) if changes else old
-
-
-def parse_time(value: object) -> datetime | None:
-    """An ISO 8601 string as an aware UTC datetime (one without an offset is read as UTC); None if it is not one."""
-    if not isinstance(value, str):
-        return None
-    try:
-        moment = datetime.fromisoformat(value.strip().upper())  # RFC 3339 allows `t` and `z`
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
 
 
 def canonical_json(value: object) -> str:

@@ -17,7 +17,7 @@ import requests
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from ..core.days import api_time
+from ..core.days import api_time, parse_time
 from ..core.errors import (
     ApiServerError,
     ApiUnauthorized,
@@ -37,7 +37,6 @@ from .call_parsing import (
     canonical_json,
     finite_number,
     parse_listed_call,
-    parse_time,
     without_urls,
 )
 from .http import CONNECT_SECONDS, READ_SECONDS, BrokenBody, new_session, read_body

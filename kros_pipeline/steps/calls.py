@@ -7,18 +7,20 @@ Whatever no pass could prove is saved all the same; only the verdict waits for a
 import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any
 
 import pyarrow as pa
 
-from ..archive.tables import Partition, batches_of
+from ..archive.listings import save_listing
+from ..archive.object_store import CREATE
+from ..archive.parquet import Partition, batches_of
 from ..core import schemas
 from ..core.days import LISTED_BEYOND, api_time, end_of, start_of
-from ..core.errors import ApiError, ArchiveUnavailable, ObjectChanged, ObjectExists, TooManyRequests
+from ..core.errors import ApiError, ObjectExists, TooManyRequests
 from ..core.listing import Listing
-from ..core.object_keys import listing_key, unparsed_key
+from ..core.object_keys import unparsed_key
 from ..source.call_parsing import Call, ListedCall, merge_calls
 from ..source.krosai import UnparsedRow, Window
 from .report import Report
@@ -106,7 +108,7 @@ class _Enumeration:
         for page in self.ctx.api.pages(window, ahead=min(_PAGES_AHEAD, self.ctx.settings.download_workers)):
             self.pages += 1
             if self.pages == 1:
-                self.ctx.claim_archive()
+                self.ctx.identity.claim()
             reading.totals.add(page.total)
             reading.was_repeated = page.row_count > 0 and page.identities <= reading.rows
             reading.rows |= page.identities
@@ -177,7 +179,7 @@ def list_calls(ctx: RunContext, day: date) -> tuple[Report, Listing]:
         report.problem(row.call_id or "(no id)", row.problem)
         _keep_unparsed(ctx, day, identity, row)
     report.written = ctx.tables.commit(schemas.CALLS, day, lambda present: _union(present, reading.calls))
-    _save_listing(ctx, day, listing)
+    save_listing(ctx.store, day, listing)
     report.counts = {
         "calls": report.written.rows,
         "listed": len(reading.calls),
@@ -185,12 +187,6 @@ def list_calls(ctx: RunContext, day: date) -> tuple[Report, Listing]:
         "pages": reading.pages,
     }
     return report, listing
-
-
-def read_listing(ctx: RunContext, day: date) -> Listing | None:
-    """What the last enumeration of the day wrote down; None where there was none."""
-    stored = ctx.store.read_json(listing_key(day))
-    return Listing.from_json(stored) if stored is not None else None
 
 
 def _union(present: Partition | None, found: dict[str, Call]) -> Iterator[pa.RecordBatch]:
@@ -214,15 +210,4 @@ def _keep_unparsed(ctx: RunContext, day: date, identity: str, row: UnparsedRow) 
     if ctx.tombstones.is_row_erased(key):
         return
     with suppress(ObjectExists):  # the same row was kept before
-        ctx.store.put(key, body, sha256=digest, only_if="absent", content_type="application/json")
-
-
-def _save_listing(ctx: RunContext, day: date, listing: Listing) -> None:
-    """Replaces what was written down before. Two runs at once may both write: each is true, the later one stays."""
-    key = listing_key(day)
-    for _ in range(5):
-        head = ctx.store.head(key)
-        with suppress(ObjectExists, ObjectChanged):
-            ctx.store.put_json(key, asdict(listing), only_if=head.etag if head else "absent")
-            return
-    raise ArchiveUnavailable(f"{key} was replaced by others five times in a row")
+        ctx.store.put(key, body, sha256=digest, mode=CREATE, content_type="application/json")

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 
 from ..core.errors import ArchiveError
 from ..core.redaction import redact
+from ..core.statuses import ExtensionStatus
 from ..source.plans import days_to_send
-from .extension_journal import REFUSED, UNCONFIRMED, Journal, Row
+from .extension_journal import ExtensionJournal, Row
 from .run_context import RunContext
 
 
@@ -28,11 +29,16 @@ class Orders:
 
 def is_open(row: Row) -> bool:
     """Whether the decision waits for an operator."""
-    return row["status"] in (UNCONFIRMED, REFUSED) and row["settled_at"] is None
+    return row["status"] in (ExtensionStatus.UNCONFIRMED, ExtensionStatus.REFUSED) and row["settled_at"] is None
 
 
 def read_orders(
-    ctx: RunContext, journal: Journal, rows: Collection[Row], resend: Sequence[str], settle: Sequence[str], run_id: str
+    ctx: RunContext,
+    journal: ExtensionJournal,
+    rows: Collection[Row],
+    resend: Sequence[str],
+    settle: Sequence[str],
+    run_id: str,
 ) -> Orders:
     """Finds the decisions by their ids, or by their calls'. Raises `BadOrder` for an id that names none to be settled.
 
@@ -70,7 +76,7 @@ def read_orders(
 def what_to_do(rows: Collection[Row], day: object) -> list[str]:
     """Sentences for the operator about the decisions that wait for one."""
     waiting = [row for row in rows if is_open(row)]
-    unconfirmed = sum(row["status"] == UNCONFIRMED for row in waiting)
+    unconfirmed = sum(row["status"] == ExtensionStatus.UNCONFIRMED for row in waiting)
     sentences = []
     if unconfirmed:
         sentences.append(
@@ -79,7 +85,7 @@ def what_to_do(rows: Collection[Row], day: object) -> list[str]:
             "are kept long enough, settle; those that are not, resend."
         )
     if len(waiting) > unconfirmed:
-        words = sorted({str(row["reason"]) for row in waiting if row["status"] == REFUSED})
+        words = sorted({str(row["reason"]) for row in waiting if row["status"] == ExtensionStatus.REFUSED})
         sentences.append(
             f"{len(waiting) - unconfirmed} extensions were refused: {'; '.join(words[:3])}. Mend the cause and resend "
             "them, or extend them in the KrosAI dashboard, or accept it; then settle them."

@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from ..archive.tables import Partition, batches_of
+from ..archive.parquet import Partition, batches_of
 from ..core import schemas
 from ..core.sorted_lookup import SortedLookup
 from ..core.transcripts import Turn

@@ -6,14 +6,14 @@ there. Until it is lifted, `erase_calls` refuses the call by name.
 
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from datetime import date
 
-from ..archive.audit_log import HELD, AuditLog
+from ..archive.audit_log import AuditEvent
+from ..archive.json_objects import create_json
 from ..core import schemas
-from ..core.errors import ArchiveDenied, ArchiveError, ObjectExists
+from ..core.errors import ArchiveDenied, ArchiveError
 from ..core.object_keys import audio_key, call_key, held_key, held_prefix
-from .run_context import RunContext
+from .run_context import RunContext, audit_log
 
 
 def place_legal_holds(ctx: RunContext, day: date, stored: Collection[str]) -> list[str]:
@@ -32,28 +32,27 @@ def place_legal_holds(ctx: RunContext, day: date, stored: Collection[str]) -> li
     )
     if not wanted:
         return []
-    if not ctx.governance.can_hold():
+    if not ctx.governance.has_object_lock():
         return [
             f"KROS_LEGAL_HOLD is on, and the bucket {ctx.store.bucket} has no Object Lock: "
             f"{len(wanted)} flagged recordings are not held."
         ]
-    audit = AuditLog(ctx, day, "hold")
+    audit = audit_log(ctx, day, "hold")
 
     def hold(call_id: str) -> str | None:
         key = audio_key(day, call_id)
         try:
-            ctx.governance.hold(key)
+            ctx.governance.place_legal_hold(key)
             ctx.governance.tag_as_flagged(key)
         except ArchiveDenied as error:
             return f"The bucket does not allow legal hold or tags: {error}"
         except ArchiveError as error:
             return f"{call_key(call_id)} is not held: {error}."
-        audit.record(HELD, call_id)
+        audit.record(AuditEvent.HELD, call_id)
         return None
 
     def mark(call_id: str) -> None:
-        with suppress(ObjectExists):
-            ctx.store.put_json(held_key(day, call_id), {"held_at": ctx.now().isoformat()}, only_if="absent")
+        create_json(ctx.store, held_key(day, call_id), {"held_at": ctx.now().isoformat()})
 
     with ThreadPoolExecutor(ctx.settings.download_workers, thread_name_prefix="hold") as pool:
         sentences = dict(zip(wanted, pool.map(hold, wanted), strict=True))

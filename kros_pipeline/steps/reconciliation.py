@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -10,17 +9,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..archive.tables import Partition, batches_of
+from ..archive.acknowledgements import acknowledge, acknowledged_call_keys
+from ..archive.listings import read_listing
+from ..archive.parquet import Partition, batches_of
 from ..core import schemas
-from ..core.days import end_of, grace_is_over, start_of
-from ..core.errors import ApiError, ArchiveError, ObjectExists
+from ..core.days import end_of, grace_is_over, parse_time, start_of
+from ..core.errors import ApiError, ArchiveError
 from ..core.listing import Listing
-from ..core.object_keys import acknowledged_key, acknowledged_prefix, audio_prefix, call_key, call_key_in
+from ..core.object_keys import audio_prefix, call_key, call_key_in
 from ..core.redaction import redact
 from ..core.verdict import Evidence, Verdict, weigh
-from ..source.call_parsing import parse_time
 from ..source.krosai import Window
-from .calls import read_listing
 from .legal_holds import place_legal_holds
 from .report import Report
 from .run_context import RunContext
@@ -90,12 +89,6 @@ def read_reconciliation(ctx: RunContext, day: date) -> dict[str, Any] | None:
     return next(iter(ctx.tables.rows(schemas.RECONCILIATION, day)), None)
 
 
-def acknowledged_calls(ctx: RunContext, day: date) -> set[str]:
-    """The keys of the calls whose loss an operator has acknowledged."""
-    prefix = acknowledged_prefix(day)
-    return {entry.key.removeprefix(prefix).removesuffix(".json") for entry in ctx.store.list(prefix)}
-
-
 def _acknowledge(ctx: RunContext, day: date, call_ids: Collection[str]) -> None:
     if not call_ids:
         return
@@ -106,17 +99,15 @@ def _acknowledge(ctx: RunContext, day: date, call_ids: Collection[str]) -> None:
         names = ", ".join(sorted(redact(call_id) for call_id in unknown)[:5])
         raise UnknownCalls(f"acknowledged_call_ids: {len(unknown)} of them are no calls of {day}: {names}")
     for call_id in {named[name] for name in call_ids}:
-        with suppress(ObjectExists):
-            content = {"call_id": call_id, "acknowledged_at": ctx.now().isoformat()}
-            ctx.store.put_json(acknowledged_key(day, call_id), content, only_if="absent")
+        acknowledge(ctx.store, day, call_id, ctx.now())
 
 
 def _evidence(ctx: RunContext, day: date, stored: dict[str, int]) -> Evidence:
     """`stored`: the audio that a listing of the bucket shows, key to size."""
-    erased = ctx.tombstones.of_day(day)
+    erased = ctx.tombstones.pseudonyms_of(day)
     calls = {row["call_id"] for row in ctx.tables.rows(schemas.CALLS, day, ("call_id",))}
     recordings = ctx.tables.rows(schemas.RECORDINGS, day, ("call_id", "status", "object_key", "size_bytes"))
-    acknowledged = acknowledged_calls(ctx, day)
+    acknowledged = acknowledged_call_keys(ctx.store, day)
     unsafe = [row for row in recordings if row["status"] in ("lost", "failed", "refused")]
     known, told = (
         [row for row in unsafe if (call_key(row["call_id"]) in acknowledged) is wanted] for wanted in (True, False)
@@ -126,8 +117,8 @@ def _evidence(ctx: RunContext, day: date, stored: dict[str, int]) -> Evidence:
         row["object_key"].removeprefix(prefix): row["size_bytes"] for row in recordings if row["status"] == "archived"
     }
     unknown = sorted(stored.keys() - archived.keys())
-    of_erased = [key for key in unknown if ctx.tombstones.names(call_key_in(key) or "", erased)]
-    listing = read_listing(ctx, day)
+    of_erased = [key for key in unknown if ctx.tombstones.matches(call_key_in(key) or "", erased)]
+    listing = read_listing(ctx.store, day)
     evidence = Evidence(
         listing=listing,
         listed_before_late_data=_was_listed_early(ctx, day, listing),

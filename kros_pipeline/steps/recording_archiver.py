@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Any
 
-from ..archive.audit_log import QUARANTINED, AuditLog
+from ..archive.audit_log import AuditEvent, AuditLog
+from ..archive.object_store import CREATE
 from ..core import mp3, schemas
 from ..core.days import grace_is_over
 from ..core.errors import (
@@ -144,12 +145,14 @@ class RecordingArchiver:
             return self.row(call, PENDING, "erased on request while it was on its way")  # and its row is not written
         key, metadata = audio_key(self._day, call.call_id), _as_metadata(body.sha256, audio)
         try:
-            if body.file is None:
-                self._ctx.store.put_audio(key, body.data, metadata=metadata)
-            else:
-                self._ctx.store.put(
-                    key, body.file, sha256=body.sha256, only_if="absent", metadata=metadata, content_type="audio/mpeg"
-                )
+            self._ctx.store.put(
+                key,
+                body.file if body.file is not None else memoryview(body.data),
+                sha256=body.sha256,
+                mode=CREATE,
+                metadata=metadata,
+                content_type="audio/mpeg",
+            )
         except ObjectExists:
             return self.adopt(call)  # another run was quicker, or it is our own PUT, whose answer was lost
         return self._archived(call, body.size_bytes, body.sha256, audio, self._ctx.now(), attempts=attempt)
@@ -160,8 +163,8 @@ class RecordingArchiver:
         key = quarantine_key(self._day, call.call_id, body.sha256)
         with suppress(ObjectExists):  # the same bytes came in an earlier run
             content = body.file if body.file is not None else bytes(body.data)
-            self._ctx.store.put(key, content, sha256=body.sha256, only_if="absent")
-        self._audit.record(QUARANTINED, call.call_id, sha256=body.sha256, bytes=body.size_bytes)
+            self._ctx.store.put(key, content, sha256=body.sha256, mode=CREATE)
+        self._audit.record(AuditEvent.QUARANTINED, call.call_id, sha256=body.sha256, bytes=body.size_bytes)
 
     def _archived(
         self,

@@ -17,18 +17,17 @@ from typing import Self
 
 import pyarrow as pa
 
-from ..archive import audit_log as audit
-from ..archive.audit_log import AuditLog
-from ..archive.tables import Partition, PartitionTransaction, merged_batches
+from ..archive.audit_log import AuditEvent
+from ..archive.listings import read_listing
+from ..archive.parquet import Partition, merged_batches
+from ..archive.tables import PartitionTransaction
 from ..core import schemas
-from ..core.days import grace_is_over
+from ..core.days import grace_is_over, parse_time
 from ..core.errors import ApiError, ApiUnauthorized, ArchiveDenied, ExternalError, TooManyRequests
 from ..core.listing import Listing
 from ..core.object_keys import audio_key, audio_prefix
 from ..core.sorted_lookup import SortedLookup
-from ..source.call_parsing import parse_time
 from ..source.krosai import PAGE_LIMIT, Window
-from .calls import read_listing
 from .recording_archiver import (
     ARCHIVED,
     FAILED,
@@ -44,7 +43,7 @@ from .recording_archiver import (
     merged,
 )
 from .report import Report
-from .run_context import RunContext
+from .run_context import RunContext, audit_log
 
 _SAVE_EVERY_CALLS = 1_000
 _MOST_CHECKPOINTS = 20  # of one run: each writes the whole table, and work must not grow with the square of the calls
@@ -85,8 +84,8 @@ class DaySnapshot:
         with ThreadPoolExecutor() as pool:
             calls = pool.submit(opened.enter_context, ctx.tables.opened(schemas.CALLS, day))
             recordings = pool.submit(opened.enter_context, ctx.tables.transaction(schemas.RECORDINGS, day))
-            listing = pool.submit(read_listing, ctx, day)
-            pool.submit(ctx.tombstones.of_day, day)  # which is known then, when the first recording is to be put
+            listing = pool.submit(read_listing, ctx.store, day)
+            pool.submit(ctx.tombstones.pseudonyms_of, day)  # which is known then, when the first recording is to be put
             audio = {entry.key for entry in ctx.store.list(audio_prefix(day))}
         return cls(calls.result(), recordings.result(), listing.result(), audio)
 
@@ -96,7 +95,7 @@ class _Run:
 
     def __init__(self, ctx: RunContext, day: date, snapshot: DaySnapshot):
         self.ctx, self.day, self.snapshot = ctx, day, snapshot
-        self.audit = AuditLog(ctx, day, "recordings")
+        self.audit = audit_log(ctx, day, "recordings")
         self.archiver = RecordingArchiver(ctx, day, self.audit)
         names = ("archived_now", "adopted", "bytes_archived_now", *STATUSES, "asked_after_retention")
         self.report = Report(counts=dict.fromkeys(names, 0))
@@ -235,7 +234,7 @@ class _Run:
         if row["status"] == ARCHIVED:
             is_new = row["attempts"] > call.attempts
             self.audit.record(
-                audit.ARCHIVED if is_new else audit.ADOPTED,
+                AuditEvent.ARCHIVED if is_new else AuditEvent.ADOPTED,
                 call.call_id,
                 sha256=row["sha256"],
                 bytes=row["size_bytes"],
@@ -243,7 +242,7 @@ class _Run:
             self.report.counts["archived_now"] += is_new
             self.report.counts["bytes_archived_now"] += row["size_bytes"] * is_new
         if row["status"] == REFUSED:
-            self.audit.record(audit.REFUSED, call.call_id)
+            self.audit.record(AuditEvent.REFUSED, call.call_id)
         if row["status"] in (FAILED, LOST, REFUSED):
             self.report.problem(call.call_id, f"{row['status']}: {row['reason']}")
 

@@ -5,38 +5,24 @@ an intent without outcome means that nobody knows whether upstream acted, and is
 word.
 """
 
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 import pyarrow as pa
 
-from ..archive.audit_log import AuditLog
-from ..archive.tables import Partition, batches_of
+from ..archive.parquet import Partition, batches_of
 from ..core import schemas
-from ..core.errors import ApiError, ApiServerError, ApiUnauthorized, ApiUnreachable, ObjectExists, TooManyRequests
+from ..core.errors import ApiError, ApiServerError, ApiUnauthorized, ApiUnreachable, TooManyRequests
 from ..core.object_keys import call_key
+from ..core.statuses import ExtensionStatus
 from ..source.plans import days_to_send
-from .extension_journal import (
-    EXTENDED,
-    INTENT,
-    NOT_ALLOWED,
-    NOT_SENT,
-    OUTCOME,
-    REFUSED,
-    UNCONFIRMED,
-    Decision,
-    Journal,
-    Row,
-    rank,
-)
+from .extension_journal import NOT_SENT, Decision, ExtensionJournal, Row, rank
 from .extension_orders import is_open, read_orders, what_to_do
 from .report import SAMPLE, Report
-from .run_context import RunContext
+from .run_context import RunContext, audit_log
 
 _THREADS = 8
 
@@ -64,7 +50,7 @@ def extend_retention(
     those that cannot be obeyed. A `dry_run` reads, and neither sends nor writes.
     """
     report = ExtensionReport(counts={"sent_now": 0, "settled_now": 0})
-    journal = Journal(ctx, day)
+    journal = ExtensionJournal(ctx.store, ctx.clock, day)
     rows = _known_rows(ctx, day, journal)
     orders = read_orders(ctx, journal, rows.values(), resend, settle, run_id)
     days_of_calls = _days_of_calls(rows.values())
@@ -89,7 +75,7 @@ def extend_retention(
             learned += [row for row in sent if row is not None]
         for row in learned:  # the one place where the end of a decision, or a doubt about it, is new
             rows[row["decision_id"]] = row
-            report.counts["sent_now"] += row["status"] == EXTENDED and row["settled_at"] is None
+            report.counts["sent_now"] += row["status"] == ExtensionStatus.EXTENDED and row["settled_at"] is None
         _account(ctx, day, rows)
         report.written = _write(ctx, day, rows)
     unsent = sorted({f"{reason} The next run sends it." for _, reason in report.problems})
@@ -97,12 +83,12 @@ def extend_retention(
         if is_open(row):
             report.problem(row["call_id"], f"{row['status']}: {row['reason']}")
     report.to_do = [*([str(report.error)] if report.error else []), *unsent, *what_to_do(rows.values(), day)]
-    for status in (EXTENDED, UNCONFIRMED, REFUSED, NOT_ALLOWED):
+    for status in ExtensionStatus:
         report.counts[status] = sum(1 for row in rows.values() if row["status"] == status)
     return report
 
 
-def _known_rows(ctx: RunContext, day: date, journal: Journal) -> dict[str, Row]:
+def _known_rows(ctx: RunContext, day: date, journal: ExtensionJournal) -> dict[str, Row]:
     """By decision, what the table says or, where it knows more, the journal: a run may have died in between."""
     rows: dict[str, Row] = {row["decision_id"]: row for row in ctx.tables.rows(schemas.RETENTION_EXTENSIONS, day)}
     for decision_id in journal.decision_ids():
@@ -116,7 +102,7 @@ def _known_rows(ctx: RunContext, day: date, journal: Journal) -> dict[str, Row]:
 
 def _account(ctx: RunContext, day: date, rows: dict[str, Row]) -> None:
     """A line for each decision of which the table does not say yet what became of it."""
-    audit = AuditLog(ctx, day, "extensions")
+    audit = audit_log(ctx, day, "extensions")
     told = {row["decision_id"]: row for row in ctx.tables.rows(schemas.RETENTION_EXTENSIONS, day)}
     for decision_id, row in rows.items():
         if decision_id not in told or rank(row) > rank(told[decision_id]):
@@ -171,7 +157,7 @@ def _days_of_calls(rows: Iterable[Row]) -> dict[str, int]:
     """For each call the most days that upstream was asked for, whether it confirmed them or nobody knows."""
     most: dict[str, int] = {}
     for row in rows:
-        if row["status"] in (EXTENDED, UNCONFIRMED):
+        if row["status"] in (ExtensionStatus.EXTENDED, ExtensionStatus.UNCONFIRMED):
             most[row["call_id"]] = max(row["sent_days"], most.get(row["call_id"], 0))
     return most
 
@@ -183,7 +169,7 @@ def _is_covered(ctx: RunContext, decision: Decision, days_of_calls: dict[str, in
 
 
 def _extend(
-    ctx: RunContext, journal: Journal, decision: Decision, report: Report, before: Row | None, run_id: str
+    ctx: RunContext, journal: ExtensionJournal, decision: Decision, report: Report, before: Row | None, run_id: str
 ) -> Row | None:
     """Sends one decision; its row, or None where it surely did not reach upstream and the next run sends it.
 
@@ -192,7 +178,7 @@ def _extend(
     days = days_to_send(decision.requested_days, ctx.settings.plan, ctx.settings.retention_days)
     if days is None:
         return journal.new_row(decision, None) | {
-            "status": NOT_ALLOWED,
+            "status": ExtensionStatus.NOT_ALLOWED,
             "reason": f"plan {ctx.settings.plan.name} keeps recordings no longer than it does already",
         }
     if report.error is not None or ctx.tombstones.is_erased(journal.day, decision.call_id):
@@ -205,17 +191,13 @@ def _extend(
         "sent_days": days,
         "requested_at": ctx.now().isoformat(),
         "resent_by": run_id if before else None,
-        "token": uuid.uuid4().hex,  # tells our own intent, whose answer was lost, from another run's
     }
-    try:
-        journal.write(decision.decision_id, attempt, INTENT, intent)
-    except ObjectExists:
-        if journal.read(decision.decision_id, attempt, INTENT) != intent:
-            return None  # another run is sending it at this moment
+    if not journal.begin(decision.decision_id, attempt, intent):
+        return None  # another run is sending it at this moment
     outcome: dict[str, Any]
     try:
         ctx.api.extend(decision.call_id, days, idempotency_key=decision.decision_id)
-        outcome = {"status": EXTENDED, "reason": None, "confirmed_at": ctx.now().isoformat()}
+        outcome = {"status": ExtensionStatus.EXTENDED, "reason": None, "confirmed_at": ctx.now().isoformat()}
     except (TooManyRequests, ApiUnauthorized) as error:
         report.stop(error)
         outcome = {"status": NOT_SENT, "reason": str(error), "confirmed_at": None}
@@ -225,9 +207,8 @@ def _extend(
         report.problem(decision.call_id, str(error))
         outcome = {"status": NOT_SENT, "reason": str(error), "confirmed_at": None}
     except ApiError as error:
-        outcome = {"status": REFUSED, "reason": str(error), "confirmed_at": None}
-    if ctx.tombstones.is_erased(journal.day, decision.call_id, most_seconds_old=0.0):
+        outcome = {"status": ExtensionStatus.REFUSED, "reason": str(error), "confirmed_at": None}
+    if ctx.tombstones.is_erased(journal.day, decision.call_id, max_age_seconds=0.0):
         return None  # erased while the answer was waited for: its intent is gone, and its outcome must not be there
-    with suppress(ObjectExists):  # nobody but the intent's writer writes it: an answer was lost
-        journal.write(decision.decision_id, attempt, OUTCOME, outcome)
+    journal.finish(decision.decision_id, attempt, outcome)
     return None if outcome["status"] == NOT_SENT else journal.row_from(decision.decision_id, attempt, intent, outcome)

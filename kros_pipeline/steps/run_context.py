@@ -1,25 +1,27 @@
 """What a step works with: the settings, the clients, the clock. Opened once a run."""
 
 import logging
+import time
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
+from ..archive.audit_log import AuditLog
+from ..archive.governance import Governance
+from ..archive.identity import ArchiveIdentity
+from ..archive.object_store import ObjectStore
 from ..archive.s3_governance import S3Governance
-from ..archive.s3_store import ObjectStore
+from ..archive.s3_store import S3ObjectStore
+from ..archive.settings import ArchiveSettings
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
-from ..core.errors import ObjectExists, WrongArchive
+from ..core.clock import Clock
 from ..core.flags import BadRules, Rules, parse_rules
-from ..core.object_keys import ARCHIVE_IDENTITY
 from ..core.settings import BadSettings, Settings, parse_settings
 from ..source.downloads import RecordingStorage
 from ..source.krosai import KrosAI
-
-_ARCHIVE_FORMAT = 1
 
 
 @dataclass
@@ -31,9 +33,10 @@ class RunContext:
     api: KrosAI
     storage: RecordingStorage
     store: ObjectStore
-    governance: S3Governance
+    governance: Governance
     tombstones: Tombstones
     tables: Tables
+    identity: ArchiveIdentity
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))  # Dagster's, where Dagster runs it
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kros_pipeline"))
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -43,58 +46,62 @@ class RunContext:
         self.api.close()
         self.storage.close()
 
-    def check_archive(self) -> bool:
-        """Whether the archive is this account's already; False where nobody's. Raises `WrongArchive`."""
-        stored = self.store.read_json(ARCHIVE_IDENTITY)
-        if stored is None:
-            return False
-        mine = self._identity()
-        different = [name for name in mine if stored.get(name) != mine[name]]
-        if different:
-            raise WrongArchive(
-                f"{self.store.url(ARCHIVE_IDENTITY)} says that this archive belongs to another account: "
-                + "; ".join(f"{name} is {stored.get(name)!r} there and {mine[name]!r} here" for name in different)
-                + ". Mend KROSAI_BASE_URL or KROSAI_ORGANIZATION_ID, or give each account a prefix of its own in "
-                "KROS_ARCHIVE_URL."
-            )
-        return True
-
-    def claim_archive(self) -> None:
-        """Makes the archive this account's, if it is nobody's yet. Called once the API has accepted the key."""
-        if not self.check_archive():
-            with suppress(ObjectExists):
-                self.store.put_json(ARCHIVE_IDENTITY, self._identity(), only_if="absent")
-            self.check_archive()
-
-    def _identity(self) -> dict[str, object]:
-        return {
-            "base_url": self.settings.base_url,
-            "organization_id": self.settings.organization_id,
-            "format": _ARCHIVE_FORMAT,
-        }
+    @property
+    def clock(self) -> Clock:
+        """The clock of the run: what `now` says, also where it is set later."""
+        return Clock(lambda: self.now(), time.monotonic, time.sleep)
 
 
-def open_run_context(texts: Mapping[str, str | None]) -> RunContext:
+def audit_log(ctx: RunContext, day: date, step: str) -> AuditLog:
+    """Open the audit log of one step of this run."""
+    return AuditLog(ctx.store, ctx.tombstones, ctx.clock, run_id=ctx.run_id, day=day, step=step)
+
+
+def open_s3_archive(settings: ArchiveSettings) -> tuple[ObjectStore, Governance]:
+    """Open the archive's bucket on S3."""
+    store = S3ObjectStore(settings)
+    return store, S3Governance(store)
+
+
+def open_run_context(
+    texts: Mapping[str, str | None],
+    *,
+    open_archive: Callable[[ArchiveSettings], tuple[ObjectStore, Governance]] = open_s3_archive,
+) -> RunContext:
     """Reads all settings and opens the clients; the archive is looked at, and nothing is written.
 
     Raises `BadSettings` for every bad setting at once, and `ArchiveError` where the archive cannot be used.
     """
     settings, rules = read_settings(texts)
-    store = ObjectStore(settings)
-    tombstones = Tombstones(store, settings.erasure_key)
+    store, governance = open_archive(archive_settings(settings))
+    clock = Clock(lambda: ctx.now(), time.monotonic, time.sleep)
+    tombstones = Tombstones(store, settings.erasure_key, clock)
     ctx = RunContext(
         settings,
         rules,
         KrosAI(settings),
         RecordingStorage(settings),
         store,
-        S3Governance(store),
+        governance,
         tombstones,
         Tables(store, tombstones),
+        ArchiveIdentity(store, settings.base_url, settings.organization_id),
     )
-    ctx.check_archive()
+    ctx.identity.check()
     tombstones.check_key()
     return ctx
+
+
+def archive_settings(settings: Settings) -> ArchiveSettings:
+    """The archive's part of the settings."""
+    return ArchiveSettings(
+        bucket=settings.bucket,
+        prefix=settings.prefix,
+        sse=settings.sse,
+        kms_key_id=settings.kms_key_id,
+        erasure_key=settings.erasure_key,
+        connections=settings.download_workers * 3 // 2 + 4,  # as many as there are threads
+    )
 
 
 def read_settings(texts: Mapping[str, str | None]) -> tuple[Settings, Rules]:

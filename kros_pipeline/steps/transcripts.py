@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from ..archive.tables import Partition, batches_of
+from ..archive.parquet import Partition, batches_of
 from ..core import schemas
 from ..core.days import grace_is_over
 from ..core.errors import (
