@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from kros_pipeline.archive.tables import Partition
+from kros_pipeline.archive.parquet import Partition
 from kros_pipeline.core import schemas
 from kros_pipeline.core.days import start_of
 from kros_pipeline.sandbox import SandboxConfig
@@ -82,7 +82,7 @@ def save(path: str, calls: int) -> Generator[None, None, dict[str, Any]]:
     """A contestant that writes the transcripts to a local file, for those who read no archive."""
     from pathlib import Path
 
-    from kros_pipeline.archive.tables import write_parquet
+    from kros_pipeline.archive.parquet import write_parquet
 
     yield
     with Path(path).open("wb") as file:

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from kros_pipeline.archive.tables import batches_of
+from kros_pipeline.archive.parquet import batches_of
 from kros_pipeline.core import schemas
 from kros_pipeline.operations.backlog import find_backlog
 from kros_pipeline.steps.run_context import RunContext

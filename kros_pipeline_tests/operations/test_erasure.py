@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from kros_pipeline.archive.s3_governance import S3Governance
-from kros_pipeline.archive.s3_store import ObjectStore
+from kros_pipeline.archive.s3_store import S3ObjectStore
 from kros_pipeline.archive.tombstones import Tombstones
 from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import ApiServerError, ApiUnreachable, ArchiveDenied
@@ -343,9 +343,9 @@ def test_a_bucket_that_keeps_everything_for_a_time_is_refused_before_anything_is
     lock = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}}
     s3_client.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock)
     governance = our.ctx.governance
-    assert not governance.deletes_only_later()
+    assert not governance.has_default_retention()
     monkeypatch.setattr(governance, "_bucket", bucket)
-    assert governance.deletes_only_later()
+    assert governance.has_default_retention()
     with pytest.raises(ErasureRefused, match="has a default retention"):
         erase_calls(our.ctx, ErasureRequest((ids_of(our)[0],), reason="request 23"))
     assert every_version(our) == before
@@ -363,7 +363,7 @@ class _Writes:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.count, self.kill_at, self._lock = 0, -1, threading.Lock()
-        for kind, name in ((ObjectStore, "put"), (S3Governance, "delete")):
+        for kind, name in ((S3ObjectStore, "put"), (S3Governance, "delete")):
             true = getattr(kind, name)
 
             def counted(this: Any, *args: Any, _true: Any = true, **kwargs: Any) -> Any:
@@ -426,7 +426,7 @@ def test_a_run_that_had_the_call_in_its_hands_does_not_bring_it_back(
         if its_id == call_id and not erased_meanwhile:
             erased_meanwhile.append(True)
             forget(our, call_id)
-        return true(this, day, its_id, most_seconds_old=0.0)
+        return true(this, day, its_id, max_age_seconds=0.0)
 
     monkeypatch.setattr(Tombstones, "is_erased", erase_first)
     list_calls(step_run, DAY)

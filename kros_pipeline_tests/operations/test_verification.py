@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from datetime import date, timedelta
 
+from kros_pipeline.archive.archived_days import archived_days
 from kros_pipeline.core import schemas
 from kros_pipeline.core.object_keys import audio_key, audit_prefix
-from kros_pipeline.operations.verification import PARTS, archived_days, days_of_the_turn, verify_days
+from kros_pipeline.operations.verification import PARTS, days_of_the_turn, verify_days
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 
 
@@ -23,7 +24,7 @@ def events(our: Account, step: str) -> list[dict[str, str]]:
 def test_a_sound_day_is_sound_and_its_account_says_so(account: MakeAccount) -> None:
     our = account()
     our.run_day()
-    found = verify_days(our.ctx, archived_days(our.ctx))
+    found = verify_days(our.ctx, archived_days(our.ctx.store))
     assert found.is_sound and found.days == [DAY] and found.objects == len(ids_of(our))
     assert found.bytes_read == sum(size for _, size in our.archive.objects("audio/").values())
     archived = {line["call"]: line["sha256"] for line in events(our, "recordings") if line["event"] == "archived"}
@@ -59,11 +60,11 @@ def test_audio_of_an_erased_call_and_of_a_day_without_tables_is_found(account: M
     our.run_day()
     call_id = ids_of(our)[0]
     our.ctx.tombstones.claim_key()
-    our.ctx.tombstones.add_call(DAY, call_id, our.now)
+    our.ctx.tombstones.add_call(DAY, call_id)
     our.ctx.tables.commit(schemas.RECORDINGS, DAY, lambda present: present.batches() if present else iter(()))
     forgotten = date(2024, 12, 31)
     our.archive.write(audio_key(forgotten, "call_z"), b"x")
-    assert archived_days(our.ctx) == [forgotten, DAY]
-    found = verify_days(our.ctx, archived_days(our.ctx))
+    assert archived_days(our.ctx.store) == [forgotten, DAY]
+    found = verify_days(our.ctx, archived_days(our.ctx.store))
     assert (found.erased, found.unknown) == ([audio_key(DAY, call_id)], [audio_key(forgotten, "call_z")])
     assert not found.is_sound

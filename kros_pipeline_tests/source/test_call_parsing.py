@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from kros_pipeline.core.days import parse_time
 from kros_pipeline.core.schemas import CALLS
 from kros_pipeline.core.transcripts import is_whole
 from kros_pipeline.source.call_parsing import (
@@ -18,7 +19,6 @@ from kros_pipeline.source.call_parsing import (
     canonical_json,
     merge_calls,
     parse_listed_call,
-    parse_time,
     without_urls,
 )
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kros_pipeline.archive.listings import read_listing
 from kros_pipeline.core.errors import (
     ApiServerError,
     ApiUnauthorized,
@@ -27,7 +28,7 @@ from kros_pipeline.sandbox.faults import MALFORMED
 from kros_pipeline.source.call_parsing import ListedCall, parse_listed_call
 from kros_pipeline.source.krosai import KrosAI, Page, UnparsedRow, Window
 from kros_pipeline.steps import calls as enumerate_step
-from kros_pipeline.steps.calls import list_calls, read_listing
+from kros_pipeline.steps.calls import list_calls
 from kros_pipeline.steps.report import Report
 from kros_pipeline_tests.support.accounts import DAY, VARIED, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import assert_nothing_is_false, completed_of, table_key
@@ -75,7 +76,7 @@ def test_every_kind_of_list_is_read_whole_and_proved(
     assert listing.proved and not listing.problems and not listing.unparsed and report.error is None
     assert listing.listed_total == len(ids(our))
     assert our.requests()["list"] == report.counts["pages"] <= 2  # no page too many
-    assert read_listing(our.ctx, DAY) == listing
+    assert read_listing(our.ctx.store, DAY) == listing
     assert_nothing_is_false(our.krosai, our.archive, DAY)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -19,11 +20,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from kros_pipeline.archive.s3_governance import S3Governance
-from kros_pipeline.archive.s3_store import Entry, ObjectStore
-from kros_pipeline.archive.tables import Tables, batches_of
+from kros_pipeline.archive.identity import ArchiveIdentity
+from kros_pipeline.archive.object_store import Entry, Head, PutMode, Replace, VersionToken
+from kros_pipeline.archive.parquet import batches_of
+from kros_pipeline.archive.tables import Tables
 from kros_pipeline.archive.tombstones import Tombstones
 from kros_pipeline.core import schemas
+from kros_pipeline.core.clock import Clock
 from kros_pipeline.core.errors import ApiUnreachable, ArchiveUnavailable, ObjectChanged, ObjectExists
 from kros_pipeline.core.flags import Rules
 from kros_pipeline.core.settings import parse_settings
@@ -49,11 +52,11 @@ class Crash(BaseException):
     """The process is gone."""
 
 
-class Disturbed(ObjectStore):
-    """An S3 in memory that fails, or kills us, right before or after a write."""
+class Disturbed:
+    """A store in memory that fails, or kills us, right before or after a write."""
 
     def __init__(self) -> None:
-        self.bucket, self._prefix = "memory", ""
+        self.bucket, self.requests_made = "memory", 0
         self.objects: dict[str, bytes] = {}
         self.point: str | None = None
         self.error: type[BaseException] = Crash
@@ -61,33 +64,53 @@ class Disturbed(ObjectStore):
     def read(self, key: str) -> bytes | None:
         return self.objects.get(key)
 
-    def copy_into(self, key: str, file: Any) -> str | None:
+    def full_key(self, key: str) -> str:
+        return key
+
+    def url(self, key: str) -> str:
+        return key
+
+    def head(self, key: str) -> Head | None:
+        raise NotImplementedError
+
+    def digest(self, key: str) -> tuple[str, int] | None:
+        raise NotImplementedError
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        raise NotImplementedError
+
+    def copy_into(self, key: str, file: Any) -> VersionToken | None:
         body = self.objects.get(key)
         if body is None:
             return None
         file.write(body)
-        return hashlib.md5(body).hexdigest()
+        return _version_of(body)
 
     def list(self, prefix: str) -> Iterator[Entry]:
         yield from [Entry(key, len(body)) for key, body in sorted(self.objects.items()) if key.startswith(prefix)]
 
-    def put(self, key: str, body: Any, *, sha256: str, only_if: str, **_: Any) -> None:
+    def put(self, key: str, body: Any, *, sha256: str, mode: PutMode, **_: Any) -> VersionToken:
         if not isinstance(body, bytes):
             body.seek(0)
             body = body.read()
         what = "table" if key.endswith(".parquet") else key.removesuffix(".json").rpartition("-")[2]
         self.fails_at(f"before {what}")
         present = self.objects.get(key)
-        if only_if == "absent" and present is not None:
+        if not isinstance(mode, Replace) and present is not None:
             raise ObjectExists(key)
-        if only_if != "absent" and (present is None or hashlib.md5(present).hexdigest() != only_if):
+        if isinstance(mode, Replace) and (present is None or _version_of(present) != mode.version):
             raise ObjectChanged(key)
         self.objects[key] = body
         self.fails_at(f"after {what}")
+        return _version_of(body)
 
     def fails_at(self, point: str) -> None:
         if point == self.point:
             raise self.error(point)
+
+
+def _version_of(body: bytes) -> VersionToken:
+    return VersionToken(hashlib.md5(body).hexdigest())
 
 
 class Upstream(KrosAI):
@@ -130,7 +153,7 @@ class Extensions(RuleBasedStateMachine):
         super().__init__()
         self.store = Disturbed()
         self.upstream = Upstream(self.store)
-        self.tombstones = Tombstones(self.store, None)
+        self.tombstones = Tombstones(self.store, None, Clock(lambda: NOW, time.monotonic, time.sleep))
         self.tables = Tables(self.store, self.tombstones)
         self.flags: dict[tuple[str, str], int] = {}
         self.ordered: Counter[str] = Counter()  # resends by call: the orders of operators, not their repetitions
@@ -185,8 +208,8 @@ class Extensions(RuleBasedStateMachine):
         self.upstream.faults, self.upstream.sent = dict(faults), []
         self.store.point, self.store.error = point, error
         ctx = RunContext(
-            SETTINGS, Rules(), self.upstream, None, self.store, S3Governance(self.store), self.tombstones, self.tables,  # type: ignore[arg-type]
-            now=lambda: NOW,
+            SETTINGS, Rules(), self.upstream, None, self.store, None, self.tombstones, self.tables,  # type: ignore[arg-type]
+            ArchiveIdentity(self.store, "", None), now=lambda: NOW,
         )  # fmt: skip
         before = dict(self.store.objects)
         try:

@@ -8,7 +8,6 @@ from typing import Any
 
 import dagster as dg
 import pytest
-from test_job import instance
 
 import kros_pipeline.steps.run_context
 from kros_pipeline.archive.tables import Tables
@@ -19,6 +18,7 @@ from kros_pipeline.steps.extension_orders import BadOrder
 from kros_pipeline.steps.flagged_calls import flag_calls
 from kros_pipeline.steps.retention_extensions import ExtensionReport, extend_retention
 from kros_pipeline.steps.run_context import open_run_context
+from kros_pipeline_tests.dagster.test_daily_archive import instance
 from kros_pipeline_tests.steps.test_flag_and_extend import EVERYONE, Account, extend, extensions, posts, ruled
 from kros_pipeline_tests.support.accounts import DAY
 from kros_pipeline_tests.support.archive_check import completed_of, table_key

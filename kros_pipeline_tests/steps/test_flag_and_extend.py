@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
+from kros_pipeline.archive.request_journal import RequestJournal, Stage
 from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.calls import list_calls
-from kros_pipeline.steps.extension_journal import INTENT, OUTCOME, Journal
 from kros_pipeline.steps.flagged_calls import flag_calls
 from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.retention_extensions import extend_retention
@@ -222,28 +222,29 @@ class _Crash(BaseException):
     pass
 
 
-@pytest.mark.parametrize(("dies_at", "sent"), [("request", 0), (OUTCOME, 1)])
+@pytest.mark.parametrize(("dies_at", "sent"), [("request", 0), (Stage.OUTCOME, 1)])
 def test_an_intent_without_outcome_is_in_doubt_and_never_sent_again(
     ruled: Callable[..., Account], monkeypatch: pytest.MonkeyPatch, dies_at: str, sent: int
 ) -> None:
     our = ruled()
     hit = min(completed_of(our.krosai, DAY))
-    ctx, write = our.open(), Journal.write
+    ctx, begin, finish = our.open(), RequestJournal.begin, RequestJournal.finish
 
-    def dying(self: Journal, decision_id: str, attempt: int, what: str, content: Any) -> None:
-        about = (
-            our.archive.json(f"state/extensions/dt={DAY}/{decision_id}/001-{INTENT}.json")
-            if what == OUTCOME
-            else content
-        )
-        if what == OUTCOME == dies_at and about["call_id"] == hit:
+    def dying_after_intent(self: RequestJournal, name: str, intent: Any) -> bool:
+        is_ours = begin(self, name, intent)
+        if dies_at == "request" and intent["call_id"] == hit:
             raise _Crash
-        write(self, decision_id, attempt, what, content)
-        if what == INTENT and dies_at == "request" and about["call_id"] == hit:
+        return is_ours
+
+    def dying_before_outcome(self: RequestJournal, name: str, outcome: Any) -> None:
+        intent = self.read(name, Stage.INTENT)
+        if dies_at == Stage.OUTCOME and intent is not None and intent["call_id"] == hit:
             raise _Crash
+        finish(self, name, outcome)
 
     with monkeypatch.context() as crash:
-        crash.setattr(Journal, "write", dying)
+        crash.setattr(RequestJournal, "begin", dying_after_intent)
+        crash.setattr(RequestJournal, "finish", dying_before_outcome)
         with pytest.raises(_Crash):
             extend(our, ctx)
     assert extensions(our) == []  # it died before it wrote the table

@@ -33,14 +33,13 @@ from kros_pipeline.sandbox.mp3 import mp3_audio
 from kros_pipeline.source.call_parsing import parse_listed_call
 from kros_pipeline.source.downloads import Body
 from kros_pipeline.source.krosai import KrosAI, Page, RecordingAnswer, Window
-from kros_pipeline.steps import run_context as run_context
 from kros_pipeline.steps.calls import list_calls
 from kros_pipeline.steps.reconciliation import reconcile_day
 from kros_pipeline.steps.recording_archiver import RecordingArchiver
 from kros_pipeline.steps.recordings import archive_recordings
 from kros_pipeline.steps.run_context import RunContext, open_run_context
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, WITHIN_GRACE
-from kros_pipeline_tests.support.memory_store import MemoryArchive, MemoryStore
+from kros_pipeline_tests.support.memory_store import MemoryArchive, open_memory_archive
 
 FAULTS = ("reset", "html", "denied", "gone", "foreign", "api")
 SECRET = "https://storage.krosai.com/recordings/{}.mp3?X-Amz-Signature=secret"
@@ -169,8 +168,7 @@ class Ledger(RuleBasedStateMachine):
             "KROS_ARCHIVE_URL": f"s3://{self.archive.bucket}/{self.archive.prefix}",
             "KROS_DOWNLOAD_WORKERS": "2",
         }
-        with mock.patch.object(run_context, "ObjectStore", MemoryStore):
-            ctx = open_run_context(environment)
+        ctx = open_run_context(environment, open_archive=open_memory_archive)
         ctx.close()
         ctx.api, ctx.storage = Api(self.world), Storage(self.world)  # type: ignore[assignment]
         ctx.now = lambda: self.now

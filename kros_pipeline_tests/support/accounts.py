@@ -19,7 +19,6 @@ from botocore.loaders import create_loader
 from kros_pipeline.sandbox import Faults, KrosaiSimulator, LocalS3, SandboxConfig
 from kros_pipeline.source import krosai as krosai_client
 from kros_pipeline.source.rate_limiter import RateLimiter
-from kros_pipeline.steps import run_context as workspace_module
 from kros_pipeline.steps.calls import list_calls
 from kros_pipeline.steps.flagged_calls import flag_calls
 from kros_pipeline.steps.reconciliation import ReconciliationResult, reconcile_day
@@ -27,10 +26,10 @@ from kros_pipeline.steps.recording_archiver import RecordingArchiver
 from kros_pipeline.steps.recordings import archive_recordings
 from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.retention_extensions import extend_retention
-from kros_pipeline.steps.run_context import RunContext, open_run_context
+from kros_pipeline.steps.run_context import RunContext, open_run_context, open_s3_archive
 from kros_pipeline.steps.transcripts import fetch_transcripts, split_utterances
 from kros_pipeline_tests.support.archive_check import Archive
-from kros_pipeline_tests.support.memory_store import MemoryArchive, MemoryStore
+from kros_pipeline_tests.support.memory_store import MemoryArchive, open_memory_archive
 
 DAY = date(2025, 1, 10)
 WITHIN_GRACE = datetime(2025, 1, 11, 4, 15, tzinfo=UTC)  # the morning after, as the schedule runs
@@ -59,6 +58,7 @@ class Account:
     opened: ExitStack = field(default_factory=ExitStack)
     reports: dict[str, Report] = field(default_factory=dict)
     """What the steps of the last day said, by step."""
+    open_archive: Callable[..., Any] = open_s3_archive
 
     @cached_property
     def ctx(self) -> RunContext:
@@ -67,7 +67,7 @@ class Account:
 
     def open(self, **settings: str) -> RunContext:
         """The handles of one more run."""
-        ctx = open_run_context(self.environment | settings)
+        ctx = open_run_context(self.environment | settings, open_archive=self.open_archive)
         self.opened.callback(ctx.close)
         ctx.now = lambda: self.now
         return ctx
@@ -189,11 +189,8 @@ def account(
 
 
 @pytest.fixture
-def memory_account(
-    simulators: Callable[[SandboxConfig], KrosaiSimulator], monkeypatch: pytest.MonkeyPatch, no_waiting: None
-) -> Iterator[MakeAccount]:
+def memory_account(simulators: Callable[[SandboxConfig], KrosaiSimulator], no_waiting: None) -> Iterator[MakeAccount]:
     """As `account`, with an archive in memory: for tests that run many whole days."""
-    monkeypatch.setattr(workspace_module, "ObjectStore", MemoryStore)
     with ExitStack() as stack:
 
         def make(
@@ -201,7 +198,8 @@ def memory_account(
         ) -> Account:
             krosai = stack.enter_context(KrosaiSimulator(config)) if fresh else simulators(config)
             archive = MemoryArchive("memory", f"test-{next(_numbers)}")
-            made = Account(krosai, archive, environment_of(krosai, archive) | settings, now)
+            environment = environment_of(krosai, archive) | settings
+            made = Account(krosai, archive, environment, now, open_archive=open_memory_archive)
             stack.callback(archive.forget)
             stack.callback(made.opened.close)
             return made

@@ -9,20 +9,20 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from test_owed import NOW, checked
 
 from kros_pipeline.core import schemas
 from kros_pipeline.core.days import end_of, start_of
 from kros_pipeline.core.errors import ObjectExists, RequestRefused
+from kros_pipeline.core.statuses import ExtensionStatus
 from kros_pipeline.operations.backlog import find_backlog
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.call_parsing import without_urls
 from kros_pipeline.source.krosai import KrosAI, Page, Window
 from kros_pipeline.source.plans import PLANS
 from kros_pipeline.source.rate_limiter import RateLimiter
-from kros_pipeline.steps.extension_journal import EXTENDED, UNCONFIRMED
 from kros_pipeline.steps.reconciliation import reconcile_day
 from kros_pipeline.steps.recording_archiver import merged
+from kros_pipeline_tests.operations.test_backlog import NOW, checked
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, PLAIN, WITHIN_GRACE, MakeAccount
 
 WINDOW = Window(start_of(DAY), end_of(DAY))
@@ -159,7 +159,7 @@ def test_a_call_in_doubt_is_not_extended_by_another_rule(account: MakeAccount, t
     our.run_day(KROS_FLAG_RULES=rules(tmp_path, a=365, b=365))
     assert set(our.krosai.counters()["extend_requests_by_call"].values()) == {1}
     rows = our.ctx.tables.rows(schemas.RETENTION_EXTENSIONS, DAY)
-    assert {line["status"] for line in rows} == {UNCONFIRMED}
+    assert {line["status"] for line in rows} == {ExtensionStatus.UNCONFIRMED}
 
 
 def test_doubts_outlive_the_journal_that_they_are_from(account: MakeAccount, tmp_path: Any) -> None:
@@ -178,17 +178,18 @@ def test_an_intent_whose_answer_was_lost_is_our_own_and_is_sent(
 ) -> None:
     our = account(PLAIN)
     ctx = our.open(KROS_FLAG_RULES=rules(tmp_path, a=365))
-    put_json: Callable[..., None] = ctx.store.put_json
+    put: Callable[..., Any] = ctx.store.put
 
-    def put_twice(key: str, value: object, **condition: Any) -> None:
-        put_json(key, value, **condition)
+    def put_twice(key: str, body: Any, **how: Any) -> Any:
+        version = put(key, body, **how)
         if key.startswith("state/extensions/"):
             raise ObjectExists("as after a repeated request")
+        return version
 
-    monkeypatch.setattr(type(ctx.store), "put_json", lambda _, *args, **kwargs: put_twice(*args, **kwargs))
+    monkeypatch.setattr(type(ctx.store), "put", lambda _, *args, **kwargs: put_twice(*args, **kwargs))
     our.run_day(KROS_FLAG_RULES=rules(tmp_path, a=365))
     rows = our.ctx.tables.rows(schemas.RETENTION_EXTENSIONS, DAY)
-    assert {line["status"] for line in rows} == {EXTENDED}
+    assert {line["status"] for line in rows} == {ExtensionStatus.EXTENDED}
 
 
 # Reconciliation.
