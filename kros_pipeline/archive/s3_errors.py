@@ -91,14 +91,14 @@ def translate_errors(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def translate_obstore_errors(what: str) -> Iterator[None]:
-    """Raise our own error for what obstore raises inside. `what` is the object that the message names."""
+def translate_obstore_errors(what: str, bucket: str) -> Iterator[None]:
+    """Raise our own error for what obstore raises inside. The message names the object `what`, and the bucket."""
     try:
         yield
     except AlreadyExistsError:  # for 412, and for 409
         raise ObjectExists(f"{what} exists") from None
     except (PermissionDeniedError, UnauthenticatedError):
-        raise ArchiveDenied(f"{what}: the bucket does not allow the write. {_PERMISSIONS}") from None
+        raise ArchiveDenied(f"{what}: the bucket {bucket} does not allow the write. {_PERMISSIONS}") from None
     except FileNotFoundError:  # a missing bucket: obstore raises the builtin, which is no `BaseError`
         raise ArchiveDenied(f"{what}: S3 says NoSuchBucket. {_BUCKET}") from None
     except BaseError as error:

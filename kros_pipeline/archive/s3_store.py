@@ -158,7 +158,7 @@ class S3ObjectStore:
 
     def _create_by_obstore(self, key: str, body: memoryview, attributes: dict[str, str]) -> VersionToken:
         self.requests_made += 1
-        with translate_obstore_errors(key):
+        with translate_obstore_errors(key, self.bucket):
             result = obstore.put(
                 self._obstore, key, body, attributes=cast(Any, attributes), mode="create", use_multipart=False
             )

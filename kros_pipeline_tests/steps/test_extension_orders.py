@@ -102,7 +102,7 @@ def test_a_step_that_fails_after_its_resend_sends_nothing_when_it_is_started_aga
         raise ArchiveUnavailable("S3 is away for a moment")
 
     with monkeypatch.context() as outage:
-        outage.setattr(Tables, "replace", fails)
+        outage.setattr(Tables, "commit", fails)
         with pytest.raises(ArchiveUnavailable):
             order(our, resend=calls[:2], settle=calls[2:3])
     report = order(our, resend=calls[:2], settle=calls[2:3])
