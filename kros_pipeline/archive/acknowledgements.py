@@ -1,4 +1,4 @@
-"""Acknowledgements: calls of which an operator knows that their recording is not safe (`state/acknowledged/`)."""
+"""Acknowledgements: calls whose recording an operator knows not to be safe, so that their day may be complete."""
 
 from datetime import date, datetime
 
@@ -8,11 +8,11 @@ from .object_store import ObjectStore
 
 
 def acknowledged_call_keys(store: ObjectStore, day: date) -> set[str]:
-    """Return the keys of the day's acknowledged calls."""
+    """Return the call keys of a day that an operator has acknowledged."""
     prefix = acknowledged_prefix(day)
     return {entry.key.removeprefix(prefix).removesuffix(".json") for entry in store.list(prefix)}
 
 
 def acknowledge(store: ObjectStore, day: date, call_id: str, at: datetime) -> None:
-    """Record that an operator acknowledged one call. An earlier acknowledgement stays."""
+    """Write that a call's loss is acknowledged; an earlier acknowledgement stays."""
     create_json(store, acknowledged_key(day, call_id), {"call_id": call_id, "acknowledged_at": at.isoformat()})

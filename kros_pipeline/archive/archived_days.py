@@ -1,5 +1,6 @@
-"""Which days the archive has."""
+"""Find the days that the archive has, from its folders: Dagster's history may be young or lost."""
 
+from collections.abc import Iterable
 from datetime import date
 
 from ..core import schemas
@@ -8,11 +9,14 @@ from .object_store import ObjectStore
 
 
 def days_of_table(store: ObjectStore, table_name: str) -> list[date]:
-    """Return the days of which a table has a partition, in order."""
-    return sorted({day for entry in store.list(table_prefix(table_name)) if (day := day_in(entry.key)) is not None})
+    """Return the days of which a table has a partition, in ascending order."""
+    return _days_in(store.folders(table_prefix(table_name)))
 
 
 def archived_days(store: ObjectStore) -> list[date]:
-    """Return every day of which the archive has audio, or a table that says what audio there should be, in order."""
-    folders = [*store.folders(table_prefix(schemas.RECORDINGS.name)), *store.folders(AUDIO)]
+    """Return the days of which the archive has audio, or the table that says which audio there should be."""
+    return _days_in([*store.folders(table_prefix(schemas.RECORDINGS.name)), *store.folders(AUDIO)])
+
+
+def _days_in(folders: Iterable[str]) -> list[date]:
     return sorted({day for folder in folders if (day := day_in(folder)) is not None})

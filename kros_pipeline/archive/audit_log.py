@@ -1,8 +1,8 @@
-"""The audit log: what each step of each run did to which call, and when. Create-only objects of JSON lines.
+"""The audit log: what each step did to which call, in which run and when. Create-only, one JSON object per line.
 
 A line has the call's key and hashes, never a number, a text or a URL. It is written before the table that says the
-same, so that every row of a table has its line; after a killed run, the next one may write a line again. The lines of
-an erased call stay, under its pseudonym.
+same, so that every row of a table has its line; a run that follows one killed in between writes the line again. The
+line of an erased call stays, under its pseudonym.
 """
 
 import json
@@ -22,7 +22,7 @@ _MAX_PARTS = 10_000
 
 
 class AuditEvent(StrEnum):
-    """What was done to a call. Extensions are recorded by their status."""
+    """What was done to a call."""
 
     ARCHIVED = "archived"
     ADOPTED = "adopted"
@@ -35,41 +35,46 @@ class AuditEvent(StrEnum):
 
 
 class AuditLog:
-    """The lines of one step of one run, about the calls of one day. Threads share it."""
+    """What one step of one run does to the calls of one day. Threads may share it."""
 
     def __init__(self, store: ObjectStore, tombstones: Tombstones, clock: Clock, *, run_id: str, day: date, step: str):
         self._store, self._tombstones, self._clock = store, tombstones, clock
         self._run_id, self._day, self._step = run_id, day, step
         self._lines: list[dict[str, Any]] = []
         self._lock = Lock()
-        self._part = 1
+        self._next_part = 1
 
     def record(self, event: str, call_id: str, **facts: str | int | None) -> None:
-        """Record one line. `facts` are hashes, sizes in bytes, and names of rules or checks."""
+        """Add one line. `event` is an `AuditEvent`, or the status of a retention extension.
+
+        `facts` are hashes, sizes and names of rules or checks.
+        """
         at = self._clock.now().isoformat(timespec="milliseconds")
-        line: dict[str, Any] = {"at": at, "event": str(event), "call": call_key(call_id)}
         with self._lock:
-            self._lines.append(line | facts)
+            self._lines.append({"at": at, "event": event, "call": call_key(call_id)} | facts)
 
     def write(self) -> None:
-        """Write the lines since the last call as one more object; write nothing where there are none."""
+        """Write the lines that were recorded since the last time as one more object; none where there are none."""
         with self._lock:
             lines, self._lines = self._lines, []
         if not lines:
             return
-        pseudonyms = self._tombstones.pseudonyms_of(self._day, max_age_seconds=MAX_AGE_SECONDS)
+        erased = self._tombstones.pseudonyms_of(self._day, max_age_seconds=MAX_AGE_SECONDS)
         for line in lines:
-            if self._tombstones.matches(line["call"], pseudonyms):
+            if self._tombstones.matches(line["call"], erased):
                 line["call"] = self._tombstones.pseudonym(line["call"])
         run = {"run": self._run_id, "step": self._step}
         body = "".join(json.dumps(run | line, sort_keys=True) + "\n" for line in lines).encode()
+        self._create_next_part(body)
+
+    def _create_next_part(self, body: bytes) -> None:
         digest = sha256(body).hexdigest()
-        while self._part < _MAX_PARTS:
-            key = audit_key(self._day, self._run_id, self._step, self._part)
-            self._part += 1
+        while self._next_part < _MAX_PARTS:
+            key = audit_key(self._day, self._run_id, self._step, self._next_part)
+            self._next_part += 1
             try:
                 self._store.put(key, body, sha256=digest, mode=CREATE, content_type="application/x-ndjson")
+                return
             except ObjectExists:
-                continue  # of an earlier try of this step in this run
-            return
-        raise ArchiveUnavailable(f"no free key for the audit of {self._step} of {self._day}")
+                continue  # an earlier try of this step in this run wrote that part
+        raise ArchiveUnavailable(f"the audit log of {self._step} for {self._day} has no free key left")

@@ -1,27 +1,27 @@
-"""The compare-and-swap loop: read, write under a condition, and start again where another writer came between."""
+"""The one retry loop of conditional writes: read, change, write if unchanged, and read again where it was not."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 from ..core.errors import ArchiveUnavailable, ObjectChanged, ObjectExists
 
-MAX_ATTEMPTS = 5
+ATTEMPTS = 5
 
-_Result = TypeVar("_Result")
-
-
-class Conflict(Exception):
-    """Raised by an attempt that has to be made again for another reason than the store's condition."""
+_T = TypeVar("_T")
 
 
-def retry_on_conflict(key: str, attempt: Callable[[int], _Result]) -> _Result:
-    """Call `attempt` (with its number, from 0) until no other writer came between reading and writing.
+def compare_and_swap(key: str, write: Callable[[], _T], *, read_again: Callable[[], object] | None = None) -> _T:
+    """Call `write` until its condition holds, and return what it returns.
 
-    Raises `ArchiveUnavailable` after five conflicts in a row.
+    `write` raises `ObjectExists` or `ObjectChanged` where another writer was first; then `read_again` is called, if it
+    is given, and `write` once more. `key` is the object that the message names.
+
+    Raises `ArchiveUnavailable` after `ATTEMPTS` conflicts in a row.
     """
-    for number in range(MAX_ATTEMPTS):
-        try:
-            return attempt(number)
-        except (ObjectExists, ObjectChanged, Conflict):
-            continue
-    raise ArchiveUnavailable(f"{key} was replaced by others {MAX_ATTEMPTS} times in a row")
+    for attempt in range(ATTEMPTS):
+        if attempt and read_again is not None:
+            read_again()
+        with suppress(ObjectExists, ObjectChanged):
+            return write()
+    raise ArchiveUnavailable(f"{key} was replaced by others {ATTEMPTS} times in a row")

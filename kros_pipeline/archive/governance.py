@@ -1,7 +1,7 @@
-"""Governance: versions, legal holds, tags and deletion of objects, as a Protocol.
+"""The contract of governance: versions, legal hold, tags, and the one place that deletes.
 
-The daily work holds and tags. Versions and deletion are for erasure only: the credentials of the daily work do not
-need those rights, and should not have them.
+The daily steps place legal holds and tags. Only erasure reads versions and deletes: the credentials of the daily steps
+need not allow that, and should not.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from typing import IO, Protocol
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """One version of an object, or a marker that it was deleted. `key` is relative to the archive's prefix."""
+    """One version of an object, or (`is_marker`) a marker that it was deleted. `key` is relative to the prefix."""
 
     key: str
     version_id: str
@@ -21,31 +21,31 @@ class ObjectVersion:
 
 
 class Governance(Protocol):
-    """Governance of the objects of one archive. Every method raises `ArchiveError` only."""
+    """Custody of the objects of one archive. It raises no error but `ArchiveError` and its subclasses."""
 
-    def can_hold(self) -> bool:
-        """Return whether the bucket supports legal holds."""
+    def has_object_lock(self) -> bool:
+        """Return whether the bucket has Object Lock, without which S3 knows no legal hold."""
 
-    def hold(self, key: str) -> None:
-        """Place a legal hold on an object: until it is lifted by hand, nobody can delete that version."""
+    def has_default_retention(self) -> bool:
+        """Return whether the bucket keeps every new object for a time: nothing could be erased from it."""
 
-    def tag_as_flagged(self, key: str) -> None:
-        """Add the tag that marks recordings of flagged calls, for lifecycle rules and people. Other tags stay."""
+    def place_legal_hold(self, key: str) -> None:
+        """Place an object under legal hold: until a person lifts it, S3 lets nobody delete that version."""
 
-    def is_held(self, version: ObjectVersion) -> bool:
+    def has_legal_hold(self, version: ObjectVersion) -> bool:
         """Return whether one version of an object is under legal hold."""
 
-    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
-        """Yield every version of every object below a prefix, and every delete marker."""
+    def tag_as_flagged(self, key: str) -> None:
+        """Add the tag that lifecycle rules and people know flagged recordings by; other tags stay."""
 
-    def copy_version_into(self, version: ObjectVersion, file: IO[bytes]) -> bool:
-        """Copy one version of an object into a file; return False where it is gone meanwhile."""
+    def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+        """Yield every version and every delete marker below a prefix; id `null` where the bucket keeps no versions."""
 
     def read_version(self, version: ObjectVersion) -> bytes | None:
-        """Return one version of a small object; None where it is gone meanwhile."""
+        """Return the bytes of one version of a small object; None where it was deleted meanwhile."""
 
-    def deletes_only_later(self) -> bool:
-        """Return whether the bucket has a default retention, so that nothing can be erased from it at once."""
+    def copy_version_into(self, version: ObjectVersion, file: IO[bytes]) -> bool:
+        """Write one version's bytes into `file`; False where it was deleted meanwhile."""
 
     def delete(self, versions: list[ObjectVersion]) -> None:
-        """Delete these versions for good. Raises `ArchiveError` that says how many are left."""
+        """Delete these versions for good. Raises `ArchiveError` that counts those that S3 did not delete."""

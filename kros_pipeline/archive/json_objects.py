@@ -1,16 +1,16 @@
-"""Small JSON objects in the archive: read, create if absent, replace."""
+"""Read and write the archive's small JSON objects."""
 
 import hashlib
 import json
 from typing import Any
 
 from ..core.errors import ArchiveError, ObjectExists
-from .compare_and_swap import retry_on_conflict
+from .compare_and_swap import compare_and_swap
 from .object_store import CREATE, ObjectStore, PutMode, Replace
 
 
 def read_json(store: ObjectStore, key: str) -> dict[str, Any] | None:
-    """Return a JSON object; None where there is none. Raises `ArchiveError` where something else stands there."""
+    """Return a JSON object; None where there is none at the key. Raises `ArchiveError` for any other content."""
     body = store.read(key)
     if body is None:
         return None
@@ -19,12 +19,12 @@ def read_json(store: ObjectStore, key: str) -> dict[str, Any] | None:
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise ArchiveError(f"{store.url(key)} does not hold the JSON that was written there")
+        raise ArchiveError(f"{store.url(key)} does not hold the JSON object that was written there")
     return value
 
 
 def create_json(store: ObjectStore, key: str, value: object) -> bool:
-    """Create a JSON object; return False, and write nothing, where the key has one already."""
+    """Create a JSON object. Return False, and write nothing, where an object is at the key already."""
     try:
         _put(store, key, value, CREATE)
     except ObjectExists:
@@ -33,16 +33,15 @@ def create_json(store: ObjectStore, key: str, value: object) -> bool:
 
 
 def replace_json(store: ObjectStore, key: str, value: object) -> None:
-    """Write a JSON object whatever stands there. Of two writers at once, both write, and the later one stays."""
+    """Write a JSON object in place of whatever is at the key; of two writers at once, the later one stays."""
 
-    def attempt(_: int) -> None:
+    def write() -> None:
         head = store.head(key)
-        _put(store, key, value, Replace(head.version) if head else CREATE)
+        _put(store, key, value, Replace(head.version) if head is not None else CREATE)
 
-    retry_on_conflict(key, attempt)
+    compare_and_swap(key, write)
 
 
 def _put(store: ObjectStore, key: str, value: object, mode: PutMode) -> None:
     body = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).encode()
-    digest = hashlib.sha256(body).hexdigest()
-    store.put(key, body, sha256=digest, mode=mode, content_type="application/json")
+    store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=mode, content_type="application/json")

@@ -1,4 +1,4 @@
-"""The listing of each day: what the last reading of its list came to (`state/listings/`)."""
+"""Read and save the listing of a day: what the last enumeration saw, and whether it was proved."""
 
 from dataclasses import asdict
 from datetime import date
@@ -10,11 +10,11 @@ from .object_store import ObjectStore
 
 
 def read_listing(store: ObjectStore, day: date) -> Listing | None:
-    """Return the listing of a day; None where it was never listed."""
+    """Return what the last enumeration of the day saved; None where there was none."""
     stored = read_json(store, listing_key(day))
     return Listing.from_json(stored) if stored is not None else None
 
 
 def save_listing(store: ObjectStore, day: date, listing: Listing) -> None:
-    """Replace the listing of a day. Two runs at once may both write: each is true, and the later one stays."""
+    """Save the listing of a day in place of the last one. Two runs at once may both save: the later one stays."""
     replace_json(store, listing_key(day), asdict(listing))

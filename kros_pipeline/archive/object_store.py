@@ -1,33 +1,36 @@
-"""The object store: what the archive needs of S3, as a Protocol. Another store is a second implementation of it.
+"""The contract of an object store: what the archive asks of a bucket, and nothing of how S3 does it.
 
-Keys are relative to the archive's prefix. There is no delete here: the daily work needs none (see `governance`).
+Every write is conditional: it creates an object, or replaces the one version that was read. There is no delete here:
+no daily step needs one. Erasure deletes through `governance.Governance`, with credentials of its own.
+
+`kros_pipeline_tests/archive/test_object_store_contract.py` states each law as a test, for every implementation.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import IO, Final, Literal, NewType, Protocol
+from typing import IO, Final, Literal, NewType, Protocol, TypeAlias
 
 VersionToken = NewType("VersionToken", str)
-"""Identifies the content at a key (in S3 the ETag): two equal tokens of one key mean that nobody wrote in between."""
+"""Names one version of one object. Opaque: compare it, or hand it back in `Replace`. S3 takes the ETag."""
 
 CREATE: Final = "create"
+"""Write only where no object is at the key."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replace:
-    """The put mode that replaces an object only if it still has this version token."""
+    """Write only where the object at the key is still this version."""
 
     version: VersionToken
 
 
-PutMode = Literal["create"] | Replace
-"""Every write is conditional: create only, or replace only what was read."""
+PutMode: TypeAlias = Literal["create"] | Replace
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An object, as a listing shows it."""
+    """One object of a listing."""
 
     key: str
     size_bytes: int
@@ -35,7 +38,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """An object without its body. `metadata` is what its writer stored with it, ASCII."""
+    """Facts about one object. `metadata` is ASCII, as its writer gave it; `last_modified` is aware."""
 
     size_bytes: int
     version: VersionToken
@@ -44,34 +47,38 @@ class Head:
 
 
 class ObjectStore(Protocol):
-    """One archive in one bucket. Threads share it. Every method raises `ArchiveError` only."""
+    """One archive in one bucket. Keys are relative to the archive's prefix.
+
+    Threads may share it. It raises no error but `ArchiveError` and its subclasses. An object is absent only where the
+    store says so: a refusal or a missing answer raises.
+    """
 
     bucket: str
     requests_made: int
 
     def full_key(self, key: str) -> str:
-        """Return the key in the bucket, prefix included, as tables name objects."""
+        """Return the key inside the bucket, with the prefix. Tables name objects by it."""
 
     def url(self, key: str) -> str:
-        """Return the URL of an object, like `s3://bucket/prefix/key`."""
+        """Return `s3://bucket/prefix/key`."""
 
     def head(self, key: str) -> Head | None:
-        """Return an object without its body; None only where the store says that there is none."""
+        """Return facts about one object; None where it is absent."""
 
     def read(self, key: str) -> bytes | None:
-        """Return the body of a small object; None where there is none."""
+        """Return a small object's bytes; None where it is absent."""
 
     def copy_into(self, key: str, file: IO[bytes]) -> VersionToken | None:
-        """Copy an object into a file and return its version token; None where there is none."""
+        """Write an object's bytes into `file`, piece by piece. Return its version; None where it is absent."""
 
     def digest(self, key: str) -> tuple[str, int] | None:
-        """Return SHA-256 (hexadecimal) and size in bytes of an object, read in pieces; None where there is none."""
+        """Return SHA-256 (hexadecimal) and size in bytes, read piece by piece; None where the object is absent."""
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        """Yield every object below a prefix, sorted by key."""
+        """Yield every object whose key begins with `prefix`, in ascending order of keys."""
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Yield the folders right below a prefix, with their trailing slashes, whatever they contain."""
+        """Yield each folder directly below `prefix` once, with its closing slash, in ascending order."""
 
     def put(
         self,
@@ -83,8 +90,11 @@ class ObjectStore(Protocol):
         metadata: Mapping[str, str] | None = None,
         content_type: str = "application/octet-stream",
     ) -> VersionToken:
-        """Write one object under a condition, with a SHA-256 that the store checks; return its version token.
+        """Write one object, and return its version.
 
-        A file is written from its beginning, wherever it stands. Raises `ObjectExists` (mode create) or `ObjectChanged`
-        (mode replace) where the condition does not hold: nothing was written then.
+        `sha256` is the body's, in hexadecimal; a body that arrives different is refused. A file is written from its
+        beginning, wherever it stands. The version of a `memoryview` may be empty where the store does not report it.
+
+        Raises `ObjectExists` (mode `CREATE`) or `ObjectChanged` (mode `Replace`) where the condition does not hold.
+        Nothing is written then.
         """

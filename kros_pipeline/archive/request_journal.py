@@ -1,38 +1,69 @@
-"""The request journal: an intent before a request that must not be repeated, an outcome after it; both create-only.
+"""A journal of requests that must not be repeated: an intent before each request, its outcome after it.
 
-An intent without an outcome means that nobody knows whether the request had an effect.
+All objects are create-only. An intent without an outcome means that nobody knows whether upstream acted, until a person
+finds out and settles it. A table of what became of the requests can be rebuilt from the journal.
 """
 
 import uuid
+from enum import StrEnum
 from typing import Any
 
+from ..core.object_keys import request_key
 from .json_objects import create_json, read_json
 from .object_store import ObjectStore
 
-Record = dict[str, Any]
+Content = dict[str, Any]
+
+
+class Stage(StrEnum):
+    """What an object of the journal says about its request."""
+
+    INTENT = "intent"
+    OUTCOME = "outcome"
+    SETTLED = "settled"
+
+
+_STAGES = frozenset(Stage)
 
 
 class RequestJournal:
-    """Writes and reads intents and outcomes. Threads share it."""
+    """The requests below one prefix. A request's name may have a slash in it: `<decision>/<attempt>`."""
 
-    def __init__(self, store: ObjectStore):
-        self._store = store
+    def __init__(self, store: ObjectStore, prefix: str):
+        self._store, self._prefix = store, prefix
 
-    def begin(self, intent_key: str, intent: Record) -> Record | None:
-        """Create an intent and return it as it is stored; None where another run's intent stands there.
+    def begin(self, name: str, intent: Content) -> bool:
+        """Write the intent of a request. Only where it returns True, the caller may send the request.
 
-        The intent gets a token of its own: so an intent of ours, whose PUT succeeded while its answer was lost, is told
-        from another run's.
+        A token in the intent tells our own write, whose answer was lost and which was repeated, from another run's.
         """
-        stored = intent | {"token": uuid.uuid4().hex}
-        if create_json(self._store, intent_key, stored) or self.read(intent_key) == stored:
-            return stored
-        return None
+        content = intent | {"token": uuid.uuid4().hex}
+        return self._create(name, Stage.INTENT, content) or self.read(name, Stage.INTENT) == content
 
-    def finish(self, outcome_key: str, outcome: Record) -> None:
-        """Create the outcome. Only the intent's writer calls this: one that stands there already is its own."""
-        create_json(self._store, outcome_key, outcome)
+    def finish(self, name: str, outcome: Content) -> None:
+        """Write the outcome of a request. One that is there is ours: only the intent's writer writes it."""
+        self._create(name, Stage.OUTCOME, outcome)
 
-    def read(self, key: str) -> Record | None:
-        """Return an intent or an outcome; None where there is none."""
-        return read_json(self._store, key)
+    def settle(self, name: str, content: Content) -> None:
+        """Write what a person found out about a request; what was settled before stays."""
+        self._create(name, Stage.SETTLED, content)
+
+    def read(self, name: str, stage: Stage) -> Content | None:
+        """Return one object of a request; None where there is none."""
+        return read_json(self._store, self.key(name, stage))
+
+    def stages(self) -> dict[str, set[Stage]]:
+        """List the requests of the journal, each with the stages that it has reached."""
+        found: dict[str, set[Stage]] = {}
+        for entry in self._store.list(self._prefix):
+            name, _, stage = entry.key.removeprefix(self._prefix).removesuffix(".json").rpartition("-")
+            if stage in _STAGES:
+                found.setdefault(name, set()).add(Stage(stage))
+        return found
+
+    def key(self, name: str, stage: Stage) -> str:
+        """Return the key of one object of a request."""
+        return request_key(self._prefix, name, stage)
+
+    def _create(self, name: str, stage: Stage, content: Content) -> bool:
+        return create_json(self._store, self.key(name, stage), content)

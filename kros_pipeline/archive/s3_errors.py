@@ -1,8 +1,8 @@
-"""S3's error codes, as our errors: one table says what each code means and what a person should check."""
+"""Translate what boto3 and obstore raise into our errors: the one table from S3's codes to error type and advice."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -15,15 +15,15 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
+from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 
-from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, ObjectChanged
+from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, ObjectChanged, ObjectExists
 from ..core.redaction import redact
 
-NO_CREDENTIALS = "no AWS credentials were found (AWS_ACCESS_KEY_ID, AWS_PROFILE or a role)"
+_T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class _Meaning:
+class _Meaning(NamedTuple):
     error: type[ArchiveError]
     advice: str = ""
 
@@ -31,64 +31,85 @@ class _Meaning:
 _CREDENTIALS = "Check the AWS credentials."
 _PERMISSIONS = "Check the AWS credentials, and what the bucket allows them."
 _REGION = "Check AWS_REGION: the bucket is in another one."
+_BUCKET = "Check KROS_ARCHIVE_URL: there is no such bucket."
+
+# A HEAD has no body: its "code" is the HTTP status.
 _MEANINGS: Mapping[str, _Meaning] = {
     "AccessDenied": _Meaning(ArchiveDenied, _PERMISSIONS),
-    "403": _Meaning(ArchiveDenied, _PERMISSIONS),  # a HEAD has no body, and so only a status
+    "403": _Meaning(ArchiveDenied, _PERMISSIONS),
     "InvalidAccessKeyId": _Meaning(ArchiveDenied, _CREDENTIALS),
     "SignatureDoesNotMatch": _Meaning(ArchiveDenied, _CREDENTIALS),
     "ExpiredToken": _Meaning(ArchiveDenied, "Renew the AWS credentials."),
-    "NoSuchBucket": _Meaning(ArchiveDenied, "Check KROS_ARCHIVE_URL: there is no such bucket."),
+    "NoSuchBucket": _Meaning(ArchiveDenied, _BUCKET),
     "PermanentRedirect": _Meaning(ArchiveDenied, _REGION),
-    "AuthorizationHeaderMalformed": _Meaning(ArchiveDenied, _REGION),
     "301": _Meaning(ArchiveDenied, _REGION),
+    "AuthorizationHeaderMalformed": _Meaning(ArchiveDenied, _REGION),
     "PreconditionFailed": _Meaning(ObjectChanged),
     "412": _Meaning(ObjectChanged),
-    "ConditionalRequestConflict": _Meaning(ArchiveUnavailable),  # 409: another write was under way; S3 asks for a retry
+    "ConditionalRequestConflict": _Meaning(ArchiveUnavailable),  # 409: another write is under way; S3 asks for a retry
     "SlowDown": _Meaning(ArchiveUnavailable),
 }
-_ABSENT = {"404", "NoSuchKey", "NotFound"}
-_CONDITION_FAILED = {"PreconditionFailed", "412", "NoSuchKey"}
+_SERVER_ERROR = 500
+
+ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
+NO_CREDENTIALS = "no AWS credentials were found (AWS_ACCESS_KEY_ID, AWS_PROFILE or a role)"
 
 
 def code_of(error: ClientError) -> str:
-    """Return S3's code, or the HTTP status where there is no code."""
+    """Return S3's code for an error, or the HTTP status where the answer has no body."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def is_absent(error: ClientError) -> bool:
-    """Return whether S3 says that there is no such object. 403 and throttling do not say that."""
-    return code_of(error) in _ABSENT
-
-
-def is_condition_failed(error: ClientError) -> bool:
-    """Return whether a conditional PUT found another object than it expected."""
-    return code_of(error) in _CONDITION_FAILED
+def none_if(codes: Collection[str], request: Callable[[], _T]) -> _T | None:
+    """Send a request, and return its answer; None where S3 answers one of `codes`."""
+    try:
+        return request()
+    except ClientError as error:
+        if code_of(error) in codes:
+            return None
+        raise
 
 
 @contextmanager
 def translate_errors(what: str) -> Iterator[None]:
-    """Turn what boto3 raises into an `ArchiveError` that names `what` (a key, a bucket) and keeps S3's message."""
+    """Raise our own error for what boto3 raises inside. `what` is the object that the message names."""
     try:
         yield
     except ClientError as error:
-        raise _translate(what, error) from None
+        raise _from_answer(what, error) from None
     except NoCredentialsError:
         raise ArchiveDenied(NO_CREDENTIALS) from None
     except (ProfileNotFound, PartialCredentialsError, InvalidConfigError) as error:
         raise ArchiveDenied(f"AWS cannot be used: {redact(error)}. Check AWS_PROFILE and its like.") from None
     except (ConnectionClosedError, EndpointConnectionError, ConnectTimeoutError) as error:
         raise ArchiveUnavailable(
-            f"{what}: S3 gives no answer ({type(error).__name__}). Check AWS_ENDPOINT_URL_S3 and AWS_REGION, or the "
-            "network."
+            f"{what}: S3 gives no answer ({type(error).__name__}). "
+            "Check AWS_ENDPOINT_URL_S3 and AWS_REGION, or the network."
         ) from None
     except BotoCoreError as error:
         raise ArchiveUnavailable(f"{what}: {type(error).__name__}") from None
 
 
-def _translate(what: str, error: ClientError) -> ArchiveError:
+@contextmanager
+def translate_obstore_errors(what: str, bucket: str) -> Iterator[None]:
+    """Raise our own error for what obstore raises inside. The message names the object `what`, and the bucket."""
+    try:
+        yield
+    except AlreadyExistsError:  # for 412, and for 409
+        raise ObjectExists(f"{what} exists") from None
+    except (PermissionDeniedError, UnauthenticatedError):
+        raise ArchiveDenied(f"{what}: the bucket {bucket} does not allow the write. {_PERMISSIONS}") from None
+    except FileNotFoundError:  # a missing bucket: obstore raises the builtin, which is no `BaseError`
+        raise ArchiveDenied(f"{what}: S3 says NoSuchBucket. {_BUCKET}") from None
+    except BaseError as error:
+        raise ArchiveUnavailable(f"{what}: {redact(str(error).splitlines()[0])}") from None
+
+
+def _from_answer(what: str, error: ClientError) -> ArchiveError:
     code = code_of(error)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    meaning = _MEANINGS.get(code, _Meaning(ArchiveUnavailable if status >= 500 else ArchiveError))
-    message = redact(error.response.get("Error", {}).get("Message", ""))
-    sentence = f"{what}: S3 says {code or status}" + (f" ({message})" if message else "")
-    return meaning.error(f"{sentence}. {meaning.advice}" if meaning.advice else sentence)
+    unknown = _Meaning(ArchiveUnavailable if status >= _SERVER_ERROR else ArchiveError)
+    meaning = _MEANINGS.get(code, unknown)
+    detail = redact(error.response.get("Error", {}).get("Message", ""))
+    message = f"{what}: S3 says {code or status}" + (f" ({detail})" if detail else "")
+    return meaning.error(f"{message}. {meaning.advice}" if meaning.advice else message)

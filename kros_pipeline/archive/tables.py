@@ -1,29 +1,30 @@
-"""The tables: one Parquet object a partition, replaced whole, under a condition, and only where it changed."""
+"""The archive's tables: one Parquet object per partition, replaced as a whole, and only where it changed."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..core.errors import ObjectChanged
 from ..core.object_keys import call_key, table_key
 from ..core.schemas import Table
-from .compare_and_swap import Conflict, retry_on_conflict
+from .compare_and_swap import compare_and_swap
 from .object_store import CREATE, ObjectStore, Replace
-from .parquet import Partition, file_sha256, write_parquet
+from .parquet import Partition, Row, sha256_of, write_parquet
 from .tombstones import MAX_AGE_SECONDS, Tombstones
 
-Build = Callable[[Partition | None], Iterator[pa.RecordBatch]]
-"""Makes the new rows of a partition out of the present ones."""
+Build: TypeAlias = Callable[[Partition | None], Iterator[pa.RecordBatch]]
+"""Makes a partition's new rows, sorted, from the present one. It may be called again after a conflict."""
 
 
 @dataclass(frozen=True, slots=True)
 class WriteResult:
-    """What a partition holds. `changed` is False where its bytes are those that were read, and nothing was put."""
+    """Size of a partition. `changed` is False where its bytes equal those that were read: then nothing is put."""
 
     rows: int
     size_bytes: int
@@ -38,7 +39,7 @@ class Tables:
 
     @contextmanager
     def transaction(self, table: Table, day: date) -> Iterator["PartitionTransaction"]:
-        """Read a partition once, to commit to it once or several times."""
+        """Read a partition, to replace it once or several times."""
         transaction = PartitionTransaction(self._store, self._tombstones, table, day)
         try:
             yield transaction
@@ -47,23 +48,23 @@ class Tables:
 
     @contextmanager
     def opened(self, table: Table, day: date) -> Iterator[Partition | None]:
-        """Open the partition as it is now; None where there is none."""
+        """Read a partition; None where there is none."""
         with self.transaction(table, day) as transaction:
             yield transaction.present
 
-    def rows(self, table: Table, day: date, columns: Iterable[str] | None = None) -> list[dict[str, Any]]:
-        """Return all rows of a partition; none where there is no partition. For tables that fit into memory."""
+    def rows(self, table: Table, day: date, columns: Iterable[str] | None = None) -> list[Row]:
+        """Return all rows of a partition, none where there is no partition. For tables that fit into memory."""
         with self.transaction(table, day) as transaction:
             return list(transaction.rows(columns))
 
     def commit(self, table: Table, day: date, build: Build) -> WriteResult:
-        """Read one partition and write it once; see `PartitionTransaction.commit`."""
+        """Open a transaction, and commit `build` in it."""
         with self.transaction(table, day) as transaction:
             return transaction.commit(build)
 
 
 class PartitionTransaction:
-    """One partition, read once; and again only where another writer has replaced it since."""
+    """One partition: read once, and read again only where another writer has replaced it since."""
 
     def __init__(self, store: ObjectStore, tombstones: Tombstones, table: Table, day: date):
         self._store, self._tombstones = store, tombstones
@@ -72,76 +73,75 @@ class PartitionTransaction:
         self._read()
 
     def close(self) -> None:
-        """Close the local file."""
-        self._keep(None)
+        """Close and delete the local file."""
+        self._set_present(None)
 
-    def rows(self, columns: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
-        """Yield the rows as they were last read or written; none where there is no partition."""
+    def rows(self, columns: Iterable[str] | None = None) -> Iterator[Row]:
+        """Yield the rows of the present partition; none where there is no partition."""
         return self.present.rows(columns) if self.present is not None else iter(())
 
     def commit(self, build: Build) -> WriteResult:
-        """Write the rows that `build` makes of the present ones, under the condition that nobody wrote in between.
+        """Write the partition that `build` makes of the present one; it is the present one afterwards.
 
-        Where somebody did, the partition is read again and `build` is called with what they wrote: so two runs of one
-        day lose nothing of each other's. No row of an erased call is written, whatever `build` makes: the tombstones
-        are read before the rows are made and before they are put, and are at most as old as for a recording's PUT.
+        If another writer replaced the partition meanwhile, `build` is called again with what that writer wrote: two
+        runs of one day lose nothing of each other's. No row of an erased call is written, whatever `build` makes: the
+        list of erased calls is at most `MAX_AGE_SECONDS` old before the rows are made, and again before they are put.
+
+        Raises `ArchiveUnavailable` where others replace the partition again and again.
         """
-
-        def attempt(number: int) -> WriteResult:
-            if number:
-                self._read()
-                self._tombstones.pseudonyms_of(self._day)  # the other writer may have been an erasure
-            return self._write(build)
-
-        return retry_on_conflict(self._key, attempt)
+        return compare_and_swap(self._key, lambda: self._write(build), read_again=self._read_again)
 
     def _write(self, build: Build) -> WriteResult:
-        with ExitStack() as unless_put:
-            file = unless_put.enter_context(tempfile.TemporaryFile(prefix="kros-"))
-            pseudonyms = self._pseudonyms()
-            rows = write_parquet(self._table, file, self._drop_erased(pseudonyms, build(self.present)))
-            size_bytes, digest = file.tell(), file_sha256(file)
+        with ExitStack() as close_unless_put:
+            file = close_unless_put.enter_context(tempfile.TemporaryFile(prefix="kros-"))
+            erased = self._erased()
+            rows = write_parquet(self._table, file, self._without(erased, build(self.present)))
+            size_bytes, digest = file.tell(), sha256_of(file)
             if self.present is not None and self.present.sha256() == digest:
                 return WriteResult(rows, size_bytes, changed=False)
-            if self._pseudonyms() != pseudonyms:
-                raise Conflict
+            if self._erased() != erased:
+                raise ObjectChanged(f"{self._key}: a call of the day was erased meanwhile")
             version = self._store.put(
                 self._key,
                 file,
                 sha256=digest,
-                mode=Replace(self.present.version) if self.present else CREATE,
+                mode=Replace(self.present.version) if self.present is not None else CREATE,
                 content_type="application/vnd.apache.parquet",
             )
-            self._keep(Partition(self._table, file, version))
-            unless_put.pop_all()
-            return WriteResult(rows, size_bytes, changed=True)
+            self._set_present(Partition(self._table, file, version))
+            close_unless_put.pop_all()
+        return WriteResult(rows, size_bytes, changed=True)
+
+    def _read_again(self) -> None:
+        self._read()
+        self._tombstones.pseudonyms_of(self._day)  # the other writer may have been an erasure
 
     def _read(self) -> None:
-        with ExitStack() as unless_present:
-            file = unless_present.enter_context(tempfile.TemporaryFile(prefix="kros-"))
+        with ExitStack() as close_unless_present:
+            file = close_unless_present.enter_context(tempfile.TemporaryFile(prefix="kros-"))
             version = self._store.copy_into(self._key, file)
             file.seek(0)
-            self._keep(Partition(self._table, file, version) if version is not None else None)
+            self._set_present(Partition(self._table, file, version) if version is not None else None)
             if version is not None:
-                unless_present.pop_all()
+                close_unless_present.pop_all()
 
-    def _keep(self, partition: Partition | None) -> None:
+    def _set_present(self, partition: Partition | None) -> None:
         if self.present is not None:
             self.present.close()
         self.present = partition
 
-    def _pseudonyms(self) -> frozenset[str]:
+    def _erased(self) -> frozenset[str]:
         return self._tombstones.pseudonyms_of(self._day, max_age_seconds=MAX_AGE_SECONDS)
 
-    def _drop_erased(self, pseudonyms: frozenset[str], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def _without(self, erased: frozenset[str], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            if pseudonyms and "call_id" in batch.schema.names:
+            if erased and "call_id" in batch.schema.names:
                 ids = batch.column("call_id")
-                erased = [
+                gone = [
                     call_id
                     for call_id in ids.unique().to_pylist()
-                    if self._tombstones.matches(call_key(call_id), pseudonyms)
+                    if self._tombstones.matches(call_key(call_id), erased)
                 ]
-                if erased:
-                    batch = batch.filter(pc.invert(pc.is_in(ids, pa.array(erased, ids.type))))
+                if gone:
+                    batch = batch.filter(pc.invert(pc.is_in(ids, pa.array(gone, ids.type))))
             yield batch

@@ -1,7 +1,7 @@
-"""Tombstones: the calls that were erased on request, an object each, named by a pseudonym.
+"""Tombstones of erased calls: one object per call, named by its pseudonym.
 
-A run at work when a call is erased still has the call in memory, and would write it again. So every write asks here
-first: a table right before it is put, a recording at most two seconds before.
+A run that was at work when a call was erased would bring it back from its own memory. So every write asks for
+tombstones first, or has asked at most `MAX_AGE_SECONDS` before.
 """
 
 from datetime import date
@@ -14,15 +14,15 @@ from ..core.pseudonyms import key_check, pseudonym
 from .json_objects import create_json, read_json
 from .object_store import ObjectStore
 
-MAX_AGE_SECONDS = 2.0  # of what a recording's PUT relies on: a listing for each PUT would double the requests
+MAX_AGE_SECONDS = 2.0  # of the list that a write relies on: one listing per write would double the requests
 
 
 class Tombstones:
-    """The erased calls of the archive, by day. Threads share it. `key` is `KROS_ERASURE_KEY`."""
+    """The erased calls of the archive, by day. Threads may share it."""
 
     def __init__(self, store: ObjectStore, key: str | None, clock: Clock):
         self._store, self._key, self._clock = store, key, clock
-        self._cache: dict[date, tuple[float, frozenset[str] | None]] = {}
+        self._known: dict[date, tuple[float, frozenset[str]]] = {}  # by day: when it was listed, and the pseudonyms
         self._lock = Lock()
 
     def check_key(self) -> None:
@@ -46,45 +46,50 @@ class Tombstones:
         self.check_key()
 
     def pseudonyms_of(self, day: date, *, max_age_seconds: float = 0.0) -> frozenset[str]:
-        """Return the pseudonyms of a day's erased calls. They are listed anew, unless a listing is young enough."""
-        known = self._cached(day, max_age_seconds)
+        """Return the pseudonyms of a day's erased calls, from a list that is at most `max_age_seconds` old.
+
+        0 lists them anew.
+        """
+        known = self._recent(day, max_age_seconds)
         if known is None:
             with self._lock:
-                known = self._cached(day, max_age_seconds)  # another thread may have listed them meanwhile
+                known = self._recent(day, max_age_seconds)  # another thread may have listed them meanwhile
                 if known is None:
                     asked_at, prefix = self._clock.monotonic(), tombstone_prefix(day)
                     entries = self._store.list(prefix)
                     known = frozenset(entry.key.removeprefix(prefix).removesuffix(".json") for entry in entries)
-                    self._cache[day] = (asked_at, known)
+                    self._known[day] = (asked_at, known)
         return known
 
-    def _cached(self, day: date, max_age_seconds: float) -> frozenset[str] | None:
-        listed_at, known = self._cache.get(day, (float("-inf"), None))
-        is_young = max_age_seconds > 0 and self._clock.monotonic() - listed_at <= max_age_seconds
-        return known if is_young else None
+    def _recent(self, day: date, max_age_seconds: float) -> frozenset[str] | None:
+        known = self._known.get(day)
+        if known is None or not max_age_seconds:
+            return None
+        listed_at, pseudonyms = known
+        return pseudonyms if self._clock.monotonic() - listed_at <= max_age_seconds else None
 
     def is_erased(self, day: date, call_id: str, *, max_age_seconds: float = MAX_AGE_SECONDS) -> bool:
-        """Return whether a call was erased, as far as was known `max_age_seconds` ago."""
+        """Return whether a call was erased, by a list that is at most `max_age_seconds` old."""
         return self.matches(call_key(call_id), self.pseudonyms_of(day, max_age_seconds=max_age_seconds))
 
-    def matches(self, key: str, pseudonyms: frozenset[str]) -> bool:
-        """Return whether the pseudonym of a call key is one of these."""
-        return bool(pseudonyms) and self.pseudonym(key) in pseudonyms
+    def matches(self, call_key: str, pseudonyms: frozenset[str]) -> bool:
+        """Return whether one of the pseudonyms is that of a call key."""
+        return bool(pseudonyms) and self.pseudonym(call_key) in pseudonyms
 
-    def pseudonym(self, key: str) -> str:
-        """Return the pseudonym of a call key. Raises `ArchiveDenied` where there is no key to make it with."""
+    def pseudonym(self, call_key: str) -> str:
+        """Return the pseudonym of a call key. Raises `ArchiveDenied` where the setting of the key is missing."""
         if self._key is None:
             raise ArchiveDenied("KROS_ERASURE_KEY is missing: calls of this archive were erased, or are to be.")
-        return pseudonym(self._key, key)
+        return pseudonym(self._key, call_key)
 
     def add_call(self, day: date, call_id: str) -> None:
-        """Write the tombstone of a call. It stays for good."""
+        """Write a call's tombstone. It is erased from now on, for good."""
         create_json(self._store, tombstone_key(day, self.pseudonym(call_key(call_id))), self._content())
         with self._lock:
-            self._cache.pop(day, None)
+            self._known.pop(day, None)
 
     def is_row_erased(self, unparsed_key: str) -> bool:
-        """Return whether an unparsed row of the list was erased: it may have no id, so that its JSON identifies it."""
+        """Return whether an unparsed row of the list was erased. It may have no id: its key, a hash, stands for it."""
         return self._key is not None and self._store.head(self._row_key(unparsed_key)) is not None
 
     def add_unparsed_row(self, unparsed_key: str) -> None:

@@ -1,4 +1,4 @@
-"""What the reading of a day's list came to: written down by `calls`, weighed by `reconciliation`."""
+"""The listing of a day: what the step `calls` saw upstream. It saves it, and `reconciliation` weighs it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -7,10 +7,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Listing:
-    """`problems` keep the day from being complete; `oddities` are only told.
+    """What one enumeration of a day found, and whether the list was read whole.
 
-    `listed_total` counts the distinct calls of the day that were seen, proved or not. `windows` are the stretches of
-    time that were listed, as the API's dates, so that URLs can be minted by listing them again.
+    `listed_total` counts the distinct calls of the day that were seen, proved or not. `windows` are the spans of time
+    that were listed, as the API's times: listing them again mints fresh URLs. `problems` keep the day from being
+    complete; `oddities` are reported only. `unparsed` has a sentence for each row that could not be read as a call.
     """
 
     proved: bool
@@ -24,7 +25,7 @@ class Listing:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Listing":
-        """From the JSON object that was stored; names that this version does not know are left out."""
+        """Read a stored JSON object; fields that this version does not know are left out."""
         known = {item.name for item in fields(cls)}
         values = {name: value for name, value in stored.items() if name in known}
         values["windows"] = [(start, end) for start, end in values.get("windows", [])]

@@ -1,7 +1,7 @@
-"""The name that is left of an erased call: nobody can read it, and the call would be known by it if it came back.
+"""Pseudonyms of erased calls: irreversible without the key, but stable, so that a re-listed call is recognized.
 
-A plain hash of an id could be undone by hashing every id there is; an HMAC cannot, without the key. The key is a
-setting and never in the archive. Who destroys it, makes the tombstones of all erased calls nobody's for good.
+A plain hash of an id could be undone by hashing every possible id; an HMAC cannot, without the key. The key is a
+setting, and never in the archive. Destroying it makes the tombstones of all erased calls anonymous for good.
 """
 
 import hashlib
@@ -11,10 +11,10 @@ LEAST_KEY_CHARACTERS = 32
 
 
 def pseudonym(key: str, call_key: str) -> str:
-    """HMAC-SHA256 of a call key (the id, where that is plain), hexadecimal."""
+    """Return the HMAC-SHA256 of a call key, in hexadecimal."""
     return hmac.new(key.encode(), call_key.encode(), hashlib.sha256).hexdigest()
 
 
 def key_check(key: str) -> str:
-    """What tells whether a key is the one that the archive's tombstones were made with; it does not give it away."""
+    """Return a value that tells whether a key is the one of the archive's tombstones; it does not reveal the key."""
     return hmac.new(key.encode(), b"kros_pipeline erasure key", hashlib.sha256).hexdigest()

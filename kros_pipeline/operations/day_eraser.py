@@ -9,7 +9,7 @@ from io import BytesIO
 
 import pyarrow as pa
 
-from ..archive.compare_and_swap import retry_on_conflict
+from ..archive.compare_and_swap import compare_and_swap
 from ..archive.governance import Governance, ObjectVersion
 from ..archive.object_store import ObjectStore, Replace
 from ..archive.parquet import Partition
@@ -133,7 +133,7 @@ class DayEraser:
 
     def _rewrite_audit_object(self, key: str) -> None:
         """Replace the calls' keys by their pseudonyms; the lines stay."""
-        retry_on_conflict(key, lambda _: self._pseudonymize(key))
+        compare_and_swap(key, lambda: self._pseudonymize(key))
 
     def _pseudonymize(self, key: str) -> None:
         file = BytesIO()

@@ -13,7 +13,6 @@ from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.governance import Governance
 from ..archive.identity import ArchiveIdentity
 from ..archive.object_store import ObjectStore
-from ..archive.request_journal import RequestJournal
 from ..archive.tables import Tables
 from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from ..core.clock import Clock
@@ -211,7 +210,7 @@ def open_eraser(ctx: RunContext) -> Eraser:
         identity=ctx.identity,
         upstream=UpstreamDeletion(
             source=ctx.source,
-            journal=RequestJournal(ctx.store),
+            store=ctx.store,
             governance=ctx.governance,
             tombstones=ctx.tombstones,
             clock=ctx.clock,

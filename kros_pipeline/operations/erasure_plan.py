@@ -60,7 +60,7 @@ def make_plan(
         )
     if ResidueSearch(plan.call_ids, request.phone_number).is_named_in(request.reason):
         raise ErasureRefused("The reason names a call or the number; it stays in the audit log, and must name nobody.")
-    if governance.deletes_only_later():
+    if governance.has_default_retention():
         raise ErasureRefused(
             f"The bucket {store.bucket} has a default retention: S3 deletes nothing before it ends. Remove it from the "
             "bucket; objects that it protects already can be erased once their time is over."
@@ -76,14 +76,14 @@ def make_plan(
 
 def find_held_calls(plan: ErasurePlan, governance: Governance) -> list[str]:
     """Return the calls whose recording is under legal hold, in any version."""
-    if not governance.can_hold():
+    if not governance.has_object_lock():
         return []
     return [
         call_id
         for day, ids in plan.calls.items()
         for call_id in sorted(ids)
         if any(
-            governance.is_held(version)
+            governance.has_legal_hold(version)
             for version in governance.versions(audio_key(day, call_id))
             if version.key == audio_key(day, call_id)
         )

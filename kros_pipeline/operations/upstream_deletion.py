@@ -3,7 +3,8 @@
 from datetime import date
 
 from ..archive.governance import Governance
-from ..archive.request_journal import RequestJournal
+from ..archive.object_store import ObjectStore
+from ..archive.request_journal import RequestJournal, Stage
 from ..archive.tombstones import Tombstones
 from ..core.clock import Clock
 from ..core.errors import (
@@ -15,7 +16,7 @@ from ..core.errors import (
     RequestRefused,
     TooManyRequests,
 )
-from ..core.object_keys import call_key, upstream_deletion_key
+from ..core.object_keys import call_key, upstream_deletions_prefix
 from ..source.call_source import CallSource
 from .erasure_request import ErasurePlan
 
@@ -34,12 +35,12 @@ class UpstreamDeletion:
         self,
         *,
         source: CallSource,
-        journal: RequestJournal,
+        store: ObjectStore,
         governance: Governance,
         tombstones: Tombstones,
         clock: Clock,
     ):
-        self._source, self._journal, self._governance = source, journal, governance
+        self._source, self._store, self._governance = source, store, governance
         self._tombstones, self._clock = tombstones, clock
 
     def delete_all(self, plan: ErasurePlan, outcomes: dict[str, int], problems: list[str]) -> None:
@@ -55,18 +56,19 @@ class UpstreamDeletion:
     def _delete(self, day: date, call_id: str) -> str:
         """Return the outcome. Upstream's own text is not kept: it may name the call."""
         pseudonym = self._tombstones.pseudonym(call_key(call_id))
-        intent_key, outcome_key = (upstream_deletion_key(day, pseudonym, what) for what in ("intent", "outcome"))
-        known = self._journal.read(outcome_key)
+        journal = RequestJournal(self._store, upstream_deletions_prefix(day))
+        known = journal.read(pseudonym, Stage.OUTCOME)
         if known is not None:
             return str(known["outcome"])
-        if self._journal.begin(intent_key, {"sent_at": self._clock.now().isoformat()}) is None:
+        if not journal.begin(pseudonym, {"sent_at": self._clock.now().isoformat()}):
             return UNCONFIRMED
         outcome = self._ask(call_id)
         if outcome == NOT_SENT:  # the intent goes, so that a later run may send it
+            intent_key = journal.key(pseudonym, Stage.INTENT)
             versions = self._governance.versions(intent_key)
             self._governance.delete([version for version in versions if version.key == intent_key])
         elif outcome != UNCONFIRMED:
-            self._journal.finish(outcome_key, {"outcome": outcome, "at": self._clock.now().isoformat()})
+            journal.finish(pseudonym, {"outcome": outcome, "at": self._clock.now().isoformat()})
         return outcome
 
     def _ask(self, call_id: str) -> str:

@@ -45,7 +45,7 @@ class ExtensionSender:
         attempt = self._journal.next_attempt(decision.decision_id)
         if resent_row is not None:
             attempt = max(attempt, resent_row["attempts"] + 1)
-        wanted = {
+        intent = {
             "call_id": decision.call_id,
             "rule_id": decision.rule_id,
             "requested_days": decision.requested_days,
@@ -53,8 +53,7 @@ class ExtensionSender:
             "requested_at": self._clock.now().isoformat(),
             "resent_by": self._run_id if resent_row else None,
         }
-        intent = self._journal.begin(decision.decision_id, attempt, wanted)
-        if intent is None:
+        if not self._journal.begin(decision.decision_id, attempt, intent):
             return None  # another run is sending it now
         outcome = self._ask_upstream(decision, days)
         if isinstance(outcome, ApiError):

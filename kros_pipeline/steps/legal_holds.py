@@ -46,7 +46,7 @@ def place_legal_holds(
     to_hold = _select(day, flagged, held, stored)
     if not to_hold:
         return []
-    if not governance.can_hold():
+    if not governance.has_object_lock():
         return [
             f"KROS_LEGAL_HOLD is on, and the bucket {store.bucket} has no Object Lock: "
             f"{len(to_hold)} flagged recordings are not held."
@@ -55,7 +55,7 @@ def place_legal_holds(
     def hold(call_id: str) -> str | None:
         key = audio_key(day, call_id)
         try:
-            governance.hold(key)
+            governance.place_legal_hold(key)
             governance.tag_as_flagged(key)
         except ArchiveDenied as error:
             return f"The bucket does not allow legal hold or tags: {error}"

@@ -132,7 +132,7 @@ class RecordingArchiver:
         try:
             self._store.put(
                 self.rows.key(call),
-                body.file if body.file is not None else body.data,
+                body.file if body.file is not None else memoryview(body.data),
                 sha256=body.sha256,
                 mode=CREATE,
                 metadata=audio_to_metadata(body.sha256, audio),

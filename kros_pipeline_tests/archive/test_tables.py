@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kros_pipeline.archive import tables
-from kros_pipeline.archive.parquet import Partition, batches_of, merged_batches, write_parquet
+from kros_pipeline.archive import compare_and_swap, parquet, tables
+from kros_pipeline.archive.object_store import VersionToken
+from kros_pipeline.archive.parquet import Partition, batches_of, merged_batches, plain_values, write_parquet
 from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import ArchiveUnavailable
 from kros_pipeline.steps.run_context import RunContext
@@ -35,7 +36,7 @@ def row(call_id: str, **values: Any) -> dict[str, Any]:
 
 
 def adding(*rows: dict[str, Any]) -> tables.Build:
-    """Keeps what is there, and adds rows: as steps do."""
+    """Keep what is there, and add rows: as steps do."""
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
         merged = {found["call_id"]: found for found in present.rows()} if present else {}
@@ -54,13 +55,13 @@ def our(account: MakeAccount) -> Account:
     return account()
 
 
-def test_a_partition_that_is_not_there_is_none_and_has_no_rows(run_context: RunContext) -> None:
+def test_an_absent_partition_is_none_and_has_no_rows(run_context: RunContext) -> None:
     with run_context.tables.opened(TABLE, DAY) as partition:
         assert partition is None
     assert run_context.tables.rows(TABLE, DAY) == []
 
 
-def test_what_is_written_is_what_was_told_and_is_there(our: Account) -> None:
+def test_a_commit_writes_the_rows_and_reports_their_number_and_size(our: Account) -> None:
     written = our.ctx.tables.commit(TABLE, DAY, adding(row("a"), row("b", text="ẹ̀kọ́ 电话", word_count=2)))
     body = our.archive.read(table_key(TABLE.name, DAY))
     assert (written.rows, written.size_bytes, written.changed) == (2, len(body), True)
@@ -95,7 +96,7 @@ def test_each_column_carries_its_description_in_the_file(our: Account) -> None:
         assert file.field(column.name).metadata[b"description"].decode() == column.description
 
 
-# What S3 is asked for.
+# Requests.
 
 
 def test_a_partition_is_read_once_however_often_it_is_replaced_and_read(our: Account) -> None:
@@ -113,7 +114,7 @@ def test_a_partition_is_read_once_however_often_it_is_replaced_and_read(our: Acc
 # Concurrent runs: the loser reads again and merges.
 
 
-def test_a_writer_that_comes_second_loses_nothing_of_the_firsts(our: Account) -> None:
+def test_the_second_of_two_writers_keeps_the_rows_of_the_first(our: Account) -> None:
     ctx, other = our.open(), our.open()
     meanwhile = [row("b"), row("c")]
 
@@ -126,8 +127,8 @@ def test_a_writer_that_comes_second_loses_nothing_of_the_firsts(our: Account) ->
     assert stored(our) == ["a", "b", "c"] and written.rows == 3
 
 
-def test_any_number_of_writers_at_once_lose_nothing(our: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "_ATTEMPTS", 50)
+def test_concurrent_writers_lose_no_rows(our: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compare_and_swap, "ATTEMPTS", 50)
     works = [our.open() for _ in range(4)]
     failures: list[BaseException] = []
 
@@ -147,7 +148,7 @@ def test_any_number_of_writers_at_once_lose_nothing(our: Account, monkeypatch: p
     assert stored(our) == sorted(f"call_{number}_{turn}" for number in range(4) for turn in range(3))
 
 
-def test_a_table_that_others_replace_for_ever_is_given_up_with_a_sentence(our: Account) -> None:
+def test_endless_conflicts_end_with_an_error_that_names_the_partition(our: Account) -> None:
     other, count = our.open(), iter(range(1_000))
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
@@ -159,8 +160,7 @@ def test_a_table_that_others_replace_for_ever_is_given_up_with_a_sentence(our: A
     assert stored(our) == [f"other_{number:03}" for number in range(5)]
 
 
-# A build that fails leaves the old day as it was.
-def test_a_reader_sees_the_old_day_or_the_new_one(our: Account) -> None:
+def test_a_build_that_fails_leaves_the_old_partition(our: Account) -> None:
     our.ctx.tables.commit(TABLE, DAY, adding(row("a")))
     before = our.archive.objects("tables/")
 
@@ -173,8 +173,7 @@ def test_a_reader_sees_the_old_day_or_the_new_one(our: Account) -> None:
     assert our.archive.objects("tables/") == before
 
 
-# Columns are only ever added: an older file reads as if it had them, empty.
-def test_a_file_of_an_older_version_reads_as_null_and_is_rewritten_whole(our: Account) -> None:
+def test_columns_that_an_older_file_lacks_are_null_and_are_added_by_the_next_commit(our: Account) -> None:
     older = replace(TABLE, columns=TABLE.columns[:-3])
     assert {column.name for column in TABLE.columns[-3:]} == {"language", "confidence", "fetched_at"}
     short = {name: value for name, value in row("a").items() if name in older.column_names}
@@ -185,15 +184,15 @@ def test_a_file_of_an_older_version_reads_as_null_and_is_rewritten_whole(our: Ac
     assert pq.read_schema(io.BytesIO(our.archive.read(table_key(TABLE.name, DAY)))).names == list(TABLE.column_names)
 
 
-def test_rows_come_in_groups_of_a_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables, "ROWS_A_GROUP", 10)
-    monkeypatch.setattr(tables, "_ROWS_A_BATCH", 5)
+def test_row_groups_are_bounded_by_rows_and_by_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "ROWS_PER_GROUP", 10)
+    monkeypatch.setattr(parquet, "ROWS_PER_BATCH", 5)
     file = io.BytesIO()
     assert write_parquet(TABLE, file, batches_of(TABLE, (row(f"{number:03}") for number in range(33)))) == 33
     groups = pq.ParquetFile(file).metadata
     assert [groups.row_group(number).num_rows for number in range(groups.num_row_groups)] == [10, 10, 10, 3]
     # Long texts make a group of fewer rows.
-    monkeypatch.setattr(tables, "_BYTES_A_GROUP", 10_000)
+    monkeypatch.setattr(parquet, "BYTES_PER_GROUP", 10_000)
     file = io.BytesIO()
     write_parquet(TABLE, file, batches_of(TABLE, (row(f"{number:03}", text="x" * 3_000) for number in range(33))))
     groups = pq.ParquetFile(file).metadata
@@ -201,11 +200,11 @@ def test_rows_come_in_groups_of_a_bounded_size(monkeypatch: pytest.MonkeyPatch) 
     assert [found["call_id"] for found in pq.read_table(file).to_pylist()] == [f"{number:03}" for number in range(33)]
 
 
-def test_what_is_read_in_batches_is_what_is_read_at_once(our: Account) -> None:
+def test_batches_hold_every_row_once(our: Account) -> None:
     our.ctx.tables.commit(TABLE, DAY, adding(*(row(f"{number:03}") for number in range(23))))
     with our.ctx.tables.opened(TABLE, DAY) as partition:
         assert partition is not None and partition.row_count == 23
-        assert [batch.num_rows for batch in partition.batches(rows=10)] == [10, 10, 3]
+        assert [batch.num_rows for batch in partition.batches(rows_per_batch=10)] == [10, 10, 3]
         assert partition.sha256() == hashlib.sha256(our.archive.read(table_key(TABLE.name, DAY))).hexdigest()
         assert len(list(partition.rows())) == 23
 
@@ -215,9 +214,7 @@ ids = st.integers(0, 60).map(lambda number: f"call_{number:02d}")
 
 @settings(deadline=None)
 @given(st.none() | st.sets(ids), st.sets(ids))
-def test_merging_rows_into_a_partition_gives_the_rows_and_the_bytes_of_writing_them_anew(
-    there: set[str] | None, new: set[str]
-) -> None:
+def test_merged_batches_give_the_bytes_of_writing_all_rows_anew(there: set[str] | None, new: set[str]) -> None:
     def written(batches: Iterator[pa.RecordBatch]) -> io.BytesIO:
         file = io.BytesIO()
         write_parquet(TABLE, file, batches)
@@ -230,12 +227,11 @@ def test_merging_rows_into_a_partition_gives_the_rows_and_the_bytes_of_writing_t
     new_rows = {call_id: row(call_id, text="another") for call_id in new}
     expected = old_rows | {call_id: merge(old_rows.get(call_id), found) for call_id, found in new_rows.items()}
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(tables, "_ROWS_A_BATCH", 7)
-        patched.setattr(Partition.batches, "__defaults__", (None, 7))
+        patched.setattr(parquet, "ROWS_PER_BATCH", 7)
         present = None
         if there is not None:
             old_file = written(batches_of(TABLE, (old_rows[call_id] for call_id in sorted(there))))
-            present = Partition(TABLE, old_file, "etag")
+            present = Partition(TABLE, old_file, VersionToken("v"))
             # What is not touched is never made into a dict.
             patched.setattr(Partition, "rows", None)
         merged = written(merged_batches(TABLE, present, new_rows, merge))
@@ -243,7 +239,7 @@ def test_merging_rows_into_a_partition_gives_the_rows_and_the_bytes_of_writing_t
     assert merged.getvalue() == anew.getvalue()
 
 
-def test_rows_are_what_arrow_would_make_of_them_moments_and_dates_too() -> None:
+def test_rows_have_the_values_that_arrow_gives_times_and_dates_too() -> None:
     moments = [MOMENT, None, datetime(1969, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)]
     dates = [DAY, date(1969, 12, 31), date(9999, 12, 31), date(1, 1, 1)]
     rows = [
@@ -253,10 +249,10 @@ def test_rows_are_what_arrow_would_make_of_them_moments_and_dates_too() -> None:
     batch = pa.RecordBatch.from_pylist(rows, TABLE.schema)
     file = io.BytesIO()
     write_parquet(TABLE, file, [batch])
-    assert list(Partition(TABLE, file, "etag").rows()) == batch.to_pylist() == rows
+    assert list(Partition(TABLE, file, VersionToken("v")).rows()) == batch.to_pylist() == rows
     calls = schemas.CALLS
     answered = pa.RecordBatch.from_pylist(
         [dict.fromkeys(calls.column_names) | {"answered_at": moment} for moment in moments],
         pa.schema([field.with_nullable(True) for field in calls.schema]),
     )
-    assert tables._values(answered.column("answered_at")) == moments
+    assert plain_values(answered.column("answered_at")) == moments

@@ -12,10 +12,11 @@ from kros_pipeline.core.object_keys import (
     audio_key,
     audio_prefix,
     call_key,
-    extension_key,
+    extension_request,
     extensions_prefix,
     listing_key,
     quarantine_key,
+    request_key,
     table_key,
     table_prefix,
     unparsed_key,
@@ -123,7 +124,10 @@ def test_nothing_of_a_hostile_id_is_left_in_its_key(call_id: str):
         (unparsed_key(DAY, SHA256), f"state/unparsed/dt=2025-01-10/{SHA256[:32]}.json"),
         (listing_key(DAY), "state/listings/dt=2025-01-10.json"),
         (extensions_prefix(DAY), "state/extensions/dt=2025-01-10/"),
-        (extension_key(DAY, "d1", 2, "intent"), "state/extensions/dt=2025-01-10/d1/002-intent.json"),
+        (
+            request_key(extensions_prefix(DAY), extension_request("d1", 2), "intent"),
+            "state/extensions/dt=2025-01-10/d1/002-intent.json",
+        ),
         (object_keys.ARCHIVE_IDENTITY, "state/archive.json"),
         (audio_key(date(987, 6, 5), "a"), "audio/dt=0987-06-05/a.mp3"),
     ],
@@ -133,5 +137,5 @@ def test_everything_lies_where_the_archive_says(key: str, expected: str):
 
 
 def test_attempts_sort_as_they_were_made():
-    keys = [extension_key(DAY, "d1", attempt, "intent") for attempt in (1, 2, 9, 10, 99, 100)]
+    keys = [extension_request("d1", attempt) for attempt in (1, 2, 9, 10, 99, 100)]
     assert keys == sorted(keys)

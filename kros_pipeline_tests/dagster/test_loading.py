@@ -33,17 +33,3 @@ print(pyarrow.default_memory_pool().backend_name)
 """
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert said.strip() == "system"
-
-
-def test_arrow_imports_pandas_where_it_is_asked_for_and_not_before() -> None:
-    program = """
-import sys
-import kros_pipeline.archive.tables, pyarrow as pa
-table = pa.Table.from_pylist([{"a": 1}])
-print("pandas" in sys.modules)
-print(table.to_pandas()["a"].tolist(), pa.Table.from_pandas(table.to_pandas()).equals(table))
-import pandas
-print(pa.array(pandas.Series([1, 2])).to_pylist())
-"""
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert said.splitlines() == ["False", "[1] True", "[1, 2]"]

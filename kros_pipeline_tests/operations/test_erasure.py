@@ -341,9 +341,9 @@ def test_a_bucket_that_keeps_everything_for_a_time_is_refused_before_anything_is
     lock = {"ObjectLockEnabled": "Enabled", "Rule": {"DefaultRetention": {"Mode": "GOVERNANCE", "Days": 1}}}
     s3_client.put_object_lock_configuration(Bucket=bucket, ObjectLockConfiguration=lock)
     governance = our.ctx.governance
-    assert not governance.deletes_only_later()
+    assert not governance.has_default_retention()
     monkeypatch.setattr(governance, "_bucket", bucket)
-    assert governance.deletes_only_later()
+    assert governance.has_default_retention()
     with pytest.raises(ErasureRefused, match="has a default retention"):
         erase_calls(our.ctx, ErasureRequest((ids_of(our)[0],), reason="request 23"))
     assert every_version(our) == before

@@ -12,7 +12,7 @@ import pytest
 
 from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.steps.extension_journal import INTENT, OUTCOME, ExtensionJournal
+from kros_pipeline.steps.extension_journal import ExtensionJournal
 from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, Account, MakeAccount
@@ -225,7 +225,7 @@ class _Crash(BaseException):
     pass
 
 
-@pytest.mark.parametrize(("dies_at", "sent"), [("request", 0), (OUTCOME, 1)])
+@pytest.mark.parametrize(("dies_at", "sent"), [("request", 0), ("outcome", 1)])
 def test_an_intent_without_outcome_is_in_doubt_and_never_sent_again(
     ruled: Callable[..., Account], monkeypatch: pytest.MonkeyPatch, dies_at: str, sent: int
 ) -> None:
@@ -240,8 +240,8 @@ def test_an_intent_without_outcome_is_in_doubt_and_never_sent_again(
         return begun
 
     def dying_before(self: ExtensionJournal, decision_id: str, attempt: int, outcome: Any) -> None:
-        intent = our.archive.json(f"state/extensions/dt={DAY}/{decision_id}/001-{INTENT}.json")
-        if dies_at == OUTCOME and intent["call_id"] == hit:
+        intent = our.archive.json(f"state/extensions/dt={DAY}/{decision_id}/001-intent.json")
+        if dies_at == "outcome" and intent["call_id"] == hit:
             raise _Crash
         finish(self, decision_id, attempt, outcome)
 

@@ -33,7 +33,8 @@ from kros_pipeline.source.call_parsing import parse_listed_call
 from kros_pipeline.source.call_source import Body, Page, RecordingAnswer, Window
 from kros_pipeline.steps.run_context import RunContext, open_run_context
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, WITHIN_GRACE
-from kros_pipeline_tests.support.memory_store import MemoryArchive
+from kros_pipeline_tests.support.clocks import clock_without_waits
+from kros_pipeline_tests.support.memory_store import MemoryArchive, open_memory_archive
 from kros_pipeline_tests.support.steps import archive_recordings, list_calls, reconcile_day
 
 FAULTS = ("reset", "html", "denied", "gone", "foreign", "api")

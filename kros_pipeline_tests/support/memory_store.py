@@ -1,7 +1,7 @@
-"""An archive in memory, for tests that run hundreds of whole days; stricter than moto.
+"""An archive in memory, for tests that run hundreds of whole days: `ObjectStore` and `Governance` without S3.
 
-A SHA-256 that is not the body's is a bug of ours, and stops the test. `test_object_store_contract.py` holds it to the
-same laws as S3.
+`archive/test_object_store_contract.py` holds `MemoryObjectStore` to the same laws as the real store. It is stricter
+than moto: it compares the SHA-256 of a body, and refuses keys above 1,024 bytes.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from typing import IO, Any
 
 import pyarrow.parquet as pq
 
-from kros_pipeline.archive.governance import ObjectVersion
-from kros_pipeline.archive.object_store import CREATE, Entry, Head, PutMode, Replace, VersionToken
+from kros_pipeline.archive.governance import Governance, ObjectVersion
+from kros_pipeline.archive.object_store import Entry, Head, ObjectStore, PutMode, Replace, VersionToken
 from kros_pipeline.archive.settings import ArchiveSettings
 from kros_pipeline.core.errors import ArchiveError, ObjectChanged, ObjectExists
 from kros_pipeline_tests.support.archive_check import Archive, table_key
 
+_MAX_KEY_BYTES = 1_024
+
 
 @dataclass(frozen=True)
-class Stored:
-    """An object."""
+class StoredObject:
+    """One object of a bucket."""
 
     body: bytes
     version: VersionToken
@@ -35,68 +37,73 @@ class Stored:
     last_modified: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
-_BUCKETS: dict[str, dict[str, Stored]] = {}
+_BUCKETS: dict[str, dict[str, StoredObject]] = {}
 _PARSED: dict[str, list[dict[str, Any]]] = {}
 _LOCK = threading.Lock()
-_NUMBERS = itertools.count(1)
+_VERSIONS = itertools.count(1)
 
 
-def new_version() -> VersionToken:
-    return VersionToken(f'"{next(_NUMBERS)}"')
-
-
-def objects_of(bucket: str) -> dict[str, Stored]:
-    """The objects of a bucket by their whole keys; the same dict each time."""
+def objects_of(bucket: str) -> dict[str, StoredObject]:
+    """Return the objects of a bucket by their full keys; the same dict each time."""
     return _BUCKETS.setdefault(bucket, {})
 
 
-class MemoryObjectStore:
-    """An `ObjectStore` in memory, shared by all that are opened on one bucket."""
+def _new_version() -> VersionToken:
+    return VersionToken(f'"{next(_VERSIONS)}"')
 
-    def __init__(self, settings: ArchiveSettings):
-        self.bucket, self._prefix = settings.bucket, f"{settings.prefix}/" if settings.prefix else ""
+
+class MemoryObjectStore:
+    """One archive in one bucket of this process; see `ObjectStore` for every method."""
+
+    def __init__(self, bucket: str, prefix: str = ""):
+        self.bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
         self.requests_made = 0
-        self._objects = objects_of(settings.bucket)
+        self._objects = objects_of(bucket)
 
     def full_key(self, key: str) -> str:
         return self._prefix + key
 
     def url(self, key: str) -> str:
-        return f"memory://{self.bucket}/{self.full_key(key)}"
+        return f"s3://{self.bucket}/{self.full_key(key)}"
 
-    def _find(self, key: str) -> Stored | None:
+    def _get(self, key: str) -> StoredObject | None:
         self.requests_made += 1
         return self._objects.get(self.full_key(key))
 
     def head(self, key: str) -> Head | None:
-        found = self._find(key)
-        return found and Head(len(found.body), found.version, found.metadata, found.last_modified)
+        found = self._get(key)
+        return Head(len(found.body), found.version, found.metadata, found.last_modified) if found else None
 
     def read(self, key: str) -> bytes | None:
-        found = self._find(key)
-        return found and found.body
+        found = self._get(key)
+        return found.body if found else None
 
     def copy_into(self, key: str, file: IO[bytes]) -> VersionToken | None:
-        found = self._find(key)
-        if found:
-            file.write(found.body)
-        return found and found.version
+        found = self._get(key)
+        if found is None:
+            return None
+        file.write(found.body)
+        return found.version
 
     def digest(self, key: str) -> tuple[str, int] | None:
-        found = self._find(key)
-        return found and (hashlib.sha256(found.body).hexdigest(), len(found.body))
+        found = self._get(key)
+        return (hashlib.sha256(found.body).hexdigest(), len(found.body)) if found else None
 
     def list(self, prefix: str) -> Iterator[Entry]:
         self.requests_made += 1
-        with _LOCK:
-            keys = sorted(key for key in self._objects if key.startswith(self.full_key(prefix)))
-        for key in keys:
-            if found := self._objects.get(key):
-                yield Entry(key.removeprefix(self._prefix), len(found.body))
+        for key, found in self._below(prefix):
+            yield Entry(key, len(found.body))
 
     def folders(self, prefix: str) -> Iterator[str]:
-        below = [entry.key.removeprefix(prefix) for entry in self.list(prefix)]
-        yield from sorted({prefix + name.split("/")[0] + "/" for name in below if "/" in name})
+        self.requests_made += 1
+        rests = [key.removeprefix(prefix) for key, _ in self._below(prefix)]
+        yield from sorted({f"{prefix}{rest.split('/')[0]}/" for rest in rests if "/" in rest})
+
+    def _below(self, prefix: str) -> list[tuple[str, StoredObject]]:
+        with _LOCK:
+            found = sorted((key, stored) for key, stored in self._objects.items() if key.startswith(self._prefix))
+        relative = [(key.removeprefix(self._prefix), stored) for key, stored in found]
+        return [(key, stored) for key, stored in relative if key.startswith(prefix)]
 
     def put(
         self,
@@ -108,62 +115,65 @@ class MemoryObjectStore:
         metadata: Mapping[str, str] | None = None,
         content_type: str = "application/octet-stream",
     ) -> VersionToken:
+        self.requests_made += 1
         if not isinstance(body, bytes | memoryview):
             body.seek(0)
             body = body.read()
-        content, stated = bytes(body), dict(metadata or {})
-        assert hashlib.sha256(content).hexdigest() == sha256, f"{key}: another checksum than the body's"
-        assert len(self.full_key(key).encode()) <= 1024 and "".join(stated.values()).isascii()
-        self.requests_made += 1
+        content = bytes(body)
+        if hashlib.sha256(content).hexdigest() != sha256:
+            raise ArchiveError(f"{key}: S3 says BadDigest")
+        if len(self.full_key(key).encode()) > _MAX_KEY_BYTES or not "".join((metadata or {}).values()).isascii():
+            raise ArchiveError(f"{key}: the key is too long, or the metadata is not ASCII")
         with _LOCK:
-            there = self._objects.get(self.full_key(key))
-            if mode == CREATE and there is not None:
-                raise ObjectExists(f"{key} exists")
-            if isinstance(mode, Replace) and (there is None or there.version != mode.version):
-                raise ObjectChanged(f"{key} was written by somebody else meanwhile")
-            stored = self._objects[self.full_key(key)] = Stored(content, new_version(), stated)
+            present = self._objects.get(self.full_key(key))
+            if isinstance(mode, Replace):
+                if present is None or present.version != mode.version:
+                    raise ObjectChanged(f"{key}: another writer was first")
+            elif present is not None:
+                raise ObjectExists(f"{key}: another writer was first")
+            stored = self._objects[self.full_key(key)] = StoredObject(content, _new_version(), dict(metadata or {}))
         return stored.version
 
 
 class MemoryGovernance:
-    """A `Governance` over objects in memory: a bucket without versions and without Object Lock."""
+    """Custody of a bucket without versions and Object Lock; see `Governance` for every method."""
 
     def __init__(self, store: MemoryObjectStore):
         self._store, self._objects = store, objects_of(store.bucket)
 
-    def can_hold(self) -> bool:
+    def has_object_lock(self) -> bool:
         return False
 
-    def deletes_only_later(self) -> bool:
+    def has_default_retention(self) -> bool:
         return False
 
-    def hold(self, key: str) -> None:
-        raise ArchiveError(f"{key}: this bucket has no Object Lock")
+    def place_legal_hold(self, key: str) -> None:
+        raise ArchiveError(f"{key}: S3 says InvalidRequest (the bucket has no Object Lock)")
+
+    def has_legal_hold(self, version: ObjectVersion) -> bool:
+        return False
 
     def tag_as_flagged(self, key: str) -> None:
-        raise ArchiveError(f"{key}: this bucket has no tags")
-
-    def is_held(self, version: ObjectVersion) -> bool:
-        return False
+        pass  # tags are not kept
 
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
         for entry in self._store.list(prefix):
             yield ObjectVersion(entry.key, "null", True, False, entry.size_bytes)
 
-    def copy_version_into(self, version: ObjectVersion, file: IO[bytes]) -> bool:
-        return self._store.copy_into(version.key, file) is not None
-
     def read_version(self, version: ObjectVersion) -> bytes | None:
         return self._store.read(version.key)
+
+    def copy_version_into(self, version: ObjectVersion, file: IO[bytes]) -> bool:
+        return self._store.copy_into(version.key, file) is not None
 
     def delete(self, versions: list[ObjectVersion]) -> None:
         for version in versions:
             self._objects.pop(self._store.full_key(version.key), None)
 
 
-def open_memory_archive(settings: ArchiveSettings) -> tuple[MemoryObjectStore, MemoryGovernance]:
-    """In place of `open_s3`."""
-    store = MemoryObjectStore(settings)
+def open_memory_archive(settings: ArchiveSettings) -> tuple[ObjectStore, Governance]:
+    """Open an archive in memory: for `open_run_context(..., open_archive=open_memory_archive)`."""
+    store = MemoryObjectStore(settings.bucket, settings.prefix)
     return store, MemoryGovernance(store)
 
 
@@ -195,13 +205,13 @@ class MemoryArchive(Archive):
         return objects_of(self.bucket)[f"{self.prefix}/{key}"].body
 
     def write(self, key: str, body: bytes) -> None:
-        objects_of(self.bucket)[f"{self.prefix}/{key}"] = Stored(body, new_version())
+        objects_of(self.bucket)[f"{self.prefix}/{key}"] = StoredObject(body, _new_version())
 
     def delete(self, key: str) -> None:
         objects_of(self.bucket).pop(f"{self.prefix}/{key}", None)
 
     def forget(self) -> None:
-        """Every object of it, so that the memory of one test is not the next one's."""
+        """Delete every object, so that the memory of one test is not the next one's."""
         for key, (version, _) in self.objects().items():
             self.delete(key)
             _PARSED.pop(version, None)

@@ -1,0 +1,132 @@
+"""Tombstones are known soon enough, by pseudonym only; the audit log names no erased call."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+import pytest
+
+from kros_pipeline.archive.audit_log import AuditEvent, AuditLog
+from kros_pipeline.archive.tombstones import MAX_AGE_SECONDS, Tombstones
+from kros_pipeline.core.clock import Clock
+from kros_pipeline.core.errors import ArchiveDenied
+from kros_pipeline_tests.support.memory_store import MemoryObjectStore
+
+DAY = date(2025, 1, 10)
+NOW = datetime(2025, 1, 20, 4, 15, tzinfo=UTC)
+KEY = "k" * 32
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Time:
+    seconds: float = 0.0
+
+    @property
+    def clock(self) -> Clock:
+        return Clock(lambda: NOW, lambda: self.seconds, lambda _: None)
+
+
+@pytest.fixture
+def store() -> MemoryObjectStore:
+    return MemoryObjectStore(f"tombstones-{next(_numbers)}")
+
+
+def test_a_tombstone_of_another_run_is_seen_once_the_list_is_too_old(store: MemoryObjectStore) -> None:
+    time = Time()
+    ours, others = Tombstones(store, KEY, time.clock), Tombstones(store, KEY, time.clock)
+    assert not ours.is_erased(DAY, "call_a")
+    others.add_call(DAY, "call_a")
+    assert not ours.is_erased(DAY, "call_a")  # the list is young enough
+    assert ours.is_erased(DAY, "call_a", max_age_seconds=0.0)
+    others.add_call(DAY, "call_b")
+    time.seconds += MAX_AGE_SECONDS
+    assert not ours.is_erased(DAY, "call_b")
+    time.seconds += 0.1
+    assert ours.is_erased(DAY, "call_b") and not ours.is_erased(DAY, "call_c")
+
+
+def test_a_list_that_is_young_enough_costs_no_request(store: MemoryObjectStore) -> None:
+    tombstones = Tombstones(store, KEY, Time().clock)
+    for call_id in ("call_a", "call_b", "call_c"):
+        tombstones.is_erased(DAY, call_id)
+    assert store.requests_made == 1
+
+
+def test_our_own_tombstone_is_seen_at_once(store: MemoryObjectStore) -> None:
+    tombstones = Tombstones(store, KEY, Time().clock)
+    assert not tombstones.is_erased(DAY, "call_a")
+    tombstones.add_call(DAY, "call_a")
+    assert tombstones.is_erased(DAY, "call_a")
+
+
+def test_a_tombstone_names_nobody_and_says_when(store: MemoryObjectStore) -> None:
+    tombstones = Tombstones(store, KEY, Time().clock)
+    tombstones.add_call(DAY, "call_a")
+    tombstones.add_call(DAY, "call_a")
+    tombstones.add_unparsed_row("state/unparsed/dt=2025-01-10/00.json")
+    keys = [entry.key for entry in store.list("")]
+    assert len(keys) == 2 and "call_a" not in "".join(keys)
+    for key in keys:
+        assert json.loads(store.read(key) or b"") == {"erased_at": "2025-01-20T04:15:00+00:00"}
+    assert tombstones.is_row_erased("state/unparsed/dt=2025-01-10/00.json")
+    assert not tombstones.is_row_erased("state/unparsed/dt=2025-01-10/01.json")
+
+
+def test_an_archive_with_tombstones_needs_the_key_that_made_them(store: MemoryObjectStore) -> None:
+    clock = Time().clock
+    Tombstones(store, None, clock).check_key()  # nothing was erased yet
+    with pytest.raises(ArchiveDenied, match="KROS_ERASURE_KEY is missing"):
+        Tombstones(store, None, clock).claim_key()
+    Tombstones(store, KEY, clock).claim_key()
+    Tombstones(store, KEY, clock).claim_key()
+    with pytest.raises(ArchiveDenied, match="KROS_ERASURE_KEY is missing"):
+        Tombstones(store, None, clock).check_key()
+    with pytest.raises(ArchiveDenied, match="is not the key"):
+        Tombstones(store, "other" * 8, clock).claim_key()
+
+
+# The audit log.
+
+
+def audit_log(store: MemoryObjectStore) -> AuditLog:
+    clock = Time().clock
+    return AuditLog(store, Tombstones(store, KEY, clock), clock, run_id="run", day=DAY, step="recordings")
+
+
+def test_a_line_says_what_was_done_to_which_call_when_and_by_which_run(store: MemoryObjectStore) -> None:
+    log = audit_log(store)
+    log.record(AuditEvent.ARCHIVED, "call_a", sha256="00ff", bytes=3)
+    log.write()
+    line = json.loads(store.read("audit/dt=2025-01-10/run-recordings.jsonl") or b"")
+    assert line == {
+        "at": "2025-01-20T04:15:00.000+00:00", "bytes": 3, "call": "call_a", "event": "archived", "run": "run",
+        "sha256": "00ff", "step": "recordings",
+    }  # fmt: skip
+
+
+def test_no_lines_write_no_object(store: MemoryObjectStore) -> None:
+    audit_log(store).write()
+    assert store.requests_made == 0
+
+
+def test_each_write_and_each_try_of_a_step_is_a_part_of_its_own(store: MemoryObjectStore) -> None:
+    for log in (audit_log(store), audit_log(store)):
+        for call_id in ("call_a", "call_b"):
+            log.record(AuditEvent.ADOPTED, call_id)
+            log.write()
+    names = ["run-recordings-2.jsonl", "run-recordings-3.jsonl", "run-recordings-4.jsonl", "run-recordings.jsonl"]
+    assert [entry.key for entry in store.list("audit/")] == [f"audit/dt=2025-01-10/{name}" for name in names]
+
+
+def test_an_erased_call_is_named_by_its_pseudonym(store: MemoryObjectStore) -> None:
+    log, tombstones = audit_log(store), Tombstones(store, KEY, Time().clock)
+    tombstones.add_call(DAY, "call_a")
+    log.record(AuditEvent.ARCHIVED, "call_a")
+    log.record(AuditEvent.ARCHIVED, "call_b")
+    log.write()
+    lines = (store.read("audit/dt=2025-01-10/run-recordings.jsonl") or b"").splitlines()
+    assert [json.loads(line)["call"] for line in lines] == [tombstones.pseudonym("call_a"), "call_b"]
