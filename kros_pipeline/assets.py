@@ -12,8 +12,9 @@ import dagster as dg
 from pydantic import Field
 
 from .core import schemas
-from .core.verdict import CHECKS, INCOMPLETE, WHAT_TO_DO
+from .core.statuses import DayVerdict
 from .failures import RETRIES
+from .reconciliation_checks import DESCRIPTIONS, check_results
 from .reporting import sample_table, step_run, table_metadata
 from .resources import Archive
 
@@ -143,7 +144,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         sample = {"would be sent": sample_table(report.would_send)} if report.would_send else None
         return at.materialized(report, EXTENSIONS_CHECK, " ".join(report.to_do), sample)
 
-    @asset(schemas.RECONCILIATION, ["recordings", "retention_extensions"], CHECKS)
+    @asset(schemas.RECONCILIATION, ["recordings", "retention_extensions"], DESCRIPTIONS)
     def reconciliation(
         context: dg.AssetExecutionContext, config: ReconciliationConfig, archive: Archive
     ) -> Iterator[Any]:
@@ -152,18 +153,10 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         with step_run(context, archive) as at:
             result = reconcile_day(at.ctx, at.day, config.acknowledged_call_ids)
         verdict = result.verdict
-        results = [
-            dg.AssetCheckResult(
-                passed=not sentences,
-                check_name=name,
-                description=" ".join([*sentences, WHAT_TO_DO[name]]) if sentences else CHECKS[name],
-                metadata={"verdict": verdict.verdict},
-            )
-            for name, sentences in verdict.failures.items()
-        ]
+        results = check_results(verdict)
         problems = "\n".join(verdict.problems) or "none"
-        metadata = {"verdict": verdict.verdict, "problems": problems} | at.metadata(result.report)
-        if verdict.verdict == INCOMPLETE:
+        metadata = {"verdict": verdict.verdict.value, "problems": problems} | at.metadata(result.report)
+        if verdict.verdict is DayVerdict.INCOMPLETE:
             yield from results
             # Not materialized: Dagster counts the day as failed then, and a backfill of "failed and missing" takes it.
             raise dg.Failure(

@@ -8,7 +8,7 @@ from typing import Any
 from ..core import schemas
 from ..core.days import grace_is_over
 from ..core.object_keys import table_prefix
-from ..core.verdict import COMPLETE, INCOMPLETE
+from ..core.statuses import DayVerdict
 from ..steps.reconciliation import read_reconciliation
 from ..steps.run_context import RunContext
 
@@ -31,7 +31,9 @@ def find_backlog(ctx: RunContext, first: date, last: date) -> list[date]:
     with ThreadPoolExecutor(_THREADS) as pool:
         rows = pool.map(lambda day: read_reconciliation(ctx, day) if day.isoformat() in checked else None, days)
         found = dict(zip(days, rows, strict=True))
-    incomplete = [(row["checked_at"], day) for day, row in found.items() if row and row["verdict"] == INCOMPLETE]
+    incomplete = [
+        (row["checked_at"], day) for day, row in found.items() if row and row["verdict"] == DayVerdict.INCOMPLETE
+    ]
     in_turn = iter([day for _, day in sorted(incomplete)])
     taken = {day for _, day in incomplete}
     fresh = [day for day, row in found.items() if day not in taken and (row is None or _owes(ctx, day, row))]
@@ -44,4 +46,6 @@ def find_backlog(ctx: RunContext, first: date, last: date) -> list[date]:
 
 
 def _owes(ctx: RunContext, day: date, row: dict[str, Any]) -> bool:
-    return row["verdict"] != COMPLETE or not grace_is_over(day, row["checked_at"], ctx.settings.lookback_days)
+    return row["verdict"] != DayVerdict.COMPLETE or not grace_is_over(
+        day, row["checked_at"], ctx.settings.lookback_days
+    )

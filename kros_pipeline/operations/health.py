@@ -13,7 +13,7 @@ from ..core import schemas
 from ..core.days import grace_is_over
 from ..core.object_keys import call_key
 from ..core.recorded_share import DAYS_BEFORE, Drop, RecordedDay, drops
-from ..core.verdict import COMPLETE, INCOMPLETE
+from ..core.statuses import DayVerdict
 from ..source.plans import warning_days
 from ..steps.reconciliation import acknowledged_calls, read_reconciliation
 from ..steps.run_context import RunContext
@@ -63,9 +63,9 @@ def check_health(ctx: RunContext, first: date, last: date) -> ArchiveHealth:
 def _of_a_day(ctx: RunContext, day: date, row: dict[str, Any] | None) -> str | None:
     if row is None:
         return f"{day} was never archived."
-    if row["verdict"] == INCOMPLETE:
+    if row["verdict"] == DayVerdict.INCOMPLETE:
         return f"{day} is incomplete."
-    if row["verdict"] != COMPLETE and grace_is_over(day, ctx.now(), ctx.settings.lookback_days + 1):
+    if row["verdict"] != DayVerdict.COMPLETE and grace_is_over(day, ctx.now(), ctx.settings.lookback_days + 1):
         return f"{day} is still waiting, a day after its grace days."
     return None
 

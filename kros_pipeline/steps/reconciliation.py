@@ -14,10 +14,11 @@ from ..archive.tables import Partition, batches_of
 from ..core import schemas
 from ..core.days import end_of, grace_is_over, start_of
 from ..core.errors import ApiError, ArchiveError, ObjectExists
+from ..core.evidence import Evidence
 from ..core.listing import Listing
 from ..core.object_keys import acknowledged_key, acknowledged_prefix, audio_prefix, call_key, call_key_in
 from ..core.redaction import redact
-from ..core.verdict import Evidence, Verdict, weigh
+from ..core.verdict import Verdict, decide_verdict
 from ..source.call_parsing import parse_time
 from ..source.krosai import Window
 from .calls import read_listing
@@ -45,12 +46,12 @@ def reconcile_day(ctx: RunContext, day: date, acknowledged_call_ids: Collection[
     stored = {entry.key: entry.size_bytes for entry in ctx.store.list(audio_prefix(day))}
     evidence = _evidence(ctx, day, stored)
     evidence.unheld = place_legal_holds(ctx, day, stored)
-    verdict = weigh(evidence)
+    verdict = decide_verdict(evidence)
     utterances = _row_count(ctx, schemas.UTTERANCES, day)
     listing = evidence.listing
     row = {
         "call_date": day,
-        "verdict": verdict.verdict,
+        "verdict": verdict.verdict.value,
         "listed_total": listing.listed_total if listing is not None and listing.proved else None,
         "stats_total": _stats_total(ctx, day),
         "calls": evidence.calls,

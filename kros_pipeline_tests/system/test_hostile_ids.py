@@ -16,9 +16,10 @@ import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from kros_pipeline.core.evidence import Evidence
 from kros_pipeline.core.flags import parse_rules
 from kros_pipeline.core.object_keys import acknowledged_key, audio_key, call_key, quarantine_key
-from kros_pipeline.core.verdict import Evidence, weigh
+from kros_pipeline.core.verdict import decide_verdict
 from kros_pipeline.definitions import defs
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.sandbox.hostile_ids import hostile_id
@@ -76,7 +77,7 @@ def test_a_thousand_ids_end_in_safe_keys_rules_and_sentences(call_id: str) -> No
     assert ours not in flag.reason or ours in "the call is named"
     assert rules.flags_of(SimpleNamespace(call_id=ours + "x"), None, []) == []
     # What an operator is shown: the id itself only where it is plain.
-    said = weigh(Evidence(None, 1, Counter(lost=1), Counter(), unsafe={"lost": [ours]})).failures[
+    said = decide_verdict(Evidence(None, 1, Counter(lost=1), Counter(), unsafe={"lost": [ours]})).failures[
         "every_recording_is_safe"
     ]
     [shown] = re.findall(r"^1 × recording lost: (.*)\.$", said[0], re.DOTALL)
