@@ -108,8 +108,8 @@ def _of_deletion(found: "ArchiveHealth") -> dg.AssetCheckResult:
 
 def _of_recorded(found: "ArchiveHealth") -> dg.AssetCheckResult:
     told = "".join(
-        f"{drop.of.day}: {drop.of.recorded} of {drop.of.calls} calls have a recording, where {drop.share_before:.0%} "
-        "had one in the days before. "
+        f"{drop.recorded_day.day}: {drop.recorded_day.recorded} of {drop.recorded_day.calls} calls have a recording, "
+        f"where {drop.share_before:.0%} had one in the days before. "
         for drop in found.drops
     )
     return dg.AssetCheckResult(

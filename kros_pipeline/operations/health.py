@@ -12,7 +12,7 @@ from typing import Any
 from ..core import schemas
 from ..core.days import grace_is_over
 from ..core.object_keys import call_key
-from ..core.recorded_share import DAYS_BEFORE, Drop, RecordedDay, drops
+from ..core.recorded_share import DAYS_BEFORE, Drop, RecordedDay, find_drops
 from ..core.statuses import DayVerdict
 from ..source.plans import warning_days
 from ..steps.reconciliation import acknowledged_calls, read_reconciliation
@@ -50,7 +50,9 @@ def check_health(ctx: RunContext, first: date, last: date) -> ArchiveHealth:
     days = [day for day in read if day >= oldest]
     with ThreadPoolExecutor(_THREADS) as pool:
         rows = dict(zip(read, pool.map(lambda day: read_reconciliation(ctx, day), read), strict=True))
-        found.drops = drops((_recorded(day, row) for day, row in rows.items() if row is not None), since=oldest_told)
+        found.drops = find_drops(
+            (_recorded(day, row) for day, row in rows.items() if row is not None), since=oldest_told
+        )
         recent = [day for day in days if (today - day).days <= _RECENT_DAYS]
         found.days = [sentence for day in recent if (sentence := _of_a_day(ctx, day, rows[day])) is not None]
         if retention_days is not None:

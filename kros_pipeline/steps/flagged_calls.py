@@ -49,7 +49,7 @@ def _rows(ctx: RunContext, day: date) -> Iterator[dict[str, Any]]:
         for call in calls.rows(_OF_A_CALL) if calls else ():
             transcript = answers.of(call["call_id"])
             spoken = turns.of(call["call_id"])
-            flags = ctx.rules.flags_of(
+            flags = ctx.rules.find_flags(
                 SimpleNamespace(**call),
                 SimpleNamespace(**transcript) if transcript else None,
                 spoken["turns"] if spoken else (),

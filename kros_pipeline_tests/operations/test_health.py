@@ -167,7 +167,9 @@ def test_the_recorded_share_is_seen_over_three_weeks_whatever_upstreams_retentio
     reconciled(our.ctx, date(2025, 1, 8), "complete", calls=20, recordings_archived=20)
     reconciled(our.ctx, date(2025, 1, 22), "complete", calls=20, recordings_archived=9)
     found = check_health(our.ctx, date(2025, 1, 1), date(2025, 1, 24))
-    assert [(drop.of.day, drop.of.recorded, drop.share_before) for drop in found.drops] == [(date(2025, 1, 22), 9, 1.0)]
+    assert [(drop.recorded_day.day, drop.recorded_day.recorded, drop.share_before) for drop in found.drops] == [
+        (date(2025, 1, 22), 9, 1.0)
+    ]
     assert found.days_never_listed[0][0] == date(2025, 1, 18), "what upstream has deleted is not at risk any more"
 
 
