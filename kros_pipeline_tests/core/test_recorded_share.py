@@ -40,12 +40,8 @@ def test_a_share_below_half_of_the_median_is_a_drop(shown: list[tuple[int, int]]
 
 def test_a_drop_names_its_day_and_what_was_before() -> None:
     [drop] = find_drops(days((50, 40), (50, 50), (50, 45), (50, 10)), since=LAST)
-    assert (drop.recorded_day.day, drop.recorded_day.calls, drop.recorded_day.recorded, drop.share_before) == (
-        LAST,
-        50,
-        10,
-        0.9,
-    )
+    assert drop.recorded_day == RecordedDay(LAST, 50, 10)
+    assert drop.share_before == 0.9
 
 
 def test_drops_before_since_are_left_out_and_days_two_weeks_back_do_not_count() -> None:
