@@ -1,7 +1,7 @@
 """KrosAI for benchmarks: the sandbox's API with every row written, and a storage that has every recording ready.
 
-The sandbox writes a row, and makes a recording's bytes, when it is asked: that would decide_verdict on the same two cores as
-the clients. Here a recording is the beginning of one long one.
+The sandbox writes a row, and makes a recording's bytes, when it is asked: that would load the same two cores as the
+clients. Here a recording is the beginning of one long one.
 """
 
 from __future__ import annotations

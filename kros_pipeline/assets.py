@@ -210,7 +210,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         verdict = result.verdict
         check_results = reconciliation_check_results(verdict)
         problems = "\n".join(verdict.problems) or "none"
-        metadata = {"verdict": str(verdict.verdict), "problems": problems} | run.metadata(result.report)
+        metadata = {"verdict": verdict.verdict.value, "problems": problems} | run.metadata(result.report)
         if verdict.verdict == DayVerdict.INCOMPLETE:
             yield from check_results
             # Not materialized: so Dagster counts the day as failed, and a backfill of "failed and missing" takes it.

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from .core import schemas
 from .core.object_keys import call_key
-from .core.verdict import CHECKS, WHAT_TO_DO, Verdict
+from .core.verdict import CALLS_CHECK, HOLD_CHECK, OBJECTS_CHECK, RECORDINGS_CHECK, TRANSCRIPTS_CHECK, Verdict
 from .failures import raise_as_dagster_failure
 from .resources import Archive
 
@@ -22,12 +22,36 @@ LIST_CHECK = "the_list_was_read_whole"
 RECORDINGS_TRIED_CHECK = "every_recording_was_tried"
 TRANSCRIPTS_ASKED_CHECK = "every_transcript_was_asked_for"
 EXTENSIONS_CHECK = "every_extension_is_confirmed"
+RECONCILIATION_CHECKS = {
+    CALLS_CHECK: "The list was read whole and proved, every row of it was understood, and every call has its rows.",
+    RECORDINGS_CHECK: "Nothing is lost, failed or refused, and the bucket holds every archived object with its size.",
+    TRANSCRIPTS_CHECK: "The turns of every kept transcript, joined, are as long as its text.",
+    OBJECTS_CHECK: "The bucket holds no audio of the day that the table does not name.",
+    HOLD_CHECK: "Archived recordings of flagged calls are under legal hold, if KROS_LEGAL_HOLD is on.",
+}
+WHAT_TO_DO = {
+    CALLS_CHECK: "Materialize the whole day again; if the list stays unproved or unread, ask KrosAI why.",
+    RECORDINGS_CHECK: (
+        "Materialize the whole day again: the run tries failed recordings again, and fetches missing ones again. "
+        "Bodies that arrived and were not verified are below quarantine/. An object of another size was changed by "
+        "somebody else: move it out of audio/, and the next run fetches the recording again. A refused host belongs "
+        "into KROS_RECORDING_HOSTS, if it is KrosAI's. A lost recording is gone upstream: once that is understood, "
+        "name the calls in the run config of `reconciliation` (acknowledged_call_ids)."
+    ),
+    TRANSCRIPTS_CHECK: "Materialize the whole day again; if the check stays red, somebody else writes these tables.",
+    OBJECTS_CHECK: (
+        "Materialize the whole day again: the run adopts what an interrupted run left behind. An object that stays "
+        "unknown was written by somebody else: find out by whom, and move it out of audio/. For an object of an erased "
+        "call, launch `erase_calls` again with the same calls."
+    ),
+    HOLD_CHECK: "Use a bucket with Object Lock for the archive, or allow the hold, or set KROS_LEGAL_HOLD to off.",
+}
 _DAY_CHECKS: dict[str, dict[str, str]] = {
     "calls": {LIST_CHECK: "A pass over the list was proved, and every row of it was understood."},
     "recordings": {RECORDINGS_TRIED_CHECK: "Nothing kept the step from trying every recording that was not safe yet."},
     "transcripts": {TRANSCRIPTS_ASKED_CHECK: "Upstream answered for every transcript that had to be asked for."},
     "retention_extensions": {EXTENSIONS_CHECK: "Upstream answered every extension that was sent, and refused none."},
-    "reconciliation": CHECKS,
+    "reconciliation": RECONCILIATION_CHECKS,
 }
 
 DAYS_CHECK = "no_recent_day_is_missing"
@@ -62,8 +86,8 @@ def reconciliation_check_results(verdict: Verdict) -> list[dg.AssetCheckResult]:
         dg.AssetCheckResult(
             passed=not sentences,
             check_name=name,
-            description=" ".join([*sentences, WHAT_TO_DO[name]]) if sentences else CHECKS[name],
-            metadata={"verdict": str(verdict.verdict)},
+            description=" ".join([*sentences, WHAT_TO_DO[name]]) if sentences else RECONCILIATION_CHECKS[name],
+            metadata={"verdict": verdict.verdict.value},  # a text: Dagster's serializer refuses enum members
         )
         for name, sentences in verdict.failures.items()
     ]
@@ -146,8 +170,8 @@ def _deletion_result(health: "ArchiveHealth") -> dg.AssetCheckResult:
 
 def _recorded_result(health: "ArchiveHealth") -> dg.AssetCheckResult:
     sentences = "".join(
-        f"{drop.of.day}: {drop.of.recorded} of {drop.of.calls} calls have a recording, where {drop.share_before:.0%} "
-        "had one in the days before. "
+        f"{drop.recorded_day.day}: {drop.recorded_day.recorded} of {drop.recorded_day.calls} calls have a recording, "
+        f"where {drop.share_before:.0%} had one in the days before. "
         for drop in health.drops
     )
     return dg.AssetCheckResult(

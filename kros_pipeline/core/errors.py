@@ -1,43 +1,43 @@
-"""What can go wrong outside, as types. What to do about each is for `failures.py` to say.
+"""The errors of the source and the archive, as types. `failures.py` decides what to do about each.
 
     ExternalError
     ├── ApiError                  KrosAI's API
-    │   ├── ApiUnreachable        no answer, or one that broke off: refused, reset, timed out
-    │   ├── ApiServerError             it answered 5xx
-    │   ├── TooManyRequests       429, or our own share of the quota is used up
-    │   ├── ApiUnauthorized                401, or 403 where no single call is meant
-    │   ├── UnexpectedResponse          an answer that the documentation does not describe
-    │   ├── CallNotFound          404: upstream has no such thing for this call
-    │   ├── CallGone              410: it had, and deleted it
-    │   └── RequestRefused        any other 4xx, with upstream's words
+    │   ├── ApiUnreachable        no answer, or a broken one: refused, reset, timed out
+    │   ├── ApiServerError        the answer is 5xx
+    │   ├── TooManyRequests       429, or this run's own share of the quota is used up
+    │   ├── ApiUnauthorized       401; 403 where no single call was asked for
+    │   ├── UnexpectedResponse    an answer that the documentation does not describe
+    │   ├── CallNotFound          404: upstream does not have it for this call
+    │   ├── CallGone              410: upstream had it, and deleted it
+    │   └── RequestRefused        any other 4xx, with upstream's message
     ├── DownloadError             the audio of one call
-    │   ├── UrlRefused            the URL is not one that the settings allow
+    │   ├── UrlRefused            the settings do not allow the URL
     │   ├── UrlExpired            storage answered 401 or 403
     │   ├── AudioGone             storage answered 404 or 410
-    │   ├── DownloadBroken        no answer, a body that broke off or dripped, 429 or 5xx
-    │   └── InvalidAudio          it arrived, and is not this call's recording
+    │   ├── DownloadBroken        no answer, a body that broke off or came too slowly, 429 or 5xx
+    │   └── InvalidAudio          the body arrived, and is not this call's recording
     ├── ArchiveError              the bucket
     │   ├── ObjectExists          a create-only write found another object
     │   ├── ObjectChanged         a conditional write found another version
     │   ├── ArchiveUnavailable    no answer, throttled, 5xx
     │   ├── ArchiveDenied         no credentials, no permission, no such bucket
     │   └── WrongArchive          the prefix belongs to another account
-    └── NotificationFailed                   the webhook did not take the sentence
+    └── NotificationFailed        the webhook did not accept the message
 
 A message never shows a URL's query, a key or a phone number: upstream's own text passes through `redaction.redact`.
 """
 
 
 class ExternalError(Exception):
-    """Something outside this process did not do what was asked."""
+    """The source, the archive or the webhook did not do what was asked."""
 
 
 class ApiError(ExternalError):
-    """KrosAI's API."""
+    """A request to KrosAI's API failed."""
 
 
 class ApiUnreachable(ApiError):
-    """No whole answer. `surely_not_sent` is True where no connection was ever made."""
+    """There was no whole answer. `surely_not_sent` is True where no connection was made, so nothing was sent."""
 
     def __init__(self, message: str, *, surely_not_sent: bool = False):
         super().__init__(message)
@@ -45,55 +45,55 @@ class ApiUnreachable(ApiError):
 
 
 class ApiServerError(ApiError):
-    """An answer of 5xx."""
+    """The API answered 5xx."""
 
 
 class TooManyRequests(ApiError):
-    """The door is closed for longer than a run should wait."""
+    """The API throttles for longer than a run should wait, or the run's share of the quota is used up."""
 
 
 class ApiUnauthorized(ApiError):
-    """The key is not accepted, or not for this organization."""
+    """The API does not accept the key, or not for this organization."""
 
 
 class UnexpectedResponse(ApiError):
-    """An answer that the documentation does not describe."""
+    """The API's answer is not one that the documentation describes."""
 
 
 class CallNotFound(ApiError):
-    """404 for one call."""
+    """The API answered 404 for one call."""
 
 
 class CallGone(ApiError):
-    """410 for one call."""
+    """The API answered 410 for one call."""
 
 
 class RequestRefused(ApiError):
-    """Another 4xx."""
+    """The API answered another 4xx."""
 
 
 class DownloadError(ExternalError):
-    """The audio of one call."""
+    """The audio of one call could not be downloaded."""
 
 
 class UrlRefused(DownloadError):
-    """Not a host, scheme or form that audio may come from."""
+    """Audio may not come from the URL's host, scheme or form."""
 
 
 class UrlExpired(DownloadError):
-    """Storage does not accept the URL, or does not any more."""
+    """Storage does not accept the URL, or no longer."""
 
 
 class AudioGone(DownloadError):
-    """Storage says that there is no such object."""
+    """Storage has no such object."""
 
 
 class DownloadBroken(DownloadError):
-    """The same request may do better in a moment."""
+    """The same request may succeed when it is repeated."""
 
 
 class InvalidAudio(DownloadError):
-    """The body arrived and is not the call's recording. `check` names the check that it failed."""
+    """The body arrived, and is not the call's recording. `check` names the check that failed."""
 
     def __init__(self, check: str, message: str):
         super().__init__(message)
@@ -101,28 +101,28 @@ class InvalidAudio(DownloadError):
 
 
 class ArchiveError(ExternalError):
-    """The bucket."""
+    """A request to the bucket failed."""
 
 
 class ObjectExists(ArchiveError):
-    """There is an object at the key."""
+    """An object exists at the key."""
 
 
 class ObjectChanged(ArchiveError):
-    """The object is not the one that was read."""
+    """The object changed since it was read."""
 
 
 class ArchiveUnavailable(ArchiveError):
-    """The same request may do better in a moment."""
+    """The same request may succeed when it is repeated."""
 
 
 class ArchiveDenied(ArchiveError):
-    """Nobody but a human can open this door."""
+    """Access is denied, and only a person can change that."""
 
 
 class WrongArchive(ArchiveError):
-    """Two accounts never mix in one archive."""
+    """The archive belongs to another account: two accounts never share one."""
 
 
 class NotificationFailed(ExternalError):
-    """The webhook did not take the sentence. Its URL is a secret."""
+    """The webhook did not accept the message. Its URL is a secret and never shown."""

@@ -1,6 +1,6 @@
-"""Is this an MP3, whole, and how long? Every frame's header is looked at, and every byte is accounted for.
+"""Verify that bytes are a whole MP3, and measure it. Every frame's header is read, and every byte is accounted for.
 
-A reader that trusts the first header takes a file that is an error page after 2,000 bytes for three minutes of audio.
+A reader that trusts the first header reports three minutes of audio for a file that is an error page after 2,000 bytes.
 Layout: ISO/IEC 11172-3 (MPEG 1) and 13818-3 (MPEG 2 and 2.5), Layer III.
 """
 
@@ -14,16 +14,16 @@ _BITRATES_KBPS = {
 }
 _SAMPLE_RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _HEADER_BYTES = 4
-_FIRST_STRIDE, _STRIDE_GROWTH = 64, 128  # frames; three minutes of 24 ms are looked at in two strides
+_FIRST_STRIDE_FRAMES, _STRIDE_GROWTH = 64, 128  # three minutes of frames of 24 ms are compared in two strides
 
 
 class NotAudio(ValueError):
-    """The bytes are no whole MP3; the message says what stands where."""
+    """The bytes are no whole MP3. The message says what was found, and at which byte."""
 
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """What a walk over all frames found. `bitrate_bps` is the mean over the frames."""
+    """The measures of an MP3, from all of its frames. `bitrate_bps` is the mean over the frames."""
 
     duration_seconds: float
     sample_rate_hz: int
@@ -40,7 +40,7 @@ class _Frame:
 
 
 def inspect(body: bytes | bytearray | memoryview) -> Audio:
-    """Walks every frame between the tags. Raises `NotAudio` where a byte belongs to neither."""
+    """Read every frame between the tags. Raises `NotAudio` where a byte belongs to neither a frame nor a tag."""
     view = memoryview(body)
     if not view:
         raise NotAudio("the body is empty")
@@ -87,28 +87,28 @@ def _parse_header(header: bytes) -> _Frame | None:
 
 
 def _equal_frames(view: memoryview, position: int, end: int, size: int) -> int:
-    """How many whole frames of this very header follow one another from here: all of a constant-bitrate file."""
+    """Count the whole frames that follow here with an equal header: in a file of constant bitrate, all of them."""
     count = (end - position) // size
     header = view[position : position + 3]
     if count < 2 or view[position + size : position + size + 3] != header:
-        return 1  # a variable bitrate, or padding: frame by frame
-    # Each header as a number, its fourth byte left out. Few operations on many frames: numpy lets other threads run
-    # during each, and to get the interpreter back from thirty of them takes longer than the comparison.
-    wanted, looked_at = int.from_bytes(header, "little"), _FIRST_STRIDE
+        return 1  # a variable bitrate or padding: the caller goes on frame by frame
+    # Compare headers as numbers, without their fourth byte, in few numpy operations on many frames each: numpy releases
+    # the GIL in each operation, and with thirty threads, taking it back costs more time than the comparison.
+    expected, stride = int.from_bytes(header, "little"), _FIRST_STRIDE_FRAMES
     while True:
-        looked_at = min(looked_at, count)
-        headers = np.ndarray((looked_at,), "<u4", view, position, (size,))
-        different = (headers & 0xFFFFFF) != wanted
+        stride = min(stride, count)
+        headers = np.ndarray((stride,), "<u4", view, position, (size,))
+        different = (headers & 0xFFFFFF) != expected
         first = int(different.argmax())
         if different[first]:
             return first
-        if looked_at == count:
+        if stride == count:
             return count
-        looked_at *= _STRIDE_GROWTH  # so that many short runs stay linear in the file's size
+        stride *= _STRIDE_GROWTH  # a small first stride keeps many short runs linear in the file's size
 
 
 def _audio_span(view: memoryview) -> tuple[int, int]:
-    """Where the frames begin and end, without an ID3v2 tag in front and ID3v1 or APEv2 tags behind."""
+    """Return where the frames begin and end, without an ID3v2 tag in front and ID3v1 or APEv2 tags behind."""
     start, end = 0, len(view)
     if bytes(view[:3]) == b"ID3" and end >= 10:
         size = 0

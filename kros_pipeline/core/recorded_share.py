@@ -1,4 +1,4 @@
-"""Are calls still recorded? A day's share of recorded calls, beside that of the days before it."""
+"""Find days on which markedly fewer calls were recorded than on the days before."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from datetime import date, timedelta
 from statistics import median
 
 DAYS_BEFORE = 14
-_LEAST_CALLS = 20  # a day of fewer says nothing by its share
+_MIN_CALLS = 20  # the share of a smaller day means nothing
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedDay:
-    """How many calls a day had, and of how many there is or was a recording."""
+    """How many calls a day had, and how many of them have or had a recording."""
 
     day: date
     calls: int
@@ -19,7 +19,7 @@ class RecordedDay:
 
     @property
     def share(self) -> float:
-        """0 to 1; of a day that has calls."""
+        """The share of recorded calls, 0 to 1. The day must have calls."""
         return self.recorded / self.calls
 
 
@@ -27,19 +27,18 @@ class RecordedDay:
 class Drop:
     """A day with markedly fewer recorded calls; `share_before` is the median of the days before it, 0 to 1."""
 
-    of: RecordedDay
+    recorded_day: RecordedDay
     share_before: float
 
 
-def drops(days: Iterable[RecordedDay], *, since: date) -> list[Drop]:
-    """Days from `since` on whose share is below half of the median of the days before, oldest first.
+def find_drops(days: Iterable[RecordedDay], *, since: date) -> list[Drop]:
+    """Find the days from `since` on whose share is below half of the median of the two weeks before, oldest first.
 
-    Compared are days of 20 calls or more, with those of the two weeks before them; a day that dropped is no measure for
-    the next one.
+    Only days of 20 calls or more are compared. A day that dropped does not count for the days after it.
     """
     found: list[Drop] = []
     normal: list[RecordedDay] = []
-    for day in sorted((day for day in days if day.calls >= _LEAST_CALLS), key=lambda day: day.day):
+    for day in sorted((day for day in days if day.calls >= _MIN_CALLS), key=lambda day: day.day):
         before = [other.share for other in normal if day.day - other.day <= timedelta(days=DAYS_BEFORE)]
         if day.day >= since and before and day.share < median(before) / 2:
             found.append(Drop(day, median(before)))

@@ -1,4 +1,4 @@
-"""Redaction: what others say, made fit to be shown. No URL query, no secret, no phone number, one line."""
+"""Redact texts of others before they are shown: no URL query, no secret, no phone number, one line."""
 
 import re
 
@@ -12,7 +12,7 @@ _SECRET = re.compile(
 )
 _DIGITS = re.compile(r"\+?\d[\d ()./‐-―-]{5,}\d")
 _MAX_SHOWN_CHARACTERS = 200
-_MAX_READ_CHARACTERS = 4_000  # bounds the time that the patterns take, whatever the text is
+_MAX_READ_CHARACTERS = 4_000  # limits the time that the patterns take on any text
 
 
 def redact(text: object) -> str:

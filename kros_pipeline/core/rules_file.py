@@ -1,4 +1,4 @@
-"""What an operator may write in the file of rules. Each mistake is a sentence with its line, its rule and its key."""
+"""Read the rules file that an operator writes. Each mistake becomes a sentence with its line, its rule and its key."""
 
 import difflib
 from collections.abc import Iterator
@@ -7,11 +7,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .located_yaml import BadYaml, Located, Place, read_yaml
-from .rule import FORMS, MAX_PATTERNS, Rule, compiled
+from .rule import FORMS, MAX_PATTERNS, Rule, compile_pattern
 
 _MAX_SENTENCES = 20
-_OF_THE_ANSWER = {"confidence_below": "confidence", "languages": "language"}
-_NO_TEXT_AT_ALL = ("", "\ue000")  # what matches both matches anything
+_TRANSCRIPT_DETAILS = {"confidence_below": "confidence", "languages": "language"}
+_PROBE_TEXTS = ("", "\ue000")  # a pattern that matches both matches every text
 
 
 class BadRules(ValueError):
@@ -24,10 +24,10 @@ class _File(BaseModel):
 
 
 def read_rules(text: str, *, confidence_is_known: bool) -> tuple[Rule, ...]:
-    """The rules of a YAML text, in its order. Raises `BadRules`.
+    """Read the rules of a YAML text, in its order. Raises `BadRules` with every mistake.
 
-    `confidence_is_known`: whether the settings ask upstream for the confidence, and with it the language, of every
-    transcript. Without that a rule about them would hold for few calls, by chance, and is refused.
+    `confidence_is_known` says whether the settings ask upstream for confidence and language of every transcript. If
+    they do not, a rule about either would hold for few calls, by chance, and is refused.
     """
     try:
         located = read_yaml(text)
@@ -40,49 +40,51 @@ def read_rules(text: str, *, confidence_is_known: bool) -> tuple[Rule, ...]:
     try:
         rules = _File.model_validate(located.value).rules
     except ValidationError as error:
-        problems += [(item["loc"], _words(item)) for item in error.errors(include_url=False)]
+        problems += [(item["loc"], _explain(item)) for item in error.errors(include_url=False)]
     seen: dict[str, int] = {}
     for index, rule in enumerate(rules):
         first = seen.setdefault(rule.id, index)
         if first != index:
             problems.append((("rules", index, "id"), f"rule {first + 1} has this id already"))
-        problems += [(("rules", index, key), words) for key, words in _never_holds(rule, confidence_is_known)]
+        problems += [
+            (("rules", index, key), why) for key, why in _find_impossible_conditions(rule, confidence_is_known)
+        ]
     if problems:
-        problems.sort(key=lambda problem: located.line_of(problem[0]))
-        sentences = [_sentence(located, *problem) for problem in problems[:_MAX_SENTENCES]]
+        problems.sort(key=lambda problem: located.find_line(problem[0]))
+        sentences = [_format_mistake(located, *problem) for problem in problems[:_MAX_SENTENCES]]
         more = len(problems) - len(sentences)
         raise BadRules("; ".join([*sentences, f"and {more} more"] if more else sentences))
     return tuple(rules)
 
 
-def _never_holds(rule: Rule, confidence_is_known: bool) -> Iterator[tuple[str, str]]:
-    """Keys of a rule that no call could satisfy under the present settings, and why."""
+def _find_impossible_conditions(rule: Rule, confidence_is_known: bool) -> Iterator[tuple[str, str]]:
+    """Find the keys of a rule that no call can satisfy under the present settings, and say why."""
     about_text = rule.patterns
     if not confidence_is_known:
-        for key, what in _OF_THE_ANSWER.items():
+        for key, what in _TRANSCRIPT_DETAILS.items():
             if getattr(rule, key) is not None:
                 yield key, f"needs KROS_TRANSCRIPT_DETAILS=always, or few calls have a {what}"
     if rule.no_transcript:
-        others = [key for key in ("speaker", *_OF_THE_ANSWER) if getattr(rule, key) is not None] + list(about_text)
+        others = [key for key in ("speaker", *_TRANSCRIPT_DETAILS) if getattr(rule, key) is not None] + list(about_text)
         if others:
             yield "no_transcript", f"a call without a transcript never satisfies {' and '.join(others)}"
     excluded = set(about_text.pop("text_matches_none", ()))
-    if any(all(compiled(pattern).search(text) for text in _NO_TEXT_AT_ALL) for pattern in excluded):
-        yield "text_matches_none", "one of its patterns matches any text, so that no call can satisfy it"
+    if any(all(compile_pattern(pattern).search(text) for text in _PROBE_TEXTS) for pattern in excluded):
+        yield "text_matches_none", "one of its patterns matches every text, so no call can satisfy it"
     for key, patterns in about_text.items():
         clashes = set(patterns) <= excluded if key == "text_matches_any" else set(patterns) & excluded
         if clashes:
-            yield key, "what must match here must not match in text_matches_none; no call can satisfy both"
+            yield key, "text_matches_none forbids what must match here; no call can satisfy both"
 
 
-def _words(item: Any) -> str:
-    """A mistake that pydantic found, in words for somebody who knows the rules and not Python."""
+def _explain(item: Any) -> str:
+    """Explain a mistake that pydantic found to somebody who knows the rules and not Python."""
     kind, given, limits = item["type"], item["input"], item.get("ctx", {})
     in_a_rule = len(item["loc"]) > 1
     if kind == "missing":
         return "is missing; " + ("every rule needs an id and extend_days" if in_a_rule else "the rules stand below it")
     if kind == "extra_forbidden":
-        return _unknown_key(str(item["loc"][-1]), list((Rule if in_a_rule else _File).model_fields))
+        return _explain_unknown_key(str(item["loc"][-1]), list((Rule if in_a_rule else _File).model_fields))
     if kind == "literal_error":
         return f"must be {limits['expected']}".replace("'", "")
     if kind == "string_pattern_mismatch":
@@ -92,7 +94,7 @@ def _words(item: Any) -> str:
     return str(item["msg"]).removeprefix("Value error, ")
 
 
-def _unknown_key(key: str, allowed: list[str]) -> str:
+def _explain_unknown_key(key: str, allowed: list[str]) -> str:
     near = difflib.get_close_matches(key[:64].lower(), allowed, 1)
     return "unknown key; " + (f"did you mean {near[0]}?" if near else f"the keys are {', '.join(allowed)}")
 
@@ -109,29 +111,29 @@ _MUST_BE = {
     "greater_than": "above {gt}",
     "greater_than_equal": "at least {ge}",
     "less_than_equal": "at most {le}",
-    "too_short": "a list with something in it; no call can satisfy an empty one",
-    "string_too_short": "a text with something in it",
+    "too_short": "a list that is not empty; no call can satisfy an empty one",
+    "string_too_short": "a text that is not empty",
 }
 
 
 def _hint(kind: str, given: object) -> str:
-    """What YAML made of what was written; it is not shown, for it may be a phone number."""
+    """Say how YAML read a value. The value itself is not shown: it may be a phone number."""
     if kind == "string_type":
         if isinstance(given, bool):
             return "; YAML reads yes, no, on, off, true and false as truth values: write it in quotes"
         if isinstance(given, int | float):
             return "; YAML reads it as a number: write it in quotes"
         if given is None:
-            return "; nothing stands there"
+            return "; the value is missing"
         return "; it is a list or a mapping" if isinstance(given, list | dict) else "; it reads as a date: use quotes"
     if kind in ("int_type", "float_type") and isinstance(given, str):
         return ", without quotes"
     return ""
 
 
-def _sentence(located: Located, place: Place, words: str) -> str:
-    """`line 12, rule 2 ('legal-threat'), extend_days: is missing`."""
-    parts = [f"line {located.line_of(place)}"]
+def _format_mistake(located: Located, place: Place, mistake: str) -> str:
+    """Return a sentence like `line 12, rule 2 ('legal-threat'), extend_days: is missing`."""
+    parts = [f"line {located.find_line(place)}"]
     keys = list(place)
     if len(place) > 1 and isinstance(place[1], int):
         rule = located.value["rules"][place[1]]
@@ -139,4 +141,4 @@ def _sentence(located: Located, place: Place, words: str) -> str:
         parts.append(f"rule {place[1] + 1}{name}")
         keys = keys[2:]
     parts += [str(key + 1) if isinstance(key, int) else str(key)[:64] for key in keys]
-    return f"{', '.join(parts)}: {words}"
+    return f"{', '.join(parts)}: {mistake}"

@@ -1,18 +1,21 @@
-"""The tables: names, types and what each column means. The one place that says so.
+"""Declare the tables: the names, types and meanings of their columns.
 
-Columns are only ever added, at a table's end, nullable. Every file carries the descriptions in its Arrow schema, and
-Dagster shows the same ones.
+Columns are only ever added, at a table's end, nullable. Every file carries the descriptions in its Arrow schema, so a
+changed description changes the bytes of every file that is written afterwards. Dagster shows the same descriptions.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from .statuses import DayVerdict, ExtensionStatus, RecordingStatus, TranscriptStatus
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Arrow's own names of its types. The definitions show them, and load without Arrow.
+# Arrow's own names of its types. The definitions show them, and do not import Arrow.
 STRING, INT64, FLOAT64, BOOL, DATE = "string", "int64", "double", "bool", "date32[day]"
 TIMESTAMP = "timestamp[us, tz=UTC]"
 STRING_LIST = "list<item: string>"
@@ -20,7 +23,7 @@ STRING_LIST = "list<item: string>"
 
 @dataclass(frozen=True)
 class Column:
-    """One column. Nullable unless it says otherwise."""
+    """One column. It is nullable unless declared otherwise."""
 
     name: str
     type: str
@@ -30,7 +33,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table: its columns in their order, and the columns by which a file is sorted and a row is unique."""
+    """One table: its columns in order, and the columns by which a file is sorted and a row is unique."""
 
     name: str
     description: str
@@ -39,7 +42,7 @@ class Table:
 
     @cached_property
     def schema(self) -> "pa.Schema":
-        """The explicit Arrow schema with which every file of the table is written."""
+        """The Arrow schema with which every file of the table is written."""
         import pyarrow as pa
 
         types = {
@@ -60,11 +63,11 @@ class Table:
 
     @cached_property
     def column_names(self) -> tuple[str, ...]:
-        """The names, in the order of the file."""
+        """The columns' names, in the order of the file."""
         return tuple(column.name for column in self.columns)
 
     def sort_key(self) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
-        """A key function over rows as dicts."""
+        """Return a key function that sorts rows, which are dicts, as a file is sorted."""
         return lambda row: tuple(row[name] for name in self.sorted_by)
 
 
@@ -74,6 +77,12 @@ _CALL_DATE = Column("call_date", DATE, "the UTC day on which the call was create
 
 def _table(name: str, description: str, columns: list[Column], sorted_by: tuple[str, ...] = ("call_id",)) -> Table:
     return Table(name, description, (_CALL_ID, _CALL_DATE, *columns), sorted_by)
+
+
+def _list_values(statuses: type[StrEnum]) -> str:
+    """Return `kept, pending or none` for the statuses of a column."""
+    *others, last = statuses
+    return f"{', '.join(others)} or {last}"
 
 
 CALLS = _table(
@@ -103,7 +112,7 @@ RECORDINGS = _table(
     "recordings",
     "What became of each call's recording: one row a call.",
     [
-        Column("status", STRING, "archived, pending, not_recorded, lost, failed or refused", nullable=False),
+        Column("status", STRING, _list_values(RecordingStatus), nullable=False),
         Column("reason", STRING, "why it is not archived, in words"),
         Column("object_key", STRING, "the object's key in the bucket, where it is archived"),
         Column("size_bytes", INT64, "the object's size"),
@@ -123,7 +132,7 @@ TRANSCRIPTS = _table(
     "transcripts",
     "Each call's transcript, as it came: one row a call.",
     [
-        Column("status", STRING, "kept, pending or none", nullable=False),
+        Column("status", STRING, _list_values(TranscriptStatus), nullable=False),
         Column("source", STRING, "list or call: which answer of the API the text is from"),
         Column("text", STRING, "the text, every character of it"),
         Column("word_count", INT64, "words: upstream's count where it gave one, else counted over the speech"),
@@ -174,7 +183,7 @@ RETENTION_EXTENSIONS = _table(
         Column("rule_id", STRING, "the rule that decided", nullable=False),
         Column("requested_days", INT64, "the days that the rule wants", nullable=False),
         Column("sent_days", INT64, "the days that were sent: the plan's maximum, if that is less"),
-        Column("status", STRING, "extended, unconfirmed, refused or not_allowed", nullable=False),
+        Column("status", STRING, _list_values(ExtensionStatus), nullable=False),
         Column("reason", STRING, "why it is not extended, in words"),
         Column("attempts", INT64, "requests of which an intent was written", nullable=False),
         Column("requested_at", TIMESTAMP, "when the last request was about to be sent (UTC)"),
@@ -189,7 +198,7 @@ RECONCILIATION = Table(
     "One row a day: what the source says exists, what the tables say, and what the bucket really holds.",
     (
         _CALL_DATE,
-        Column("verdict", STRING, "complete, waiting or incomplete", nullable=False),
+        Column("verdict", STRING, _list_values(DayVerdict), nullable=False),
         Column("listed_total", INT64, "distinct calls that the proved pass saw; null without a proof"),
         Column("stats_total", INT64, "what upstream's statistics say, where readable; weighs nothing"),
         Column("calls", INT64, "rows of the table calls", nullable=False),

@@ -1,4 +1,8 @@
-"""The statuses that tables store: each is a text in its column, and a name here."""
+"""Name the statuses that tables store as texts.
+
+A member is a `str`: Arrow, JSON and comparisons take it as it is. Dagster's serializer refuses Enum members, so give
+Dagster `.value`.
+"""
 
 from enum import StrEnum
 

@@ -15,7 +15,7 @@ from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import grace_is_over
 from ..core.object_keys import call_key
-from ..core.recorded_share import DAYS_BEFORE, Drop, RecordedDay, drops
+from ..core.recorded_share import DAYS_BEFORE, Drop, RecordedDay, find_drops
 from ..core.retention import warning_days
 from ..core.statuses import DayVerdict, RecordingStatus
 from ..steps.reconciliation import read_reconciliation
@@ -63,7 +63,7 @@ def check_health(
     with ThreadPoolExecutor(_THREADS) as pool:
         rows = dict(zip(read, pool.map(lambda day: read_reconciliation(tables, day), read), strict=True))
         recorded = (_count_recorded(day, row) for day, row in rows.items() if row is not None)
-        health.drops = drops(recorded, since=first_drop)
+        health.drops = find_drops(recorded, since=first_drop)
         recent = [day for day in days if (today - day).days <= _RECENT_DAYS]
         sentences = (_describe_day(day, rows[day], clock, lookback_days) for day in recent)
         health.days = [sentence for sentence in sentences if sentence is not None]

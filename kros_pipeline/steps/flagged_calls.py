@@ -50,7 +50,7 @@ def _rows(day: date, tables: Tables, rules: Rules) -> Iterator[dict[str, Any]]:
         turns_by_call = SortedLookup(_group_turns(utterances))
         for call in calls.rows(_CALL_COLUMNS) if calls else ():
             transcript, spoken = answers.find(call["call_id"]), turns_by_call.find(call["call_id"])
-            flags = rules.flags_of(
+            flags = rules.find_flags(
                 SimpleNamespace(**call),
                 SimpleNamespace(**transcript) if transcript else None,
                 spoken["turns"] if spoken else (),

@@ -1,4 +1,4 @@
-"""A rules file means what it says, or is refused by line, rule and key; and a flag says why without saying what."""
+"""A rules file is read as written, or refused by line, rule and key. A flag says why, and shows no speech or number."""
 
 import unicodedata
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from kros_pipeline.core.rule import Rule
 from kros_pipeline.core.transcripts import split_turns
 from kros_pipeline.source.call_parsing import parse_listed_call
 
-DESIGNED = r"""
+EXAMPLE = r"""
 rules:
   - id: legal-threat
     description: the caller names a lawyer
@@ -34,7 +34,7 @@ def rules_of(*rules: dict[str, Any], confidence_is_known: bool = True) -> Rules:
     return parse_rules(text, confidence_is_known=confidence_is_known)
 
 
-def flags_of(
+def find_flags(
     rule: dict[str, Any],
     text: str = "",
     confidence: float | None = None,
@@ -45,7 +45,7 @@ def flags_of(
     listed = {"id": "call_abc123", "created_at": "2025-01-10T10:00:00Z", **row}
     call = parse_listed_call(listed, organization_id=None, now=datetime.now(UTC)).call
     transcript = SimpleNamespace(status=status, confidence=confidence, language=language) if status else None
-    return rules_of(rule).flags_of(call, transcript, split_turns(text))
+    return rules_of(rule).find_flags(call, transcript, split_turns(text))
 
 
 def refusal(text: str, *, confidence_is_known: bool = True) -> str:
@@ -57,12 +57,12 @@ def refusal(text: str, *, confidence_is_known: bool = True) -> str:
 # Reading a file.
 
 
-def test_the_rule_of_the_design_is_read_with_every_key():
-    (rule,) = parse_rules(DESIGNED, confidence_is_known=True).rules
-    assert rule.model_dump(exclude_none=True) == yaml.safe_load(DESIGNED)["rules"][0]
+def test_a_rule_is_read_with_every_key():
+    (rule,) = parse_rules(EXAMPLE, confidence_is_known=True).rules
+    assert rule.model_dump(exclude_none=True) == yaml.safe_load(EXAMPLE)["rules"][0]
 
 
-def test_an_id_and_the_days_are_all_that_a_rule_needs():
+def test_a_rule_needs_only_an_id_and_the_days():
     (rule,) = rules_of({}).rules
     assert {name: value for name, value in rule.model_dump().items() if value is not None} == {
         "id": "r",
@@ -70,18 +70,18 @@ def test_an_id_and_the_days_are_all_that_a_rule_needs():
     }
 
 
-def test_a_file_may_hold_no_rule():
+def test_a_file_may_have_no_rules():
     assert parse_rules("rules: []", confidence_is_known=False).rules == ()
 
 
-def test_every_text_of_the_file_has_its_own_version_and_always_the_same():
-    versions = {parse_rules(text, confidence_is_known=True).version for text in (DESIGNED, DESIGNED, DESIGNED + "# x")}
+def test_equal_texts_have_equal_versions_and_different_texts_different_ones():
+    versions = {parse_rules(text, confidence_is_known=True).version for text in (EXAMPLE, EXAMPLE, EXAMPLE + "# x")}
     assert len(versions) == 2
     assert all(len(version) == 12 for version in versions)
     assert Rules().version == "none"
 
 
-def test_order_is_kept_and_integers_are_numbers_too():
+def test_rules_keep_their_order_and_integers_are_numbers():
     rules = rules_of({"id": "z", "duration_seconds_at_least": 60}, {"id": "a", "confidence_below": 1}).rules
     assert [rule.id for rule in rules] == ["z", "a"]
 
@@ -101,7 +101,7 @@ def test_order_is_kept_and_integers_are_numbers_too():
             (f"{{id: r, extend_days: {days}}}", "rule 1 ('r'), extend_days: ")
             for days in ("0", "-1", "36501", "30.0", "'30'", "yes", "null", ".inf", "1" + "0" * 400)
         ),
-        # keys nobody knows, in either case
+        # unknown keys, in either case
         *(
             (f"{{id: r, extend_days: 1, {key}: 1}}", f"rule 1 ('r'), {key}: ")
             for key in ("extends_days", "Speaker", "7", "speakers")
@@ -128,9 +128,9 @@ def test_order_is_kept_and_integers_are_numbers_too():
             }.items()
             for value in values
         ),
-        # nothing behind a key is a mistake, and not a condition that always holds
+        # a key without a value is a mistake, not a condition that always holds
         *(
-            (f"{{id: r, extend_days: 1, {key}: {nothing}}}", f"rule 1 ('r'), {key}: nothing stands behind it")
+            (f"{{id: r, extend_days: 1, {key}: {nothing}}}", f"rule 1 ('r'), {key}: the value is missing; write one")
             for key in Rule.model_fields
             if key not in ("id", "extend_days")
             for nothing in ("null", "", "~")
@@ -156,11 +156,11 @@ def test_order_is_kept_and_integers_are_numbers_too():
         ),
     ],
 )
-def test_a_mistake_is_named_by_its_rule_and_its_key(rule: str, sentence: str):
+def test_a_mistake_names_its_rule_and_its_key(rule: str, sentence: str):
     assert refusal(f"rules:\n- {rule}").startswith(f"line 2, {sentence}")
 
 
-def test_every_mistake_is_named_in_the_files_order_and_each_by_its_own_line():
+def test_every_mistake_is_reported_in_the_files_order_with_its_own_line():
     said = refusal("""# a comment
 rules:
   - id: a
@@ -192,7 +192,7 @@ rules:
         ("Text_Matches: x", "Text_Matches: unknown key; did you mean text_matches?"),
         ("colour: red", "colour: unknown key; the keys are id, description, speaker, text_matches, "),
         ("numbers: [+2348012345678]", "numbers, 1: must be a text; YAML reads it as a number: write it in quotes"),
-        ("numbers: ['+1 234']", "numbers, 1: must be written as KrosAI shows it, without blanks"),
+        ("numbers: ['+1 234']", "numbers, 1: must be written as KrosAI shows it, without spaces"),
         ("description: 2025-01-10", "description: must be a text; it reads as a date: use quotes"),
         ("description: [a]", "description: must be a text; it is a list or a mapping"),
         (
@@ -204,14 +204,14 @@ rules:
         ("duration_seconds_at_least: '60'", "duration_seconds_at_least: must be a number, without quotes"),
         ("duration_seconds_at_least: -1", "duration_seconds_at_least: must be at least 0"),
         ("call_ids: call_1", "call_ids: must be a list, like [one, another]"),
-        ("call_ids: []", "call_ids: must be a list with something in it; no call can satisfy an empty one"),
+        ("call_ids: []", "call_ids: must be a list that is not empty; no call can satisfy an empty one"),
         ("text_matches: ''", "text_matches: the pattern is empty; every text would match it"),
-        ("id: again", "the key 'id' is there twice, first in line 2"),
-        ("'id': again", "the key 'id' is there twice, first in line 2"),
-        ('text_matches: "\\uD800"', "half a character (a lone surrogate) stands in a text"),
+        ("id: again", "the key 'id' occurs twice, first in line 2"),
+        ("'id': again", "the key 'id' occurs twice, first in line 2"),
+        ('text_matches: "\\uD800"', "a text contains half a character (a lone surrogate)"),
     ],
 )
-def test_a_mistake_is_said_in_words_that_need_no_programmer(line: str, sentence: str):
+def test_a_mistake_is_explained_in_words_that_need_no_programmer(line: str, sentence: str):
     said = refusal(f"rules:\n  - id: r\n    extend_days: 1\n    {line}\n")
     where, _, words = said.partition(": ")
     assert where.startswith("line 4")
@@ -219,26 +219,26 @@ def test_a_mistake_is_said_in_words_that_need_no_programmer(line: str, sentence:
     assert "2348012345678" not in said  # it may be somebody's number
 
 
-def test_a_file_of_thousands_of_mistakes_is_refused_in_a_few():
+def test_a_file_with_hundreds_of_mistakes_is_refused_with_twenty_sentences():
     said = refusal("rules:\n" + "  - {id: r, extend_days: 0}\n" * 500)
     assert said.startswith("line 2, rule 1 ('r')") and said.endswith("and 480 more")
 
 
-def test_a_file_of_more_patterns_than_the_memory_should_hold_is_refused():
+def test_a_file_with_more_than_1000_patterns_is_refused():
     many = ", ".join(f"'{number}'" for number in range(1_001))
     assert refusal(f"rules: [{{id: r, extend_days: 1, text_matches_any: [{many}]}}]") == (
         "there are more than 1,000 patterns in the file"
     )
 
 
-def test_two_rules_of_one_id_are_refused_by_it():
+def test_a_second_rule_with_the_same_id_is_refused():
     assert refusal("rules: [{id: a, extend_days: 1}, {id: b, extend_days: 1},\n {id: a, extend_days: 2}]") == (
         "line 2, rule 3 ('a'), id: rule 1 has this id already"
     )
 
 
 @pytest.mark.parametrize("key", ["confidence_below: 0.9", "languages: [en]"])
-def test_a_rule_about_what_few_transcripts_tell_is_refused_by_name_unless_the_settings_ask_for_it(key: str):
+def test_a_rule_about_confidence_or_language_is_refused_unless_the_settings_ask_for_them(key: str):
     text = f"rules:\n  - {{id: quiet, extend_days: 1, {key}}}"
     assert len(parse_rules(text, confidence_is_known=True).rules) == 1
     assert refusal(text, confidence_is_known=False).startswith(
@@ -267,7 +267,7 @@ def test_a_rule_about_what_few_transcripts_tell_is_refused_by_name_unless_the_se
         *((f"text_matches_none: [a, '{every}']", "text_matches_none") for every in (".*", "x?", "^", "(?i)|a")),
     ],
 )
-def test_a_rule_that_no_call_could_satisfy_is_refused_by_name(conditions: str, key: str):
+def test_a_rule_that_no_call_can_satisfy_is_refused(conditions: str, key: str):
     assert refusal(f"rules: [{{id: r, extend_days: 1, {conditions}}}]").startswith(f"line 1, rule 1 ('r'), {key}: ")
 
 
@@ -275,7 +275,7 @@ def test_a_rule_that_no_call_could_satisfy_is_refused_by_name(conditions: str, k
     "conditions",
     ["text_matches_any: [a, c], text_matches_none: [a]", "text_matches: '.*'", "text_matches_none: ['.', '^$']"],
 )
-def test_a_rule_that_some_call_could_satisfy_is_not_refused(conditions: str):
+def test_a_rule_that_some_call_can_satisfy_is_accepted(conditions: str):
     assert parse_rules(f"rules: [{{id: r, extend_days: 1, {conditions}}}]", confidence_is_known=False).rules
 
 
@@ -324,7 +324,7 @@ def test_a_rule_that_some_call_could_satisfy_is_not_refused(conditions: str):
             "rules: 2025-13-45",
             "? [a]\n: b",
         ),
-        # what would fill the memory, or the day
+        # texts that would fill the memory or take hours
         "a: &a [x, x]\nb: &b [*a, *a]\nrules: [*b, *b]",
         "rules: &r\n- *r",
         "rules: [{id: a, extend_days: &days 30}, {id: b, extend_days: *days}]",
@@ -336,7 +336,7 @@ def test_a_rule_that_some_call_could_satisfy_is_not_refused(conditions: str):
     ],
     ids=lambda text: ascii(text[:30]),
 )
-def test_what_is_no_rules_file_is_refused_in_one_short_line(text: str):
+def test_any_other_text_is_refused_in_one_short_line(text: str):
     said = refusal(text)
     assert said and len(said) < 300 and "\n" not in said
 
@@ -345,14 +345,14 @@ def test_what_is_no_rules_file_is_refused_in_one_short_line(text: str):
     st.text()
     | st.lists(st.sampled_from([*"[]{}:-?!&*'\"\n |>%@`#,", "rules:", "- id: r", "!!int", "1", "\t"])).map("".join)
 )
-def test_any_text_is_rules_or_is_refused(text: str):
+def test_any_text_is_read_or_refused(text: str):
     try:
         assert parse_rules(text, confidence_is_known=True).rules is not None
     except BadRules as refused:
         assert str(refused)
 
 
-# What a rule means.
+# When a rule holds.
 
 TALK = "Welcome.\n[Agent]: I will not sue you.\n[Caller]: My lawyer will.\n[System]: lawyer\n[Caller]:"
 
@@ -400,7 +400,7 @@ TALK = "Welcome.\n[Agent]: I will not sue you.\n[Caller]: My lawyer will.\n[Syst
     ],
 )
 def test_a_rule_about_a_turn_flags_the_first_that_satisfies_it(rule: dict[str, Any], turn_index: int | None):
-    assert [flag.turn_index for flag in flags_of(rule, TALK)] == ([] if turn_index is None else [turn_index])
+    assert [flag.turn_index for flag in find_flags(rule, TALK)] == ([] if turn_index is None else [turn_index])
 
 
 @pytest.mark.parametrize(
@@ -465,7 +465,7 @@ def test_a_rule_about_a_turn_flags_the_first_that_satisfies_it(rule: dict[str, A
 def test_a_rule_about_the_call_holds_or_not(
     rule: dict[str, Any], row: dict[str, Any], confidence: float | None, holds: bool
 ):
-    flags = flags_of(rule, confidence=confidence, **row)
+    flags = find_flags(rule, confidence=confidence, **row)
     assert [(flag.turn_index, flag.extend_days) for flag in flags] == ([(None, 30)] if holds else [])
 
 
@@ -512,10 +512,10 @@ A_CALL: dict[str, Any] = {
 
 @pytest.mark.parametrize("missing", [None, *CONDITIONS])
 def test_all_conditions_of_a_rule_must_hold(missing: str | None):
-    assert bool(flags_of(CONDITIONS, **A_CALL | NOT_SO.get(missing or "", {}))) == (missing is None)
+    assert bool(find_flags(CONDITIONS, **A_CALL | NOT_SO.get(missing or "", {}))) == (missing is None)
 
 
-def test_every_condition_is_among_them():
+def test_every_condition_is_tested_above():
     assert {*CONDITIONS, "no_transcript", "id", "description", "extend_days"} == set(Rule.model_fields)
 
 
@@ -529,13 +529,15 @@ def test_every_condition_is_among_them():
         ({"speaker": "agent", "text_matches_none": ["paused"]}, "[Caller]: Nobody there?", True),
         ({"text_matches_none": ["paused", "stopped"]}, "[Agent]: It has stopped.", False),
         ({"text_matches_none": ["paused", "stopped"]}, "[Agent]: Hello.", True),
-        # of a call whose words nobody knows, nothing is said
+        # a call without turns satisfies no condition about text
         ({"text_matches_none": ["paused"]}, "", False),
         ({"speaker": "agent", "text_matches_none": ["paused"]}, "", False),
     ],
 )
-def test_a_rule_about_what_nobody_said(rule: dict[str, Any], text: str, holds: bool):
-    assert [flag.turn_index for flag in flags_of(rule, text)] == ([None] if holds else [])
+def test_text_matches_none_holds_only_where_there_are_turns_and_no_turn_matches(
+    rule: dict[str, Any], text: str, holds: bool
+):
+    assert [flag.turn_index for flag in find_flags(rule, text)] == ([None] if holds else [])
 
 
 @pytest.mark.parametrize(
@@ -559,24 +561,24 @@ def test_a_rule_about_what_nobody_said(rule: dict[str, Any], text: str, holds: b
 )
 @pytest.mark.parametrize("form_of_the_pattern", ["NFC", "NFD"])
 @pytest.mark.parametrize("form_of_the_text", ["NFC", "NFD"])
-def test_case_and_accents_are_compared_as_it_is_promised(
+def test_case_and_accents_are_compared_as_documented(
     pattern: str, said: str, matches: bool, form_of_the_pattern: Any, form_of_the_text: Any
 ):
     rule = {"text_matches": unicodedata.normalize(form_of_the_pattern, pattern)}
-    assert bool(flags_of(rule, f"[Agent]: {unicodedata.normalize(form_of_the_text, said)}")) == matches
+    assert bool(find_flags(rule, f"[Agent]: {unicodedata.normalize(form_of_the_text, said)}")) == matches
 
 
-def test_every_rule_that_holds_flags_the_call_in_the_files_order():
+def test_every_rule_that_holds_flags_the_call_in_the_order_of_the_file():
     rules = rules_of({"id": "z"}, {"id": "never", "call_ids": ["x"]}, {"id": "a", "extend_days": 365})
     call = parse_listed_call({"id": "c", "created_at": "2025-01-10"}, organization_id=None, now=datetime.now(UTC)).call
-    assert [(flag.rule_id, flag.extend_days) for flag in rules.flags_of(call, None, [])] == [("z", 30), ("a", 365)]
+    assert [(flag.rule_id, flag.extend_days) for flag in rules.find_flags(call, None, [])] == [("z", 30), ("a", 365)]
 
 
-def test_a_pattern_that_would_hang_a_backtracking_reader_is_answered():
-    assert flags_of({"text_matches": "(a*)*(a|aa)+$b"}, "a" * 100_000) == []
+def test_a_pattern_that_would_hang_a_backtracking_engine_runs_in_linear_time():
+    assert find_flags({"text_matches": "(a*)*(a|aa)+$b"}, "a" * 100_000) == []
 
 
-# Why.
+# The reason.
 
 
 @pytest.mark.parametrize(
@@ -610,12 +612,12 @@ def test_a_pattern_that_would_hang_a_backtracking_reader_is_answered():
 )
 def test_the_reason_says_which_conditions_held(rule: dict[str, Any], text: str, reason: str):
     known = {"duration": 90.5, "to_number": "+2", "direction": "inbound", "endpoint_id": "ep_1"}
-    (flag,) = flags_of(rule, text, confidence=0.5, language="en-GB", **known)
+    (flag,) = find_flags(rule, text, confidence=0.5, language="en-GB", **known)
     assert flag.reason == reason
 
 
 def test_the_reason_says_that_there_is_no_transcript():
-    (flag,) = flags_of({"no_transcript": True}, status="none")
+    (flag,) = find_flags({"no_transcript": True}, status="none")
     assert flag.reason == "upstream has no transcript"
 
 
@@ -624,7 +626,7 @@ def test_the_reason_says_that_there_is_no_transcript():
     st.from_regex(r"\A\+[0-9]{8,15}\Z"),
     st.sampled_from(["", "[Caller]: ", "[Xyzzyx]: "]),
 )
-def test_no_speech_label_or_number_is_in_a_reason(word: str, number: str, label: str):
+def test_a_reason_contains_no_speech_label_or_number(word: str, number: str, label: str):
     rule = {
         "text_matches": word,
         "text_matches_any": [word],
@@ -634,5 +636,5 @@ def test_no_speech_label_or_number_is_in_a_reason(word: str, number: str, label:
         "number_prefixes": [number[:4]],
         "duration_seconds_at_least": 1,
     }
-    (flag,) = flags_of(rule, f"{label}{word}", from_number=number, duration=2)
+    (flag,) = find_flags(rule, f"{label}{word}", from_number=number, duration=2)
     assert word not in flag.reason and number[:4] not in flag.reason and "Xyzzyx" not in flag.reason

@@ -1,4 +1,4 @@
-"""Every byte of a recording is accounted for. Frames are built by hand here, after the standard's tables."""
+"""Every byte of a recording is accounted for. The frames here are built from the standard's tables."""
 
 import io
 import struct
@@ -42,9 +42,9 @@ VARIABLE = list(islice(cycle([FRAME, frame("fffb94c0", 384), frame("fffb94c0", 3
 
 
 def xing(frames: list[bytes]) -> bytes:
-    """The frame that tells other readers how long a variable bitrate is."""
-    told = b"Xing" + struct.pack(">III", 3, len(frames), sum(map(len, frames)) + 384)
-    return (bytes.fromhex("fffb94c0") + bytes(17) + told).ljust(384, b"\0")
+    """The frame in which a file of variable bitrate states its length for other readers."""
+    header = b"Xing" + struct.pack(">III", 3, len(frames), sum(map(len, frames)) + 384)
+    return (bytes.fromhex("fffb94c0") + bytes(17) + header).ljust(384, b"\0")
 
 
 # Good files.
@@ -69,7 +69,7 @@ GOOD = {
     "MPEG 2, 24 kHz": (frame("fff384c0", 192) * 500, 12.0, 24_000, 1, 64_000),
     "MPEG 2, 16 kHz": (frame("fff348c0", 144) * 500, 18.0, 16_000, 1, 32_000),
     "MPEG 2.5, 8 kHz": (frame("ffe318c0", 72) * 500, 36.0, 8_000, 1, 8_000),
-    "a variable bitrate that tells its length": (xing(VARIABLE) + b"".join(VARIABLE), 401 * 0.024, 48_000, 1, 104_055),
+    "a variable bitrate that states its length": (xing(VARIABLE) + b"".join(VARIABLE), 401 * 0.024, 48_000, 1, 104_055),
     "ID3v2 in front": (id3v2(300) + FRAME * 500, 12.0, 48_000, 1, 96_000),
     "a large ID3v2 in front": (id3v2(70_000) + FRAME * 500, 12.0, 48_000, 1, 96_000),
     "ID3v2 with a footer": (id3v2(300, flags=0x10, footer=b"3DI" + bytes(7)) + FRAME * 500, 12.0, 48_000, 1, 96_000),
@@ -90,7 +90,7 @@ def test_a_whole_mp3_is_measured_over_its_frames(body: bytes, seconds: float, ra
 @pytest.mark.parametrize(
     "body", [body for body, *_ in GOOD.values() if len(body) > 5_000], ids=lambda body: f"{len(body)} bytes"
 )
-def test_another_reader_finds_the_same(body: bytes):
+def test_mutagen_measures_the_same(body: bytes):
     ours, theirs = inspect(body), mutagen.mp3.MP3(io.BytesIO(body)).info
     one_frame = 0.072
     assert ours.duration_seconds == pytest.approx(theirs.length, abs=one_frame)
@@ -109,7 +109,7 @@ RATES = {"fffb": [44_100, 48_000, 32_000], "fff3": [22_050, 24_000, 16_000], "ff
 @pytest.mark.parametrize("padding", [0, 1])
 @pytest.mark.parametrize("rate_index", range(3))
 @pytest.mark.parametrize("sync", BITRATES)
-def test_every_bitrate_of_the_standard_has_the_standards_frame(sync: str, rate_index: int, padding: int):
+def test_every_bitrate_has_the_frame_size_of_the_standard(sync: str, rate_index: int, padding: int):
     rate, samples = RATES[sync][rate_index], 1152 if sync == "fffb" else 576
     for index, kbps in enumerate(BITRATES[sync], start=1):
         size = samples * kbps * 125 // rate + padding
@@ -118,12 +118,12 @@ def test_every_bitrate_of_the_standard_has_the_standards_frame(sync: str, rate_i
 
 
 @given(st.lists(st.sampled_from(VARIABLE[:4]), min_size=1, max_size=300))
-def test_any_order_of_frames_is_as_long_as_all_of_them(frames: list[bytes]):
+def test_the_duration_is_the_sum_of_all_frames_in_any_order(frames: list[bytes]):
     assert inspect(b"".join(frames)).duration_seconds == pytest.approx(len(frames) * 0.024)
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_a_body_may_lie_in_any_kind_of_bytes(kind: type):
+def test_a_body_may_be_bytes_bytearray_or_memoryview(kind: type):
     assert inspect(kind(FRAME * 10)).duration_seconds == pytest.approx(0.24)
 
 
@@ -143,7 +143,7 @@ FRONT = id3v2(20)
     ],
     ids=["constant", "variable", "padded", "with ID3v1", "with APE"],
 )
-def test_a_cut_is_found_at_every_byte_but_between_two_frames(frames: list[bytes], behind: bytes):
+def test_a_cut_at_any_byte_but_between_two_frames_is_refused(frames: list[bytes], behind: bytes):
     body = FRONT + b"".join(frames) + behind
     borders = {end: count for count, end in enumerate(accumulate(map(len, frames), initial=len(FRONT)))}
     borders[len(body)] = len(frames)
@@ -158,7 +158,7 @@ def test_a_cut_is_found_at_every_byte_but_between_two_frames(frames: list[bytes]
 
 
 @pytest.mark.parametrize("missing", [1, 100, 284, 287])
-def test_a_cut_frame_is_named_with_what_is_there_of_it(missing: int):
+def test_a_cut_frame_is_refused_with_the_number_of_its_bytes(missing: int):
     if missing <= 284:
         with pytest.raises(NotAudio, match=f"the last frame is cut: {288 - missing} of its 288 bytes are there"):
             inspect((FRAME * 100)[:-missing])
@@ -167,7 +167,7 @@ def test_a_cut_frame_is_named_with_what_is_there_of_it(missing: int):
             inspect((FRAME * 100)[:-missing])
 
 
-# Bodies that are something else.
+# Bodies that are no MP3.
 
 WAV = struct.pack(
     "<4sI8sIHHIIHH4sI", b"RIFF", 10_036, b"WAVEfmt ", 16, 1, 1, 8_000, 16_000, 2, 16, b"data", 10_000
@@ -227,7 +227,7 @@ PAGE = b"<!DOCTYPE html><html><body>503 Service Unavailable</body></html>"
     ],
     ids=lambda value: ascii(value[:24]) if isinstance(value, bytes) else "",
 )
-def test_what_is_no_whole_mp3_is_refused_with_the_place(body: bytes, what: str):
+def test_any_other_body_is_refused_with_the_byte_where_it_differs(body: bytes, what: str):
     with pytest.raises(NotAudio) as refused:
         inspect(body)
     assert str(refused.value).startswith(what)
@@ -242,7 +242,7 @@ def test_one_broken_header_among_a_thousand_frames_is_found(at: int):
 
 
 @given(st.binary(max_size=2_000))
-def test_random_bytes_behind_audio_never_pass_for_more_of_it(rubbish: bytes):
+def test_random_bytes_after_audio_are_never_taken_for_audio(rubbish: bytes):
     try:
         audio = inspect(FRAME * 3 + b"\0" + rubbish)
     except NotAudio:
@@ -251,7 +251,7 @@ def test_random_bytes_behind_audio_never_pass_for_more_of_it(rubbish: bytes):
 
 
 @given(st.binary(max_size=500))
-def test_any_bytes_are_audio_or_are_refused(body: bytes):
+def test_any_bytes_are_audio_or_refused(body: bytes):
     try:
         assert inspect(body).duration_seconds > 0
     except NotAudio as refused:

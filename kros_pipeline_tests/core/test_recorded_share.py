@@ -1,10 +1,10 @@
-"""When a day has markedly fewer recorded calls than the days before it, and when that says nothing."""
+"""A day with markedly fewer recorded calls than the days before it is found, and small days are not compared."""
 
 from datetime import date, timedelta
 
 import pytest
 
-from kros_pipeline.core.recorded_share import RecordedDay, drops
+from kros_pipeline.core.recorded_share import RecordedDay, find_drops
 
 LAST = date(2025, 1, 31)
 
@@ -29,27 +29,28 @@ def days(*shown: tuple[int, int]) -> list[RecordedDay]:
         ([(100, 0)] * 15, 0),  # never recorded: nothing dropped
         ([(100, 10)] * 14 + [(100, 100)], 0),  # more is no drop
         ([(1_000, 20)] * 14 + [(1_000, 11)], 0),  # few are recorded by choice: the share is compared, not the number
-        ([(100, 100)] * 14 + [(100, 0)] * 7, 7),  # a day that dropped is no measure for the next one
+        ([(100, 100)] * 14 + [(100, 0)] * 7, 7),  # a day that dropped does not count for the next one
         ([(100, 100)] * 3 + [(100, 0)] * 5 + [(100, 100)], 5),  # nor does it make a good day look bad
         ([(20, 0)] * 6 + [(100, 100)] * 8 + [(100, 40)], 1),  # the median, not the mean
     ],
 )
-def test_what_is_a_drop(shown: list[tuple[int, int]], dropped: int) -> None:
-    assert len(drops(days(*shown), since=LAST - timedelta(days=6))) == dropped
+def test_a_share_below_half_of_the_median_is_a_drop(shown: list[tuple[int, int]], dropped: int) -> None:
+    assert len(find_drops(days(*shown), since=LAST - timedelta(days=6))) == dropped
 
 
 def test_a_drop_names_its_day_and_what_was_before() -> None:
-    [drop] = drops(days((50, 40), (50, 50), (50, 45), (50, 10)), since=LAST)
-    assert (drop.of.day, drop.of.calls, drop.of.recorded, drop.share_before) == (LAST, 50, 10, 0.9)
+    [drop] = find_drops(days((50, 40), (50, 50), (50, 45), (50, 10)), since=LAST)
+    assert drop.recorded_day == RecordedDay(LAST, 50, 10)
+    assert drop.share_before == 0.9
 
 
-def test_old_drops_are_told_no_more_and_old_days_are_no_measure() -> None:
+def test_drops_before_since_are_left_out_and_days_two_weeks_back_do_not_count() -> None:
     shown = days(*[(100, 100)] * 10, (100, 0), (100, 100))
-    assert drops(shown, since=LAST) == []
+    assert find_drops(shown, since=LAST) == []
     long_ago = [RecordedDay(LAST - timedelta(days=15), 100, 100), RecordedDay(LAST, 100, 0)]
-    assert drops(long_ago, since=LAST) == []
+    assert find_drops(long_ago, since=LAST) == []
 
 
 def test_the_order_of_the_days_does_not_matter() -> None:
     shown = days(*[(100, 90)] * 5, (100, 1))
-    assert drops(reversed(shown), since=LAST) == drops(shown, since=LAST)
+    assert find_drops(reversed(shown), since=LAST) == find_drops(shown, since=LAST)

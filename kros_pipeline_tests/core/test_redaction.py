@@ -1,4 +1,4 @@
-"""Somebody else's words are shown without what must not be shown; and every error has its place in the tree."""
+"""A redacted text shows no secret and no number; and every error is in the documented tree."""
 
 import inspect
 import re
@@ -15,7 +15,7 @@ SECRET = st.from_regex(r"\A[A-Za-z0-9_-]{12,40}\Z").map(lambda text: f"s3cr3t{te
 AROUND = st.sampled_from(["", "error: ", "<a href='", '{"url": "', "see (", "x" * 150, "line\n", "\t"])
 
 
-# What plain words are.
+# What stays and what is removed.
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ AROUND = st.sampled_from(["", "error: ", "<a href='", '{"url": "', "see (", "x" 
         ("", ""),
         (None, "None"),
         (KeyError("x"), "'x'"),
-        # addresses without their query, fragment or user
+        # URLs without their query, fragment or user
         ("no https://api.krosai.com/v1/calls here", "no https://api.krosai.com/v1/calls here"),
         ("GET https://h/p?X-Amz-Signature=abc&b=c failed", "GET https://h/p failed"),
         ("GET https://h/p?x='a'&sig=abc failed", "GET https://h/p failed"),
@@ -58,11 +58,11 @@ AROUND = st.sampled_from(["", "error: ", "<a href='", '{"url": "', "see (", "x" 
             for number in ("030/1234567", "+1‑415‑555‑1234", "+44 20 7946 0958", "٠١٢٣٤٥٦٧٨٩")
         ),
         ("to (415) 555-1234 now", "to ((number) now"),
-        # what neither Parquet nor a terminal would take
+        # characters that neither Parquet nor a terminal accepts
         ("a\ud800b", "a\ufffdb"),
     ],
 )
-def test_words_stay_and_secrets_go(text: object, words: str):
+def test_words_stay_and_secrets_are_removed(text: object, words: str):
     assert redact(text) == words
 
 
@@ -72,7 +72,7 @@ def test_words_stay_and_secrets_go(text: object, words: str):
     st.sampled_from(["?", "?a=b&", "#", "?a='b'&", "?x;"]),
     st.sampled_from(["sig=", "X-Amz-Signature=", "", "t%3D"]),
 )
-def test_no_part_of_an_addresss_query_survives(around: str, secret: str, mark: str, name: str):
+def test_no_part_of_a_urls_query_survives(around: str, secret: str, mark: str, name: str):
     assert secret not in redact(f"{around}https://storage.krosai.com/recordings/a.mp3{mark}{name}{secret} {around}")
 
 
@@ -95,7 +95,7 @@ def test_no_phone_number_survives(around: str, number: int, gap: str, group: int
 
 
 @given(st.text())
-def test_any_text_becomes_one_short_line_that_can_be_written_down(text: str):
+def test_any_text_becomes_one_short_line_that_can_be_encoded(text: str):
     words = redact(text)
     words.encode()
     assert len(words) <= 200
@@ -103,14 +103,14 @@ def test_any_text_becomes_one_short_line_that_can_be_written_down(text: str):
 
 
 @pytest.mark.parametrize(("length", "shown"), [(200, "a" * 200), (201, "a" * 199 + "…"), (10**7, "a" * 199 + "…")])
-def test_words_are_cut_at_200_characters(length: int, shown: str):
+def test_a_text_is_cut_at_200_characters(length: int, shown: str):
     assert redact("a" * length) == shown
 
 
-# The tree.
+# The tree of errors.
 
 
-def test_every_error_is_drawn_in_the_tree_where_it_stands():
+def test_the_tree_in_the_docstring_shows_every_error_below_its_base():
     branch, drawn = ExternalError.__name__, {}
     for stem, name in re.findall(r"(?m)^ {4}([ │]*[├└]── )(\w+)", errors.__doc__ or ""):
         is_branch = len(stem) == len("├── ")
@@ -122,12 +122,12 @@ def test_every_error_is_drawn_in_the_tree_where_it_stands():
     assert drawn == {name: kind.__base__.__name__ for name, kind in classes.items() if kind is not ExternalError}
 
 
-def test_the_branches_are_the_things_outside():
+def test_the_branches_are_the_source_the_archive_and_the_webhook():
     assert ExternalError.__subclasses__() == [ApiError, DownloadError, ArchiveError, errors.NotificationFailed]
     assert not issubclass(ExternalError, OSError)
 
 
-def test_an_error_carries_what_its_handler_asks_for():
+def test_an_error_carries_the_facts_that_its_handler_reads():
     assert ApiUnreachable("x").surely_not_sent is False
     assert ApiUnreachable("x", surely_not_sent=True).surely_not_sent is True
     assert (InvalidAudio("frames", "not a whole MP3").check, str(InvalidAudio("frames", "no"))) == ("frames", "no")

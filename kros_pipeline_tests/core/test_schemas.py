@@ -1,11 +1,11 @@
-"""The tables are a contract: names, order, types. Columns are only ever added, at a table's end, nullable."""
+"""The tables are a contract: names, order and types. Columns are only ever added, at a table's end, nullable."""
 
 import pyarrow as pa
 import pytest
 
 from kros_pipeline.core.schemas import TABLES, Table
 
-# Names as the design lists them, with `!` where a value is never null.
+# The names that readers rely on, with `!` where a value is never null.
 CONTRACT = {
     "calls": "call_id! call_date! organization_id status direction from_number to_number duration_seconds cost_cents"
     " endpoint_id phone_number_id created_at! answered_at completed_at has_recording! listed_transcript extra"
@@ -22,15 +22,15 @@ CONTRACT = {
     " recordings_archived! recordings_pending! recordings_lost! recordings_failed! objects_in_bucket! bytes_in_bucket!"
     " transcripts_expected! transcripts_kept! transcripts_pending! utterances! problems! checked_at!",
 }
-MOMENTS = {"created_at", "answered_at", "completed_at", "listed_at", "archived_at", "fetched_at", "requested_at"}
-MOMENTS |= {"confirmed_at", "checked_at", "settled_at"}
+TIMESTAMPS = {"created_at", "answered_at", "completed_at", "listed_at", "archived_at", "fetched_at", "requested_at"}
+TIMESTAMPS |= {"confirmed_at", "checked_at", "settled_at"}
 NUMBERS = {"duration_seconds", "declared_duration_seconds", "cost_cents", "confidence"}
 OTHERS = {
     "call_date": pa.date32(),
     "upstream_expires_on": pa.date32(),
     "has_recording": pa.bool_(),
     "problems": pa.list_(pa.string()),
-    **dict.fromkeys(MOMENTS, pa.timestamp("us", tz="UTC")),
+    **dict.fromkeys(TIMESTAMPS, pa.timestamp("us", tz="UTC")),
     **dict.fromkeys(NUMBERS, pa.float64()),
 }
 WHOLE = {"size_bytes", "sample_rate_hz", "channels", "bitrate_bps", "attempts", "word_count", "turn_index"}
@@ -39,33 +39,33 @@ WHOLE |= {"char_start", "char_end", "extend_days", "requested_days", "sent_days"
 tables = pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))
 
 
-def test_the_tables_are_the_seven_of_the_design():
+def test_there_are_seven_tables():
     assert list(TABLES) == list(CONTRACT)
     assert all(table.name == name for name, table in TABLES.items())
 
 
 @tables
-def test_the_columns_are_those_of_the_contract_in_its_order(table: Table):
-    promised = CONTRACT[table.name].split()
-    assert [field.name for field in table.schema][: len(promised)] == [name.rstrip("!") for name in promised]
-    assert [not field.nullable for field in table.schema][: len(promised)] == [name.endswith("!") for name in promised]
-    assert all(field.nullable for field in list(table.schema)[len(promised) :])
+def test_the_columns_are_those_of_the_contract_in_order(table: Table):
+    expected = CONTRACT[table.name].split()
+    assert [field.name for field in table.schema][: len(expected)] == [name.rstrip("!") for name in expected]
+    assert [not field.nullable for field in table.schema][: len(expected)] == [name.endswith("!") for name in expected]
+    assert all(field.nullable for field in list(table.schema)[len(expected) :])
 
 
 @tables
-def test_a_column_of_one_name_has_one_type_everywhere(table: Table):
+def test_columns_with_the_same_name_have_the_same_type_in_every_table(table: Table):
     for field in table.schema:
         is_whole = field.name in WHOLE or (table.name == "reconciliation" and field.name not in {"verdict", *OTHERS})
         assert field.type == OTHERS.get(field.name, pa.int64() if is_whole else pa.string()), field.name
 
 
 @tables
-def test_no_column_is_named_like_the_folders_key(table: Table):
-    assert "dt" not in table.column_names  # one name for both breaks pandas and pyarrow
+def test_no_column_has_the_name_of_the_partition_key(table: Table):
+    assert "dt" not in table.column_names  # the same name for both breaks pandas and pyarrow
 
 
 @tables
-def test_every_column_says_what_it_means_in_the_file_itself(table: Table):
+def test_every_file_carries_the_descriptions_of_its_columns(table: Table):
     assert table.description.endswith(".")
     for column, field in zip(table.columns, table.schema, strict=True):
         assert field.metadata[b"description"].decode() == column.description
@@ -74,13 +74,13 @@ def test_every_column_says_what_it_means_in_the_file_itself(table: Table):
 
 
 @tables
-def test_rows_are_sorted_by_columns_that_are_never_null(table: Table):
+def test_the_columns_that_rows_are_sorted_by_are_never_null(table: Table):
     never_null = {column.name for column in table.columns if not column.nullable}
     assert set(table.sorted_by) <= never_null
     assert table.sorted_by[0] == table.column_names[0]
 
 
-def test_the_sort_key_is_the_call_and_then_the_turn():
+def test_utterances_are_sorted_by_call_and_then_by_turn():
     rows = [{"call_id": call_id, "turn_index": turn} for call_id in ("b", "a") for turn in (10, 9)]
     ordered = sorted(rows, key=TABLES["utterances"].sort_key())
     assert [(row["call_id"], row["turn_index"]) for row in ordered] == [("a", 9), ("a", 10), ("b", 9), ("b", 10)]

@@ -1,4 +1,4 @@
-"""A transcript becomes turns, and nothing of it is lost."""
+"""A transcript is split into turns without losing a character."""
 
 import pytest
 from hypothesis import example, given
@@ -11,7 +11,7 @@ from kros_pipeline.core.transcripts import (
     is_labelled,
     is_shortened,
     is_whole,
-    speaker_of,
+    parse_speaker,
     split_turns,
 )
 
@@ -53,7 +53,7 @@ def speech(text: str) -> list[tuple[str, str]]:
     return [(turn.speaker_label or turn.speaker, turn.text) for turn in split_turns(text)]
 
 
-# What holds for any text.
+# True for any text.
 
 
 @given(texts)
@@ -67,7 +67,7 @@ def test_the_spans_of_all_turns_joined_are_the_text(text: str):
 
 
 @given(texts)
-def test_no_word_is_dropped_and_none_is_said_twice(text: str):
+def test_every_word_is_in_exactly_one_turn(text: str):
     for turn in split_turns(text):
         span = text[turn.char_start : turn.char_end].strip()
         if turn.speaker_label is not None:
@@ -77,7 +77,7 @@ def test_no_word_is_dropped_and_none_is_said_twice(text: str):
 
 
 @given(texts)
-def test_turns_are_numbered_from_zero_and_only_the_first_may_be_without_a_label(text: str):
+def test_turns_are_numbered_from_zero_and_only_the_first_may_have_no_label(text: str):
     turns = split_turns(text)
     assert [turn.turn_index for turn in turns] == list(range(len(turns)))
     assert all((turn.speaker == "unknown") == (turn.speaker_label is None) for turn in turns)
@@ -92,7 +92,7 @@ def test_a_turn_cut_out_of_its_text_is_the_same_turn(text: str):
 
 
 @given(texts)
-def test_a_text_is_labelled_exactly_where_a_turn_has_a_label(text: str):
+def test_a_text_is_labelled_if_and_only_if_a_turn_has_a_label(text: str):
     assert is_labelled(text) == any(turn.speaker_label is not None for turn in split_turns(text))
     assert is_whole(text) == (is_labelled(text) and not is_shortened(text))
 
@@ -102,12 +102,12 @@ def test_a_text_is_labelled_exactly_where_a_turn_has_a_label(text: str):
         st.tuples(labels, st.from_regex(r"\A[a-z]*( [a-z]+){0,3}\Z"), st.sampled_from(["\n", "\r", "\r\n", "\n\n"]))
     )
 )
-def test_what_was_written_as_turns_is_read_as_those_turns(script: list[tuple[str, str, str]]):
+def test_a_script_of_turns_is_split_into_the_same_turns(script: list[tuple[str, str, str]]):
     text = "".join(f"[{label}]: {said}{ending}" for label, said, ending in script)
     assert speech(text) == [(label.strip(), said.strip()) for label, said, _ in script]
 
 
-# What a label is, and what is speech.
+# Labels and speech.
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_label_at_the_start_of_a_line_begins_a_turn(label: str):
         *("(Agent): hi", "【Agent】: hi", "[Agent]：hi", "{Agent}: hi", "<Agent>: hi"),
     ],
 )
-def test_what_is_no_label_is_speech(line: str):
+def test_a_line_that_begins_with_no_label_is_speech(line: str):
     assert not is_labelled(line)
     assert speech(line) == [("unknown", line.strip())]
     assert speech(f"[Agent]: a\n{line}\n[Caller]: b") == [("Agent", f"a\n{line}".strip()), ("Caller", "b")]
@@ -187,7 +187,7 @@ def test_what_is_no_label_is_speech(line: str):
         # empty turns are turns
         ("[Agent]:\n[Caller]:", [("Agent", ""), ("Caller", "")]),
         ("[Agent]: \n\n[Agent]:\n", [("Agent", ""), ("Agent", "")]),
-        # nobody's words in front; blank lines in front are nobody's turn
+        # words before the first label are a turn; blank lines before it are not
         ("Welcome.\n[Agent]: Hi", [("unknown", "Welcome."), ("Agent", "Hi")]),
         ("\n \r\n[Agent]: Hi", [("Agent", "Hi")]),
         # no labels, no words, nothing
@@ -200,7 +200,7 @@ def test_a_transcript_is_split_where_lines_begin_with_labels(text: str, expected
     assert speech(text) == expected
 
 
-def test_spans_count_code_points_and_hold_the_label_and_the_line_ending():
+def test_spans_count_code_points_and_include_label_and_line_ending():
     turns = split_turns("\n[Agent]: 🙂é\r\n[Caller]: x")
     assert [(turn.char_start, turn.char_end) for turn in turns] == [(0, 14), (14, 25)]
 
@@ -213,12 +213,12 @@ def test_spans_count_code_points_and_hold_the_label_and_the_line_ending():
         *((label, "other") for label in ("Supervisor", "System", "Agent 2", "Agents", "The Caller", "unknown", "客服")),
     ],
 )
-def test_agent_and_caller_are_known_in_any_case_and_every_other_label_is_other(label: str, speaker: str):
-    assert speaker_of(label) == speaker
+def test_agent_and_caller_are_recognized_in_any_case_and_every_other_label_is_other(label: str, speaker: str):
+    assert parse_speaker(label) == speaker
     assert split_turns(f"[{label}]: x")[0].speaker == speaker
 
 
-# What the list's text is worth.
+# The list's text.
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_agent_and_caller_are_known_in_any_case_and_every_other_label_is_other(l
         *((text, False) for text in ("Hello.", "note: [5:00]", " ", "", None)),
     ],
 )
-def test_a_text_is_whole_when_it_is_labelled_and_not_shortened(text: str | None, whole: bool):
+def test_a_text_is_whole_if_it_is_labelled_and_not_shortened(text: str | None, whole: bool):
     assert is_whole(text) is whole
 
 
@@ -252,12 +252,12 @@ def test_a_text_is_whole_when_it_is_labelled_and_not_shortened(text: str | None,
         ("- 5 %", 3),
     ],
 )
-def test_words_are_what_stands_between_white_space(text: str, words: int):
+def test_words_are_separated_by_white_space(text: str, words: int):
     assert count_words(text) == words
 
 
 @given(st.text())
-def test_clean_text_can_be_encoded_keeps_its_length_and_stays_as_it_is(text: str):
+def test_clean_text_can_be_encoded_and_changes_only_surrogates(text: str):
     cleaned = clean_text(text)
     cleaned.encode()
     assert len(cleaned) == len(text)

@@ -1,4 +1,4 @@
-"""A day is green only where the source, the tables and the bucket agree."""
+"""A day is complete only where the source, the tables and the bucket agree."""
 
 from collections import Counter
 from dataclasses import replace
@@ -8,16 +8,14 @@ import pytest
 
 from kros_pipeline.core.evidence import Evidence
 from kros_pipeline.core.listing import Listing
+from kros_pipeline.core.statuses import DayVerdict
 from kros_pipeline.core.verdict import (
     CALLS_CHECK,
     CHECKS,
-    COMPLETE,
     HOLD_CHECK,
-    INCOMPLETE,
     OBJECTS_CHECK,
     RECORDINGS_CHECK,
     TRANSCRIPTS_CHECK,
-    WAITING,
     decide_verdict,
 )
 
@@ -42,7 +40,7 @@ def evidence(**changes: Any) -> Evidence:
     return replace(good, **changes)
 
 
-# Green.
+# Complete.
 
 
 @pytest.mark.parametrize(
@@ -63,16 +61,16 @@ def evidence(**changes: Any) -> Evidence:
 )
 def test_a_day_on_which_everything_agrees_is_complete(changes: dict[str, Any]):
     verdict = decide_verdict(evidence(**changes))
-    assert (verdict.verdict, verdict.problems) == (COMPLETE, [])
+    assert (verdict.verdict, verdict.problems) == (DayVerdict.COMPLETE, [])
     assert verdict.failures == {check: [] for check in CHECKS}
 
 
-def test_what_is_odd_is_told_and_weighs_nothing():
+def test_an_oddity_is_a_note_and_does_not_change_the_verdict():
     verdict = decide_verdict(evidence(listing=replace(PROVED, oddities=["the status filter is ignored"])))
-    assert (verdict.verdict, verdict.problems) == (COMPLETE, ["the status filter is ignored"])
+    assert (verdict.verdict, verdict.problems) == (DayVerdict.COMPLETE, ["the status filter is ignored"])
 
 
-# Amber.
+# Waiting.
 
 
 @pytest.mark.parametrize(
@@ -83,13 +81,13 @@ def test_what_is_odd_is_told_and_weighs_nothing():
         ({"listing": CUT_SHORT}, "The list was not read to its end: budget."),
     ],
 )
-def test_a_day_on_which_something_may_still_come_is_waiting_and_no_check_is_red(changes: dict[str, Any], sentence: str):
+def test_a_day_is_waiting_while_something_may_still_come_and_no_check_is_red(changes: dict[str, Any], sentence: str):
     verdict = decide_verdict(evidence(**changes))
-    assert (verdict.verdict, verdict.problems) == (WAITING, [sentence])
+    assert (verdict.verdict, verdict.problems) == (DayVerdict.WAITING, [sentence])
     assert not any(verdict.failures.values())
 
 
-# Red.
+# Incomplete.
 
 
 @pytest.mark.parametrize(
@@ -129,17 +127,17 @@ def test_a_day_on_which_something_may_still_come_is_waiting_and_no_check_is_red(
     ],
 )
 @pytest.mark.parametrize("recordings", [Counter(archived=2, not_recorded=1), Counter(archived=1, pending=2)])
-def test_any_mismatch_is_incomplete_and_its_own_check_alone_is_red(
+def test_any_mismatch_makes_the_day_incomplete_and_only_its_own_check_red(
     changes: dict[str, Any], check: str, sentence: str, recordings: Counter[str]
 ):
     verdict = decide_verdict(evidence(**changes, recordings=recordings))
-    assert verdict.verdict == INCOMPLETE
+    assert verdict.verdict == DayVerdict.INCOMPLETE
     assert [name for name, sentences in verdict.failures.items() if sentences] == [check]
     assert verdict.failures[check][0].startswith(sentence)
     assert verdict.problems[0] == verdict.failures[check][0]
 
 
-def test_a_red_day_tells_what_it_waits_for_too():
+def test_an_incomplete_day_also_says_what_may_still_come():
     verdict = decide_verdict(evidence(objects_unknown=["k"], transcripts=Counter(pending=1)))
     assert verdict.problems == [
         "1 × object in the bucket that no row of the table names: k.",
@@ -147,7 +145,7 @@ def test_a_red_day_tells_what_it_waits_for_too():
     ]
 
 
-def test_every_problem_is_told_and_none_hides_another():
+def test_every_problem_is_listed_and_none_hides_another():
     verdict = decide_verdict(
         evidence(listing=None, unsafe={"lost": ["a"], "failed": ["b"]}, utterance_chars=0, objects_unknown=["k"])
     )
@@ -163,36 +161,36 @@ def test_every_problem_is_told_and_none_hides_another():
 @pytest.mark.parametrize(
     ("count", "names"), [(5, "c0, c1, c2, c3, c4."), (6, "c0, c1, c2, c3, c4, …."), (9, "c0, c1, c2, c3, c4, ….")]
 )
-def test_the_count_is_exact_and_the_names_are_a_few(count: int, names: str):
+def test_the_count_is_exact_and_at_most_five_names_are_shown(count: int, names: str):
     lost = [f"c{index}" for index in reversed(range(count))]
     sentences = decide_verdict(evidence(unsafe={"lost": lost})).failures[RECORDINGS_CHECK]
     assert sentences == [f"{count} × recording lost: {names}"]
 
 
-# A listing that was written down is the one that is read.
+# A listing survives storage.
 
 
-def test_a_listing_survives_its_json_and_names_of_another_version_do_not_matter():
+def test_a_listing_is_read_from_its_json_and_fields_of_another_version_are_ignored():
     stored = {"proved": True, "listed_total": 2, "windows": [["a", "b"], ["b", "c"]], "of_tomorrow": 1}
     assert Listing.from_json(stored) == Listing(True, 2, windows=[("a", "b"), ("b", "c")])
 
 
-# Erased calls, and what is not held.
+# Erased calls, and recordings without a legal hold.
 
 
-def test_what_was_erased_is_missed_by_nobody_and_what_is_missing_beyond_it_is() -> None:
-    assert decide_verdict(evidence(calls=2, erased=1)).verdict == COMPLETE
+def test_erased_calls_are_not_missing_and_any_other_missing_call_is() -> None:
+    assert decide_verdict(evidence(calls=2, erased=1)).verdict == DayVerdict.COMPLETE
     verdict = decide_verdict(evidence(calls=1, erased=1))
     assert verdict.failures[CALLS_CHECK] == ["3 calls were listed, and the table `calls` has 1, 1 were erased."]
 
 
-def test_an_object_of_an_erased_call_is_red() -> None:
+def test_an_object_of_an_erased_call_makes_the_day_incomplete() -> None:
     verdict = decide_verdict(evidence(objects_of_erased_calls=["audio/x.mp3"]))
-    assert verdict.verdict == INCOMPLETE
+    assert verdict.verdict == DayVerdict.INCOMPLETE
     assert verdict.failures[OBJECTS_CHECK] == ["1 × object of an erased call: audio/x.mp3."]
 
 
-def test_what_is_not_held_is_red_and_the_day_complete_all_the_same() -> None:
+def test_a_missing_legal_hold_makes_its_check_red_and_the_day_stays_complete() -> None:
     verdict = decide_verdict(evidence(unheld=["The bucket has no Object Lock."]))
-    assert verdict.verdict == COMPLETE
+    assert verdict.verdict == DayVerdict.COMPLETE
     assert verdict.failures[HOLD_CHECK] == verdict.problems == ["The bucket has no Object Lock."]

@@ -29,7 +29,8 @@ from kros_pipeline_tests.support.steps import check_health, reconcile_day
 
 def reconciled(ctx: RunContext, day: date, verdict: str, **counts: int) -> None:
     row = dict.fromkeys(schemas.RECONCILIATION.column_names, 0) | {
-        "call_date": day, "verdict": verdict, "stats_total": None, "problems": [], "checked_at": ctx.clock.now(), **counts,
+        "call_date": day, "verdict": verdict, "stats_total": None, "problems": [],
+        "checked_at": ctx.clock.now(), **counts,
     }  # fmt: skip
     ctx.tables.commit(schemas.RECONCILIATION, day, lambda _: batches_of(schemas.RECONCILIATION, [row]))
 
@@ -167,7 +168,9 @@ def test_the_recorded_share_is_seen_over_three_weeks_whatever_upstreams_retentio
     reconciled(our.ctx, date(2025, 1, 8), "complete", calls=20, recordings_archived=20)
     reconciled(our.ctx, date(2025, 1, 22), "complete", calls=20, recordings_archived=9)
     found = check_health(our.ctx, date(2025, 1, 1), date(2025, 1, 24))
-    assert [(drop.of.day, drop.of.recorded, drop.share_before) for drop in found.drops] == [(date(2025, 1, 22), 9, 1.0)]
+    assert [(drop.recorded_day.day, drop.recorded_day.recorded, drop.share_before) for drop in found.drops] == [
+        (date(2025, 1, 22), 9, 1.0)
+    ]
     assert found.days_never_listed[0][0] == date(2025, 1, 18), "what upstream has deleted is not at risk any more"
 
 
