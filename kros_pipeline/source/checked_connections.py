@@ -4,8 +4,8 @@ So a name that resolves to another address a moment later (DNS rebinding) gains 
 certificate use the name, as always. A connection that is kept alive is not checked again. Through a proxy, the proxy
 resolves and decides.
 
-This is the only file that overrides `_new_conn`, a private method of urllib3. Where urllib3 lacks it, or connects without
-it, the connection is refused: an address that was not checked must not be used.
+This is the only file that overrides `_new_conn`, a private method of urllib3. Where urllib3 lacks it, or connects
+without it, the connection is refused: an address that was not checked must not be used.
 """
 
 import socket
@@ -21,7 +21,6 @@ from urllib3.util.connection import allowed_gai_family
 from ..core.errors import UrlRefused
 from .public_addresses import may_send_audio
 from .sessions import TLSConnection
-
 
 _UNCHECKED = "this version of urllib3 connects without the check of the address: no audio is fetched"
 
@@ -43,7 +42,7 @@ class _Checked(HTTPConnection):
             raise UrlRefused(_UNCHECKED)
 
     def _new_conn(self) -> socket.socket:
-        """Connect to the first address that answers. Raises `UrlRefused` if any of the name's addresses is not public."""
+        """Connect to the first address that answers. Raises `UrlRefused` if one of the addresses is not public."""
         name, addresses = self.host, self._addresses()
         self._is_checked = True
         failure: HTTPError | None = None

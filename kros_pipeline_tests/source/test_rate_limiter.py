@@ -180,14 +180,36 @@ def test_a_request_that_waits_already_when_a_pause_begins_is_held_too(per_second
     ],
 )
 def test_retry_after_is_seconds_or_a_date_or_nothing(value: str | None, seconds: float | None):
-    assert retry_after_seconds(value, now=NOW) == seconds
+    assert retry_after_seconds(value, date=None, now=NOW) == seconds
 
 
 @given(st.text() | st.from_regex(r"(Fri, )?\d{1,3} (Jan|Foo) -?\d{1,12} \d{1,3}:\d\d(:\d\d)? ?([+-]\d{1,9}|GMT|EST)?"))
 @example("Fri, 10 Jan 9999 23:59:59 -2359")
 @example("Fri, 10 Jan 0001 00:00:00 +2359")
 def test_no_retry_after_breaks_the_client_or_turns_time_back(value: str):
-    seconds = retry_after_seconds(value, now=NOW)
+    seconds = retry_after_seconds(value, date=None, now=NOW)
+    assert seconds is None or seconds >= 0
+
+
+@pytest.mark.parametrize(
+    ("date", "seconds"),
+    [
+        ("Fri, 10 Jan 2025 10:00:10 GMT", 20.0),
+        ("Fri, 10 Jan 2025 10:00:40 GMT", 0.0),
+        # no date at all: our own clock is what there is
+        (None, 30.0),
+        ("", 30.0),
+        ("soon", 30.0),
+    ],
+)
+def test_a_date_is_compared_with_the_servers_own_clock_where_it_shows_it(date: str | None, seconds: float):
+    assert retry_after_seconds("Fri, 10 Jan 2025 10:00:30 GMT", date=date, now=NOW) == seconds
+
+
+@given(st.none() | st.text(), st.text())
+@example("Fri, 10 Jan 0001 00:00:00 +2359", "Fri, 10 Jan 9999 23:59:59 -2359")
+def test_no_date_header_breaks_the_client(date: str | None, value: str):
+    seconds = retry_after_seconds(value, date=date, now=NOW)
     assert seconds is None or seconds >= 0
 
 
