@@ -4,7 +4,8 @@ So a name that resolves to another address a moment later (DNS rebinding) gains 
 certificate use the name, as always. A connection that is kept alive is not checked again. Through a proxy, the proxy
 resolves and decides.
 
-This is the only file that overrides `_new_conn`, a private method of urllib3: where it is missing, no audio is fetched.
+This is the only file that overrides `_new_conn`, a private method of urllib3. Where urllib3 lacks it, or connects
+without it, the connection is refused: an address that was not checked must not be used.
 """
 
 import socket
@@ -21,6 +22,8 @@ from ..core.errors import UrlRefused
 from .public_addresses import may_send_audio
 from .sessions import TLSConnection
 
+_UNCHECKED = "this version of urllib3 connects without the check of the address: no audio is fetched"
+
 
 class _Checked(HTTPConnection):
     def __init__(self, *args: Any, loopback_allowed: bool, **options: Any):
@@ -29,20 +32,22 @@ class _Checked(HTTPConnection):
         self._is_checked = False
 
     def connect(self) -> None:
-        """Connect, and refuse a connection whose address was not checked. Called by the base class."""
+        """Connect, and refuse a connection whose address was not checked. Called by urllib3's pool."""
+        if not hasattr(HTTPConnection, "_new_conn"):
+            raise UrlRefused(_UNCHECKED)
         self._is_checked = False
         super().connect()
         if not self._is_checked:
             self.close()
-            raise UrlRefused("this version of urllib3 connects without the check of the address: no audio is fetched")
+            raise UrlRefused(_UNCHECKED)
 
     def _new_conn(self) -> socket.socket:
-        """Connect to the first address that answers. Raises `UrlRefused` if one of the name's is not public."""
-        self._is_checked = True
+        """Connect to the first address that answers. Raises `UrlRefused` if one of the addresses is not public."""
         name, addresses = self.host, self._addresses()
+        self._is_checked = True
         failure: HTTPError | None = None
         for address in addresses:
-            self.host = address  # what urllib3 connects to; the name is put back at once
+            self.host = address  # urllib3 connects to it; the name is put back at once
             try:
                 return super()._new_conn()
             except HTTPError as error:
@@ -76,7 +81,7 @@ class _TLSPool(HTTPSConnectionPool):
 
 
 class CheckedAdapter(HTTPAdapter):
-    """An adapter for requests. `loopback_allowed`: whether this machine's own addresses count as public ones."""
+    """An adapter for requests. With `loopback_allowed`, this machine's own addresses count as public ones."""
 
     def __init__(self, *, loopback_allowed: bool, **options: Any):
         self._loopback_allowed = loopback_allowed

@@ -18,7 +18,7 @@ from .api_errors import names_in
 from .call_parsing import parse_count, parse_rows
 from .call_source import Body, Page, RecordingAnswer, TranscriptAnswer, Window
 from .downloads import RecordingDownloads
-from .page_prefetcher import PagePrefetcher
+from .pager import read_pages
 from .plans import allowed_extension_days
 from .settings import SourceSettings
 from .time_format import format_time
@@ -74,31 +74,8 @@ class KrosAI:
         return Page(calls, unparsed, parse_count(answer.get("total")), parse_count(answer.get("limit")))
 
     def pages(self, window: Window, *, prefetch: int = 0) -> Iterator[Page]:
-        """Yield all pages of a window, in the server's order; up to `prefetch` are asked for ahead of their turn.
-
-        It ends whatever the server does: with a page that has nothing new, or with one shorter than its limit when
-        `total` rows have come. A `total` that is too small does not end it: a full page is followed by another. Nothing
-        is prefetched before the second page is wanted, nor beyond `total`.
-        """
-        seen: set[str] = set()
-        offset, number = 0, 1
-        page: Page | None = None
-        with PagePrefetcher(partial(self.list_page, window), prefetch) as prefetcher:
-            while True:
-                try:
-                    page = prefetcher.page(offset, number)
-                except RequestRefused:
-                    if page is not None and page.total is not None and offset >= page.total:
-                        return  # some servers refuse a page behind the end, where others answer an empty one
-                    raise
-                yield page
-                offset, number = offset + page.row_count, number + 1
-                new = page.identities - seen
-                all_came = page.total is None or offset >= page.total
-                if not new or (all_came and page.row_count < (page.limit or PAGE_LIMIT)):
-                    return
-                seen |= new
-                prefetcher.prefetch(offset, number, page.row_count, page.total or 0)
+        """Yield all pages of a window, in the server's order; see `read_pages` for how they end."""
+        return read_pages(partial(self.list_page, window), page_limit=PAGE_LIMIT, prefetch=prefetch)
 
     def recording(self, call_id: str) -> RecordingAnswer:
         """Mint a URL for one call. Raises `CallNotFound` or `CallGone` where upstream has no recording of it."""

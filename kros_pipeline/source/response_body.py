@@ -60,7 +60,7 @@ def read_into(
     the bytes are read from http.client's response, straight into `memory`. Raises `BrokenBody`.
     """
     answer: Any = getattr(response.raw, "_fp", None)
-    if answer is None or not hasattr(getattr(answer, "fp", None), "readinto1"):
+    if not (hasattr(getattr(answer, "fp", None), "readinto1") and isinstance(getattr(answer, "length", None), int)):
         sink = _MemorySink(memory)
         return read_body(response, sink, max_bytes=len(memory), seconds=seconds, clock=clock)
     began_at, length = clock.monotonic(), 0

@@ -1,24 +1,20 @@
-"""A row of the list becomes a call, whatever is in the row; and what is known of a call is never unlearned."""
+"""A row of the list becomes a call, whatever is in the row."""
 
 import json
-from dataclasses import fields, replace
-from datetime import UTC, date, datetime, timedelta, timezone
+from dataclasses import fields
+from datetime import UTC, date, datetime
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kros_pipeline.core.calls import Call, merge_calls
-from kros_pipeline.core.days import parse_time
-from kros_pipeline.core.json_values import canonical_json, remove_urls
-from kros_pipeline.core.schemas import CALLS
-from kros_pipeline.core.transcripts import is_whole
+from kros_pipeline.core.calls import Call
+from kros_pipeline.core.json_values import canonical_json
 from kros_pipeline.source.call_parsing import MalformedCall, parse_listed_call
 from kros_pipeline.source.call_source import ListedCall
 
 NOW = datetime(2025, 1, 11, 2, tzinfo=UTC)
-LATER = NOW + timedelta(days=1)
 URL = "https://storage.krosai.com/recordings/call_abc123.mp3?X-Amz-Signature=0a1b2c"
 DOCUMENTED = {
     "id": "call_abc123",
@@ -54,7 +50,7 @@ def extra(**row: Any) -> Any:
     return json.loads(call(**row).extra or "{}")
 
 
-# The door.
+# One row.
 
 
 def test_the_documented_row_is_the_documented_call():
@@ -80,10 +76,6 @@ def test_the_documented_row_is_the_documented_call():
         extra=None,
         listed_at=NOW,
     )
-
-
-def test_the_fields_of_a_call_are_the_columns_of_the_table_in_its_order():
-    assert tuple(field.name for field in fields(Call)) == CALLS.column_names
 
 
 def test_an_id_and_a_time_are_all_that_a_row_needs():
@@ -252,105 +244,6 @@ def test_a_listed_call_never_shows_its_url():
     assert "http" not in f"{listed!r} {listed!s} {[listed]} {listed.call!r}"
 
 
-def test_equal_values_have_equal_json():
-    assert canonical_json({"b": 1, "a": "é"}) == canonical_json({"a": "é", "b": 1}) == '{"a":"é","b":1}'
-
-
-def test_without_urls_keeps_everything_else():
-    assert remove_urls({"a": {"recording_url": URL}, "b": [1, None, "x", {"recording_url": 1, "c": 2.5}]}) == {
-        "a": {},
-        "b": [1, None, "x", {"c": 2.5}],
-    }
-
-
-# Times.
-
-TEN = datetime(2025, 1, 10, 10, tzinfo=UTC)
-
-
-@pytest.mark.parametrize(
-    ("text", "moment"),
-    [
-        # one moment, in many forms
-        *(
-            (text, TEN)
-            for text in ("2025-01-10T10:00:00Z", "2025-01-10T10:00:00+00:00", "2025-01-10T10:00Z", "20250110T100000Z")
-        ),
-        *(
-            (text, TEN)
-            for text in (
-                "2025-01-10 10:00:00Z",
-                "2025-01-10t10:00:00z",
-                " 2025-01-10T10:00:00Z\n",
-                "2025-W02-5T10:00:00Z",
-            )
-        ),
-        *(
-            (text, TEN)
-            for text in ("2025-01-10T11:00:00+01:00", "2025-01-10T15:30:00+05:30", "2025-01-09T23:00:00-11:00")
-        ),
-        *(
-            (text, TEN)
-            for text in ("2025-01-10T10:00:00.000Z", "2025-01-10T10:00:00.000000000Z", "2025-01-10T10:00:00-0000")
-        ),
-        # without an offset it is UTC; without a time it is midnight
-        ("2025-01-10T10:00:00", TEN),
-        ("2025-01-10", TEN.replace(hour=0)),
-        # fractions, to the microsecond
-        ("2025-01-10T10:00:00.5Z", TEN.replace(microsecond=500_000)),
-        ("2025-01-10T10:00:00,25Z", TEN.replace(microsecond=250_000)),
-        ("2025-01-10T10:00:00.123456789Z", TEN.replace(microsecond=123_456)),
-    ],
-)
-def test_an_iso_8601_time_is_an_aware_utc_moment(text: str, moment: datetime):
-    parsed = parse_time(text)
-    assert parsed == moment
-    assert parsed is not None and parsed.tzinfo is UTC
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        *(
-            "",
-            " ",
-            "now",
-            "10:00",
-            "10.01.2025",
-            "01/10/2025",
-            "1736503200",
-            "2025-13-01",
-            "2025-02-30",
-            "2025-01-10T25:00:00Z",
-        ),
-        *(
-            "2025-01-10T10:00:60Z",
-            "Fri, 10 Jan 2025 10:00:00 GMT",
-            "２０２５-01-10",
-            "2025-01-10T10:00:00Z!",
-        ),
-        # moments that UTC cannot name
-        *("0001-01-01T00:00:00+05:00", "9999-12-31T23:59:59-05:00"),
-        *(None, 0, 1736503200, 1736503200.5, True, b"2025-01-10", ["2025-01-10"], {}, TEN),
-    ],
-)
-def test_what_is_no_iso_8601_time_is_none(value: object):
-    assert parse_time(value) is None
-
-
-offsets = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))
-
-
-@given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=offsets))
-def test_every_moment_survives_its_own_iso_form(moment: datetime):
-    assert parse_time(moment.isoformat()) == moment
-
-
-@given(st.text())
-def test_no_text_breaks_the_reading_of_a_time(text: str):
-    assert parse_time(text) is None or isinstance(parse_time(text), datetime)
-
-
 @pytest.mark.parametrize(
     ("created_at", "day"),
     [
@@ -362,116 +255,3 @@ def test_no_text_breaks_the_reading_of_a_time(text: str):
 )
 def test_the_day_of_a_call_is_the_utc_day_of_its_creation(created_at: str, day: int):
     assert call(created_at=created_at).call_date == date(2025, 1, day)
-
-
-# Merging.
-
-TRANSCRIPTS = [
-    None,
-    "...",
-    "Hello",
-    "Hello there",
-    "Hello ...",
-    "[Agent]: Hello",
-    "[Agent]: Hello there",
-    "[Agent]: Hel...",
-    "[Agent]: Other",
-]
-rows = st.fixed_dictionaries(
-    {},
-    optional={
-        "status": st.sampled_from(["completed", "failed", None, 7]),
-        "from_number": st.sampled_from(["+1", "+2", None, []]),
-        "duration": st.sampled_from([0, 180, 181.5, "x", None]),
-        "answered_at": st.sampled_from(["2025-01-10T10:00:05Z", "2025-01-10T10:00:06Z", "x", None]),
-        "recording_url": st.sampled_from([URL, None]),
-        "transcript": st.sampled_from(TRANSCRIPTS),
-        "metadata": st.sampled_from([None, {"a": 1}, {"b": None}, 1.0, 1, "\ud800"]),
-        "tags": st.sampled_from([None, [], ["x"]]),
-        "\ud800": st.sampled_from([None, 1]),
-    },
-)
-olds = rows.map(lambda row: call(**row))
-news = rows.map(lambda row: call(LATER, **row))
-
-
-@given(olds, news)
-def test_what_is_known_is_never_unlearned(old: Call, new: Call):
-    merged = merge_calls(old, new)
-    for field in fields(Call):
-        assert getattr(merged, field.name) is not None or getattr(old, field.name) is None
-    assert merged.has_recording >= old.has_recording
-    assert is_whole(merged.listed_transcript) >= is_whole(old.listed_transcript)
-    known, after = json.loads(old.extra or "{}"), json.loads(merged.extra or "{}")
-    assert known.keys() <= after.keys()
-    assert all(after[name] is not None for name in known if known[name] is not None)
-
-
-@given(olds, news)
-def test_what_is_new_is_learned(old: Call, new: Call):
-    merged = merge_calls(old, new)
-    for field in fields(Call):
-        if field.name not in ("has_recording", "listed_transcript", "extra", "listed_at"):
-            assert getattr(new, field.name) in (None, getattr(merged, field.name))
-    assert merged.has_recording >= new.has_recording
-    assert is_whole(merged.listed_transcript) >= is_whole(new.listed_transcript)
-    after = json.loads(merged.extra or "{}")
-    assert all(after[name] == value for name, value in json.loads(new.extra or "{}").items() if value is not None)
-
-
-@given(olds, news)
-def test_merging_twice_is_merging_once(old: Call, new: Call):
-    merged = merge_calls(old, new)
-    assert merge_calls(merged, new) is merged
-    assert merge_calls(merged, replace(new, listed_at=LATER + timedelta(days=1))) is merged
-
-
-@given(olds, news)
-def test_listed_at_moves_exactly_when_something_else_does(old: Call, new: Call):
-    merged = merge_calls(old, new)
-    assert (merged.listed_at == LATER) == (replace(merged, listed_at=NOW) != old)
-    assert merged.listed_at in (NOW, LATER)
-
-
-@given(olds)
-def test_a_call_merged_with_itself_is_itself(old: Call):
-    assert merge_calls(old, replace(old, listed_at=LATER)) is old
-
-
-@pytest.mark.parametrize(
-    ("known", "seen", "kept"),
-    [
-        # more of it came, or a correction
-        (None, "Hello", "Hello"),
-        ("Hello ...", "Hello there", "Hello there"),
-        ("Hello ...", "[Agent]: Hello ...", "[Agent]: Hello ..."),
-        ("Hello there", "[Agent]: Hello", "[Agent]: Hello"),
-        ("[Agent]: Hello", "[Agent]: Hello\n[Caller]: Hi", "[Agent]: Hello\n[Caller]: Hi"),
-        ("[Agent]: Hello", "[Agent]: Hallo", "[Agent]: Hallo"),
-        # less of it came: gone, shortened, unlabelled, cut
-        ("Hello", None, "Hello"),
-        ("[Agent]: Hello", "[Agent]: Hel...", "[Agent]: Hello"),
-        ("[Agent]: Hello", "Hello", "[Agent]: Hello"),
-        ("[Agent]: Hello\n[Caller]: Hi", "[Agent]: Hello", "[Agent]: Hello\n[Caller]: Hi"),
-        ("Hello there", "Hello ...", "Hello there"),
-        ("Hello there", "Hello th…", "Hello there"),
-    ],
-)
-def test_a_text_that_became_less_upstream_takes_nothing_away(known: str | None, seen: str | None, kept: str):
-    assert merge_calls(call(transcript=known), call(LATER, transcript=seen)).listed_transcript == kept
-
-
-@pytest.mark.parametrize(
-    ("known", "seen", "kept"),
-    [
-        ({}, {"a": 1}, {"a": 1}),
-        ({"a": 1}, {}, {"a": 1}),
-        ({"a": 1}, {"b": 2}, {"a": 1, "b": 2}),
-        ({"a": 1}, {"a": 2}, {"a": 2}),
-        ({"a": 1}, {"a": None}, {"a": 1}),
-        ({"a": None}, {"a": 1}, {"a": 1}),
-        ({"a": 1}, {"a": None, "b": None}, {"a": 1, "b": None}),
-    ],
-)
-def test_extra_fields_are_added_and_updated_and_never_lost(known: dict, seen: dict, kept: dict):
-    assert json.loads(merge_calls(call(**known), call(LATER, **seen)).extra or "{}") == kept

@@ -1,4 +1,4 @@
-"""Audio's connections: to the address that was judged, whatever a name resolves to a moment later."""
+"""Downloads connect to the address that was checked, whatever the name resolves to a moment later."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from urllib3.connection import HTTPConnection
 
 from kros_pipeline.core.errors import DownloadBroken, UrlRefused
 from kros_pipeline.sandbox import tls
 from kros_pipeline.source.downloads import RecordingDownloads
+from kros_pipeline.steps.run_context import SYSTEM_CLOCK
 from kros_pipeline.steps.settings import parse_settings
 
 NAME = "storage.krosai.com"
@@ -22,7 +24,7 @@ PUBLIC, OTHER_PUBLIC = "93.184.215.14", "93.184.215.15"
 
 
 class Server(ThreadingHTTPServer):
-    """Answers every GET with three bytes and refuses every tunnel; keeps what it was told."""
+    """A server that answers every GET with three bytes, refuses every tunnel, and keeps what it was sent."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -31,7 +33,7 @@ class Server(ThreadingHTTPServer):
         self.names_indicated: list[str] = []
 
     def with_tls(self, folder: Path) -> str:
-        """Speaks TLS from now on; the certificate is for localhost and 127.0.0.1, and trusted by the file returned."""
+        """Use TLS from now on, with a certificate for localhost and 127.0.0.1; return the file that trusts it."""
         certificate = tls.make_certificate(str(folder))
         context = tls.server_context(str(folder))
         context.sni_callback = lambda _, name, __: self.names_indicated.append(name)
@@ -69,7 +71,7 @@ def server() -> Iterator[Server]:
 
 
 class Network:
-    """Names resolve as a script says, and public addresses lead to a server of the test."""
+    """A network whose names resolve as a script says, and whose addresses all lead to a server of the test."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, server: Server):
         self.answers: list[list[str]] = []
@@ -113,7 +115,7 @@ def storage() -> Iterator[Callable[..., RecordingDownloads]]:
     def open_storage(api: str = "https://api.krosai.com/v1", hosts: str = NAME) -> RecordingDownloads:
         settings = {"KROSAI_API_KEY": "k", "KROS_ARCHIVE_URL": "s3://bucket", "KROS_DOWNLOAD_WORKERS": "1"}
         made = RecordingDownloads(
-            parse_settings(settings | {"KROSAI_BASE_URL": api, "KROS_RECORDING_HOSTS": hosts}).source
+            parse_settings(settings | {"KROSAI_BASE_URL": api, "KROS_RECORDING_HOSTS": hosts}).source, SYSTEM_CLOCK
         )
         opened.append(made)
         return made
@@ -124,7 +126,7 @@ def storage() -> Iterator[Callable[..., RecordingDownloads]]:
 
 
 def fetch(storage: RecordingDownloads, url: str) -> bytes:
-    with storage.fetched(url) as body:
+    with storage.open(url) as body:
         return bytes(body.data)
 
 
@@ -152,8 +154,7 @@ def test_a_certificate_of_another_name_is_refused(
     assert network.connected == [PUBLIC] and server.names_indicated == [NAME] and server.hosts == []
 
 
-# A resolver that answers first with a public address, then with one that is not: it gains nothing.
-def test_a_certificate_that_nobody_vouches_for_is_refused(
+def test_a_certificate_that_is_not_trusted_is_refused(
     network: Network, server: Server, storage: MakeStorage, tmp_path: Path
 ) -> None:
     server.with_tls(tmp_path)
@@ -183,6 +184,7 @@ def test_the_bundle_of_certificates_is_read_once_for_all_connections(
     assert len(network.connected) == len(server.names_indicated) == 2 and len(read) == 1
 
 
+# A resolver that answers first with a public address, then with one that is not, gains nothing.
 def test_a_name_that_is_rebound_is_refused_before_anything_is_connected_to(
     network: Network, server: Server, storage: MakeStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,7 +226,7 @@ def test_a_name_that_does_not_resolve_is_no_answer(monkeypatch: pytest.MonkeyPat
         fetch(storage(), f"https://{NAME}/a.mp3")
 
 
-# By the machine's own resolver: it reads what Python does not, and an allow-list that holds it opens no door.
+# With the machine's own resolver, which reads forms that Python does not; it does not help that the host is allowed.
 @pytest.mark.parametrize(
     "host",
     ["127.0.0.1", "127.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "0", "localhost", "[::1]",
@@ -268,3 +270,29 @@ def test_a_host_that_is_not_allowed_is_refused_before_its_name_is_resolved(
     monkeypatch.setattr(socket, "getaddrinfo", None)
     with pytest.raises(UrlRefused, match="is not in KROS_RECORDING_HOSTS"):
         fetch(storage(), "https://recordings.example.com/a.mp3")
+
+
+# urllib3 may change its private methods: then nothing may be fetched from an address that was not checked.
+
+
+def test_without_urllib3s_private_method_nothing_is_connected_to(
+    network: Network, storage: MakeStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(HTTPConnection, "_new_conn")
+    with pytest.raises(UrlRefused, match="without the check of the address"):
+        fetch(storage(), f"https://{NAME}/a.mp3")
+    assert network.resolved == network.connected == []
+
+
+def test_a_connection_that_went_round_the_check_is_refused(
+    network: Network, server: Server, storage: MakeStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def connect(connection: HTTPConnection) -> None:
+        connection.sock = socket.create_connection(("127.0.0.1", server.server_port))
+
+    monkeypatch.setattr(HTTPConnection, "connect", connect)
+    ours = storage(api="http://localhost:8000/v1", hosts="localhost")
+    for _ in range(2):  # with room for one connection: a refusal gives its room back
+        with pytest.raises(UrlRefused, match="without the check of the address"):
+            fetch(ours, "http://localhost/a.mp3")
+    assert server.hosts == []

@@ -1,4 +1,4 @@
-"""Which numeric addresses audio may come from: IANA's special ones are none, however they are dressed up."""
+"""Audio may come from public addresses only: not from IANA's special ones, in whatever form they are written."""
 
 import pytest
 
@@ -58,17 +58,17 @@ NOT_PUBLIC = {
 
 @pytest.mark.parametrize("loopback_allowed", [False, True])
 @pytest.mark.parametrize("address", PUBLIC)
-def test_a_public_address_may(address: str, loopback_allowed: bool) -> None:
+def test_audio_may_come_from_a_public_address(address: str, loopback_allowed: bool) -> None:
     assert may_send_audio(address, loopback_allowed=loopback_allowed)
 
 
 @pytest.mark.parametrize("loopback_allowed", [False, True])
 @pytest.mark.parametrize("address", NOT_PUBLIC, ids=lambda address: f"{address} {NOT_PUBLIC[address]}")
-def test_no_other_may(address: str, loopback_allowed: bool) -> None:
+def test_audio_may_come_from_no_other_address(address: str, loopback_allowed: bool) -> None:
     assert not may_send_audio(address, loopback_allowed=loopback_allowed)
 
 
 @pytest.mark.parametrize("address", LOOPBACK)
-def test_this_machine_may_where_the_api_itself_is_here(address: str) -> None:
+def test_audio_may_come_from_this_machine_where_the_api_is_here(address: str) -> None:
     assert may_send_audio(address, loopback_allowed=True)
     assert not may_send_audio(address, loopback_allowed=False)

@@ -1,4 +1,4 @@
-"""Bodies are read whole, under a deadline, and a slow one holds no other up."""
+"""Bodies are read whole, under a deadline, and a slow one does not delay the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kros_pipeline.source.response_body import BrokenBody, ReadingTurns, declare
 from kros_pipeline.steps.run_context import SYSTEM_CLOCK as CLOCK
 
 
-def test_a_body_that_waits_for_the_network_holds_no_other_up() -> None:
+def test_a_body_that_waits_for_the_network_does_not_delay_the_others() -> None:
     turns, others_came = ReadingTurns(1), threading.Event()
 
     class Answer:
@@ -54,9 +54,22 @@ def test_a_body_that_came_at_once_waits_for_no_turn(monkeypatch: pytest.MonkeyPa
     assert read_into(response, memory, seconds=60, turns=turns, clock=CLOCK) == 4 and bytes(memory) == b"abcd"
 
 
+@pytest.mark.parametrize(
+    "private",
+    [
+        {},
+        {"_fp": None},
+        {"_fp": SimpleNamespace(fp=None, length=4)},
+        {"_fp": SimpleNamespace(fp=SimpleNamespace(), length=4)},
+        {"_fp": SimpleNamespace(fp=SimpleNamespace(readinto1=None), length=None)},
+    ],
+    ids=["missing", "none", "no file", "no readinto1", "no length"],
+)
 @pytest.mark.parametrize(("sent", "came"), [(b"abcd", 4), (b"ab", 2)])
-def test_without_urllib3s_private_response_the_public_way_gives_the_same_bytes(sent: bytes, came: int) -> None:
-    response: Any = SimpleNamespace(raw=SimpleNamespace(read1=io.BytesIO(sent).read))
+def test_without_urllib3s_private_response_the_public_way_gives_the_same_bytes(
+    private: dict[str, Any], sent: bytes, came: int
+) -> None:
+    response: Any = SimpleNamespace(raw=SimpleNamespace(read1=io.BytesIO(sent).read, **private))
     memory = memoryview(bytearray(4))
     assert read_into(response, memory, seconds=60, turns=ReadingTurns(1), clock=CLOCK) == came
     assert bytes(memory[:came]) == sent

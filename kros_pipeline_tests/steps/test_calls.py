@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from kros_pipeline.archive.listings import read_listing
 from kros_pipeline.core.errors import (
@@ -25,9 +21,6 @@ from kros_pipeline.core.errors import (
 from kros_pipeline.core.listing import Listing
 from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
 from kros_pipeline.sandbox.faults import MALFORMED
-from kros_pipeline.source.call_parsing import parse_listed_call
-from kros_pipeline.source.call_source import ListedCall, Page, UnparsedRow, Window
-from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline.steps import list_reader
 from kros_pipeline.steps.report import Report
 from kros_pipeline_tests.support.accounts import DAY, VARIED, Account, MakeAccount
@@ -352,64 +345,3 @@ def test_an_empty_day_is_a_table_of_no_rows(account: MakeAccount) -> None:
     _, listing = list_day(our)
     assert listing.proved and listing.listed_total == 0
     assert our.archive.table("calls", DAY) == [] and table_key("calls", DAY) in our.archive.objects()
-
-
-# The pager by itself: it ends whatever the server does, and a list that holds still comes whole.
-
-WINDOW = Window(datetime(2025, 1, 10, tzinfo=UTC), datetime(2025, 1, 11, tzinfo=UTC))
-
-
-def row(number: int) -> ListedCall:
-    raw = {"id": f"call_{number}", "created_at": "2025-01-10T10:00:00Z"}
-    return parse_listed_call(raw, organization_id=None, now=WINDOW.end)
-
-
-class Answers:
-    """A server whose every answer is given, the last one for ever."""
-
-    def __init__(self, answers: list[Page]):
-        self.answers, self.asked = answers, 0
-
-    def list_page(self, window: Window, offset: int, page_number: int) -> Page:
-        self.asked += 1
-        return self.answers[min(self.asked, len(self.answers)) - 1]
-
-
-pages = st.builds(
-    lambda numbers, broken, total, limit: Page(
-        [row(number) for number in numbers], [UnparsedRow(None, None, f"{n}", "no call") for n in broken], total, limit
-    ),
-    st.lists(st.integers(0, 30), max_size=12),
-    st.lists(st.integers(0, 3), max_size=2),
-    st.none() | st.integers(0, 10**6),
-    st.none() | st.integers(0, 20),
-)
-
-
-@given(st.lists(pages, min_size=1, max_size=20))
-def test_the_pager_ends_whatever_the_server_answers(answers: list[Page]) -> None:
-    server = Answers(answers)
-    got = list(KrosAI.pages(cast(KrosAI, server), WINDOW))
-    assert server.asked == len(got) <= 36  # each but the last brought at least one of 31 + 4 rows
-
-
-class StableList:
-    """An honest list of so many calls, in either dialect."""
-
-    def __init__(self, count: int, limit: int, tells_total: bool, tells_limit: bool):
-        self.rows = [row(number) for number in range(count)]
-        self.limit, self.tells_total, self.tells_limit = limit, tells_total, tells_limit
-
-    def list_page(self, window: Window, offset: int, page_number: int) -> Page:
-        assert offset == (page_number - 1) * self.limit or offset >= len(self.rows)
-        rows = self.rows[offset : offset + self.limit]
-        return Page(rows, [], len(self.rows) if self.tells_total else None, self.limit if self.tells_limit else None)
-
-
-@given(st.integers(0, 70), st.integers(1, 100), st.booleans(), st.booleans())
-def test_a_list_that_holds_still_comes_whole_and_in_order(count: int, limit: int, total: bool, tells: bool) -> None:
-    if not (total or tells):
-        return  # a short page is then all there is to go by, as the documentation has it
-    server = StableList(count, limit, total, tells)
-    got: Iterator[Page] = KrosAI.pages(cast(KrosAI, server), WINDOW)
-    assert [listed.call.call_id for page in got for listed in page.calls] == [f"call_{n}" for n in range(count)]

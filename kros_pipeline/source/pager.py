@@ -1,0 +1,37 @@
+"""The pager: reads all pages of a list whose order, ends and totals are not documented."""
+
+from collections.abc import Callable, Iterator
+
+from ..core.errors import RequestRefused
+from .call_source import Page
+from .page_prefetcher import PagePrefetcher
+
+
+def read_pages(fetch: Callable[[int, int], Page], *, page_limit: int, prefetch: int = 0) -> Iterator[Page]:
+    """Yield all pages, in the server's order; up to `prefetch` are asked for ahead of their turn.
+
+    `fetch(offset, page_number)` asks for one page. `page_limit` is the limit of a page whose answer names none.
+
+    It ends whatever the server does: with a page that has nothing new, or with one shorter than its limit when `total`
+    rows have come. A `total` that is too small does not end it: a full page is followed by another. Nothing is
+    prefetched before the second page is wanted, nor beyond `total`. Raises what `fetch` raises.
+    """
+    seen: set[str] = set()
+    offset, number = 0, 1
+    page: Page | None = None
+    with PagePrefetcher(fetch, prefetch) as prefetcher:
+        while True:
+            try:
+                page = prefetcher.page(offset, number)
+            except RequestRefused:
+                if page is not None and page.total is not None and offset >= page.total:
+                    return  # some servers refuse a page behind the end, where others answer an empty one
+                raise
+            yield page
+            offset, number = offset + page.row_count, number + 1
+            new = page.identities - seen
+            all_came = page.total is None or offset >= page.total
+            if not new or (all_came and page.row_count < (page.limit or page_limit)):
+                return
+            seen |= new
+            prefetcher.prefetch(offset, number, page.row_count, page.total or 0)
