@@ -2,8 +2,6 @@
 
 from collections import Counter
 
-from kros_pipeline.reconciliation_checks import RECONCILIATION_CHECKS, WHAT_TO_DO
-
 from kros_pipeline.checks import RECONCILIATION_CHECKS, WHAT_TO_DO, reconciliation_check_results
 from kros_pipeline.core.evidence import Evidence
 from kros_pipeline.core.statuses import DayVerdict
