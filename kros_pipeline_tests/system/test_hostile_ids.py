@@ -59,6 +59,7 @@ def call_of(call_id: str) -> Any:
         return None
 
 
+@pytest.mark.slow
 @settings(max_examples=1_000, deadline=None)
 @given(hostile)
 @example("..")
@@ -87,6 +88,7 @@ def test_every_id_gives_safe_keys_rules_and_messages(call_id: str) -> None:
 
 
 # The real job, with every fault whose message names a call.
+@pytest.mark.slow
 def test_no_event_of_a_day_contains_a_hostile_id(account: MakeAccount, monkeypatch: pytest.MonkeyPatch) -> None:
     our = account(replace(VARIED, id_style="hostile", days=("2025-01-10",), calls_per_day=45))
     our.krosai.set_faults(
