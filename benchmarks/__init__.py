@@ -1,1 +1,1 @@
-"""What this pipeline costs, side by side with the alternatives: `make bench`, `make bench-quick`."""
+"""Measure what the pipeline costs beside alternatives: `make bench`, `make bench-quick`."""

@@ -1,4 +1,7 @@
-"""`python -m benchmarks [--quick] [--only moving,memory]`: prints the tables, and writes results.md if all was run."""
+"""Run the benchmarks: `python -m benchmarks [--quick] [--only moving,memory]`.
+
+Print the tables, and write results.md after a full run.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import enumerating, memory, moving, reading, requests_count, toll, utterances
+from benchmarks import dagster_overhead, enumerating, memory, moving, reading, requests_count, utterances
 from benchmarks.table import as_markdown, as_text
 
 _SECTIONS = {
@@ -16,16 +19,16 @@ _SECTIONS = {
     "requests": requests_count.run,
     "enumerating": enumerating.run,
     "utterances": utterances.run,
-    "toll": toll.run,
+    "dagster_overhead": dagster_overhead.run,
     "reading": reading.run,
 }
 
 
 def main() -> int:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser("python -m benchmarks")
-    parser.add_argument("--quick", action="store_true", help="small and in one round: under two minutes, to look at")
-    parser.add_argument("--only", help=f"with commas: {','.join(_SECTIONS)}")
+    parser.add_argument("--quick", action="store_true", help="less data and one round; takes two minutes")
+    parser.add_argument("--only", help=f"names, separated by commas: {','.join(_SECTIONS)}")
     options = parser.parse_args()
     names = options.only.split(",") if options.only else list(_SECTIONS)
     began, sections = datetime.now(UTC), []
@@ -35,9 +38,11 @@ def main() -> int:
     if not options.quick and not options.only:
         results = Path(__file__).with_name("results.md")
         results.write_text(as_markdown(sections, "make bench", began), "utf-8")
-        print(f"WriteResult to {results}.")
-    missed = [f"{row.case}: {row.contestant}" for section in sections for row in section.rows if row.reached is False]
-    print(f"Not reached: {'; '.join(missed)}." if missed else "Every target was reached.")
+        print(f"Wrote {results}.")
+    missed_targets = [
+        f"{row.case}: {row.contestant}" for section in sections for row in section.rows if row.reached is False
+    ]
+    print(f"Targets missed: {'; '.join(missed_targets)}." if missed_targets else "Every target was reached.")
     return 0
 
 

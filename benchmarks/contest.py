@@ -1,7 +1,7 @@
-"""Contestants, each in a process of its own, and what a round of each costs.
+"""Run each contestant in its own process and measure it.
 
-A contestant is a generator function, named `module:function`: up to its `yield` it gets ready (imports, clients), from
-there to its end it is measured, and what it returns is kept with the measures.
+A contestant is a generator function, named `module:function`. It prepares itself before its `yield` (imports, clients),
+is measured from there to its end, and returns facts that are kept with the measures.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SECONDS = 600
 
 @dataclass(frozen=True)
 class Measure:
-    """One round: `facts` are what the contestant returned."""
+    """One round. `facts` is what the contestant returned."""
 
     seconds: float
     cpu_seconds: float
@@ -39,26 +39,26 @@ class Rounds:
     measures: list[Measure]
 
     def rate(self) -> float:
-        """The median of units a second; `facts` has the `units`."""
+        """Return the median rate in units per second; `facts` has the `units`."""
         return median(self.rates())
 
     def rates(self) -> list[float]:
-        """Units a second, round by round."""
+        """Return the rate of each round in units per second."""
         return [measure.facts["units"] / measure.seconds for measure in self.measures]
 
     def cpu_seconds(self) -> float:
-        """The median, for as many units as a round has."""
+        """Return the median CPU time of a round."""
         return median(measure.cpu_seconds for measure in self.measures)
 
     def peak_bytes(self) -> float:
-        """The median."""
+        """Return the median of the peak memory."""
         return median(measure.peak_bytes for measure in self.measures)
 
 
 def measure(contestant: str, environment: Mapping[str, str], **arguments: Any) -> Measure:
-    """One round of one contestant. RuntimeError with its last words if it fails."""
-    others = ("AWS_", "KROS", "DAGSTER_", "PYTHONDONTWRITEBYTECODE")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(others)}
+    """Measure one round of one contestant. Raises RuntimeError with the end of its stderr if it fails."""
+    left_out = ("AWS_", "KROS", "DAGSTER_", "PYTHONDONTWRITEBYTECODE")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
     process = subprocess.run(
         [sys.executable, "-m", "benchmarks.contest", contestant, json.dumps(arguments)],
         env={**inherited, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), **environment},
@@ -71,30 +71,30 @@ def measure(contestant: str, environment: Mapping[str, str], **arguments: Any) -
     return Measure(**json.loads(process.stdout.splitlines()[-1]))
 
 
-def idle_bytes() -> int:
-    """Of an interpreter that does nothing."""
+def measure_idle_bytes() -> int:
+    """Measure the peak memory of an interpreter that does nothing."""
     program = "print(open('/proc/self/status').read())"
-    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    return _peak_in(said)
+    status = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    return _parse_peak(status)
 
 
-def peak_bytes_of(pid: int | str = "self") -> int:
-    """The most that a process has ever had in memory. (`ru_maxrss` would begin with its parent's.)"""
-    return _peak_in(Path(f"/proc/{pid}/status").read_text())
+def read_peak_bytes(pid: int | str = "self") -> int:
+    """Read the peak memory of a process. (`ru_maxrss` would start with the peak of its parent.)"""
+    return _parse_peak(Path(f"/proc/{pid}/status").read_text())
 
 
-def _peak_in(status: str) -> int:
+def _parse_peak(status: str) -> int:
     [line] = [line for line in status.splitlines() if line.startswith("VmHWM:")]
     return int(line.split()[1]) * 1024
 
 
 def _cpu_seconds() -> float:
-    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in both)
+    usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
 def main() -> None:
-    """The child's side of `measure`."""
+    """Run one contestant in the child process of `measure`."""
     module, _, name = sys.argv[1].partition(":")
     contestant = getattr(importlib.import_module(module), name)(**json.loads(sys.argv[2]))
     next(contestant)
@@ -105,7 +105,7 @@ def main() -> None:
     except StopIteration as end:
         facts = end.value
     seconds, cpu_seconds = time.perf_counter() - began, _cpu_seconds() - cpu_began
-    peak = peak_bytes_of() + facts.pop("peak_bytes_beside", 0)
+    peak = read_peak_bytes() + facts.pop("peak_bytes_beside", 0)
     print()
     print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak, "facts": facts}))
 

@@ -1,16 +1,16 @@
-"""The most that the `recordings` step ever has in memory, whatever the day is like."""
+"""Measure the peak memory of the `recordings` step for small and large files and days."""
 
 from __future__ import annotations
 
-from benchmarks.contest import idle_bytes, measure
-from benchmarks.outside import DAY, outside
+from benchmarks.contest import measure, measure_idle_bytes
+from benchmarks.services import DAY, start_services
 from benchmarks.table import Row, Section
 
 _MOST_BYTES = 300e6
 
 
 def run(*, is_quick: bool) -> Section:
-    """Small and large files; small and large days."""
+    """Measure small and large files, then small and large days."""
     small, large = (500, 2_000) if is_quick else (1_000, 20_000)
     rows = [
         _files("300 files of 2 MB", 300, (126, 207)),
@@ -34,7 +34,7 @@ def run(*, is_quick: bool) -> Section:
 
 def _files(case: str, calls: int, audio_seconds: tuple[int, int]) -> Row:
     peak = _peak_bytes(calls, audio_seconds)
-    above = peak - idle_bytes()
+    above = peak - measure_idle_bytes()
     return Row(
         case,
         "the recordings step",
@@ -46,7 +46,7 @@ def _files(case: str, calls: int, audio_seconds: tuple[int, int]) -> Row:
 
 
 def _peak_bytes(calls: int, audio_seconds: tuple[int, int]) -> int:
-    with outside(calls, audio_seconds) as world:
-        environment = world.environment()
-        measure("benchmarks.ours:calls", environment, day=DAY)
-        return measure("benchmarks.ours:recordings", environment, day=DAY).peak_bytes
+    with start_services(calls, audio_seconds) as services:
+        environment = services.environment()
+        measure("benchmarks.pipeline_steps:calls", environment, day=DAY)
+        return measure("benchmarks.pipeline_steps:recordings", environment, day=DAY).peak_bytes

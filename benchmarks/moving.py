@@ -1,4 +1,4 @@
-"""Audio from the source to the sink: the whole `recordings` step beside the other ways."""
+"""Compare the `recordings` step with other programs that move audio from the source to the sink."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.alternatives import rclone
 from benchmarks.contest import Measure, Rounds, measure
-from benchmarks.outside import DAY, Outside, outside
+from benchmarks.services import DAY, Services, start_services
 from benchmarks.sink import BUCKET
 from benchmarks.table import Row, Section, cpu_each, spread
 
@@ -20,12 +20,12 @@ Contestants = dict[str, Callable[[dict[str, str]], Measure]]
 
 
 def run(*, is_quick: bool) -> Section:
-    """No delay; 50 ms before each answer; and the same with TLS."""
+    """Compare without delay, with 50 ms before each answer, and with 50 ms and TLS."""
     calls, rounds = (100, 1) if is_quick else (300, 5)
     return Section(
         "1. Moving audio",
         f"{calls} recordings of 1.5 to 2.5 MB, {_WORKERS} at once; the documentation's script moves the first 60. "
-        "Ours has sixteen more threads, which verify and put.",
+        "The step has sixteen more threads, which verify and upload.",
         [
             *_case("no delay", calls, rounds, 0.0, {_BARE: 0.85, _BOTO3: 1.8, _RCLONE: None}),
             *_case("50 ms", calls, rounds, 0.05, {_BARE: 0.85, _RCLONE: 1.5, _SEQUENTIAL: 30.0, _BOTO3: None}),
@@ -37,42 +37,42 @@ def run(*, is_quick: bool) -> Section:
 def _case(
     case: str, calls: int, rounds: int, delay_seconds: float, targets: dict[str, float | None], *, is_tls: bool = False
 ) -> Iterator[Row]:
-    """Targets are the least ratio, ours to the contestant's."""
-    with outside(calls, _AUDIO_SECONDS, is_tls=is_tls) as world:
-        world.set_delay(delay_seconds)
+    """Measure one case. A target is the smallest allowed ratio of our rate to the contestant's rate."""
+    with start_services(calls, _AUDIO_SECONDS, is_tls=is_tls) as services:
+        services.set_delay(delay_seconds)
         contestants = {_OURS: _ours} | {name: _alternative(name, calls) for name in targets}
-        if not rclone.is_there():
+        if not rclone.is_installed():
             contestants.pop(_RCLONE, None)
         results: dict[str, list[Measure]] = {name: [] for name in contestants}
         requests: dict[str, str] = {}
         for _ in range(rounds):
             for name, contestant in contestants.items():
-                world.empty()
-                results[name].append(contestant(world.environment()))
-                requests[name] = _requests(world)
+                services.clear()
+                results[name].append(contestant(services.environment()))
+                requests[name] = _requests(services)
     ours = Rounds(results[_OURS])
     for name in (_OURS, *targets):
         if name not in results:
             yield Row(case, name, "not installed (apt-get install rclone)")
             continue
-        it, least = Rounds(results[name]), targets.get(name)
-        ratio = None if name == _OURS else ours.rate() / it.rate()
+        theirs, least = Rounds(results[name]), targets.get(name)
+        ratio = None if name == _OURS else ours.rate() / theirs.rate()
         yield Row(
             case,
             name,
-            spread(it.rates(), "/s", 1),
+            spread(theirs.rates(), "/s", 1),
             ratio,
             "" if least is None else f"at least {least:g}",
             None if least is None or ratio is None else ratio >= least,
-            cpu_each(it),
-            it.peak_bytes(),
+            cpu_each(theirs),
+            theirs.peak_bytes(),
             requests[name],
         )
 
 
 def _ours(environment: dict[str, str]) -> Measure:
-    measure("benchmarks.ours:calls", environment, day=DAY)
-    return measure("benchmarks.ours:recordings", environment, day=DAY)
+    measure("benchmarks.pipeline_steps:calls", environment, day=DAY)
+    return measure("benchmarks.pipeline_steps:recordings", environment, day=DAY)
 
 
 def _alternative(name: str, calls: int) -> Callable[[dict[str, str]], Measure]:
@@ -90,7 +90,7 @@ def _alternative(name: str, calls: int) -> Callable[[dict[str, str]], Measure]:
     return contestant
 
 
-def _requests(world: Outside) -> str:
-    """As both servers counted them; ours with those of the `calls` step before it."""
-    api = sum(world.source.counters()["requests_by_route"].values())
-    return f"{api} API, {sum(world.sink.counters()['requests'].values())} S3"
+def _requests(services: Services) -> str:
+    """Return the requests that both servers counted; ours include the `calls` step before it."""
+    api = sum(services.source.counters()["requests_by_route"].values())
+    return f"{api} API, {sum(services.sink.counters()['requests'].values())} S3"

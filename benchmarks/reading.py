@@ -1,4 +1,4 @@
-"""An analyst's questions, in DuckDB, over the tables as they are and as they might have been."""
+"""Compare the layout of our tables with other layouts, by an analyst's queries in DuckDB."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.table import Row, Section
 
 _LAST_DAY = date(2025, 3, 31)
 _OURS = "ours: zstd, sorted by call, groups of 100,000"
-# Each differs from ours in one choice: compression, order of the rows, rows of a group.
+# Each differs from ours in one choice: compression, order of rows, rows in a group.
 _LAYOUTS: dict[str, tuple[str, bool, int]] = {
     _OURS: ("zstd", True, 100_000),
     "snappy": ("snappy", True, 100_000),
@@ -25,7 +25,7 @@ _LAYOUTS: dict[str, tuple[str, bool, int]] = {
     "groups of 5,000": ("zstd", True, 5_000),
     "groups of 1,000,000": ("zstd", True, 1_000_000),
 }
-_QUESTIONS = {
+_QUERIES = {
     "turns per speaker per day": "SELECT dt, speaker, count(*), sum(word_count) FROM {table} GROUP BY ALL",
     "all turns of one call": "SELECT turn_index, text FROM {table} WHERE call_id = '{call}' ORDER BY turn_index",
     "full-text search": "SELECT dt, call_id, text FROM {table} WHERE text ILIKE '%refund%' ORDER BY ALL LIMIT 100",
@@ -33,7 +33,7 @@ _QUESTIONS = {
 
 
 def run(*, is_quick: bool) -> Section:
-    """Ninety usual days, and five large ones."""
+    """Compare ninety ordinary days, and five large ones."""
     rounds = 3 if is_quick else 5
     sets = {"90 days of 300 calls": (90, 300)} if is_quick else {}
     if not is_quick:
@@ -41,38 +41,40 @@ def run(*, is_quick: bool) -> Section:
     rows = []
     for case, (days, calls) in sets.items():
         with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-            measured = measure("benchmarks.reading:asked", {}, folder=folder, days=days, calls=calls, rounds=rounds)
+            measured = measure(
+                "benchmarks.reading:query_layouts", {}, folder=folder, days=days, calls=calls, rounds=rounds
+            )
         seconds, sizes = measured.facts["seconds"], measured.facts["bytes"]
         totals = {layout: sum(median(times) for times in answers.values()) for layout, answers in seconds.items()}
         for layout, answers in seconds.items():
-            told = "; ".join(f"{name} {median(times) * 1000:,.0f} ms" for name, times in answers.items())
+            result = "; ".join(f"{name} {median(times) * 1000:,.0f} ms" for name, times in answers.items())
             is_ours = layout == _OURS
             rows.append(
                 Row(
                     case,
                     layout,
-                    f"{told}; {sizes[layout] / 1e6:,.0f} MB",
+                    f"{result}; {sizes[layout] / 1e6:,.0f} MB",
                     None if is_ours else totals[layout] / totals[_OURS],
-                    "no layout 10 % faster in all, or smaller" if is_ours else "",
+                    "no layout 10 % faster and no larger" if is_ours else "",
                     _is_best(totals, sizes) if is_ours else None,
                 )
             )
     return Section(
         "7. Reading",
-        "Local files, two threads, medians; `ours ÷ it` is by the sum of the three questions. About 14 turns a call.",
+        "Local files, two threads, medians; `ours ÷ theirs` uses the sum of the three queries. 14 turns per call.",
         rows,
     )
 
 
 def _is_best(totals: dict[str, float], sizes: dict[str, int]) -> bool:
-    """Whether nothing is both faster by a tenth and no larger."""
+    """Return whether no other layout is at least 10 % faster and no larger."""
     return not any(
         totals[layout] < 0.9 * totals[_OURS] and sizes[layout] <= sizes[_OURS] for layout in totals if layout != _OURS
     )
 
 
-def asked(folder: str, days: int, calls: int, rounds: int) -> Generator[None, None, dict[str, Any]]:
-    """A contestant: writes every layout, then puts every question to each in turn."""
+def query_layouts(folder: str, days: int, calls: int, rounds: int) -> Generator[None, None, dict[str, Any]]:
+    """Write every layout, then run every query on each layout in turn. A contestant."""
     import time
 
     import duckdb
@@ -80,13 +82,13 @@ def asked(folder: str, days: int, calls: int, rounds: int) -> Generator[None, No
     call_id, root = _write(Path(folder), days, calls), Path(folder)
     connection = duckdb.connect(config={"threads": 2})
     yield
-    seconds: dict[str, dict[str, list[float]]] = {layout: {name: [] for name in _QUESTIONS} for layout in _LAYOUTS}
+    seconds: dict[str, dict[str, list[float]]] = {layout: {name: [] for name in _QUERIES} for layout in _LAYOUTS}
     for _ in range(rounds):
         for number, layout in enumerate(_LAYOUTS):
             table = f"read_parquet('{root}/{number}/dt=*/part-0.parquet', hive_partitioning = true)"
-            for name, question in _QUESTIONS.items():
+            for name, query in _QUERIES.items():
                 began = time.perf_counter()
-                connection.sql(question.format(table=table, call=call_id)).fetchall()
+                connection.sql(query.format(table=table, call=call_id)).fetchall()
                 seconds[layout][name].append(time.perf_counter() - began)
     sizes = {
         layout: sum(file.stat().st_size for file in (root / str(number)).rglob("*.parquet"))
@@ -96,13 +98,13 @@ def asked(folder: str, days: int, calls: int, rounds: int) -> Generator[None, No
 
 
 def _write(root: Path, days: int, calls: int) -> str:
-    """Every layout of every day; returns a call of the middle one."""
+    """Write every day in every layout. Returns the id of a call of the middle day."""
     from kros_pipeline.core import schemas
 
     call_id = ""
     for back in range(days):
         day = _LAST_DAY - timedelta(days=back)
-        table = pa.Table.from_batches(_turns(day, calls), schemas.UTTERANCES.schema)
+        table = pa.Table.from_batches(_make_utterances(day, calls), schemas.UTTERANCES.schema)
         if back == days // 2:
             call_id = table.column("call_id")[len(table) // 2].as_py()
         shuffled = table.sort_by([("created_at", "ascending"), ("turn_index", "ascending")])  # as calls come in
@@ -120,14 +122,14 @@ def _write(root: Path, days: int, calls: int) -> str:
     return call_id
 
 
-def _turns(day: date, calls: int) -> Iterator[pa.RecordBatch]:
-    """A day's utterances, as the step makes them."""
-    from benchmarks.transcripts_of import call_batches, texts
+def _make_utterances(day: date, calls: int) -> Iterator[pa.RecordBatch]:
+    """Make the utterances of a day, as the step does."""
+    from benchmarks.transcript_tables import make_call_batches, make_texts
     from kros_pipeline.core import schemas
     from kros_pipeline.core.transcripts import count_words, split_turns
 
-    split = [[(turn, count_words(turn.text)) for turn in split_turns(text)] for text in texts()]
-    for batch in call_batches(day, calls):
+    split = [[(turn, count_words(turn.text)) for turn in split_turns(text)] for text in make_texts()]
+    for batch in make_call_batches(day, calls):
         columns: dict[str, list[Any]] = {name: [] for name in schemas.UTTERANCES.column_names}
         for plain_id, created_at in zip(
             batch.column("call_id").to_pylist(), batch.column("created_at").to_pylist(), strict=True

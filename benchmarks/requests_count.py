@@ -1,30 +1,30 @@
-"""What a day costs the account's quota, and the bucket: as the servers count it."""
+"""Count the API and S3 requests of a day, as the servers see them."""
 
 from __future__ import annotations
 
 from math import ceil
 
 from benchmarks.contest import measure
-from benchmarks.outside import DAY, outside
+from benchmarks.services import DAY, start_services
 from benchmarks.table import Row, Section
 
 
 def run(*, is_quick: bool) -> Section:
-    """All steps of a day, and all of them again."""
+    """Count the first run of all steps of a day, and a second run."""
     calls = 300 if is_quick else 3_000
     budgets = {
         "first run": (2 * ceil(calls / 100) + 5, int(1.1 * calls + 60)),
         "again, complete": (ceil(calls / 100) + 3, int(0.01 * calls + 60)),
     }
     rows = []
-    with outside(calls, (1, 2)) as world:
-        environment = world.environment()
+    with start_services(calls, (1, 2)) as services:
+        environment = services.environment()
         for case, (most_api, most_s3) in budgets.items():
-            before = world.sink.counters()["requests"]
-            world.source.reset_counters()
-            measured = measure("benchmarks.ours:day", environment, day=DAY)
-            api = sum(world.source.counters()["requests_by_route"].values())
-            s3 = sum(world.sink.counters()["requests"].values()) - sum(before.values())
+            before = services.sink.counters()["requests"]
+            services.source.reset_counters()
+            measured = measure("benchmarks.pipeline_steps:day", environment, day=DAY)
+            api = sum(services.source.counters()["requests_by_route"].values())
+            s3 = sum(services.sink.counters()["requests"].values()) - sum(before.values())
             rows.append(
                 Row(
                     f"{calls:,} calls",
@@ -36,4 +36,4 @@ def run(*, is_quick: bool) -> Section:
                     requests=f"{api} API, {s3:,} S3",
                 )
             )
-    return Section("3. Requests", "All seven steps in one process, transcripts whole in the list.", rows)
+    return Section("3. Requests", "All seven steps in one process; the list contains the whole transcripts.", rows)

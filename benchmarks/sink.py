@@ -1,8 +1,8 @@
-"""An S3 for benchmarks, in a process of its own: as little of S3 as the pipeline and its rivals use, and fast.
+"""Serve a fast S3 for benchmarks, in its own process, with only the requests that the contestants send.
 
-moto's server takes several milliseconds an object, and would be all that is measured. This one reads a body into one
-buffer again and again, keeps an object's size, ETag and headers, and its bytes only where they are no audio. It looks
-at no signature and hashes nothing large: so does no S3 on the client's own cores.
+moto's server takes several milliseconds for each object, which would dominate every result. This server reads all
+bodies into one reused buffer. It keeps an object's size, ETag and headers, and the bytes of what is not audio. It
+checks no signature and hashes no audio, because a real S3 does not do that on the client's CPU either.
 """
 
 from __future__ import annotations
@@ -13,46 +13,47 @@ import http.client
 import json
 import ssl
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
 
 from kros_pipeline.sandbox import tls
-from kros_pipeline.sandbox.processes import ChildServer, tell_parent, told_by_parent
+from kros_pipeline.sandbox.processes import ServerProcess, receive_config, report_ready
 
 BUCKET = "bench"
 _BUFFER_BYTES = 1 << 18
 _KEPT_HEADERS = ("content-type", "x-amz-checksum-sha256")
 
 
-class Sink:
-    """The handle. `delay_seconds` pass before each answer."""
+class Sink(ServerProcess):
+    """A fast S3 on 127.0.0.1."""
+
+    module: ClassVar[str] = "benchmarks.sink"
 
     def __init__(self, tls_folder: str | None = None) -> None:
-        self._tls_folder = tls_folder
-        self._child = ChildServer("benchmarks.sink")
+        super().__init__()
         self.endpoint_url = ""
+        self._tls_folder = tls_folder
 
-    def __enter__(self) -> Sink:
-        self._child.start({"tls_folder": self._tls_folder})
-        self.endpoint_url = self._child.wait_until_ready()["endpoint_url"]
-        return self
+    def _prepare(self) -> Mapping[str, Any]:
+        return {"tls_folder": self._tls_folder}
 
-    def __exit__(self, *reason: object) -> None:
-        self._child.stop()
+    def _connect(self, ready: Mapping[str, Any]) -> None:
+        self.endpoint_url = ready["endpoint_url"]
 
     def set_delay(self, seconds: float) -> None:
-        """Before each answer."""
+        """Delay each answer by this many seconds."""
         self._command("delay", {"seconds": seconds})
 
-    def forget(self) -> None:
-        """No object, and counters at zero."""
-        self._command("forget", {})
+    def clear(self) -> None:
+        """Remove all objects, and set the counters to zero."""
+        self._command("clear", {})
 
     def counters(self) -> dict[str, Any]:
-        """`requests` by method, `objects`, and `bytes` of bodies that came."""
+        """Return `requests` by method, the number of `objects`, and the received `bytes` of bodies."""
         return self._command("counters", {})
 
     def _command(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -77,7 +78,7 @@ class _Object:
 
 
 class _Bucket:
-    """What is stored, and what has been asked."""
+    """The objects, and the counters of requests."""
 
     def __init__(self) -> None:
         self.objects: dict[str, _Object] = {}
@@ -89,35 +90,35 @@ class _Bucket:
     def control(self, name: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if name == "delay":
             self.delay_seconds = arguments["seconds"]
-        if name == "forget":
+        if name == "clear":
             self.objects, self.requests, self.bytes = {}, Counter(), 0
         return {"requests": dict(self.requests), "objects": len(self.objects), "bytes": self.bytes}
 
     def answer(self, head: _Head, size_bytes: int, body: bytes | None) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body."""
+        """Return status, headers and body."""
         self.requests[head.method] += 1
         _, _, key = head.path.lstrip("/").partition("/")
         if not key:
             return self._list(parse_qs(head.query)) if head.method == "GET" else (200, {}, b"")
         key = unquote(key)
-        found = self.objects.get(key)
+        stored = self.objects.get(key)
         if head.method == "PUT":
-            return self._put(key, found, head, size_bytes, body)
-        if found is None:
+            return self._put(key, stored, head, size_bytes, body)
+        if stored is None:
             return _error(404, "NoSuchKey")
-        headers = {"ETag": found.etag, "Last-Modified": found.modified, "Accept-Ranges": "bytes", **found.headers}
+        headers = {"ETag": stored.etag, "Last-Modified": stored.modified, "Accept-Ranges": "bytes", **stored.headers}
         if head.method == "HEAD":
-            return 200, headers | {"Content-Length": str(found.size_bytes)}, b""
-        return 200, headers, found.body or b""
+            return 200, headers | {"Content-Length": str(stored.size_bytes)}, b""
+        return 200, headers, stored.body or b""
 
     def _put(
-        self, key: str, found: _Object | None, head: _Head, size_bytes: int, body: bytes | None
+        self, key: str, stored: _Object | None, head: _Head, size_bytes: int, body: bytes | None
     ) -> tuple[int, dict[str, str], bytes]:
         must_match = head.headers.get("if-match")
-        if found is not None and head.headers.get("if-none-match") == "*":
+        if stored is not None and head.headers.get("if-none-match") == "*":
             return _error(412, "PreconditionFailed")
-        if must_match and (found is None or found.etag.strip('"') != must_match.strip('"')):
-            return _error(412 if found else 404, "PreconditionFailed" if found else "NoSuchKey")
+        if must_match and (stored is None or stored.etag.strip('"') != must_match.strip('"')):
+            return _error(412 if stored else 404, "PreconditionFailed" if stored else "NoSuchKey")
         self._puts += 1
         self.bytes += size_bytes
         etag = f'"{hashlib.md5(body).hexdigest() if body is not None else f"{self._puts:032x}"}"'
@@ -165,31 +166,31 @@ class _Head:
 
 
 class _Connection(asyncio.BufferedProtocol):
-    """One connection. Bodies are read into one small buffer: nothing of audio is ever held."""
+    """Serves one connection. Bodies are read into one small buffer, so audio is never kept."""
 
     def __init__(self, bucket: _Bucket) -> None:
         self._bucket = bucket
         self._buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
-        self._pending = bytearray()  # of a head, or of a body's framing
+        self._pending = bytearray()  # bytes of an incomplete head, or of a body's framing
         self._head: _Head | None = None
-        self._left: int | None = None  # bytes of the body still to come; None where it comes in chunks
+        self._left: int | None = None  # bytes of the body still expected; None if it is chunked
         self._size_bytes = 0
         self._kept: bytearray | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: a client is there."""
+        """Keep the transport (asyncio's callback)."""
         self._transport = cast(asyncio.Transport, transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        """asyncio: where to put what comes."""
+        """Return the buffer to read into (asyncio's callback)."""
         return self._view
 
     def buffer_updated(self, nbytes: int) -> None:
-        """asyncio: so much came."""
+        """Handle the bytes that were read (asyncio's callback)."""
         data = self._view[:nbytes]
         if self._head is not None and self._left is not None and nbytes <= self._left and not self._pending:
-            self._take(data)  # the middle of a plain body: the one path that must be fast
+            self._take(data)  # the middle of a plain body, the only path that must be fast
             if self._left == 0:
                 self._answer()
             return
@@ -198,7 +199,7 @@ class _Connection(asyncio.BufferedProtocol):
             pass
 
     def _step(self) -> bool:
-        """Goes on with what is pending; False where more must come."""
+        """Continue with the pending bytes. Returns False if more bytes are needed."""
         if self._head is None:
             return self._read_head()
         if self._left is None:
@@ -255,8 +256,8 @@ class _Connection(asyncio.BufferedProtocol):
         size_bytes = int(head.headers.get("x-amz-decoded-content-length", self._size_bytes))
         self._head, self._left, self._kept = None, 0, None
         if head.path.startswith("/__control__/"):
-            said = self._bucket.control(head.path.rsplit("/", 1)[1], json.loads(body or b"{}"))
-            self._send("POST", 200, {}, json.dumps(said).encode())
+            result = self._bucket.control(head.path.rsplit("/", 1)[1], json.loads(body or b"{}"))
+            self._send("POST", 200, {}, json.dumps(result).encode())
             return
         status, headers, answer = self._bucket.answer(head, size_bytes, body)
         delay = self._bucket.delay_seconds
@@ -282,13 +283,13 @@ async def _serve(tls_folder: str | None) -> None:
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: _Connection(bucket), "127.0.0.1", 0, ssl=context, backlog=1024)
     scheme = "https" if context else "http"
-    tell_parent({"endpoint_url": f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"})
+    report_ready({"endpoint_url": f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"})
     await asyncio.Event().wait()
 
 
 def main() -> None:
-    """The child's side of `Sink`."""
-    asyncio.run(_serve(told_by_parent()["tls_folder"]))
+    """Read the configuration from the parent and serve."""
+    asyncio.run(_serve(receive_config()["tls_folder"]))
 
 
 if __name__ == "__main__":

@@ -1,48 +1,37 @@
-"""KrosAI for benchmarks: the sandbox's API with every row written, and a storage that has every recording ready.
+"""Serve KrosAI for benchmarks: the sandbox's API with every call rendered, and a storage with every recording ready.
 
-The sandbox writes a row, and makes a recording's bytes, when it is asked: that would load the same two cores as the
-clients. Here a recording is the beginning of one long one.
+The sandbox renders a call and makes a recording's bytes on request, which would use the CPU that the contestants are
+measured on. Here every recording is the beginning of one long recording.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
+from typing import ClassVar
 
-from kros_pipeline.sandbox import tls
+from kros_pipeline.sandbox import KrosaiSimulator, SandboxConfig, tls
 from kros_pipeline.sandbox.api import Api
-from kros_pipeline.sandbox.config import SandboxConfig
 from kros_pipeline.sandbox.control import CONTROL_PATH, Control
 from kros_pipeline.sandbox.http_server import Answer, Request, listen
 from kros_pipeline.sandbox.mp3 import FRAME_BYTES, mp3_audio
-from kros_pipeline.sandbox.processes import ChildServer, tell_parent, told_by_parent
-from kros_pipeline.sandbox.simulator import KrosaiSimulator
+from kros_pipeline.sandbox.processes import receive_config, report_ready
+from kros_pipeline.sandbox.rendering import Renderer
 from kros_pipeline.sandbox.world import World
 
 
 class Source(KrosaiSimulator):
-    """The handle: as the sandbox's, with another storage."""
+    """The sandbox's simulator with a faster storage."""
 
-    def __init__(self, config: SandboxConfig) -> None:
-        super().__init__(config)
-        self._child = ChildServer("benchmarks.source")
-
-    def __enter__(self) -> Source:
-        super().__enter__()
-        return self
-
-    @property
-    def tls_folder(self) -> str | None:
-        """Where the certificate and its key are."""
-        return self._folder.name if self._folder else None
+    module: ClassVar[str] = "benchmarks.source"
 
 
 class _Storage:
-    """Whole recordings, after the delay."""
+    """Serves whole recordings after the delay."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        longest = max((call.audio_frames for call in world.truth()), default=1)
+        longest = max((call.audio_frames for call in world.list_final_calls()), default=1)
         self._audio = mp3_audio(world.config.seed, "any call", longest)
 
     def __call__(self, request: Request) -> Answer:
@@ -53,7 +42,7 @@ class _Storage:
             return Answer(404)
         body = self._audio[: call.audio_frames * FRAME_BYTES]
         headers = {"Accept-Ranges": "bytes", "Last-Modified": "Fri, 10 Jan 2025 10:00:00 GMT"}
-        delay_seconds = world.switchboard.faults.storage_latency_seconds
+        delay_seconds = world.fault_injector.faults.storage_latency_seconds
         if request.method == "HEAD":
             return Answer(200, b"", "audio/mpeg", headers, delay_seconds, declared_bytes=len(body))
         return Answer(200, body, "audio/mpeg", headers, delay_seconds)
@@ -61,7 +50,8 @@ class _Storage:
 
 async def _serve(config: SandboxConfig, token: str, tls_folder: str | None) -> None:
     world = World(config)
-    api, storage, control = Api(world), _Storage(world), Control(world, token)
+    renderer = Renderer(world)
+    api, storage, control = Api(world, renderer), _Storage(world), Control(world, token)
 
     def answer(request: Request) -> Answer:
         return control(request) if request.path.startswith(CONTROL_PATH) else api(request)
@@ -70,18 +60,18 @@ async def _serve(config: SandboxConfig, token: str, tls_folder: str | None) -> N
     scheme = "https" if context else "http"
     api_port = await listen(answer, context)
     world.storage_origin = f"{scheme}://127.0.0.1:{await listen(storage, context)}"
-    for call in world.truth():
-        api._renderer.call(call)  # which keeps what it wrote
+    for call in world.list_final_calls():
+        renderer.render(call)  # which caches its result
     gc.collect()
     gc.freeze()
-    tell_parent({"origin": f"{scheme}://127.0.0.1:{api_port}", "storage_origin": world.storage_origin})
+    report_ready({"origin": f"{scheme}://127.0.0.1:{api_port}", "storage_origin": world.storage_origin})
     await asyncio.Event().wait()
 
 
 def main() -> None:
-    """The child's side of `Source`."""
-    told = told_by_parent()
-    asyncio.run(_serve(SandboxConfig.from_json(told["config"]), told["token"], told["tls_folder"]))
+    """Read the configuration from the parent and serve."""
+    config = receive_config()
+    asyncio.run(_serve(SandboxConfig.from_json(config["config"]), config["token"], config["tls_folder"]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The rows that benchmarks give, as a table for the terminal and for `results.md`."""
+"""Format the rows of the benchmarks as a table for the terminal and for `results.md`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from statistics import median
 
 from benchmarks.contest import Rounds
 
-_HEADINGS = ("case", "contestant", "result", "ours ÷ it", "target", "reached", "CPU", "peak RSS", "requests")
+_HEADINGS = ("case", "contestant", "result", "ours ÷ theirs", "target", "reached", "CPU", "peak RSS", "requests")
 _LIBRARIES = (
     "dagster", "requests", "urllib3", "boto3", "obstore", "pyarrow", "numpy", "pandas", "duckdb",
 )  # fmt: skip
@@ -22,7 +22,7 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class Row:
-    """One contestant in one case; `reached` is None where a row has no target of its own."""
+    """One contestant in one case. `reached` is None if the row has no target."""
 
     case: str
     contestant: str
@@ -35,7 +35,7 @@ class Row:
     requests: str = ""
 
     def cells(self) -> tuple[str, ...]:
-        """As text, in the order of the headings."""
+        """Return the row as text, in the order of the headings."""
         return (
             self.case,
             self.contestant,
@@ -51,7 +51,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """The rows of one question, with the sentences that one must know to read them."""
+    """The rows of one topic, with notes that explain them."""
 
     title: str
     notes: str
@@ -59,18 +59,18 @@ class Section:
 
 
 def spread(values: Sequence[float], unit: str, digits: int = 0) -> str:
-    """`median unit (least to most)`."""
+    """Format values as `median unit (least to most)`."""
     middle, least, most = (f"{value:,.{digits}f}" for value in (median(values), min(values), max(values)))
     return f"{middle} {unit}" + (f" ({least} to {most})" if len(values) > 1 else "")
 
 
 def cpu_each(rounds: Rounds) -> str:
-    """CPU of the contestant's own process (and its children), for each unit."""
+    """Format the CPU time of the contestant's process and its children for each unit."""
     return f"{rounds.cpu_seconds() / rounds.measures[0].facts['units'] * 1000:.1f} ms each"
 
 
 def as_text(section: Section) -> str:
-    """For a terminal."""
+    """Format a section for a terminal."""
     lines = [_HEADINGS, *(row.cells() for row in section.rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
     body = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
@@ -78,16 +78,15 @@ def as_text(section: Section) -> str:
 
 
 def as_markdown(sections: Sequence[Section], command: str, began: datetime) -> str:
-    """The whole of `results.md`."""
+    """Format the whole of `results.md`."""
     parts = [
         "# Results",
-        f"WriteResult by `{command}`, {began:%Y-%m-%d %H:%M} UTC, in "
+        f"Written by `{command}`, {began:%Y-%m-%d %H:%M} UTC, in "
         f"{(datetime.now(UTC) - began).total_seconds() / 60:.0f} minutes, at commit {_commit()}.",
         _machine(),
-        "A result is the median of its rounds, with the least and the most of them behind it. Contestants take turns "
-        "round by round, each in a process of its own, so that noise hits all alike: only the ratios within one run "
-        "mean something. Source, sink and contestant share the machine's cores; CPU and peak RSS are the "
-        "contestant's own.",
+        "A result is the median of its rounds, followed by the least and the most. Contestants take turns in each "
+        "round, each in its own process, so that noise affects all of them: compare only ratios within one run. "
+        "Source, sink and contestant share the machine's cores; CPU and peak RSS are of the contestant only.",
     ]
     for section in sections:
         parts += [f"## {section.title}", section.notes, _markdown_table(section.rows)]
@@ -123,5 +122,5 @@ def _rclone() -> str:
 
 
 def _commit() -> str:
-    told = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return told.stdout.strip() or "(unknown)"
+    described = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return described.stdout.strip() or "(unknown)"

@@ -1,1 +1,1 @@
-"""The other ways to do it, each as a competent user of its tools would write it. As such they share no code."""
+"""Alternatives, each written as an experienced user of its tools would write it. They share no code on purpose."""

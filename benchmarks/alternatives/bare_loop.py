@@ -1,6 +1,6 @@
-"""The least that can move audio with the libraries that the pipeline uses: requests, obstore, threads; no check at all.
+"""Move audio with the pipeline's libraries (requests, obstore, threads) and without any check.
 
-What the pipeline loses against this is what its proof costs.
+The difference to the pipeline is the cost of its verification.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from requests.adapters import HTTPAdapter
 
 
 def move(bucket: str, prefix: str, workers: int) -> Generator[None, None, dict[str, Any]]:
-    """Moves every recording."""
+    """Move every recording."""
     base_url, endpoint = os.environ["KROSAI_BASE_URL"], os.environ["AWS_ENDPOINT_URL_S3"]
     session = requests.Session()
     for scheme in ("http://", "https://"):

@@ -1,4 +1,4 @@
-"""Transcripts to turns as a first notebook has it: a loop over a frame, a dict a turn, a frame of them."""
+"""Split transcripts into turns as a first notebook does: loop over a frame, make a dict for each turn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TURN = re.compile(r"^\[(\w+)\]: ?(.*)$")
 
 
 def split(path: str, to: str) -> Generator[None, None, dict[str, Any]]:
-    """Of a file of transcripts."""
+    """Split the transcripts of one Parquet file."""
     yield
     frame = pd.read_parquet(path)
     rows = []

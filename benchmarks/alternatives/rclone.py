@@ -1,4 +1,4 @@
-"""rclone copyurl, by its remote control: one process, as many copies at once as the others have threads."""
+"""Move recordings with `rclone copyurl`: one rclone daemon, as many copies at once as the others have threads."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from typing import Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from benchmarks.contest import peak_bytes_of
+from benchmarks.contest import read_peak_bytes
 
 
-def is_there() -> bool:
-    """Whether rclone is installed."""
+def is_installed() -> bool:
+    """Return whether rclone is installed."""
     return shutil.which("rclone") is not None
 
 
 def move(bucket: str, prefix: str, workers: int) -> Generator[None, None, dict[str, Any]]:
-    """Moves every recording."""
+    """Move every recording."""
     base_url = os.environ["KROSAI_BASE_URL"]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -69,7 +69,7 @@ def move(bucket: str, prefix: str, workers: int) -> Generator[None, None, dict[s
             for each in moves:
                 each.result()
                 moved += 1
-        peak = peak_bytes_of(daemon.pid)
+        peak = read_peak_bytes(daemon.pid)
     finally:
         daemon.terminate()
         daemon.wait()

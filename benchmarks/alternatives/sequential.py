@@ -1,4 +1,4 @@
-"""KrosAI's documentation: list the calls, fetch each recording, put it; one after the other."""
+"""Move audio as the script in KrosAI's documentation does: list, download and upload, one call at a time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import requests
 
 
 def move(bucket: str, prefix: str, most: int) -> Generator[None, None, dict[str, Any]]:
-    """Moves the first `most` recordings of the list."""
+    """Move the first `most` recordings of the list."""
     base_url, headers = os.environ["KROSAI_BASE_URL"], {"x-api-key": os.environ["KROSAI_API_KEY"]}
     s3 = boto3.client("s3")
     yield

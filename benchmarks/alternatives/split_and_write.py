@@ -1,4 +1,4 @@
-"""Transcripts to turns with as little as there can be: `str.split`, lists for columns, one Parquet file."""
+"""Split transcripts into turns with minimal code: `str.split`, a list for each column, one Parquet file."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 
 
 def split(path: str, to: str) -> Generator[None, None, dict[str, Any]]:
-    """Of a file of transcripts; no label but at a line's start is expected, and nothing is checked."""
-    text, whole = pa.string(), pa.int64()
+    """Split the transcripts of one Parquet file. Labels are expected at line starts only, and nothing is checked."""
+    string, int64 = pa.string(), pa.int64()
     schema = pa.schema(
-        [("call_id", text), ("turn_index", whole), ("speaker", text), ("text", text), ("word_count", whole)]
+        [("call_id", string), ("turn_index", int64), ("speaker", string), ("text", string), ("word_count", int64)]
     )
     turns = 0
-    pa.array([None])  # where pandas is installed, Arrow imports it now
+    pa.array([None])  # lets Arrow import pandas now, if it is installed
     yield
     with pq.ParquetWriter(to, schema, compression="zstd", compression_level=3) as writer:
         for batch in pq.ParquetFile(path).iter_batches(5_000, columns=["call_id", "text"]):

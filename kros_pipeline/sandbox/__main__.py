@@ -1,7 +1,7 @@
-"""`python -m kros_pipeline.sandbox [options] [-- command ...]`
+"""Start the sandbox from the command line: `python -m kros_pipeline.sandbox [options] [-- command ...]`.
 
-Starts the sandbox and prints the settings that lead to it, one `NAME=value` a line; lasts until its stdin closes or it
-is interrupted. With a command, runs that with these settings and ends with its exit code.
+Without a command, print the pipeline's settings for this sandbox, one `NAME=value` on each line, and serve until stdin
+closes or an interrupt comes. With a command, run it with these settings and return its exit code.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
-from kros_pipeline.sandbox.config import SandboxConfig
-from kros_pipeline.sandbox.sandbox import Sandbox
+from .config import SandboxConfig
+from .sandbox import Sandbox
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code."""
+    """Run the command line. Returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     split = given.index("--") if "--" in given else len(given)
     command = given[split + 1 :]
     parser = _parser()
     try:
         config = _config(parser.parse_args(given[:split]))
-    except ValueError as mistake:
-        parser.error(str(mistake))
+    except ValueError as error:
+        parser.error(str(error))
     if command and not shutil.which(command[0]):
         print(f"no such command: {command[0]}", file=sys.stderr)
         return 127
@@ -47,9 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
-    """The command's exit code, as a shell would give it. It may end in its own time when it is interrupted."""
+    """Run the command and return its exit code as a shell would: 128 + N after signal N.
+
+    After an interrupt the command ends at its own speed; the sandbox serves until then.
+    """
     process = subprocess.Popen(command, env=os.environ | environment)  # noqa: S603 - the user's own command
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command too, which then ends by itself
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command too
     signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
     code = process.wait()
     return code if code >= 0 else 128 - code
@@ -58,19 +61,23 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m kros_pipeline.sandbox", usage="%(prog)s [options] [-- command ...]")
     days = parser.add_mutually_exclusive_group()
-    days.add_argument("--days", help="UTC days with calls, with commas: 2025-01-09,2025-01-10")
-    days.add_argument("--last-days", type=int, help="or: the last N days that are over")
+    days.add_argument("--days", help="UTC days with calls, separated by commas: 2025-01-09,2025-01-10")
+    days.add_argument("--last-days", type=int, help="instead of --days: the last N complete days")
     parser.add_argument("--calls-per-day", type=int, default=SandboxConfig.calls_per_day)
     parser.add_argument("--seed", type=int, default=SandboxConfig.seed)
-    parser.add_argument("--audio-seconds", default="5,600", help="the shortest and the longest call: 5,600")
-    parser.add_argument("--plain", action="store_true", help="every call completed, recorded and listed whole")
+    parser.add_argument(
+        "--audio-seconds", default="5,600", help="duration of the shortest and the longest call in seconds: 5,600"
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="make every call completed, recorded and listed with its whole transcript"
+    )
     parser.add_argument("--dialect", choices=("offset", "page"), default=SandboxConfig.dialect)
     parser.add_argument("--id-style", choices=("call", "uuid", "hostile"), default=SandboxConfig.id_style)
     return parser
 
 
 def _config(options: argparse.Namespace) -> SandboxConfig:
-    """ValueError with one sentence where the options make no sense."""
+    """Make the configuration. Raises ValueError with one sentence if an option is invalid."""
     days = tuple(SandboxConfig().calls_by_day)
     if options.days:
         days = tuple(options.days.split(","))
@@ -80,8 +87,9 @@ def _config(options: argparse.Namespace) -> SandboxConfig:
     try:
         shortest, longest = map(int, options.audio_seconds.split(","))
     except ValueError:
-        given = options.audio_seconds
-        raise ValueError(f"--audio-seconds must be two whole numbers with a comma, not {given}") from None
+        raise ValueError(
+            f"--audio-seconds must be two whole numbers separated by a comma, not {options.audio_seconds}"
+        ) from None
     return SandboxConfig(
         seed=options.seed,
         days=days,

@@ -1,4 +1,4 @@
-"""The answers that both sides of the simulator give: JSON with KrosAI's error envelope, XML with S3's."""
+"""Make the answers of API and storage: JSON with KrosAI's error envelope, XML with S3's error codes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from email.utils import formatdate
 from typing import Any
 from xml.sax.saxutils import escape
 
-from kros_pipeline.sandbox.faults import Fault
-from kros_pipeline.sandbox.http_server import Answer
-from kros_pipeline.sandbox.rendering import to_json
+from .faults import Fault
+from .http_server import Answer
+from .rendering import to_json
 
 HTML_PAGE = b"<!doctype html><html><title>Be right back</title><body><h1>Down for maintenance</h1></body></html>"
 _SILENCE_SECONDS = 10.0
@@ -23,33 +23,36 @@ _S3_CODES = {
 
 
 def json_answer(value: Any, status: int = 200) -> Answer:
-    """`value` as the body."""
+    """Make an answer with `value` as its JSON body."""
     return Answer(status, to_json(value))
 
 
 def error(status: int, code: str, text: str, **details: Any) -> Answer:
-    """`{"error", "code", "details"}`."""
+    """Make an error answer: `{"error", "code", "details"}`."""
     return json_answer({"error": text, "code": code, "details": details}, status)
 
 
 def not_found(what: str) -> Answer:
-    """404 in the error envelope."""
+    """Make a 404 in the error envelope."""
     return error(404, "NOT_FOUND", f"{what} not found")
 
 
-def failed(fault: Fault, default_status: int) -> Answer:
-    """What a knob that is worth a status makes of a request."""
+def fault_error(fault: Fault, default_status: int) -> Answer:
+    """Make the error answer of a fault; its `value` is the status."""
     status = int(fault.value or default_status)
     return error(status, "FORBIDDEN" if status == 403 else "INTERNAL_ERROR", "Something went wrong")
 
 
 def silence(fault: Fault) -> Answer:
-    """Nothing, for a while, and then the end of the connection."""
+    """Make an answer that sends nothing for the fault's `value` in seconds and then closes the connection."""
     return Answer(delay_seconds=float(fault.value or _SILENCE_SECONDS), ending="silence")
 
 
 def rate_limited(retry_after: float | str, now: float) -> Answer:
-    """429. Retry-After "http-date" is sent as the date a second from now, "absent" not at all, all else as it is."""
+    """Make a 429. `retry_after` is sent as it is, with two exceptions.
+
+    "http-date" becomes the date one second after `now` (Unix time); "absent" leaves the header out.
+    """
     body: dict[str, Any] = {"error": "Rate limit exceeded", "code": "RATE_LIMIT_EXCEEDED"}
     if retry_after == "absent":
         return json_answer(body, 429)
@@ -68,7 +71,7 @@ def rate_limited(retry_after: float | str, now: float) -> Answer:
 
 
 def storage_error(status: int, message: str) -> Answer:
-    """`<Error>` with the code that S3 uses for the status."""
+    """Make S3's `<Error>` with the code that S3 uses for the status."""
     code = _S3_CODES.get(status, "InternalError")
     body = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>"
     return Answer(status, b'<?xml version="1.0" encoding="UTF-8"?>\n' + body.encode(), "application/xml")

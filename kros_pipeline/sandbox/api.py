@@ -1,4 +1,4 @@
-"""The KrosAI API: who may ask, how often, and what each route answers."""
+"""Answer the requests of the KrosAI API: authentication, rate limit and routes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote
 
-from kros_pipeline.sandbox import answers
-from kros_pipeline.sandbox.calls import Call
-from kros_pipeline.sandbox.http_server import Answer, Request
-from kros_pipeline.sandbox.listing import Listing
-from kros_pipeline.sandbox.mp3 import FRAME_BYTES
-from kros_pipeline.sandbox.rate_limit import RateLimit
-from kros_pipeline.sandbox.rendering import Renderer
-from kros_pipeline.sandbox.transcripts import write_transcript
-from kros_pipeline.sandbox.world import World, utc_text
+from . import answers
+from .calls import Call
+from .http_server import Answer, Request
+from .listing import Listing
+from .mp3 import FRAME_BYTES
+from .rate_limit import RateLimit
+from .rendering import Renderer
+from .transcripts import write_transcript
+from .world import World, format_time
 
 BASE_PATH = "/v1"
 
-_ROUTES_OF_A_CALL = {
+_CALL_ROUTES = {
     ("GET", ""): "call",
     ("GET", "recording"): "recording",
     ("GET", "transcript"): "transcript",
@@ -29,15 +29,15 @@ _ROUTES_OF_A_CALL = {
 
 
 class Api:
-    """Answers the requests of one world's API."""
+    """The API of one world."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, renderer: Renderer | None = None) -> None:
         self._world = world
-        self._renderer = Renderer(world)
+        self._renderer = renderer or Renderer(world)
         self._listing = Listing(world, self._renderer)
         self._rate_limit = RateLimit(world.config.requests_per_second, world.config.requests_per_day)
-        self._answered_once: dict[str, Answer] = {}
-        self._of_a_call: dict[str, Callable[[Request, Call], Answer]] = {
+        self._first_answers: dict[str, Answer] = {}
+        self._call_handlers: dict[str, Callable[[Request, Call], Answer]] = {
             "call": self._call,
             "recording": self._recording,
             "transcript": self._transcript,
@@ -46,27 +46,27 @@ class Api:
         }
 
     def __call__(self, request: Request) -> Answer:
-        """The answer, with the headers that every answer has, and counted."""
+        """Answer a request with the headers of every answer, and count it."""
         world = self._world
         route, call_id = _route(request)
         world.counters.requests_by_route[route or "unknown"] += 1
-        world.counters.api_connections += request.first
+        world.counters.api_connections += request.is_first
         answer = self._answer(request, route, call_id)
         answer.headers |= self._rate_limit.headers(world.now())
-        answer.delay_seconds += world.switchboard.faults.api_latency_seconds
+        answer.delay_seconds += world.fault_injector.faults.api_latency_seconds
         world.counters.responses_by_status["none" if answer.ending in ("silence", "reset") else str(answer.status)] += 1
         return answer
 
     def _answer(self, request: Request, route: str, call_id: str) -> Answer:
         world = self._world
-        if refusal := self._refusal(request):
+        if refusal := self._check_credentials(request):
             return refusal
         if wait_seconds := self._rate_limit.take(world.now()):
             return answers.rate_limited(round(wait_seconds + 0.0005, 3), world.now())
         if not route:
             return answers.not_found("Route")
-        if world.switchboard.active and (broken := self._broken(route, call_id or request.raw_query)):
-            return broken
+        if world.fault_injector.is_active and (faulty := self._inject_fault(route, call_id or request.raw_query)):
+            return faulty
         match route:
             case "list":
                 return self._listing.page(request)
@@ -77,42 +77,42 @@ class Api:
         call = world.find(call_id)
         if call is None:
             return answers.not_found("Call")
-        return self._of_a_call[route](request, call)
+        return self._call_handlers[route](request, call)
 
-    def _refusal(self, request: Request) -> Answer | None:
+    def _check_credentials(self, request: Request) -> Answer | None:
         config = self._world.config
-        offered = set()
+        offered_keys = set()
         if config.auth != "bearer":
-            offered.add(request.headers.get("x-api-key", ""))
+            offered_keys.add(request.headers.get("x-api-key", ""))
         if config.auth != "x-api-key":
             scheme, _, key = request.headers.get("authorization", "").partition(" ")
-            offered.add(key if scheme.lower() == "bearer" else "")
-        if config.api_key not in offered:
+            offered_keys.add(key if scheme.lower() == "bearer" else "")
+        if config.api_key not in offered_keys:
             return answers.error(401, "UNAUTHORIZED", "Invalid or missing API key")
         organization = request.headers.get("x-organization-id")
         if organization is not None and config.organization_id is not None and organization != config.organization_id:
             return answers.error(403, "FORBIDDEN", "This key does not see that organization")
         return None
 
-    def _broken(self, route: str, subject: str) -> Answer | None:
-        """What a knob makes of the request, whatever its route."""
-        hits = self._world.hits
-        if hits("api_reset", subject, route):
+    def _inject_fault(self, route: str, subject: str) -> Answer | None:
+        """Return the answer of the first `api_` fault that applies to the request."""
+        trigger = self._world.trigger_fault
+        if trigger("api_reset", subject, route):
             return Answer(ending="reset")
-        if fault := hits("api_timeout", subject, route):
+        if fault := trigger("api_timeout", subject, route):
             return answers.silence(fault)
-        if hits("api_key_refused", subject, route):
+        if trigger("api_key_refused", subject, route):
             return answers.error(401, "UNAUTHORIZED", "Invalid or missing API key")
-        if fault := hits("api_rate_limited", subject, route):
+        if fault := trigger("api_rate_limited", subject, route):
             return answers.rate_limited(fault.value or "0.2", self._world.now())
-        if fault := hits("api_error", subject, route):
-            return answers.failed(fault, 500)
+        if fault := trigger("api_error", subject, route):
+            return answers.fault_error(fault, 500)
         return None
 
     # Routes.
 
     def _call(self, request: Request, call: Call) -> Answer:
-        return Answer(200, self._renderer.call(call))
+        return Answer(200, self._renderer.render(call))
 
     def _recording(self, request: Request, call: Call) -> Answer:
         world = self._world
@@ -124,8 +124,8 @@ class Api:
         expires_at = datetime.fromtimestamp(int(world.now()), UTC) + timedelta(seconds=world.config.url_seconds)
         return answers.json_answer(
             {
-                "recording_url": world.recording_url(call.id),
-                "expires_at": utc_text(expires_at),
+                "recording_url": world.mint_url(call.id),
+                "expires_at": format_time(expires_at),
                 "duration_seconds": call.duration_seconds,
                 "format": "mp3",
                 "size_bytes": call.audio_frames * FRAME_BYTES,
@@ -141,7 +141,7 @@ class Api:
                 "transcript": text,
                 "word_count": len(text.split()),
                 "language": call.script.language_code,
-                "confidence": confidence(call),
+                "confidence": derive_confidence(call),
             }
         )
 
@@ -149,16 +149,16 @@ class Api:
         world = self._world
         world.counters.extend_requests_by_call[call.id] += 1
         key = request.headers.get("idempotency-key") if world.config.idempotency else None
-        if key is not None and f"{call.id} {key}" in self._answered_once:
+        if key is not None and f"{call.id} {key}" in self._first_answers:
             world.counters.replayed += 1
-            first = self._answered_once[f"{call.id} {key}"]
-            return Answer(first.status, first.body)
-        if fault := world.hits("extend_rate_limited", call.id):
+            first_answer = self._first_answers[f"{call.id} {key}"]
+            return Answer(first_answer.status, first_answer.body)
+        if fault := world.trigger_fault("extend_rate_limited", call.id):
             return answers.rate_limited(fault.value or "0.2", world.now())
-        if fault := world.hits("extend_error", call.id):
-            return answers.failed(fault, 500)
-        if fault := world.hits("extend_refused", call.id):
-            return answers.failed(fault, 403)
+        if fault := world.trigger_fault("extend_error", call.id):
+            return answers.fault_error(fault, 500)
+        if fault := world.trigger_fault("extend_refused", call.id):
+            return answers.fault_error(fault, 403)
         try:
             days = json.loads(request.body)["days"]
         except (ValueError, KeyError, TypeError):
@@ -166,19 +166,20 @@ class Api:
         if type(days) is not int or days < 1:
             return answers.error(400, "VALIDATION_ERROR", "days must be a positive integer", field="days")
         if days > world.config.maximum_retention_days:
-            most = world.config.maximum_retention_days
-            return answers.error(403, "RETENTION_LIMIT", f"The plan allows at most {most} days", maximum_days=most)
+            maximum = world.config.maximum_retention_days
+            text = f"The plan allows at most {maximum} days"
+            return answers.error(403, "RETENTION_LIMIT", text, maximum_days=maximum)
         if not world.has_recording(call):
             return answers.not_found("Recording")
         world.extended_days.setdefault(call.id, []).append(days)
         world.counters.extends_applied_by_call[call.id] += 1
         answer = answers.json_answer({"success": True})
         if key is not None:
-            self._answered_once[f"{call.id} {key}"] = Answer(answer.status, answer.body)
-        if fault := world.hits("extend_timeout", call.id):
+            self._first_answers[f"{call.id} {key}"] = Answer(answer.status, answer.body)
+        if fault := world.trigger_fault("extend_timeout", call.id):
             return answers.silence(fault)
-        if fault := world.hits("extend_lost", call.id):
-            return answers.failed(fault, 502)
+        if fault := world.trigger_fault("extend_lost", call.id):
+            return answers.fault_error(fault, 502)
         return answer
 
     def _delete(self, request: Request, call: Call) -> Answer:
@@ -190,9 +191,9 @@ class Api:
 
     def _stats(self, request: Request) -> Answer:
         try:
-            calls = self._listing.selected(request.query)
-        except ValueError as mistake:
-            return answers.error(400, "VALIDATION_ERROR", str(mistake))
+            calls = self._listing.select(request.query)
+        except ValueError as error:
+            return answers.error(400, "VALIDATION_ERROR", str(error))
         seconds = sum(call.duration_seconds for call in calls)
         completed = sum(call.status == "completed" for call in calls)
         return answers.json_answer({"total_calls": len(calls), "completed_calls": completed, "total_duration": seconds})
@@ -209,13 +210,16 @@ class Api:
         return answers.json_answer(settings)
 
 
-def confidence(call: Call) -> float:
-    """0.70 to 0.99, by the call's id."""
+def derive_confidence(call: Call) -> float:
+    """Return the transcript's confidence, 0.70 to 0.99, derived from the call's id."""
     return 0.7 + sum(call.id.encode()) % 30 / 100
 
 
 def _route(request: Request) -> tuple[str, str]:
-    """The route's name and the call id it speaks of; empty where there is none. Split first, then unquoted."""
+    """Return the route's name and its call id, each empty if there is none.
+
+    The path is split before it is unquoted, because an id may contain a slash.
+    """
     match request.method, *request.path.removeprefix(BASE_PATH).split("/")[1:]:
         case "GET", "calls":
             return "list", ""
@@ -224,6 +228,6 @@ def _route(request: Request) -> tuple[str, str]:
         case "PATCH", "settings":
             return "settings", ""
         case method, "calls", call_id, *rest:
-            return _ROUTES_OF_A_CALL.get((method, "/".join(rest)), ""), unquote(call_id)
+            return _CALL_ROUTES.get((method, "/".join(rest)), ""), unquote(call_id)
         case _:
             return "", ""

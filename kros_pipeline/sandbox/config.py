@@ -1,4 +1,4 @@
-"""What a sandbox is like: one frozen record, checked where it is made, and its way through a pipe as JSON."""
+"""Configure a sandbox: a frozen dataclass that checks its values and can be sent to a child process as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import Any, Literal, get_args, get_type_hints
 
-from kros_pipeline.sandbox.faults import Faults
+from .faults import Faults
 
 IdStyle = Literal["call", "uuid", "hostile"]
 Dialect = Literal["offset", "page"]
@@ -18,24 +18,24 @@ Auth = Literal["any", "x-api-key", "bearer"]
 
 @dataclass(frozen=True)
 class SandboxConfig:
-    """Equal configurations give equal calls, texts and audio bytes."""
+    """The configuration of a sandbox. Equal configurations give equal calls, texts and audio bytes."""
 
     # The calls.
     seed: int = 7
     days: Sequence[str] | Mapping[str, int] = ("2025-01-09", "2025-01-10", "2025-01-11")
-    """UTC days of `created_at`, or each day's own number of calls."""
+    """UTC days of `created_at`; a mapping gives the number of calls for each day."""
     calls_per_day: int = 40
     variety: bool = True
     """False: every call is completed, recorded and listed with its whole, labelled transcript."""
     id_style: IdStyle = "call"
     audio_seconds: tuple[int, int] = (5, 600)
-    """The shortest and the longest call."""
+    """Duration of the shortest and the longest call."""
     late_share: float = 0.0
-    """The part of the completed calls whose recording and transcript appear only after `release_late()`."""
+    """Share (0 to 1) of completed calls whose recording and transcript appear only after `release_late()`."""
     longest_transcript_characters: int = 20_000
-    """One call a day (with variety) has a transcript of at least this length; 0: none has."""
+    """With variety, one call of each day has a transcript of at least this length; 0: no call has."""
     hostile_text: bool = False
-    """Some transcripts hold NUL, lone surrogates, other line separators, and lines of 100,000 characters."""
+    """Some transcripts contain NUL, lone surrogates, unusual line separators and lines of 100,000 characters."""
 
     # The API.
     dialect: Dialect = "offset"
@@ -46,11 +46,11 @@ class SandboxConfig:
     api_key: str = "kros_test_sandbox"
     auth: Auth = "any"
     organization_id: str | None = None
-    """Required of requests that name one; those that name none pass."""
+    """The only organization that requests may name; requests that name none are accepted."""
     requests_per_second: float | None = None
     requests_per_day: int | None = None
     idempotency: bool = True
-    """Honour Idempotency-Key, as the newer deployment does."""
+    """Whether Idempotency-Key is honoured, as the newer deployment does."""
     maximum_retention_days: int = 365
     deleted_recording_status: Literal[404, 410] = 410
 
@@ -59,7 +59,7 @@ class SandboxConfig:
 
     # Both.
     tls: bool = False
-    """HTTPS with a certificate of its own, for `localhost` and 127.0.0.1; needs the `cryptography` package."""
+    """HTTPS with a certificate for `localhost` and 127.0.0.1; needs the package `cryptography`."""
     faults: Faults = field(default_factory=Faults)
 
     # The archive.
@@ -85,7 +85,7 @@ class SandboxConfig:
                 raise ValueError(f"the number of calls of {day} must not be negative, but is {count}")
         shortest, longest = self.audio_seconds
         if not 1 <= shortest <= longest:
-            raise ValueError(f"audio_seconds must be (shortest, longest), from 1 up, not {self.audio_seconds}")
+            raise ValueError(f"audio_seconds must be (shortest, longest), each at least 1, not {self.audio_seconds}")
         if not 0 <= self.late_share <= 1:
             raise ValueError(f"late_share must be between 0 and 1, not {self.late_share}")
         for name in ("requests_per_second", "requests_per_day", "url_seconds"):
@@ -96,17 +96,17 @@ class SandboxConfig:
 
     @property
     def calls_by_day(self) -> dict[str, int]:
-        """How many calls each UTC day has."""
+        """Return the number of calls of each UTC day."""
         if isinstance(self.days, Mapping):
             return dict(self.days)
         return dict.fromkeys(self.days, self.calls_per_day)
 
     def to_json(self) -> dict[str, Any]:
-        """As it goes through the pipe."""
+        """Return the configuration as JSON values."""
         return {**asdict(self), "faults": self.faults.to_json()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SandboxConfig:
-        """The same configuration at the other end."""
+        """Make the configuration from what `to_json` returned."""
         faults = Faults.from_json(data["faults"])
         return cls(**{**data, "audio_seconds": tuple(data["audio_seconds"]), "faults": faults})

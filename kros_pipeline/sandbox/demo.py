@@ -1,6 +1,6 @@
-"""`python -m kros_pipeline.sandbox.demo`: three days archived by the real job, and what an analyst sees of them.
+"""Run the demo: `python -m kros_pipeline.sandbox.demo` archives three days and queries them as an analyst would.
 
-Everything happens on this machine, in the sandbox, and is gone afterwards. Ends by itself, in under a minute.
+Everything runs on this machine, in the sandbox, and is deleted afterwards. It takes less than a minute.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import kros_pipeline
-from kros_pipeline.sandbox.config import SandboxConfig
-from kros_pipeline.sandbox.sandbox import Sandbox
+from .config import SandboxConfig
+from .sandbox import Sandbox
 
 _DAYS = 3
-_CALLS_A_DAY = 80
-_DAYS_AGO = 5  # behind the grace days, so that upstream's last word on late recordings is in
-_FAILED = re.compile(r"^dagster\.\S*Failure: (.*)$", re.MULTILINE)
+_CALLS_PER_DAY = 80
+_DAYS_AGO = 5  # after the grace days, so that no recording is still expected
+_FAILURE = re.compile(r"^dagster\.\S*Failure: (.*)$", re.MULTILINE)
 
 DAYS_QUERY = """\
 SELECT dt AS day, calls, round(bytes_in_bucket / 1e6, 1) AS audio_mb, utterances, flagged, verdict
@@ -34,7 +33,7 @@ LEFT JOIN (
 ) USING (dt)
 ORDER BY day"""
 
-QUESTION = "Who does the talking, and in how many calls does somebody ask for a refund?"
+QUESTION = "How much does each speaker say, and in how many calls is a refund mentioned?"
 ANSWER_QUERY = """\
 SELECT speaker, count(DISTINCT call_id) AS calls, count(*) AS turns, sum(word_count)::INT AS words,
        count(DISTINCT call_id) FILTER (text ILIKE '%refund%') AS calls_with_refund
@@ -57,40 +56,40 @@ print(turns.groupby(["dt", "speaker"], observed=True)["word_count"].agg(["size",
 
 
 def main() -> int:
-    """Runs the demo; returns 0 if every day was archived and every question answered."""
+    """Run the demo. Returns 0 if every day was archived and every query ran, otherwise 1."""
     last = datetime.now(UTC).date() - timedelta(days=_DAYS_AGO)
     days = tuple((last - timedelta(days=back)).isoformat() for back in range(_DAYS - 1, -1, -1))
-    print("Starting the sandbox: a KrosAI with calls, and an S3, both on this machine …", flush=True)
-    config = SandboxConfig(days=days, calls_per_day=_CALLS_A_DAY, audio_seconds=(5, 240))
+    print("Starting the sandbox: a KrosAI simulator and a local S3 …", flush=True)
+    config = SandboxConfig(days=days, calls_per_day=_CALLS_PER_DAY, audio_seconds=(5, 240))
     with tempfile.TemporaryDirectory(prefix="kros-demo-") as folder, Sandbox(config) as sandbox:
-        rules = Path(kros_pipeline.__file__).parent / "flag_rules.example.yaml"
+        rules = Path(__file__).parents[1] / "flag_rules.example.yaml"
         environment = os.environ | sandbox.environment | {"KROS_FLAG_RULES": str(rules), "KROS_START_DATE": days[0]}
         for day in days:
             if not _archive(day, environment, folder, sandbox, "archived"):
                 return 1
         if not _archive(days[-1], environment, folder, sandbox, "run again"):
             return 1
-        os.environ.update(sandbox.environment)  # the analyst's lines find the archive as a colleague's would
-        _look(sandbox.environment["KROS_ARCHIVE_URL"])
+        os.environ.update(sandbox.environment)  # the queries below find the archive by these settings
+        _show_tables(sandbox.environment["KROS_ARCHIVE_URL"])
     return 0
 
 
-def _archive(day: str, environment: Mapping[str, str], folder: str, sandbox: Sandbox, what: str) -> bool:
-    """One day by the command that the README names. Shows what it cost, or the sentence with which it failed."""
+def _archive(day: str, environment: Mapping[str, str], folder: str, sandbox: Sandbox, action: str) -> bool:
+    """Archive one day with the README's command. Print its cost, or the error of the run, and return its success."""
     sandbox.krosai.reset_counters()
     began = time.monotonic()
     command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "kros_pipeline.definitions"]
     command += ["-j", "daily_archive", "--tags", f'{{"dagster/partition": "{day}"}}']
     print(f"  {day} … ", end="", flush=True)
-    # In a folder of its own: Dagster would read another account's settings from an .env file in this one.
+    # In an empty folder: Dagster reads .env from the working directory, which may name a real account.
     run = subprocess.run(command, env=dict(environment), cwd=folder, capture_output=True, text=True)  # noqa: S603
     if run.returncode:
-        sentences = _FAILED.findall(run.stdout + run.stderr)
-        print("failed:", *(sentences or [run.stderr[-2000:]]), sep="\n    ", flush=True)
+        failures = _FAILURE.findall(run.stdout + run.stderr)
+        print("failed:", *(failures or [run.stderr[-2000:]]), sep="\n    ", flush=True)
         return False
     counters = sandbox.krosai.counters()
     print(
-        f"{what} in {time.monotonic() - began:.1f} s: {counters['storage_requests']} downloads, "
+        f"{action} in {time.monotonic() - began:.1f} s: {counters['storage_requests']} downloads, "
         f"{sum(counters['requests_by_route'].values())} API requests, "
         f"{sum(counters['extends_applied_by_call'].values())} extensions",
         flush=True,
@@ -98,23 +97,23 @@ def _archive(day: str, environment: Mapping[str, str], folder: str, sandbox: San
     return True
 
 
-def _look(archive: str) -> None:
-    """What is in the tables, and the lines that show it; the lines that are printed are the lines that are run."""
+def _show_tables(archive: str) -> None:
+    """Query the tables, and print the code that did. The code printed is the code that runs."""
     names: dict[str, object] = {}
 
     def run(lines: str) -> None:
-        exec(compile(lines, "<the lines that are shown>", "exec"), names)  # noqa: S102 - our own constants, from above
+        exec(compile(lines, "<demo>", "exec"), names)  # noqa: S102 - constants of this module
 
     answer = DUCKDB_LINES.format(query=ANSWER_QUERY.format(archive=archive))
     in_pandas = PANDAS_LINES.format(archive=archive)
     run(DUCKDB_SETUP)
-    print("\nThe days, as reconciled:")
+    print("\nThe reconciled days:")
     run(DUCKDB_LINES.format(query=DAYS_QUERY.format(archive=archive)))
     print(QUESTION)
     run(answer)
     print("The same turns in pandas, by day:\n")
     run(in_pandas)
-    print(f"\nTo ask it yourself, in DuckDB:\n\n{_indented(DUCKDB_SETUP)}\n{_indented(answer)}")
+    print(f"\nTo run the query yourself, in DuckDB:\n\n{_indented(DUCKDB_SETUP)}\n{_indented(answer)}")
     print(f"\nor in pandas:\n\n{_indented(in_pandas)}\n")
     print("`make dev` starts the same sandbox with the Dagster UI.")
 

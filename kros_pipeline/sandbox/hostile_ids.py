@@ -1,10 +1,10 @@
-"""Call ids that no one should send and someone will: they must not escape a path, a key, a query or a log line."""
+"""Make call ids that break a path, a key, a query or a log line that does not encode them."""
 
 from __future__ import annotations
 
 import unicodedata
 
-_ALONE = (
+_HOSTILE = (
     "../../etc/passwd",
     "call/with/slashes",
     "/leading-slash",
@@ -45,6 +45,6 @@ _ALONE = (
 )
 
 
-def hostile_id(number: int, unique: str, *, alone: bool) -> str:
-    """The `number`-th id of a day; but for the first of each on the one day that has them `alone`, `unique` ends it."""
-    return _ALONE[number % len(_ALONE)] + ("" if alone and number < len(_ALONE) else unique)
+def hostile_id(number: int, unique: str, *, is_bare: bool) -> str:
+    """Make the `number`-th id of a day. It ends in `unique`, unless `is_bare` and it is the first of its kind."""
+    return _HOSTILE[number % len(_HOSTILE)] + ("" if is_bare and number < len(_HOSTILE) else unique)

@@ -1,8 +1,8 @@
-"""HTTP/1.1 as small and as fast as the simulator needs it, on asyncio: requests in, answers out, one at a time.
+"""Serve HTTP/1.1 on asyncio, with only what the simulator needs.
 
-A handler is a plain function from `Request` to `Answer`. How an answer misbehaves on the wire (late, cut, dripping,
-reset) is part of the answer, so that handlers stay free of I/O. One loop rather than a thread a connection: answers
-that wait then cost nothing, and one process on one core gives about 10,000 small answers or 2 GB of audio a second.
+A handler is a function from `Request` to `Answer` and does no I/O: how an answer misbehaves on the wire (late, cut,
+slow, reset) is part of the answer. One event loop instead of a thread for each connection: delayed answers cost no
+CPU, and one process on one core sends about 10,000 small answers or 2 GB of audio per second.
 """
 
 from __future__ import annotations
@@ -20,57 +20,57 @@ from http import HTTPStatus
 from typing import Literal, cast
 from urllib.parse import parse_qsl
 
-_CHUNK_BYTES = 120 * 1024  # measured: above 128 KB the allocator maps and unmaps each buffer, at half the speed
-_DRIPS = 20
+_CHUNK_BYTES = 120 * 1024  # measured: above 128 KB the allocator maps and unmaps each buffer, which halves the speed
+_SLOW_PIECES = 20
 _LARGEST_HEAD_BYTES = 64 * 1024
-_OWN_FAILURE = b'{"error": "the simulator itself failed", "code": "SIMULATOR_BUG"}'
+_SIMULATOR_BUG = b'{"error": "the simulator raised an exception", "code": "SIMULATOR_BUG"}'
 Ending = Literal["keep", "close", "reset", "silence"]
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was asked."""
+    """One HTTP request."""
 
     method: str
     path: str
-    """As it was sent: percent-encoded, without the query."""
+    """As sent: percent-encoded, without the query."""
     raw_query: str
     headers: Mapping[str, str]
     """Names in lower case."""
     body: bytes = b""
-    first: bool = False
-    """On its connection."""
+    is_first: bool = False
+    """Whether it is the first request of its connection."""
 
     @property
     def query(self) -> dict[str, str]:
-        """The query's parameters; the last of a name counts."""
+        """Return the query's parameters; the last value of a name wins."""
         return dict(parse_qsl(self.raw_query, keep_blank_values=True))
 
 
 @dataclass(slots=True)
 class Answer:
-    """What to send, and how it misbehaves on the wire."""
+    """One HTTP response, and how it misbehaves on the wire."""
 
     status: int = 200
     body: bytes | memoryview = b""
     content_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict)
     delay_seconds: float = 0.0
-    """Before the first byte."""
-    drip_seconds: float = 0.0
-    """The body is spread over this long."""
+    """Delay before the first byte."""
+    body_seconds: float = 0.0
+    """Time over which the body is sent in pieces; 0: at once."""
     declared_bytes: int | None = -1
-    """Content-Length: -1 is the body's own length, None sends none."""
+    """Content-Length: -1 means the length of the body, None sends no such header."""
     ending: Ending = "keep"
-    """The connection afterwards. `silence`, and a `reset` without a body, send nothing at all."""
+    """What happens to the connection afterwards. `silence`, and `reset` without a body, send nothing."""
 
 
 Handler = Callable[[Request], Answer]
 
 
 class HttpProtocol(asyncio.Protocol):
-    """One connection."""
+    """Serves one connection."""
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
@@ -79,55 +79,55 @@ class HttpProtocol(asyncio.Protocol):
         self._body = memoryview(b"")
         self._answer: Answer | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._writable = True
+        self._is_writable = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: a client is there."""
+        """Keep the transport (asyncio's callback)."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=_CHUNK_BYTES)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio: it is gone."""
+        """Cancel what is still to be sent (asyncio's callback)."""
         if self._timer:
             self._timer.cancel()
         self._body = memoryview(b"")
-        self._writable = False
+        self._is_writable = False
 
     def data_received(self, data: bytes) -> None:
-        """asyncio: bytes came."""
+        """Answer the requests that are complete (asyncio's callback)."""
         self._received += data
         self._answer_requests()
 
     def pause_writing(self) -> None:
-        """asyncio: the client reads slowly."""
-        self._writable = False
+        """Stop writing, because the client reads slowly (asyncio's callback)."""
+        self._is_writable = False
 
     def resume_writing(self) -> None:
-        """asyncio: it has caught up."""
-        self._writable = True
-        if self._body and self._answer and not self._answer.drip_seconds:
+        """Continue with the body (asyncio's callback)."""
+        self._is_writable = True
+        if self._body and self._answer and not self._answer.body_seconds:
             self._send_body()
             self._answer_requests()
 
     def _answer_requests(self) -> None:
         while self._answer is None and not self._transport.is_closing():
-            request = self._next_request()
+            request = self._take_request()
             if request is None:
                 return
             try:
                 self._answer = self._handler(request)
-            except Exception:  # a mistake of the simulator's own must not look like one of its faults
+            except Exception:  # a bug of the simulator must not look like an injected fault
                 traceback.print_exc(file=sys.stderr)
-                self._answer = Answer(500, _OWN_FAILURE, ending="close")
+                self._answer = Answer(500, _SIMULATOR_BUG, ending="close")
             if request.headers.get("connection", "").lower() == "close" and self._answer.ending == "keep":
                 self._answer.ending = "close"
             if self._answer.delay_seconds:
-                self._later(self._answer.delay_seconds, partial(self._send, self._answer))
+                self._call_later(self._answer.delay_seconds, partial(self._send, self._answer))
             else:
                 self._send(self._answer)
 
-    def _next_request(self) -> Request | None:
-        """The first whole request among the bytes received."""
+    def _take_request(self) -> Request | None:
+        """Take the first complete request from the bytes received; None if there is none yet."""
         head_end = self._received.find(b"\r\n\r\n")
         if head_end < 0:
             if len(self._received) > _LARGEST_HEAD_BYTES:
@@ -154,7 +154,7 @@ class HttpProtocol(asyncio.Protocol):
         body = bytes(self._received[head_end + 4 : end])
         del self._received[:end]
         path, _, raw_query = target.partition("?")
-        request = Request(method, path, raw_query, headers, body, first=self._is_new)
+        request = Request(method, path, raw_query, headers, body, is_first=self._is_new)
         self._is_new = False
         return request
 
@@ -177,10 +177,10 @@ class HttpProtocol(asyncio.Protocol):
         for name, value in answer.headers.items():
             head += f"{name}: {value}\r\n"
         head += "Connection: keep-alive\r\n\r\n" if answer.ending == "keep" else "Connection: close\r\n\r\n"
-        if answer.drip_seconds:
+        if answer.body_seconds:
             self._transport.write(head.encode("latin-1"))
             self._body = memoryview(answer.body)
-            self._drip(max(1, len(answer.body) // _DRIPS), answer.drip_seconds / _DRIPS)
+            self._send_piece(max(1, len(answer.body) // _SLOW_PIECES), answer.body_seconds / _SLOW_PIECES)
         elif len(answer.body) <= _CHUNK_BYTES:
             self._transport.write(b"".join((head.encode("latin-1"), answer.body)))
             self._finish()
@@ -190,18 +190,18 @@ class HttpProtocol(asyncio.Protocol):
             self._send_body()
 
     def _send_body(self) -> None:
-        """As much as the client takes; `resume_writing` goes on from there. Bodies are never copied whole."""
-        while self._body and self._writable:
+        """Send as much as the client accepts; `resume_writing` continues. Bodies are never copied as a whole."""
+        while self._body and self._is_writable:
             chunk, self._body = self._body[:_CHUNK_BYTES], self._body[_CHUNK_BYTES:]
             self._transport.write(chunk)
         if not self._body:
             self._finish()
 
-    def _drip(self, drop_bytes: int, pause_seconds: float) -> None:
-        self._transport.write(self._body[:drop_bytes])
-        self._body = self._body[drop_bytes:]
+    def _send_piece(self, piece_bytes: int, pause_seconds: float) -> None:
+        self._transport.write(self._body[:piece_bytes])
+        self._body = self._body[piece_bytes:]
         if self._body:
-            self._later(pause_seconds, lambda: self._drip(drop_bytes, pause_seconds))
+            self._call_later(pause_seconds, lambda: self._send_piece(piece_bytes, pause_seconds))
         else:
             self._finish()
 
@@ -213,21 +213,21 @@ class HttpProtocol(asyncio.Protocol):
             self._reset()
 
     def _reset(self) -> None:
-        """RST instead of FIN: linger for zero seconds."""
+        """Send RST instead of FIN: a linger time of zero seconds does that."""
         raw: socket.socket = self._transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
 
-    def _later(self, seconds: float, action: Callable[[], None]) -> None:
-        def act() -> None:
+    def _call_later(self, seconds: float, action: Callable[[], None]) -> None:
+        def run_action() -> None:
             action()
             self._answer_requests()
 
-        self._timer = asyncio.get_running_loop().call_later(seconds, act)
+        self._timer = asyncio.get_running_loop().call_later(seconds, run_action)
 
 
 async def listen(handler: Handler, tls: ssl.SSLContext | None) -> int:
-    """Serves on a free port of 127.0.0.1 and returns the port."""
+    """Serve on a free port of 127.0.0.1. Returns the port."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: HttpProtocol(handler), "127.0.0.1", 0, ssl=tls, backlog=1024)
     return int(server.sockets[0].getsockname()[1])

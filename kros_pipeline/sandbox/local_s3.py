@@ -1,56 +1,40 @@
-"""An S3 of one's own: moto's server in a process of its own (`s3_process`), with one bucket made."""
+"""Start a local S3: moto's server in its own process (`s3_process`), with one bucket."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from kros_pipeline.sandbox.processes import ChildServer
+from .processes import ServerProcess
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_MODULE = "kros_pipeline.sandbox.s3_process"
 _REGION = "us-east-1"
 _KEY_ID, _SECRET = "sandbox", "sandbox-secret"
 
 
-class LocalS3:
-    """S3 on 127.0.0.1, in a process of its own, which ends with this one at the latest and forgets everything."""
+class LocalS3(ServerProcess):
+    """S3 on 127.0.0.1 with one empty bucket. Objects are in memory and are gone after `stop`."""
+
+    module: ClassVar[str] = "kros_pipeline.sandbox.s3_process"
 
     def __init__(self, bucket: str = "kros-archive", *, versioning: bool = False, object_lock: bool = False) -> None:
+        super().__init__()
         self.bucket = bucket
         self.endpoint_url = ""
-        self._told = {"bucket": bucket, "versioning": versioning, "object_lock": object_lock}
-        self._child = ChildServer(_MODULE)
+        self._versioning = versioning
+        self._object_lock = object_lock
 
-    def start(self) -> None:
-        """Returns at once; `wait_until_ready` makes it usable."""
-        self._child.start(self._told)
+    def _prepare(self) -> Mapping[str, Any]:
+        return {"bucket": self.bucket, "versioning": self._versioning, "object_lock": self._object_lock}
 
-    def wait_until_ready(self) -> None:
-        """RuntimeError with its last words if the process never serves."""
-        self.endpoint_url = self._child.wait_until_ready()["endpoint_url"]
-
-    def stop(self) -> None:
-        """Ends the process; twice is once."""
-        self._child.stop()
-
-    def __enter__(self) -> LocalS3:
-        self.start()
-        self.wait_until_ready()
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        self.stop()
-
-    @property
-    def pid(self) -> int:
-        """Of the server's process."""
-        return self._child.process.pid
+    def _connect(self, ready: Mapping[str, Any]) -> None:
+        self.endpoint_url = ready["endpoint_url"]
 
     @property
     def environment(self) -> dict[str, str]:
-        """The AWS way to name endpoint, credentials and region; the last one is obstore's leave to speak plain HTTP."""
+        """Return endpoint, credentials and region as AWS variables. `AWS_ALLOW_HTTP` lets obstore use plain HTTP."""
         return {
             "AWS_ENDPOINT_URL_S3": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": _KEY_ID,
@@ -61,7 +45,7 @@ class LocalS3:
         }
 
     def client(self) -> S3Client:
-        """A boto3 client that needs nothing of the environment."""
+        """Make a boto3 client that does not depend on the environment."""
         import boto3
 
         client: S3Client = boto3.client(

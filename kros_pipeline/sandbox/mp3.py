@@ -1,13 +1,14 @@
-"""The sandbox's audio: real MP3 files that decode to silence, each with bytes of its own.
+"""Make the sandbox's audio: valid MP3 files that decode to silence, each with different bytes.
 
 96 kbit/s, 48 kHz, mono, constant bitrate, as KrosAI documents: frames of 288 bytes, 24 ms each. A frame is
 
     FF FB 74 C0   header: MPEG-1 layer III, no CRC, 96 kbit/s, 48 kHz, no padding, mono
     17 x 00       side information: nothing is coded, so every decoder plays silence
-    4 bytes       the frame's number, so that no two frames of a file are alike (swapped blocks change the hash)
-    263 bytes     derived from seed and call id, so that no two calls are alike
+    4 bytes       the frame's number, so that all frames of a file differ (swapped blocks change the hash)
+    263 bytes     derived from seed and call id, so that all calls differ
 
-Everything after the side information is ancillary data, which decoders skip. It stays below 0x80: no false sync.
+Everything after the side information is ancillary data, which decoders skip. Its bytes are below 0x80, so that no
+decoder finds a false sync word in it.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ _OWN_BYTES = FRAME_BYTES - _NUMBER_AT - _NUMBER_BYTES
 
 
 def frames_in(seconds: float) -> int:
-    """The number of frames nearest to `seconds`, at least one."""
+    """Return the number of frames nearest to `seconds`, at least one."""
     return max(1, round(seconds * 1000 / FRAME_MILLISECONDS))
 
 
 def mp3_audio(seed: int, call_id: str, frames: int) -> memoryview:
-    """The recording of one call: the same arguments give the same `frames * 288` bytes."""
+    """Make the recording of one call: equal arguments give the same `frames * 288` bytes."""
     own = np.frombuffer(hashlib.shake_128(f"{seed}/{call_id}".encode()).digest(_OWN_BYTES), np.uint8) & 0x7F
     frame = np.frombuffer(_HEADER + bytes(_SIDE_INFORMATION_BYTES + _NUMBER_BYTES) + own.tobytes(), np.uint8)
     audio = np.tile(frame, (frames, 1))
@@ -44,7 +45,7 @@ def mp3_audio(seed: int, call_id: str, frames: int) -> memoryview:
 
 
 def wav_audio(seconds: float) -> bytes:
-    """Silence in the wrong format: 8 kHz, 16 bits, mono."""
+    """Make silence in another format: WAV, 8 kHz, 16 bits, mono."""
     file = io.BytesIO()
     with wave.open(file, "wb") as wav:
         wav.setparams((1, 2, 8000, 0, "NONE", "not compressed"))

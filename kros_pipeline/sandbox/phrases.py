@@ -1,4 +1,4 @@
-"""What people say on the sandbox's calls: lines by language and role, and the names and places that fill them."""
+"""Phrases of the sandbox's calls, by language and role, and the names and places that fill them."""
 
 from __future__ import annotations
 

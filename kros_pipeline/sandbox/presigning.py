@@ -1,4 +1,4 @@
-"""Presigned URLs in the shape of S3's: whoever holds one may fetch, until it expires."""
+"""Mint and check presigned URLs in the form of S3: they need no other credentials and expire."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ _DATE = "%Y%m%dT%H%M%SZ"
 
 
 class Signer:
-    """Mints and checks URLs below one origin, such as `http://127.0.0.1:9000`. No two URLs are alike."""
+    """Mints and checks presigned URLs. Each URL is different."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
         self._numbers = itertools.count(1)
 
     def presign(self, origin: str, path: str, *, now: float, seconds: float) -> str:
-        """`path` is percent-encoded; `now` is Unix time. S3 dates to the second, so a short life carries the rest."""
-        date = _written(int(now))
+        """Mint the URL of a percent-encoded `path` below `origin`, valid for `seconds` from Unix time `now`.
+
+        S3 writes the date in whole seconds, so a short lifetime also contains the fraction of `now`.
+        """
+        date = _format_date(int(now))
         lifetime = f"{seconds:.0f}" if seconds >= 60 else f"{seconds + now % 1:.3f}"
         credential = f"SANDBOX{next(self._numbers):09d}/{date[:8]}/us-east-1/s3/aws4_request"
         signature = self._signature(unquote(path), credential, date, lifetime)
@@ -30,8 +33,8 @@ class Signer:
             f"&X-Amz-Date={date}&X-Amz-Expires={lifetime}&X-Amz-SignedHeaders=host&X-Amz-Signature={signature}"
         )
 
-    def refusal(self, path: str, query: Mapping[str, str], *, now: float) -> str | None:
-        """Why a request is not let in, in S3's words; None when it is."""
+    def find_refusal(self, path: str, query: Mapping[str, str], *, now: float) -> str | None:
+        """Return S3's message if the request must be refused, None if it is valid."""
         try:
             credential, date, lifetime = query["X-Amz-Credential"], query["X-Amz-Date"], query["X-Amz-Expires"]
             signature = query["X-Amz-Signature"]
@@ -47,5 +50,5 @@ class Signer:
 
 
 @lru_cache(maxsize=4)
-def _written(now: int) -> str:
+def _format_date(now: int) -> str:
     return datetime.fromtimestamp(now, UTC).strftime(_DATE)

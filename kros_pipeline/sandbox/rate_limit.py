@@ -1,4 +1,4 @@
-"""The API's rate limit: a token bucket a second and a quota a day, told in X-RateLimit-* headers."""
+"""Limit the API's request rate: a token bucket by the second and a quota by the UTC day."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ _DAY_SECONDS = 86_400
 
 
 class RateLimit:
-    """`per_second` tokens a second, as many at most in stock; `per_day` requests a UTC day. None: no limit."""
+    """A token bucket that refills with `per_second` tokens and holds as many, and a quota of `per_day` requests.
+
+    None: no limit.
+    """
 
     def __init__(self, per_second: float | None, per_day: int | None) -> None:
         self._per_second = per_second
@@ -21,7 +24,7 @@ class RateLimit:
         self._used_today = 0
 
     def take(self, now: float) -> float:
-        """Takes one request. 0 when it may pass, else the seconds to wait."""
+        """Count one request at Unix time `now`. Returns 0 if it may pass, otherwise the seconds to wait."""
         if (day := int(now // _DAY_SECONDS)) != self._day:
             self._day, self._used_today = day, 0
         if self._per_day is not None and self._used_today >= self._per_day:
@@ -36,7 +39,7 @@ class RateLimit:
         return 0.0
 
     def headers(self, now: float) -> dict[str, str]:
-        """What every answer carries."""
+        """Return the X-RateLimit-* headers of every answer."""
         left = _UNLIMITED if self._per_second is None else int(self._tokens)
         if self._per_day is not None:
             left = min(left, self._per_day - self._used_today)

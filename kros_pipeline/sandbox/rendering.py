@@ -1,20 +1,20 @@
-"""How the API shows a call: its JSON, rendered once and kept, with a fresh URL spliced in each time."""
+"""Render calls as the API's JSON. Each call is rendered once and cached; a new URL is inserted each time."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from kros_pipeline.sandbox.calls import Call
-from kros_pipeline.sandbox.faults import MALFORMED
-from kros_pipeline.sandbox.transcripts import shortened, unlabelled, write_transcript
-from kros_pipeline.sandbox.world import World, utc_text
+from .calls import Call
+from .faults import MALFORMED
+from .transcripts import remove_labels, shorten, write_transcript
+from .world import World, format_time
 
 _URL_MARK = "\x00recording url\x00"
 
 
 def to_json(value: Any) -> bytes:
-    """JSON in UTF-8; what UTF-8 cannot hold (a lone surrogate) is escaped."""
+    """Encode JSON in UTF-8. If UTF-8 cannot encode the text (a lone surrogate), all non-ASCII text is escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     try:
         return text.encode()
@@ -32,20 +32,20 @@ class Renderer:
         self._world = world
         self._parts: dict[tuple[str, str, bool], tuple[bytes, bytes]] = {}
 
-    def call(self, call: Call) -> bytes:
-        """The call object of the list and of `/calls/{id}`."""
-        there = self._world.has_recording(call)
+    def render(self, call: Call) -> bytes:
+        """Render the call object of the list and of `/calls/{id}`."""
+        has_recording = self._world.has_recording(call)
         key = call.id, call.status, self._world.is_ready(call) and call.id not in self._world.deleted
         if key not in self._parts:
             head, _, tail = to_json(self._fields(call)).partition(_JSON_URL_MARK)
             self._parts[key] = head, tail
         head, tail = self._parts[key]
-        if not there or call.listed_recording != "url":
+        if not has_recording or call.listed_recording != "url":
             return head
-        return b"".join((head, self._world.recording_url(call.id).encode(), tail))
+        return b"".join((head, self._world.mint_url(call.id).encode(), tail))
 
-    def malformed(self, call: Call, how: str | None) -> bytes:
-        """The call as a broken row; `how` is one of MALFORMED, or None for one that fits the id."""
+    def render_malformed(self, call: Call, how: str | None) -> bytes:
+        """Render the call as a malformed row; `how` is one of MALFORMED, or None to choose one by the id."""
         how = how or MALFORMED[sum(call.id.encode(errors="surrogatepass")) % len(MALFORMED)]
         row = self._fields(call) | {"recording_url": None}
         match how:
@@ -81,9 +81,9 @@ class Renderer:
         if call.listed_transcript != "absent":
             fields["transcript"] = self._listed_transcript(call) if self._world.is_ready(call) else None
         return fields | {
-            "created_at": utc_text(call.created_at),
-            "answered_at": call.answered_at and utc_text(call.answered_at),
-            "completed_at": call.completed_at and utc_text(call.completed_at),
+            "created_at": format_time(call.created_at),
+            "answered_at": call.answered_at and format_time(call.answered_at),
+            "completed_at": call.completed_at and format_time(call.completed_at),
             **call.extra,
         }
 
@@ -93,10 +93,10 @@ class Renderer:
         text = write_transcript(call.script)
         match call.listed_transcript:
             case "unlabelled":
-                return unlabelled(text)
+                return remove_labels(text)
             case "shortened":
-                return shortened(text, dots="...")
+                return shorten(text, dots="...")
             case "shortened…":
-                return shortened(text, dots="…")
+                return shorten(text, dots="…")
             case _:
                 return text

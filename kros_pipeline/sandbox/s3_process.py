@@ -1,4 +1,4 @@
-"""The local S3's process: moto's server on a free port, and one bucket."""
+"""Run the local S3 (the child of `LocalS3`): moto's server on a free port, and one bucket."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ from urllib.parse import urlsplit
 
 from moto.server import ThreadedMotoServer
 
-from kros_pipeline.sandbox.processes import tell_parent, told_by_parent
+from .processes import receive_config, report_ready
 
 
 def main() -> None:
-    """The bucket is made by plain requests, which also prove that the server answers."""
-    told = told_by_parent()
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line a request otherwise
+    """Start the server, create the bucket and serve until the parent ends.
+
+    Plain HTTP requests create the bucket, which also proves that the server answers.
+    """
+    config = receive_config()
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs one line for each request otherwise
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     endpoint_url = f"http://{host}:{port}"
-    lock = {"x-amz-bucket-object-lock-enabled": "true"} if told["object_lock"] else {}
-    _put(endpoint_url, f"/{told['bucket']}", headers=lock)
-    if told["versioning"]:
+    lock = {"x-amz-bucket-object-lock-enabled": "true"} if config["object_lock"] else {}
+    _put(endpoint_url, f"/{config['bucket']}", headers=lock)
+    if config["versioning"]:
         status = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>"
-        _put(endpoint_url, f"/{told['bucket']}?versioning", body=status)
-    tell_parent({"endpoint_url": endpoint_url})
+        _put(endpoint_url, f"/{config['bucket']}?versioning", body=status)
+    report_ready({"endpoint_url": endpoint_url})
     threading.Event().wait()
 
 
@@ -36,7 +39,7 @@ def _put(endpoint_url: str, path: str, *, body: str = "", headers: dict[str, str
     text = response.read().decode(errors="replace")
     connection.close()
     if response.status != 200:
-        raise RuntimeError(f"the local S3 refused to make the bucket: {response.status} {text}")
+        raise RuntimeError(f"the local S3 did not create the bucket: {response.status} {text}")
 
 
 if __name__ == "__main__":

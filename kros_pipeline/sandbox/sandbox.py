@@ -1,18 +1,18 @@
-"""Both halves of the outside world, started together: KrosAI and S3."""
+"""Start both external services together: KrosAI and S3."""
 
 from __future__ import annotations
 
 import os
 
-from kros_pipeline.sandbox.config import SandboxConfig
-from kros_pipeline.sandbox.local_s3 import LocalS3
-from kros_pipeline.sandbox.simulator import KrosaiSimulator
+from .config import SandboxConfig
+from .local_s3 import LocalS3
+from .simulator import KrosaiSimulator
 
-_HERE = "127.0.0.1,localhost"
+_LOOPBACK = "127.0.0.1,localhost"
 
 
 class Sandbox:
-    """KrosAI and S3 on 127.0.0.1, each in a process of its own, for as long as the `with` lasts."""
+    """KrosAI and S3 on 127.0.0.1, each in its own process, until the `with` block ends."""
 
     def __init__(self, config: SandboxConfig | None = None) -> None:
         self.config = config or SandboxConfig()
@@ -21,10 +21,10 @@ class Sandbox:
 
     def __enter__(self) -> Sandbox:
         try:
-            for half in (self.s3, self.krosai):
-                half.start()
-            for half in (self.krosai, self.s3):
-                half.wait_until_ready()
+            for service in (self.s3, self.krosai):
+                service.start()
+            for service in (self.krosai, self.s3):
+                service.wait_until_ready()
         except BaseException:
             self.stop()
             raise
@@ -34,17 +34,17 @@ class Sandbox:
         self.stop()
 
     def stop(self) -> None:
-        """Ends both processes; twice is once."""
+        """End both processes. Does nothing a second time."""
         self.krosai.stop()
         self.s3.stop()
 
     @property
     def environment(self) -> dict[str, str]:
-        """Every setting that the pipeline needs to run against the sandbox; a company's proxy is told to keep out."""
-        beyond_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), _HERE]))
+        """Return every setting that the pipeline needs to run against the sandbox, past any proxy of the company."""
+        no_proxy = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), _LOOPBACK]))
         return {
             **self.krosai.environment,
             "KROS_ARCHIVE_URL": f"s3://{self.config.bucket}/{self.config.prefix}".rstrip("/"),
             **self.s3.environment,
-            "NO_PROXY": beyond_proxy,
+            "NO_PROXY": no_proxy,
         }

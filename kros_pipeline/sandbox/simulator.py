@@ -1,4 +1,4 @@
-"""The KrosAI simulator as its user sees it: a context manager that starts the process, and the handle to steer it."""
+"""Start the KrosAI simulator in its own process, and control it from a test."""
 
 from __future__ import annotations
 
@@ -8,82 +8,70 @@ import json
 import secrets
 import ssl
 import tempfile
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from kros_pipeline.sandbox import tls
-from kros_pipeline.sandbox.config import SandboxConfig
-from kros_pipeline.sandbox.faults import Faults
-from kros_pipeline.sandbox.mp3 import mp3_audio
-from kros_pipeline.sandbox.processes import ChildServer
+from . import tls
+from .config import SandboxConfig
+from .faults import Faults
+from .mp3 import mp3_audio
+from .processes import ServerProcess
 
-_MODULE = "kros_pipeline.sandbox.krosai_process"
 _BASE_PATH = "/v1"
 _CONTROL_PATH = "/__control__/"
 _CONTROL_SECONDS = 60.0
 
 
-class KrosaiSimulator:
-    """KrosAI on 127.0.0.1, in a process of its own, which ends with this one at the latest."""
+class KrosaiSimulator(ServerProcess):
+    """KrosAI on 127.0.0.1: its API and its recording storage."""
+
+    module: ClassVar[str] = "kros_pipeline.sandbox.krosai_process"
 
     def __init__(self, config: SandboxConfig | None = None) -> None:
+        super().__init__()
         self.config = config or SandboxConfig()
         self.ca_bundle: str | None = None
-        """With TLS: the path of the certificate to trust."""
+        """With TLS: the path of the certificate that clients must trust."""
         self._token = secrets.token_urlsafe(24)
-        self._child = ChildServer(_MODULE)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._origin = self._storage_origin = ""
 
-    # Life.
-
-    def start(self) -> None:
-        """Returns at once; `wait_until_ready` makes it usable."""
+    def _prepare(self) -> Mapping[str, Any]:
         if self.config.tls:
             self._folder = tempfile.TemporaryDirectory()
             self.ca_bundle = tls.make_certificate(self._folder.name)
-        told = {"config": self.config.to_json(), "token": self._token, "tls_folder": self._folder and self._folder.name}
-        self._child.start(told)
+        return {"config": self.config.to_json(), "token": self._token, "tls_folder": self.tls_folder}
 
-    def wait_until_ready(self) -> None:
-        """RuntimeError with its last words if the process never serves."""
-        ready = self._child.wait_until_ready()
+    def _connect(self, ready: Mapping[str, Any]) -> None:
         self._origin, self._storage_origin = ready["origin"], ready["storage_origin"]
 
     def stop(self) -> None:
-        """Ends the process; twice is once."""
-        self._child.stop()
+        """End the process and remove the certificate. Does nothing a second time."""
+        super().stop()
         if self._folder:
             self._folder.cleanup()
 
-    def __enter__(self) -> KrosaiSimulator:
-        self.start()
-        self.wait_until_ready()
-        return self
+    # Addresses.
 
-    def __exit__(self, *reason: object) -> None:
-        self.stop()
-
-    # Where it is.
+    @property
+    def tls_folder(self) -> str | None:
+        """Return the folder of the certificate and its key; None without TLS."""
+        return self._folder.name if self._folder else None
 
     @property
     def base_url(self) -> str:
-        """What the API's paths are appended to."""
+        """Return the URL that the API's paths are appended to."""
         return self._origin + _BASE_PATH
 
     @property
     def storage_origin(self) -> str:
-        """Scheme, host and port of the presigned URLs."""
+        """Return scheme, host and port of the presigned URLs."""
         return self._storage_origin
 
     @property
-    def pid(self) -> int:
-        """Of the simulator's process."""
-        return self._child.process.pid
-
-    @property
     def environment(self) -> dict[str, str]:
-        """The settings that lead the pipeline here."""
+        """Return the pipeline's settings for this simulator."""
         config = self.config
         environment = {
             "KROSAI_API_KEY": config.api_key,
@@ -98,15 +86,15 @@ class KrosaiSimulator:
             environment["REQUESTS_CA_BUNDLE"] = self.ca_bundle
         return environment
 
-    # What is true.
+    # What the simulator knows.
 
     def expected_calls(self, day: str | None = None, *, hashes: bool = True) -> list[dict[str, Any]]:
-        """The truth about every call of the UTC day `day`, or of all days; what the list shows of it does not matter.
+        """Return what is true of every call of the UTC day `day` (None: of all days), whatever the list shows.
 
-        Keys: id, created_at, completed_at, status, direction, duration_seconds, recorded, deleted, late (not yet to
-        be seen), listed_recording, audio_frames, size_bytes, sha256 (None if not recorded), transcript (whole, or
-        None), listed_transcript, language, confidence, extra. Without `hashes`, sha256 is left out: it takes a
-        millisecond a call.
+        Keys: id, created_at, completed_at, status, direction, duration_seconds, recorded, deleted, late (not visible
+        yet), listed_recording, audio_frames, size_bytes, sha256 (None if not recorded), transcript (the whole text or
+        None), listed_transcript, language, confidence, extra. `hashes=False` leaves sha256 out, which takes one
+        millisecond for each call.
         """
         calls: list[dict[str, Any]] = self._command("expected_calls", day=day)
         if hashes:
@@ -115,56 +103,56 @@ class KrosaiSimulator:
         return calls
 
     def audio(self, call_id: str) -> bytes:
-        """The recording's bytes. KeyError: no such call, or it was not recorded."""
+        """Return the recording of a call. Raises KeyError if the call is unknown or was not recorded."""
         for call in self._command("expected_calls", day=None):
             if call["id"] == call_id and call["recorded"]:
                 return bytes(self._audio_of(call))
         raise KeyError(call_id)
 
     def extended_days(self) -> dict[str, list[int]]:
-        """By call id, the days of every extension that was applied."""
+        """Return, by call id, the days of every extension that was applied."""
         answer: dict[str, list[int]] = self._command("extended_days")
         return answer
 
     def counters(self) -> dict[str, Any]:
-        """What has been asked since the start or the last reset; the keys are the fields of `world.Counters`."""
+        """Return the counters since the start or the last reset; the keys are the fields of `world.Counters`."""
         answer: dict[str, Any] = self._command("counters")
         return answer
 
     def reset_counters(self) -> None:
-        """Counts from zero again."""
+        """Set all counters to zero."""
         self._command("reset_counters")
 
-    # What changes.
+    # Changes.
 
     def set_faults(self, faults: Faults) -> None:
-        """Replaces every knob; attempts count from zero."""
+        """Replace all injected faults; their attempts count from zero."""
         self._command("faults", faults=faults.to_json())
 
     def add_calls(self, day: str, count: int) -> list[str]:
-        """More calls, as if they had come in late; returns their ids."""
+        """Add calls to a day, as if they had come in late. Returns their ids."""
         answer: list[str] = self._command("add_calls", day=day, count=count)
         return answer
 
     def remove_call(self, call_id: str) -> None:
-        """It vanishes from the list and everywhere."""
+        """Remove a call from the list and from all routes."""
         self._command("remove_call", call_id=call_id)
 
     def delete_recording(self, call_id: str) -> None:
-        """As KrosAI does when the retention is over."""
+        """Delete a recording, as KrosAI does when its retention ends."""
         self._command("delete_recording", call_id=call_id)
 
     def complete_calls(self) -> list[str]:
-        """Every call that the knob `list_completing` holds in progress completes; returns their ids."""
+        """Complete every call that the fault `list_completing` shows as in progress. Returns their ids."""
         answer: list[str] = self._command("complete_calls")
         return answer
 
     def release_late(self) -> None:
-        """Late recordings and transcripts appear."""
+        """Make late recordings and transcripts visible."""
         self._command("release_late")
 
     def advance_clock(self, seconds: float) -> None:
-        """The simulator's clock jumps: URLs expire, quotas renew."""
+        """Move the simulator's clock forward: URLs expire and quotas renew."""
         self._command("advance_clock", seconds=seconds)
 
     def _audio_of(self, call: dict[str, Any]) -> memoryview:

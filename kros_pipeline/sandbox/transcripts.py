@@ -1,6 +1,6 @@
-"""Transcripts as varied as real ones: mostly ordinary calls of 6 to 30 turns, a minority of odd ones.
+"""Write the transcripts of the calls: mostly ordinary conversations of 6 to 30 turns, a minority of odd ones.
 
-A transcript is written from a `Script`, a small recipe, only when somebody asks for it: the same script always
+A transcript is written from a `Script`, a small set of parameters, only when it is requested: the same script always
 gives the same text.
 """
 
@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass
 from functools import lru_cache
 
-from kros_pipeline.sandbox import phrases
+from . import phrases
 
 ODDITIES = (
     "continuation_lines", "blank_lines", "crlf", "empty_turns", "spoken_brackets", "spoken_colons", "label_inside",
@@ -24,7 +24,7 @@ _LANGUAGES = ("en",) * 78 + ("en-pidgin",) * 8 + tuple(phrases.OTHER_LANGUAGES) 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """The recipe of one transcript. `oddity` is "" for an ordinary one."""
+    """The parameters of one transcript. `oddity` is "" for an ordinary one."""
 
     seed: str
     language: str = "en"
@@ -35,12 +35,12 @@ class Script:
 
     @property
     def language_code(self) -> str:
-        """What the API calls the language: Pidgin passes for English, as recognisers hear it."""
+        """Return the API's language code. Pidgin is reported as English, as speech recognition does."""
         return self.language.partition("-")[0]
 
 
 def draw_script(rng: random.Random, seed: str, *, hostile: bool) -> Script:
-    """A script from the realistic mixture."""
+    """Draw a script from a realistic mixture of languages, lengths and oddities."""
     odd = rng.random() < (0.5 if hostile else _ODD_SHARE)
     return Script(
         seed=seed,
@@ -53,62 +53,62 @@ def draw_script(rng: random.Random, seed: str, *, hostile: bool) -> Script:
 
 @lru_cache(maxsize=512)
 def write_transcript(script: Script) -> str:
-    """The whole text, one turn a line, as `/calls/{id}/transcript` gives it."""
+    """Write the whole text, one turn on each line, as `/calls/{id}/transcript` returns it."""
     rng = random.Random(script.seed)
-    turns = _turns(script, rng)
-    missing_characters = script.at_least_characters - _length(turns)
+    turns = _draw_turns(script, rng)
+    missing_characters = script.at_least_characters - _count_characters(turns)
     while missing_characters > 0:
-        more = _turns(script, rng)
-        missing_characters -= _length(more)
+        more = _draw_turns(script, rng)
+        missing_characters -= _count_characters(more)
         turns += more
-    return _as_text(script.oddity, turns, rng)
+    return _join_turns(script.oddity, turns, rng)
 
 
-def unlabelled(text: str) -> str:
-    """The text as the call logs page shows it: speech alone, ending in dots."""
+def remove_labels(text: str) -> str:
+    """Return the beginning of the speech without labels, ending in dots, as the call log page shows it."""
     speech = [line.partition("]:")[2].strip() if line.startswith("[") else line.strip() for line in text.splitlines()]
     return " ".join(part for part in speech if part)[:160] + "..."
 
 
-def shortened(text: str, *, dots: str) -> str:
-    """The beginning of the text, cut anywhere, ending in `dots`."""
+def shorten(text: str, *, dots: str) -> str:
+    """Return the beginning of the text, cut at any character, ending in `dots`."""
     return text[: min(len(text) * 2 // 3, 240)] + dots
 
 
-def _turns(script: Script, rng: random.Random) -> list[tuple[str, str]]:
-    """Pairs of label and speech."""
+def _draw_turns(script: Script, rng: random.Random) -> list[tuple[str, str]]:
+    """Draw the turns: pairs of label and speech."""
     if script.language in phrases.OTHER_LANGUAGES:
         agent_lines, caller_lines = phrases.OTHER_LANGUAGES[script.language]
     else:
         agent_lines, caller_lines = phrases.ENGLISH_AGENT, phrases.ENGLISH_CALLER
         if script.language == "en-pidgin":
             caller_lines += phrases.PIDGIN_CALLER * 2
-    agent = _pick(rng, phrases.AGENT_NAMES)
+    agent = _choose(rng, phrases.AGENT_NAMES)
     facts = {
-        "caller": _pick(rng, phrases.CALLER_NAMES),
-        "place": _pick(rng, phrases.PLACES),
-        "amount": _pick(rng, phrases.AMOUNTS),
-        "reference": f"{_pick(rng, 'ABKNTX')}{rng.getrandbits(20):07d}",
+        "caller": _choose(rng, phrases.CALLER_NAMES),
+        "place": _choose(rng, phrases.PLACES),
+        "amount": _choose(rng, phrases.AMOUNTS),
+        "reference": f"{_choose(rng, 'ABKNTX')}{rng.getrandbits(20):07d}",
     }
     turns = [("Agent", f"Hello, thank you for calling. This is {agent}. How may I help you?")]
     for number in range(1, script.turns):
         agent_speaks = number % 2 == 0 or (number > 3 and rng.random() < 0.1)
         label, lines = ("Agent", agent_lines) if agent_speaks else ("Caller", caller_lines)
-        text = _pick(rng, lines)
+        text = _choose(rng, lines)
         if rng.random() < 0.3:
-            text += " " + _pick(rng, lines)
+            text += " " + _choose(rng, lines)
         turns.append((label, text.format_map(facts) if "{" in text else text))
     if script.heated:
-        turns.insert(int(len(turns) * 0.7), ("Caller", _pick(rng, phrases.HEATED_CALLER)))
+        turns.insert(int(len(turns) * 0.7), ("Caller", _choose(rng, phrases.HEATED_CALLER)))
     return turns
 
 
-def _length(turns: list[tuple[str, str]]) -> int:
+def _count_characters(turns: list[tuple[str, str]]) -> int:
     return sum(len("[]: \n") + len(label) + len(speech) for label, speech in turns)
 
 
-def _as_text(oddity: str, turns: list[tuple[str, str]], rng: random.Random) -> str:
-    """The turns in the odd way asked for."""
+def _join_turns(oddity: str, turns: list[tuple[str, str]], rng: random.Random) -> str:
+    """Join the turns, with the oddity of the script."""
     middle = len(turns) // 2
     label, speech = turns[middle]
     line_end = "\n"
@@ -137,7 +137,7 @@ def _as_text(oddity: str, turns: list[tuple[str, str]], rng: random.Random) -> s
         case "trails_off":
             turns.append(("Caller", "Well, I don't know, maybe..."))
         case "emoji":
-            turns[middle] = (label, f"{speech} {_pick(rng, phrases.EMOJI)}{_pick(rng, phrases.EMOJI)}")
+            turns[middle] = (label, f"{speech} {_choose(rng, phrases.EMOJI)}{_choose(rng, phrases.EMOJI)}")
         case "one_turn":
             turns = turns[:1]
         case "other_label":
@@ -155,5 +155,5 @@ def _as_text(oddity: str, turns: list[tuple[str, str]], rng: random.Random) -> s
     return line_end.join(f"[{name}{separator}{text}" for name, text in turns)
 
 
-def _pick(rng: random.Random, choices: tuple[str, ...] | str) -> str:
+def _choose(rng: random.Random, choices: tuple[str, ...] | str) -> str:
     return choices[int(rng.random() * len(choices))]

@@ -1,4 +1,4 @@
-"""What the simulator knows and what has happened to it: calls, deletions, extensions, counters, its clock."""
+"""The state of the simulator: calls, deletions, extensions, counters and clock."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from kros_pipeline.sandbox.calls import Call, calls_of_day, in_progress
-from kros_pipeline.sandbox.config import SandboxConfig
-from kros_pipeline.sandbox.faults import Fault, Faults, Switchboard
-from kros_pipeline.sandbox.presigning import Signer
+from .calls import Call, as_in_progress, draw_calls
+from .config import SandboxConfig
+from .faults import Fault, FaultInjector, Faults
+from .presigning import Signer
 
 
 @dataclass(slots=True)
 class Counters:
-    """What has been asked of the simulator since the start or the last reset."""
+    """Counters of requests and effects since the start or the last reset."""
 
     requests_by_route: Counter[str] = field(default_factory=Counter)
     responses_by_status: Counter[str] = field(default_factory=Counter)
     storage_requests: int = 0
     storage_responses_by_status: Counter[str] = field(default_factory=Counter)
     downloads_by_call: Counter[str] = field(default_factory=Counter)
-    """Answers with the whole, sound audio; `audio_bytes` is their sum."""
+    """Answers with the whole, undamaged audio; `audio_bytes` is their sum."""
     audio_bytes: int = 0
     leaked_credentials: int = 0
     """Storage requests that carried an x-api-key or Authorization header."""
     extend_requests_by_call: Counter[str] = field(default_factory=Counter)
     extends_applied_by_call: Counter[str] = field(default_factory=Counter)
     replayed: int = 0
-    """Answers repeated for a known Idempotency-Key."""
+    """Answers that were repeated for a known Idempotency-Key."""
     deletes_by_call: Counter[str] = field(default_factory=Counter)
     faults: Counter[str] = field(default_factory=Counter)
-    """Times that each knob acted on a request."""
+    """How often each fault was injected."""
     api_connections: int = 0
     storage_connections: int = 0
 
@@ -46,11 +46,11 @@ Filter = Callable[[Call], bool]
 
 
 class World:
-    """One organization's calls at KrosAI, as they are at this moment."""
+    """The calls of one organization at KrosAI, as they are now."""
 
     def __init__(self, config: SandboxConfig) -> None:
         self.config = config
-        self.switchboard = Switchboard(config.faults)
+        self.fault_injector = FaultInjector(config.faults)
         self.counters = Counters()
         self.signer = Signer(secrets.token_bytes(32))
         self.storage_origin = ""
@@ -62,8 +62,8 @@ class World:
         self._batches: Counter[str] = Counter()
         self._calls: dict[str, Call] = {}
         self._shown: dict[str, Call] = {}
-        self._held: list[str] = []
-        self._doomed: list[str] = []
+        self._incomplete: list[str] = []
+        self._vanishing: list[str] = []
         self._selections: dict[Any, list[Call]] = {}
         for day, count in config.calls_by_day.items():
             self.add_calls(day, count)
@@ -72,18 +72,18 @@ class World:
     # The clock.
 
     def now(self) -> float:
-        """Unix time by the simulator's clock."""
+        """Return the Unix time of the simulator's clock."""
         return time.time() + self._clock_offset_seconds
 
     def advance_clock(self, seconds: float) -> None:
-        """URLs expire, quotas renew."""
+        """Move the clock forward: URLs expire and quotas renew."""
         self._clock_offset_seconds += seconds
 
     # Calls.
 
     def add_calls(self, day: str, count: int) -> list[str]:
-        """More calls of a day, other ones each time; returns their ids."""
-        added = {call.id: call for call in calls_of_day(self.config, day, count, batch=self._batches[day])}
+        """Add calls to a day, different ones each time. Returns their ids."""
+        added = {call.id: call for call in draw_calls(self.config, day, count, batch=self._batches[day])}
         self._batches[day] += 1
         self._calls |= added
         self._shown |= added
@@ -91,38 +91,41 @@ class World:
         return list(added)
 
     def remove_call(self, call_id: str) -> None:
-        """As if it had never been. KeyError: there is none."""
+        """Remove a call without a trace. Raises KeyError if there is no such call."""
         del self._calls[call_id]
-        for waiting in (self._held, self._doomed):
-            if call_id in waiting:
-                waiting.remove(call_id)
+        for pending in (self._incomplete, self._vanishing):
+            if call_id in pending:
+                pending.remove(call_id)
         self._show(call_id, None)
 
     def complete_calls(self) -> list[str]:
-        """Every call that is held in progress completes at once."""
-        completed, self._held = self._held, []
+        """Complete all calls that `list_completing` shows as in progress. Returns their ids."""
+        completed, self._incomplete = self._incomplete, []
         for call_id in completed:
             self._show(call_id, self._calls[call_id])
         return completed
 
     def find(self, call_id: str) -> Call | None:
-        """The call as it is now."""
+        """Return the call as the API shows it now; None if there is none."""
         return self._shown.get(call_id)
 
-    def truth(self) -> list[Call]:
-        """What there is in the end: held calls completed."""
+    def list_final_calls(self) -> list[Call]:
+        """Return all calls as they are in the end, with those of `list_completing` completed."""
         return list(self._calls.values())
 
     def select(self, key: Any, keep: Filter) -> list[Call]:
-        """The calls that `keep` keeps, in the list's order. `key` identifies `keep`: paging asks again and again."""
+        """Return the calls that `keep` accepts, in the list's order.
+
+        `key` identifies `keep` in a cache: each page of a listing selects the same calls again.
+        """
         if key not in self._selections:
             if len(self._selections) > 64:
                 self._selections.clear()
             kept = filter(keep, self._shown.values())
-            self._selections[key] = sorted(kept, key=self._place, reverse=self.config.order == "newest")
+            self._selections[key] = sorted(kept, key=self._sort_key, reverse=self.config.order == "newest")
         return self._selections[key]
 
-    def _place(self, call: Call) -> Any:
+    def _sort_key(self, call: Call) -> Any:
         if self.config.order == "shuffled":
             return hashlib.blake2b(call.id.encode(), digest_size=8).digest()
         return call.created_at, call.id
@@ -134,71 +137,71 @@ class World:
             self._shown[call_id] = call
         self._selections.clear()
 
-    # Faults that move the list.
+    # Faults that change the list.
 
     def set_faults(self, faults: Faults) -> None:
-        """New knobs; what the old ones held in progress completes."""
+        """Replace all faults; calls that the old ones showed as in progress complete."""
         self.complete_calls()
-        self.switchboard.set(faults)
+        self.fault_injector.set(faults)
         completed = [call.id for call in self._calls.values() if call.status == "completed"]
-        self._held = [call_id for call_id in completed if self.switchboard.chooses("list_completing", call_id)]
-        self._doomed = [call_id for call_id in completed if self.switchboard.chooses("list_vanishing", call_id)]
-        for call_id in self._held:
-            self._show(call_id, in_progress(self._calls[call_id]))
+        self._incomplete = [call_id for call_id in completed if self.fault_injector.select("list_completing", call_id)]
+        self._vanishing = [call_id for call_id in completed if self.fault_injector.select("list_vanishing", call_id)]
+        for call_id in self._incomplete:
+            self._show(call_id, as_in_progress(self._calls[call_id]))
 
-    def page_was_served(self) -> None:
-        """One more held call completes, one more doomed call vanishes."""
-        if self._held:
-            call_id = self._held.pop()
+    def on_page_served(self) -> None:
+        """Complete one call of `list_completing` and remove one of `list_vanishing`, after each page."""
+        if self._incomplete:
+            call_id = self._incomplete.pop()
             self._show(call_id, self._calls[call_id])
-        if self._doomed:
-            self.remove_call(self._doomed[-1])
+        if self._vanishing:
+            self.remove_call(self._vanishing[-1])
 
-    def hits(self, knob: str, subject: str, route: str = "") -> Fault | None:
-        """The fault, if the knob acts on this request; counted."""
-        if not self.switchboard.active:
+    def trigger_fault(self, name: str, subject: str, route: str = "") -> Fault | None:
+        """Return the fault if it applies to this request, and count it."""
+        if not self.fault_injector.is_active:
             return None
-        fault = self.switchboard.hits(knob, subject, route)
-        self.counters.faults[knob] += fault is not None
+        fault = self.fault_injector.trigger(name, subject, route)
+        self.counters.faults[name] += fault is not None
         return fault
 
     # Recordings.
 
     def is_ready(self, call: Call) -> bool:
-        """Late ones are not, until they are released."""
+        """Return whether the call's recording and transcript are visible: late ones only after `release_late`."""
         return self.late_released or not call.late
 
     def release_late(self) -> None:
-        """Late recordings and transcripts appear."""
+        """Make late recordings and transcripts visible."""
         self.late_released = True
 
     def has_recording(self, call: Call) -> bool:
-        """Whether there is audio to fetch at this moment."""
+        """Return whether the recording can be downloaded now."""
         return call.recorded and self.is_ready(call) and call.id not in self.deleted
 
-    def recording_url(self, call_id: str) -> str:
-        """A fresh presigned URL, as the API hands it out."""
-        fault = self.hits("url_foreign", call_id)
+    def mint_url(self, call_id: str) -> str:
+        """Mint a presigned URL, as the API returns it."""
+        fault = self.trigger_fault("url_foreign", call_id)
         if fault:
-            return self._presigned(str(fault.value or "https://recordings.example.com"), call_id)
-        return self.own_url(call_id)
+            return self._presign(str(fault.value or "https://recordings.example.com"), call_id)
+        return self.mint_valid_url(call_id)
 
-    def own_url(self, call_id: str) -> str:
-        """A fresh presigned URL that works."""
-        return self._presigned(self.storage_origin, call_id)
+    def mint_valid_url(self, call_id: str) -> str:
+        """Mint a presigned URL that is valid, whatever the faults."""
+        return self._presign(self.storage_origin, call_id)
 
-    def _presigned(self, origin: str, call_id: str) -> str:
+    def _presign(self, origin: str, call_id: str) -> str:
         path = f"/recordings/{quote(call_id, safe='')}.mp3"
         return self.signer.presign(origin, path, now=self.now(), seconds=self.config.url_seconds)
 
 
-def utc_text(moment: datetime) -> str:
-    """ISO 8601 as the API writes it: `2025-01-10T10:00:00Z`, with a fraction only where there is one."""
+def format_time(moment: datetime) -> str:
+    """Format a time as the API does: `2025-01-10T10:00:00Z`, with milliseconds only if there are any."""
     precision = "milliseconds" if moment.microsecond else "seconds"
     return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
 
 
-def plain(counters: Counters) -> dict[str, Any]:
-    """The counters as JSON."""
+def counters_to_json(counters: Counters) -> dict[str, Any]:
+    """Return the counters as JSON values."""
     values: Mapping[str, Any] = {name: getattr(counters, name) for name in Counters.__slots__}
     return {name: dict(value) if isinstance(value, Counter) else value for name, value in values.items()}

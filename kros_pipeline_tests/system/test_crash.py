@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kros_pipeline_tests.support.crash_trial import crash_trial
 
 
+@pytest.mark.slow
 def test_ten_kills_leave_the_undisturbed_archive():
     report = crash_trial(kills=10, seed=8, calls=48)
     print(report)

@@ -180,6 +180,7 @@ def test_the_analyst_reads_tables_alone() -> None:
 # What the code really asks of S3.
 
 
+@pytest.mark.slow
 def test_a_whole_day_is_allowed_to_the_pipeline_and_every_write_names_the_key(
     account: MakeAccount, aws: LocalS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -227,6 +228,7 @@ def prefix_of(request: Asked) -> str:
     return request.query.get("prefix", [request.key])[0]
 
 
+@pytest.mark.slow
 def test_an_erasure_is_allowed_to_its_role_and_not_to_the_pipeline(
     account: MakeAccount, aws: LocalS3, s3_client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from kros_pipeline_tests.support.accounts import DAY, MakeAccount
 from kros_pipeline_tests.support.archive_check import assert_archive_is_true
 from kros_pipeline_tests.support.fault_trial import CALLS, KNOBS, OF_PAGES, SHARE, trial
 
 
+@pytest.mark.slow
 def test_a_day_of_which_a_fifth_meets_faults_is_complete_after_two_runs(memory_account: MakeAccount) -> None:
     out = trial(memory_account, seed=20)
     assert out.calls >= CALLS and len(out.hit) >= SHARE * CALLS

@@ -1,4 +1,4 @@
-"""The pipeline's own steps as contestants: whole, with everything that a run does."""
+"""The pipeline's steps as contestants, with everything that a run does."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ from kros_pipeline.steps.run_context import RunContext, open_run_context
 Contestant = Generator[None, None, dict[str, Any]]
 
 
-def _opened() -> RunContext:
+def _open() -> RunContext:
     return open_run_context(os.environ)
 
 
-def _sound(error: ExternalError | None) -> None:
+def _raise_if(error: ExternalError | None) -> None:
     if error is not None:
         raise error
 
 
 def _warm_arrow() -> None:
-    """Where pandas is installed, Arrow imports it at its first array: 0.4 seconds that are no work of any step."""
+    """Let Arrow import pandas now, if it is installed: 0.4 seconds at its first array, which no step causes."""
     import pyarrow as pa
 
     pa.array([None])
 
 
 def calls(day: str) -> Contestant:
-    """The `calls` step."""
+    """Run the `calls` step."""
     from kros_pipeline_tests.support.steps import list_calls
 
-    ctx = _opened()
+    ctx = _open()
     _warm_arrow()
     yield
     report, listing = list_calls(ctx, date.fromisoformat(day))
-    _sound(report.error)
+    _raise_if(report.error)
     return {"units": report.counts["calls"], "pages": report.counts["pages"], "proved": listing.proved}
 
 
 def recordings(day: str) -> Contestant:
-    """The `recordings` step of a day that was enumerated before."""
+    """Run the `recordings` step of a day whose `calls` step has run."""
     from kros_pipeline_tests.support.steps import archive_recordings
 
-    ctx, that = _opened(), date.fromisoformat(day)
+    ctx, partition = _open(), date.fromisoformat(day)
     _warm_arrow()
     yield
-    report = archive_recordings(ctx, that)
-    _sound(report.error)
+    report = archive_recordings(ctx, partition)
+    _raise_if(report.error)
     return {"units": report.counts["archived_now"]}
 
 
 def day(day: str) -> Contestant:
-    """All steps of a day, in the job's order, as one run."""
+    """Run all steps of a day, in the job's order, as one run."""
     from kros_pipeline_tests.support.steps import (
         archive_recordings,
         extend_retention,
@@ -65,20 +65,20 @@ def day(day: str) -> Contestant:
         split_utterances,
     )
 
-    ctx, that = _opened(), date.fromisoformat(day)
+    ctx, partition = _open(), date.fromisoformat(day)
     yield
-    report, _ = list_calls(ctx, that)
+    report, _ = list_calls(ctx, partition)
     for step in (archive_recordings, fetch_transcripts, split_utterances, flag_calls, extend_retention):
-        step(ctx, that)
-    return {"units": report.counts["calls"], "verdict": reconcile_day(ctx, that).verdict.verdict}
+        step(ctx, partition)
+    return {"units": report.counts["calls"], "verdict": reconcile_day(ctx, partition).verdict.verdict}
 
 
 def utterances(day: str) -> Contestant:
-    """The `utterances` step of a day whose transcripts are kept."""
+    """Run the `utterances` step of a day whose transcripts are archived."""
     from kros_pipeline_tests.support.steps import split_utterances
 
-    ctx, that = _opened(), date.fromisoformat(day)
+    ctx, partition = _open(), date.fromisoformat(day)
     _warm_arrow()
     yield
-    report = split_utterances(ctx, that)
+    report = split_utterances(ctx, partition)
     return {"units": report.counts["utterances"], "calls": report.counts["calls"]}

@@ -1,4 +1,4 @@
-"""The world outside for a benchmark: a source, a sink, and the settings that lead a contestant to them."""
+"""Start the services of a benchmark, a source and a sink, and make the settings with which a contestant uses them."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ DAY = "2025-01-10"
 
 
 @dataclass
-class Outside:
-    """Both servers, each in a process of its own."""
+class Services:
+    """Both servers, each in its own process."""
 
     source: Source
     sink: Sink
     prefixes: Iterator[int]
 
-    def set_delay(self, seconds: float, *, of_the_sink: bool = True) -> None:
-        """Before each answer on both sides, or of the source alone."""
+    def set_delay(self, seconds: float, *, includes_sink: bool = True) -> None:
+        """Delay each answer of both servers, or only of the source."""
         self.source.set_faults(Faults(api_latency_seconds=seconds, storage_latency_seconds=seconds))
-        self.sink.set_delay(seconds if of_the_sink else 0.0)
+        self.sink.set_delay(seconds if includes_sink else 0.0)
 
-    def empty(self) -> None:
-        """An empty bucket, and counters at zero."""
-        self.sink.forget()
+    def clear(self) -> None:
+        """Empty the bucket and set all counters to zero."""
+        self.sink.clear()
         self.source.reset_counters()
 
     def environment(self) -> dict[str, str]:
-        """The settings, with an archive that nobody has written to."""
+        """Make the settings, with a new, empty archive."""
         settings = {
             **self.source.environment,
             "KROS_ARCHIVE_URL": f"s3://{BUCKET}/run-{next(self.prefixes)}",
@@ -48,7 +48,7 @@ class Outside:
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1",
-            "ARROW_DEFAULT_MEMORY_POOL": "system",  # as the definitions have it
+            "ARROW_DEFAULT_MEMORY_POOL": "system",  # as the definitions set it
         }
         if self.source.ca_bundle:
             settings |= {"AWS_CA_BUNDLE": self.source.ca_bundle, "SSL_CERT_FILE": self.source.ca_bundle}
@@ -56,14 +56,15 @@ class Outside:
 
 
 @contextmanager
-def outside_of(config: SandboxConfig) -> Iterator[Outside]:
-    """Both servers, for an account like that."""
+def start_services_for(config: SandboxConfig) -> Iterator[Services]:
+    """Start both servers for this account."""
     with Source(config) as source, Sink(source.tls_folder) as sink:
-        yield Outside(source, sink, count(1))
+        yield Services(source, sink, count(1))
 
 
 @contextmanager
-def outside(calls: int, audio_seconds: tuple[int, int], *, is_tls: bool = False) -> Iterator[Outside]:
-    """`calls` plain calls on the benchmark's day, each recorded and listed with its whole transcript."""
-    with outside_of(SandboxConfig(days={DAY: calls}, variety=False, audio_seconds=audio_seconds, tls=is_tls)) as world:
-        yield world
+def start_services(calls: int, audio_seconds: tuple[int, int], *, is_tls: bool = False) -> Iterator[Services]:
+    """Start both servers with plain calls on one day, each recorded and listed with its whole transcript."""
+    config = SandboxConfig(days={DAY: calls}, variety=False, audio_seconds=audio_seconds, tls=is_tls)
+    with start_services_for(config) as services:
+        yield services

@@ -1,4 +1,4 @@
-"""What Dagster costs: loading the definitions, an empty day by the command line, a backfill by the daemon."""
+"""Measure the overhead of Dagster: loading the definitions, an empty day by command line, a backfill by daemon."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contest import Measure, Rounds, measure
-from benchmarks.outside import outside_of
+from benchmarks.services import start_services_for
 from benchmarks.table import Row, Section, spread
 from kros_pipeline.sandbox import SandboxConfig
 
@@ -23,7 +23,7 @@ _HEAVY = "boto3 botocore numpy obstore pandas pyarrow re2 requests"
 
 
 def run(*, is_quick: bool) -> Section:
-    """Programs as a user starts them; the backfill is left out of a quick run."""
+    """Measure programs as a user starts them. A quick run leaves out the backfill."""
     rounds, days = (2, 0) if is_quick else (5, 30)
     programs = {
         "python -c 'import dagster'": ("import dagster", None),
@@ -34,15 +34,17 @@ def run(*, is_quick: bool) -> Section:
         variety=False,
         audio_seconds=(5, 20),
     )
-    with outside_of(config) as world, tempfile.TemporaryDirectory(prefix="bench-") as home:
+    with start_services_for(config) as services, tempfile.TemporaryDirectory(prefix="bench-") as home:
         shutil.copy(_REPOSITORY / "dagster.yaml", home)
-        environment = world.environment() | {"DAGSTER_HOME": home}
-        measure("benchmarks.toll:empty_day", environment)  # the first one makes Dagster's databases
+        environment = services.environment() | {"DAGSTER_HOME": home}
+        measure("benchmarks.dagster_overhead:empty_day", environment)  # the first run creates Dagster's databases
         results: dict[str, list[Measure]] = {name: [] for name in (*programs, "an empty day, command to exit")}
         for _ in range(rounds):
             for name, (program, _) in programs.items():
-                results[name].append(measure("benchmarks.toll:program", environment, program=program))
-            results["an empty day, command to exit"].append(measure("benchmarks.toll:empty_day", environment))
+                results[name].append(measure("benchmarks.dagster_overhead:program", environment, program=program))
+            results["an empty day, command to exit"].append(
+                measure("benchmarks.dagster_overhead:empty_day", environment)
+            )
         rows = [
             _row(name, Rounds(measures), programs[name][1] if name in programs else 5.0)
             for name, measures in results.items()
@@ -54,20 +56,20 @@ def run(*, is_quick: bool) -> Section:
         names = loaded.strip()
         rows.append(Row("heavy modules after a load", "", names or "none", target="none", reached=not names))
         if days:
-            measured = measure("benchmarks.toll:backfill", environment, days=days)
+            measured = measure("benchmarks.dagster_overhead:backfill", environment, days=days)
             each = measured.seconds / days
             rows.append(
                 Row(
                     f"backfill of {days} days of 5 calls",
                     "daemon, 4 runs at once",
-                    f"{each:.1f} s a day, {measured.seconds:.0f} s in all",
-                    target="at most 5 s a day",
+                    f"{each:.1f} s per day, {measured.seconds:.0f} s in total",
+                    target="at most 5 s per day",
                     reached=each <= 5 and measured.facts["units"] == days,
                 )
             )
     return Section(
-        "6. Dagster's toll",
-        "Seconds of the clock from the command to its exit, bytecode compiled before. Source and sink are running.",
+        "6. Overhead of Dagster",
+        "Wall time from the start of the command to its exit, with compiled bytecode. Source and sink are running.",
         rows,
     )
 
@@ -85,22 +87,22 @@ def _row(name: str, rounds: Rounds, most_seconds: float | None) -> Row:
 
 
 def program(program: str) -> Generator[None, None, dict[str, Any]]:
-    """A contestant: one interpreter, one program."""
+    """Run one program in a new interpreter. A contestant."""
     yield
     subprocess.run([sys.executable, "-c", program], check=True)
     return {"units": 1}
 
 
 def empty_day() -> Generator[None, None, dict[str, Any]]:
-    """A contestant: the README's command, for a day without calls."""
+    """Run the README's command for a day without calls. A contestant."""
     tags = '{"dagster/partition": "2025-03-01"}'
     yield
-    _dagster("job", "execute", "-m", "kros_pipeline.definitions", "-j", "daily_archive", "--tags", tags)
+    _run_dagster("job", "execute", "-m", "kros_pipeline.definitions", "-j", "daily_archive", "--tags", tags)
     return {"units": 1}
 
 
 def backfill(days: int) -> Generator[None, None, dict[str, Any]]:
-    """A contestant: a backfill, from the command to the end of its last run; the daemon runs already."""
+    """Run a backfill from the command to the end of its last run; the daemon runs already. A contestant."""
     import dagster as dg
 
     names = ",".join(str(_FIRST_DAY + timedelta(days=number)) for number in range(days))
@@ -114,7 +116,7 @@ def backfill(days: int) -> Generator[None, None, dict[str, Any]]:
             while not instance.get_daemon_heartbeats():
                 time.sleep(0.2)
             yield
-            _dagster(
+            _run_dagster(
                 "job", "backfill", "-m", "kros_pipeline.definitions", "-j", "daily_archive", "--noprompt",
                 "--partitions", names,
             )  # fmt: skip
@@ -129,7 +131,7 @@ def backfill(days: int) -> Generator[None, None, dict[str, Any]]:
     return {"units": statuses.count(dg.DagsterRunStatus.SUCCESS)}
 
 
-def _dagster(*arguments: str) -> None:
+def _run_dagster(*arguments: str) -> None:
     process = subprocess.run([_BIN / "dagster", *arguments], capture_output=True, text=True)
     if process.returncode:
         raise RuntimeError(f"dagster {arguments[0]} {arguments[1]}: {process.stderr[-2000:]}")
