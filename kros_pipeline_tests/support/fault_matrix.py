@@ -244,9 +244,9 @@ def _list_open_rows(outcomes: Mapping[tuple[str, Case, str], Outcome]) -> str:
     if not names:
         return "Every day is complete after the next run."
     return (
-        f"Not complete after the next run: {', '.join(names)}. A recording that upstream deleted for good stays lost, "
-        "and the day\nstays `incomplete` until an operator acknowledges it "
-        "([custody](custody.md#what-cannot-be-archived-any-more))."
+        f"Not complete after the next run: {', '.join(names)}.\n"
+        "A recording that upstream deleted for good stays lost, and the day stays `incomplete` until an operator\n"
+        "acknowledges it ([custody](custody.md#what-cannot-be-archived-any-more))."
     )
 
 
