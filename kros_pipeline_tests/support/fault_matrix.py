@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -199,8 +199,8 @@ def is_as(verdict: str, sentences: list[str], expected: Expected) -> bool:
 
 
 def page(outcomes: Mapping[tuple[str, Case, str], Outcome]) -> str:
-    """The published page."""
-    parts = [_PREFACE.format(rows=len(outcomes))]
+    """Return the published page: the summary by family, how to read the rows, and the rows."""
+    parts = [_PREFACE.format(rows=len(outcomes), summary=_summarize(outcomes), open_rows=_list_open_rows(outcomes))]
     for section in SECTIONS:
         parts.append(f"\n## {section}\n\n{_HEADING}")
         for (of_section, case, often), out in outcomes.items():
@@ -217,6 +217,49 @@ def page(outcomes: Mapping[tuple[str, Case, str], Outcome]) -> str:
     return "\n".join(parts) + "\n"
 
 
+def _summarize(outcomes: Mapping[tuple[str, Case, str], Outcome]) -> str:
+    """Return a Markdown table with one row for each family of faults, and one for all."""
+    families = {section: [out for row, out in outcomes.items() if row[0] == section] for section in SECTIONS}
+    lines = [_table_line(_SUMMARY_COLUMNS), _table_line(["---", *("---:" for _ in _SUMMARY_COLUMNS[1:])])]
+    lines += [_table_line([_link(section), *_count(outs)]) for section, outs in families.items()]
+    lines.append(_table_line([f"**{cell}**" for cell in ("all", *_count(list(outcomes.values())))]))
+    return "\n".join(lines)
+
+
+def _count(outs: list[Outcome]) -> list[str]:
+    """Return the numbers of one row of the summary."""
+    verdicts = Counter(out.verdict for out in outs)
+    numbers = [len(outs), *(verdicts[verdict] for verdict in _VERDICTS)]
+    numbers += [sum(getattr(out, name) for out in outs) for name in ("lost", "duplicated", "corrupt")]
+    return [*map(str, numbers), f"{sum(map(_is_healed, outs))} of {len(outs)}"]
+
+
+def _is_healed(out: Outcome) -> bool:
+    return out.verdict_after in ("complete", NOTHING_LEFT)
+
+
+def _list_open_rows(outcomes: Mapping[tuple[str, Case, str], Outcome]) -> str:
+    """Name the rows that are not complete after the next run."""
+    names = [f"“{case.wrong}”" for (_, case, _), out in outcomes.items() if not _is_healed(out)]
+    if not names:
+        return "Every day is complete after the next run."
+    return (
+        f"Not complete after the next run: {', '.join(names)}.\n"
+        "A recording that upstream deleted for good stays lost, and the day stays `incomplete` until an operator\n"
+        "acknowledges it ([custody](custody.md#what-cannot-be-archived-any-more))."
+    )
+
+
+def _link(section: str) -> str:
+    """Return a link to a section, by the anchor that GitHub derives from its heading."""
+    anchor = re.sub(r"[^\w -]", "", section.lower()).replace(" ", "-")
+    return f"[{section}](#{anchor})"
+
+
+def _table_line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
 def _cell(sentences: list[str]) -> str:
     return "<br>".join(sentence.replace("|", "\\|").replace("<", "&lt;") for sentence in sentences)
 
@@ -231,25 +274,48 @@ _COLUMNS = (
 )
 _HEADING = f"| {' | '.join(_COLUMNS)} |\n|{' --- |' * len(_COLUMNS)}"
 
+_VERDICTS = ("complete", "waiting", "incomplete", NO_VERDICT)
+_SUMMARY_COLUMNS = (
+    "family of faults",
+    "rows",
+    "complete",
+    "waiting",
+    "incomplete",
+    "run fails",
+    "lost",
+    "duplicated",
+    "corrupt",
+    "complete after the next run",
+)
+
 _PREFACE = """\
 # The fault matrix
 
-What can go wrong outside, and what becomes of the day. Each of the {rows} rows is a whole day, all steps of it, run
-against the simulator while the fault lasts, and run once more when it is over, if anything is left to do. The tests
-run all of it, hold each row to what [the table](../kros_pipeline_tests/support/fault_cases.py) promises, and compare
-this page with the outcome; `make fault-matrix` writes it anew.
+What can go wrong at KrosAI, in its storage and on the network, and what each fault does to a day. Each of the {rows}
+rows is a whole day, all steps of it, run against the simulator with one fault, and then run once more without the
+fault. In sum:
 
-- **How often**: the fault meets the first attempt of each request, or every attempt of the first run. What is no
-  event, but the way that a service is, is there all along.
-- **Verdict**: `complete`; `waiting`, if something is still to come by itself; `incomplete`, and the day fails. Where
-  nothing could be listed, the run fails with a sentence and there is no verdict.
+{summary}
+
+{open_rows}
+
+The tests run every row, compare it with what [the table of cases](../kros_pipeline_tests/support/fault_cases.py)
+promises, and compare this page with the outcome. `make fault-matrix` writes the page.
+
+## How to read a row
+
+- **How often**: the fault meets the first attempt of each request, or every attempt of the first run. “All along”:
+  the service behaves like that in both runs.
+- **Verdict of the day**, after the first run: `complete`; `waiting`, where something is missing that may still come by
+  itself; `incomplete`, and the day fails. Where nothing could be listed, the run fails and there is no verdict.
 - **What the operator reads**: the day's problems, and the errors of single steps and calls, as the checks and the
-  metadata in the UI show them. Counts that hang on the machine's load are shown as “…”.
-- **Lost / duplicated / corrupt**, of calls, recordings, transcripts and extensions, compared with the simulator's
-  truth: rows or objects that are there twice, bytes and characters that are not the true ones, in either run; and what
-  upstream still has, or the archive had already, that is not in the archive after the second.
-- `complete` after the next run, or already, means: every call, recording and transcript that upstream has is
-  archived, byte for byte."""
+  metadata in the Dagster UI show them. Numbers that depend on the machine's load are shown as “…”.
+- **Lost / duplicated / corrupt**: counts of calls, recordings, transcripts and extensions, compared with what the
+  simulator knows. Lost: upstream still has it, or the archive had it, and the archive does not have it after the second
+  run. Duplicated: rows or objects that exist twice, after either run. Corrupt: bytes or characters that differ from the
+  simulator's, after either run.
+- **After the next run**: `complete`, or `complete already` where the first run left nothing to do, means that every
+  call, recording and transcript that upstream has is in the archive, byte for byte."""
 
 
 def main() -> int:
