@@ -24,7 +24,7 @@ def call(now: datetime = NOW, **row: Any) -> Call:
     return parse_listed_call(named, organization_id=None, now=now).call
 
 
-def test_the_fields_of_a_call_are_the_columns_of_the_table_in_its_order():
+def test_the_fields_of_a_call_are_the_columns_of_the_table_in_its_order() -> None:
     assert tuple(field.name for field in fields(Call)) == CALLS.column_names
 
 
@@ -58,7 +58,7 @@ news = rows.map(lambda row: call(LATER, **row))
 
 
 @given(olds, news)
-def test_nothing_known_is_lost(old: Call, new: Call):
+def test_nothing_known_is_lost(old: Call, new: Call) -> None:
     merged = merge_calls(old, new)
     for field in fields(Call):
         assert getattr(merged, field.name) is not None or getattr(old, field.name) is None
@@ -70,7 +70,7 @@ def test_nothing_known_is_lost(old: Call, new: Call):
 
 
 @given(olds, news)
-def test_new_values_are_taken_over(old: Call, new: Call):
+def test_new_values_are_taken_over(old: Call, new: Call) -> None:
     merged = merge_calls(old, new)
     for field in fields(Call):
         if field.name not in ("has_recording", "listed_transcript", "extra", "listed_at"):
@@ -82,21 +82,21 @@ def test_new_values_are_taken_over(old: Call, new: Call):
 
 
 @given(olds, news)
-def test_merging_twice_is_merging_once(old: Call, new: Call):
+def test_merging_twice_is_merging_once(old: Call, new: Call) -> None:
     merged = merge_calls(old, new)
     assert merge_calls(merged, new) is merged
     assert merge_calls(merged, replace(new, listed_at=LATER + timedelta(days=1))) is merged
 
 
 @given(olds, news)
-def test_listed_at_moves_exactly_when_something_else_does(old: Call, new: Call):
+def test_listed_at_moves_exactly_when_something_else_does(old: Call, new: Call) -> None:
     merged = merge_calls(old, new)
     assert (merged.listed_at == LATER) == (replace(merged, listed_at=NOW) != old)
     assert merged.listed_at in (NOW, LATER)
 
 
 @given(olds)
-def test_a_call_merged_with_itself_is_itself(old: Call):
+def test_a_call_merged_with_itself_is_itself(old: Call) -> None:
     assert merge_calls(old, replace(old, listed_at=LATER)) is old
 
 
@@ -119,7 +119,9 @@ def test_a_call_merged_with_itself_is_itself(old: Call):
         ("Hello there", "Hello th…", "Hello there"),
     ],
 )
-def test_a_transcript_that_became_shorter_upstream_changes_nothing(known: str | None, seen: str | None, kept: str):
+def test_a_transcript_that_became_shorter_upstream_changes_nothing(
+    known: str | None, seen: str | None, kept: str
+) -> None:
     assert merge_calls(call(transcript=known), call(LATER, transcript=seen)).listed_transcript == kept
 
 
@@ -135,5 +137,5 @@ def test_a_transcript_that_became_shorter_upstream_changes_nothing(known: str | 
         ({"a": 1}, {"a": None, "b": None}, {"a": 1, "b": None}),
     ],
 )
-def test_extra_fields_are_added_and_updated_and_never_lost(known: dict, seen: dict, kept: dict):
+def test_extra_fields_are_added_and_updated_and_never_lost(known: dict, seen: dict, kept: dict) -> None:
     assert json.loads(merge_calls(call(**known), call(LATER, **seen)).extra or "{}") == kept

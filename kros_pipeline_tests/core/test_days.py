@@ -45,7 +45,7 @@ TEN = datetime(2025, 1, 10, 10, tzinfo=UTC)
         ("2025-01-10T10:00:00.123456789Z", TEN.replace(microsecond=123_456)),
     ],
 )
-def test_an_iso_8601_time_is_parsed_as_aware_utc(text: str, time: datetime):
+def test_an_iso_8601_time_is_parsed_as_aware_utc(text: str, time: datetime) -> None:
     parsed = parse_time(text)
     assert parsed == time
     assert parsed is not None and parsed.tzinfo is UTC
@@ -77,7 +77,7 @@ def test_an_iso_8601_time_is_parsed_as_aware_utc(text: str, time: datetime):
         *(None, 0, 1736503200, 1736503200.5, True, b"2025-01-10", ["2025-01-10"], {}, TEN),
     ],
 )
-def test_anything_else_is_none(value: object):
+def test_anything_else_is_none(value: object) -> None:
     assert parse_time(value) is None
 
 
@@ -85,10 +85,10 @@ offsets = st.integers(-23 * 60, 23 * 60).map(lambda minutes: timezone(timedelta(
 
 
 @given(st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=offsets))
-def test_every_time_is_parsed_from_its_own_iso_form(time: datetime):
+def test_every_time_is_parsed_from_its_own_iso_form(time: datetime) -> None:
     assert parse_time(time.isoformat()) == time
 
 
 @given(st.text())
-def test_no_text_breaks_the_parsing(text: str):
+def test_no_text_breaks_the_parsing(text: str) -> None:
     assert parse_time(text) is None or isinstance(parse_time(text), datetime)

@@ -57,12 +57,12 @@ def refusal(text: str, *, confidence_is_known: bool = True) -> str:
 # Reading a file.
 
 
-def test_a_rule_is_read_with_every_key():
+def test_a_rule_is_read_with_every_key() -> None:
     (rule,) = parse_rules(EXAMPLE, confidence_is_known=True).rules
     assert rule.model_dump(exclude_none=True) == yaml.safe_load(EXAMPLE)["rules"][0]
 
 
-def test_a_rule_needs_only_an_id_and_the_days():
+def test_a_rule_needs_only_an_id_and_the_days() -> None:
     (rule,) = rules_of({}).rules
     assert {name: value for name, value in rule.model_dump().items() if value is not None} == {
         "id": "r",
@@ -70,18 +70,18 @@ def test_a_rule_needs_only_an_id_and_the_days():
     }
 
 
-def test_a_file_may_have_no_rules():
+def test_a_file_may_have_no_rules() -> None:
     assert parse_rules("rules: []", confidence_is_known=False).rules == ()
 
 
-def test_equal_texts_have_equal_versions_and_different_texts_different_ones():
+def test_equal_texts_have_equal_versions_and_different_texts_different_ones() -> None:
     versions = {parse_rules(text, confidence_is_known=True).version for text in (EXAMPLE, EXAMPLE, EXAMPLE + "# x")}
     assert len(versions) == 2
     assert all(len(version) == 12 for version in versions)
     assert Rules().version == "none"
 
 
-def test_rules_keep_their_order_and_integers_are_numbers():
+def test_rules_keep_their_order_and_integers_are_numbers() -> None:
     rules = rules_of({"id": "z", "duration_seconds_at_least": 60}, {"id": "a", "confidence_below": 1}).rules
     assert [rule.id for rule in rules] == ["z", "a"]
 
@@ -156,11 +156,11 @@ def test_rules_keep_their_order_and_integers_are_numbers():
         ),
     ],
 )
-def test_a_mistake_names_its_rule_and_its_key(rule: str, sentence: str):
+def test_a_mistake_names_its_rule_and_its_key(rule: str, sentence: str) -> None:
     assert refusal(f"rules:\n- {rule}").startswith(f"line 2, {sentence}")
 
 
-def test_every_mistake_is_reported_in_the_files_order_with_its_own_line():
+def test_every_mistake_is_reported_in_the_files_order_with_its_own_line() -> None:
     said = refusal("""# a comment
 rules:
   - id: a
@@ -211,7 +211,7 @@ rules:
         ('text_matches: "\\uD800"', "a text contains half a character (a lone surrogate)"),
     ],
 )
-def test_a_mistake_is_explained_in_words_that_need_no_programmer(line: str, sentence: str):
+def test_a_mistake_is_explained_in_words_that_need_no_programmer(line: str, sentence: str) -> None:
     said = refusal(f"rules:\n  - id: r\n    extend_days: 1\n    {line}\n")
     where, _, words = said.partition(": ")
     assert where.startswith("line 4")
@@ -219,26 +219,26 @@ def test_a_mistake_is_explained_in_words_that_need_no_programmer(line: str, sent
     assert "2348012345678" not in said  # it may be somebody's number
 
 
-def test_a_file_with_hundreds_of_mistakes_is_refused_with_twenty_sentences():
+def test_a_file_with_hundreds_of_mistakes_is_refused_with_twenty_sentences() -> None:
     said = refusal("rules:\n" + "  - {id: r, extend_days: 0}\n" * 500)
     assert said.startswith("line 2, rule 1 ('r')") and said.endswith("and 480 more")
 
 
-def test_a_file_with_more_than_1000_patterns_is_refused():
+def test_a_file_with_more_than_1000_patterns_is_refused() -> None:
     many = ", ".join(f"'{number}'" for number in range(1_001))
     assert refusal(f"rules: [{{id: r, extend_days: 1, text_matches_any: [{many}]}}]") == (
         "there are more than 1,000 patterns in the file"
     )
 
 
-def test_a_second_rule_with_the_same_id_is_refused():
+def test_a_second_rule_with_the_same_id_is_refused() -> None:
     assert refusal("rules: [{id: a, extend_days: 1}, {id: b, extend_days: 1},\n {id: a, extend_days: 2}]") == (
         "line 2, rule 3 ('a'), id: rule 1 has this id already"
     )
 
 
 @pytest.mark.parametrize("key", ["confidence_below: 0.9", "languages: [en]"])
-def test_a_rule_about_confidence_or_language_is_refused_unless_the_settings_ask_for_them(key: str):
+def test_a_rule_about_confidence_or_language_is_refused_unless_the_settings_ask_for_them(key: str) -> None:
     text = f"rules:\n  - {{id: quiet, extend_days: 1, {key}}}"
     assert len(parse_rules(text, confidence_is_known=True).rules) == 1
     assert refusal(text, confidence_is_known=False).startswith(
@@ -267,7 +267,7 @@ def test_a_rule_about_confidence_or_language_is_refused_unless_the_settings_ask_
         *((f"text_matches_none: [a, '{every}']", "text_matches_none") for every in (".*", "x?", "^", "(?i)|a")),
     ],
 )
-def test_a_rule_that_no_call_can_satisfy_is_refused(conditions: str, key: str):
+def test_a_rule_that_no_call_can_satisfy_is_refused(conditions: str, key: str) -> None:
     assert refusal(f"rules: [{{id: r, extend_days: 1, {conditions}}}]").startswith(f"line 1, rule 1 ('r'), {key}: ")
 
 
@@ -275,7 +275,7 @@ def test_a_rule_that_no_call_can_satisfy_is_refused(conditions: str, key: str):
     "conditions",
     ["text_matches_any: [a, c], text_matches_none: [a]", "text_matches: '.*'", "text_matches_none: ['.', '^$']"],
 )
-def test_a_rule_that_some_call_can_satisfy_is_accepted(conditions: str):
+def test_a_rule_that_some_call_can_satisfy_is_accepted(conditions: str) -> None:
     assert parse_rules(f"rules: [{{id: r, extend_days: 1, {conditions}}}]", confidence_is_known=False).rules
 
 
@@ -336,7 +336,7 @@ def test_a_rule_that_some_call_can_satisfy_is_accepted(conditions: str):
     ],
     ids=lambda text: ascii(text[:30]),
 )
-def test_any_other_text_is_refused_in_one_short_line(text: str):
+def test_any_other_text_is_refused_in_one_short_line(text: str) -> None:
     said = refusal(text)
     assert said and len(said) < 300 and "\n" not in said
 
@@ -345,7 +345,7 @@ def test_any_other_text_is_refused_in_one_short_line(text: str):
     st.text()
     | st.lists(st.sampled_from([*"[]{}:-?!&*'\"\n |>%@`#,", "rules:", "- id: r", "!!int", "1", "\t"])).map("".join)
 )
-def test_any_text_is_read_or_refused(text: str):
+def test_any_text_is_read_or_refused(text: str) -> None:
     try:
         assert parse_rules(text, confidence_is_known=True).rules is not None
     except BadRules as refused:
@@ -399,7 +399,7 @@ TALK = "Welcome.\n[Agent]: I will not sue you.\n[Caller]: My lawyer will.\n[Syst
         ({"speaker": "caller", "text_matches": "lawyer", "text_matches_none": ["Welcome"]}, None),
     ],
 )
-def test_a_rule_about_a_turn_flags_the_first_that_satisfies_it(rule: dict[str, Any], turn_index: int | None):
+def test_a_rule_about_a_turn_flags_the_first_that_satisfies_it(rule: dict[str, Any], turn_index: int | None) -> None:
     assert [flag.turn_index for flag in find_flags(rule, TALK)] == ([] if turn_index is None else [turn_index])
 
 
@@ -464,7 +464,7 @@ def test_a_rule_about_a_turn_flags_the_first_that_satisfies_it(rule: dict[str, A
 )
 def test_a_rule_about_the_call_holds_or_not(
     rule: dict[str, Any], row: dict[str, Any], confidence: float | None, holds: bool
-):
+) -> None:
     flags = find_flags(rule, confidence=confidence, **row)
     assert [(flag.turn_index, flag.extend_days) for flag in flags] == ([(None, 30)] if holds else [])
 
@@ -511,11 +511,11 @@ A_CALL: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("missing", [None, *CONDITIONS])
-def test_all_conditions_of_a_rule_must_hold(missing: str | None):
+def test_all_conditions_of_a_rule_must_hold(missing: str | None) -> None:
     assert bool(find_flags(CONDITIONS, **A_CALL | NOT_SO.get(missing or "", {}))) == (missing is None)
 
 
-def test_every_condition_is_tested_above():
+def test_every_condition_is_tested_above() -> None:
     assert {*CONDITIONS, "no_transcript", "id", "description", "extend_days"} == set(Rule.model_fields)
 
 
@@ -536,7 +536,7 @@ def test_every_condition_is_tested_above():
 )
 def test_text_matches_none_holds_only_where_there_are_turns_and_no_turn_matches(
     rule: dict[str, Any], text: str, holds: bool
-):
+) -> None:
     assert [flag.turn_index for flag in find_flags(rule, text)] == ([None] if holds else [])
 
 
@@ -563,18 +563,18 @@ def test_text_matches_none_holds_only_where_there_are_turns_and_no_turn_matches(
 @pytest.mark.parametrize("form_of_the_text", ["NFC", "NFD"])
 def test_case_and_accents_are_compared_as_documented(
     pattern: str, said: str, matches: bool, form_of_the_pattern: Any, form_of_the_text: Any
-):
+) -> None:
     rule = {"text_matches": unicodedata.normalize(form_of_the_pattern, pattern)}
     assert bool(find_flags(rule, f"[Agent]: {unicodedata.normalize(form_of_the_text, said)}")) == matches
 
 
-def test_every_rule_that_holds_flags_the_call_in_the_order_of_the_file():
+def test_every_rule_that_holds_flags_the_call_in_the_order_of_the_file() -> None:
     rules = rules_of({"id": "z"}, {"id": "never", "call_ids": ["x"]}, {"id": "a", "extend_days": 365})
     call = parse_listed_call({"id": "c", "created_at": "2025-01-10"}, organization_id=None, now=datetime.now(UTC)).call
     assert [(flag.rule_id, flag.extend_days) for flag in rules.find_flags(call, None, [])] == [("z", 30), ("a", 365)]
 
 
-def test_a_pattern_that_would_hang_a_backtracking_engine_runs_in_linear_time():
+def test_a_pattern_that_would_hang_a_backtracking_engine_runs_in_linear_time() -> None:
     assert find_flags({"text_matches": "(a*)*(a|aa)+$b"}, "a" * 100_000) == []
 
 
@@ -610,13 +610,13 @@ def test_a_pattern_that_would_hang_a_backtracking_engine_runs_in_linear_time():
         ({"text_matches_none": ["y"], "speaker": "agent"}, "x", "no turn of speaker agent matches text_matches_none"),
     ],
 )
-def test_the_reason_says_which_conditions_held(rule: dict[str, Any], text: str, reason: str):
+def test_the_reason_says_which_conditions_held(rule: dict[str, Any], text: str, reason: str) -> None:
     known = {"duration": 90.5, "to_number": "+2", "direction": "inbound", "endpoint_id": "ep_1"}
     (flag,) = find_flags(rule, text, confidence=0.5, language="en-GB", **known)
     assert flag.reason == reason
 
 
-def test_the_reason_says_that_there_is_no_transcript():
+def test_the_reason_says_that_there_is_no_transcript() -> None:
     (flag,) = find_flags({"no_transcript": True}, status="none")
     assert flag.reason == "upstream has no transcript"
 
@@ -626,7 +626,7 @@ def test_the_reason_says_that_there_is_no_transcript():
     st.from_regex(r"\A\+[0-9]{8,15}\Z"),
     st.sampled_from(["", "[Caller]: ", "[Xyzzyx]: "]),
 )
-def test_a_reason_contains_no_speech_label_or_number(word: str, number: str, label: str):
+def test_a_reason_contains_no_speech_label_or_number(word: str, number: str, label: str) -> None:
     rule = {
         "text_matches": word,
         "text_matches_any": [word],

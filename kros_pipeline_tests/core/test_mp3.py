@@ -80,7 +80,9 @@ GOOD = {
 
 
 @pytest.mark.parametrize(("body", "seconds", "rate", "channels", "bitrate"), GOOD.values(), ids=list(GOOD))
-def test_a_whole_mp3_is_measured_over_its_frames(body: bytes, seconds: float, rate: int, channels: int, bitrate: int):
+def test_a_whole_mp3_is_measured_over_its_frames(
+    body: bytes, seconds: float, rate: int, channels: int, bitrate: int
+) -> None:
     audio = inspect(body)
     assert audio.duration_seconds == pytest.approx(seconds, abs=1e-9)
     assert (audio.sample_rate_hz, audio.channels) == (rate, channels)
@@ -90,7 +92,7 @@ def test_a_whole_mp3_is_measured_over_its_frames(body: bytes, seconds: float, ra
 @pytest.mark.parametrize(
     "body", [body for body, *_ in GOOD.values() if len(body) > 5_000], ids=lambda body: f"{len(body)} bytes"
 )
-def test_mutagen_measures_the_same(body: bytes):
+def test_mutagen_measures_the_same(body: bytes) -> None:
     ours, theirs = inspect(body), mutagen.mp3.MP3(io.BytesIO(body)).info
     one_frame = 0.072
     assert ours.duration_seconds == pytest.approx(theirs.length, abs=one_frame)
@@ -109,7 +111,7 @@ RATES = {"fffb": [44_100, 48_000, 32_000], "fff3": [22_050, 24_000, 16_000], "ff
 @pytest.mark.parametrize("padding", [0, 1])
 @pytest.mark.parametrize("rate_index", range(3))
 @pytest.mark.parametrize("sync", BITRATES)
-def test_every_bitrate_has_the_frame_size_of_the_standard(sync: str, rate_index: int, padding: int):
+def test_every_bitrate_has_the_frame_size_of_the_standard(sync: str, rate_index: int, padding: int) -> None:
     rate, samples = RATES[sync][rate_index], 1152 if sync == "fffb" else 576
     for index, kbps in enumerate(BITRATES[sync], start=1):
         size = samples * kbps * 125 // rate + padding
@@ -118,12 +120,12 @@ def test_every_bitrate_has_the_frame_size_of_the_standard(sync: str, rate_index:
 
 
 @given(st.lists(st.sampled_from(VARIABLE[:4]), min_size=1, max_size=300))
-def test_the_duration_is_the_sum_of_all_frames_in_any_order(frames: list[bytes]):
+def test_the_duration_is_the_sum_of_all_frames_in_any_order(frames: list[bytes]) -> None:
     assert inspect(b"".join(frames)).duration_seconds == pytest.approx(len(frames) * 0.024)
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
-def test_a_body_may_be_bytes_bytearray_or_memoryview(kind: type):
+def test_a_body_may_be_bytes_bytearray_or_memoryview(kind: type) -> None:
     assert inspect(kind(FRAME * 10)).duration_seconds == pytest.approx(0.24)
 
 
@@ -143,7 +145,7 @@ FRONT = id3v2(20)
     ],
     ids=["constant", "variable", "padded", "with ID3v1", "with APE"],
 )
-def test_a_cut_at_any_byte_but_between_two_frames_is_refused(frames: list[bytes], behind: bytes):
+def test_a_cut_at_any_byte_but_between_two_frames_is_refused(frames: list[bytes], behind: bytes) -> None:
     body = FRONT + b"".join(frames) + behind
     borders = {end: count for count, end in enumerate(accumulate(map(len, frames), initial=len(FRONT)))}
     borders[len(body)] = len(frames)
@@ -158,7 +160,7 @@ def test_a_cut_at_any_byte_but_between_two_frames_is_refused(frames: list[bytes]
 
 
 @pytest.mark.parametrize("missing", [1, 100, 284, 287])
-def test_a_cut_frame_is_refused_with_the_number_of_its_bytes(missing: int):
+def test_a_cut_frame_is_refused_with_the_number_of_its_bytes(missing: int) -> None:
     if missing <= 284:
         with pytest.raises(NotAudio, match=f"the last frame is cut: {288 - missing} of its 288 bytes are there"):
             inspect((FRAME * 100)[:-missing])
@@ -227,14 +229,14 @@ PAGE = b"<!DOCTYPE html><html><body>503 Service Unavailable</body></html>"
     ],
     ids=lambda value: ascii(value[:24]) if isinstance(value, bytes) else "",
 )
-def test_any_other_body_is_refused_with_the_byte_where_it_differs(body: bytes, what: str):
+def test_any_other_body_is_refused_with_the_byte_where_it_differs(body: bytes, what: str) -> None:
     with pytest.raises(NotAudio) as refused:
         inspect(body)
     assert str(refused.value).startswith(what)
 
 
 @pytest.mark.parametrize("at", [0, 1, 2, 63, 64, 65, 511, 512, 576, 577, 998, 999])
-def test_one_broken_header_among_a_thousand_frames_is_found(at: int):
+def test_one_broken_header_among_a_thousand_frames_is_found(at: int) -> None:
     body = bytearray(FRAME * 1_000)
     body[at * 288 : at * 288 + 4] = b"\0\0\0\0"
     with pytest.raises(NotAudio, match=f"no MP3 frame at byte {at * 288} of 288000"):
@@ -242,7 +244,7 @@ def test_one_broken_header_among_a_thousand_frames_is_found(at: int):
 
 
 @given(st.binary(max_size=2_000))
-def test_random_bytes_after_audio_are_never_taken_for_audio(rubbish: bytes):
+def test_random_bytes_after_audio_are_never_taken_for_audio(rubbish: bytes) -> None:
     try:
         audio = inspect(FRAME * 3 + b"\0" + rubbish)
     except NotAudio:
@@ -251,7 +253,7 @@ def test_random_bytes_after_audio_are_never_taken_for_audio(rubbish: bytes):
 
 
 @given(st.binary(max_size=500))
-def test_any_bytes_are_audio_or_refused(body: bytes):
+def test_any_bytes_are_audio_or_refused(body: bytes) -> None:
     try:
         assert inspect(body).duration_seconds > 0
     except NotAudio as refused:

@@ -64,19 +64,19 @@ ids = st.one_of(st.text(st.characters()), st.from_regex(r"\A[A-Za-z0-9_-]{1,128}
 @example("a", "A")
 @example("x y", call_key("x y"))
 @example("é", "e\u0301")
-def test_distinct_ids_have_distinct_keys(one: str, other: str):
+def test_distinct_ids_have_distinct_keys(one: str, other: str) -> None:
     assume(one != other)
     assert call_key(one) != call_key(other)
 
 
 @given(ids)
-def test_a_key_is_one_plain_segment_of_ascii(call_id: str):
+def test_a_key_is_one_plain_segment_of_ascii(call_id: str) -> None:
     key = call_key(call_id)
     assert (PLAIN.fullmatch(call_id) and key == call_id) or ENCODED.fullmatch(key)
 
 
 @given(ids)
-def test_no_id_escapes_from_its_folder_or_outgrows_s3(call_id: str):
+def test_no_id_escapes_from_its_folder_or_outgrows_s3(call_id: str) -> None:
     keys = {
         audio_prefix(DAY): audio_key(DAY, call_id),
         "quarantine/dt=2025-01-10/": quarantine_key(DAY, call_id, SHA256),
@@ -100,12 +100,12 @@ def test_no_id_escapes_from_its_folder_or_outgrows_s3(call_id: str):
         ("../../x", "sha256.ttpwuuaqbkdc4fbinr5dgquw3l35vc2f2shcambeetfhfg3cumna"),
     ],
 )
-def test_a_plain_id_is_its_own_key_and_any_other_is_hashed(call_id: str, key: str):
+def test_a_plain_id_is_its_own_key_and_any_other_is_hashed(call_id: str, key: str) -> None:
     assert call_key(call_id) == key
 
 
 @pytest.mark.parametrize("call_id", HOSTILE)
-def test_nothing_of_a_hostile_id_is_left_in_its_key(call_id: str):
+def test_nothing_of_a_hostile_id_is_left_in_its_key(call_id: str) -> None:
     assert ENCODED.fullmatch(call_key(call_id)) or PLAIN.fullmatch(call_id)
 
 
@@ -132,10 +132,10 @@ def test_nothing_of_a_hostile_id_is_left_in_its_key(call_id: str):
         (audio_key(date(987, 6, 5), "a"), "audio/dt=0987-06-05/a.mp3"),
     ],
 )
-def test_everything_lies_where_the_archive_says(key: str, expected: str):
+def test_everything_lies_where_the_archive_says(key: str, expected: str) -> None:
     assert key == expected
 
 
-def test_attempts_sort_as_they_were_made():
+def test_attempts_sort_as_they_were_made() -> None:
     keys = [extension_request("d1", attempt) for attempt in (1, 2, 9, 10, 99, 100)]
     assert keys == sorted(keys)

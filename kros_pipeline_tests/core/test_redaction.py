@@ -62,7 +62,7 @@ AROUND = st.sampled_from(["", "error: ", "<a href='", '{"url": "', "see (", "x" 
         ("a\ud800b", "a\ufffdb"),
     ],
 )
-def test_words_stay_and_secrets_are_removed(text: object, words: str):
+def test_words_stay_and_secrets_are_removed(text: object, words: str) -> None:
     assert redact(text) == words
 
 
@@ -72,7 +72,7 @@ def test_words_stay_and_secrets_are_removed(text: object, words: str):
     st.sampled_from(["?", "?a=b&", "#", "?a='b'&", "?x;"]),
     st.sampled_from(["sig=", "X-Amz-Signature=", "", "t%3D"]),
 )
-def test_no_part_of_a_urls_query_survives(around: str, secret: str, mark: str, name: str):
+def test_no_part_of_a_urls_query_survives(around: str, secret: str, mark: str, name: str) -> None:
     assert secret not in redact(f"{around}https://storage.krosai.com/recordings/a.mp3{mark}{name}{secret} {around}")
 
 
@@ -81,21 +81,21 @@ def test_no_part_of_a_urls_query_survives(around: str, secret: str, mark: str, n
     SECRET,
     st.sampled_from(["kros_live_", "kros_test_", "x-api-key: ", "Authorization: Bearer ", "bearer ", '"x-api-key":"']),
 )
-def test_no_key_survives(around: str, secret: str, name: str):
+def test_no_key_survives(around: str, secret: str, name: str) -> None:
     assert secret not in redact(f"{around} {name}{secret}")
 
 
 @given(
     AROUND, st.integers(10**6, 10**15 - 1), st.sampled_from(["", " ", "-", ".", ") ", "/", " - "]), st.integers(1, 6)
 )
-def test_no_phone_number_survives(around: str, number: int, gap: str, group: int):
+def test_no_phone_number_survives(around: str, number: int, gap: str, group: int) -> None:
     digits = str(number)
     written = gap.join(digits[start : start + group] for start in range(0, len(digits), group))
     assert not re.search(r"\d\D{0,3}\d\D{0,3}\d", redact(f"{around}+{written}"))
 
 
 @given(st.text())
-def test_any_text_becomes_one_short_line_that_can_be_encoded(text: str):
+def test_any_text_becomes_one_short_line_that_can_be_encoded(text: str) -> None:
     words = redact(text)
     words.encode()
     assert len(words) <= 200
@@ -103,14 +103,14 @@ def test_any_text_becomes_one_short_line_that_can_be_encoded(text: str):
 
 
 @pytest.mark.parametrize(("length", "shown"), [(200, "a" * 200), (201, "a" * 199 + "…"), (10**7, "a" * 199 + "…")])
-def test_a_text_is_cut_at_200_characters(length: int, shown: str):
+def test_a_text_is_cut_at_200_characters(length: int, shown: str) -> None:
     assert redact("a" * length) == shown
 
 
 # The tree of errors.
 
 
-def test_the_tree_in_the_docstring_shows_every_error_below_its_base():
+def test_the_tree_in_the_docstring_shows_every_error_below_its_base() -> None:
     branch, drawn = ExternalError.__name__, {}
     for stem, name in re.findall(r"(?m)^ {4}([ │]*[├└]── )(\w+)", errors.__doc__ or ""):
         is_branch = len(stem) == len("├── ")
@@ -122,12 +122,12 @@ def test_the_tree_in_the_docstring_shows_every_error_below_its_base():
     assert drawn == {name: kind.__base__.__name__ for name, kind in classes.items() if kind is not ExternalError}
 
 
-def test_the_branches_are_the_source_the_archive_and_the_webhook():
+def test_the_branches_are_the_source_the_archive_and_the_webhook() -> None:
     assert ExternalError.__subclasses__() == [ApiError, DownloadError, ArchiveError, errors.NotificationFailed]
     assert not issubclass(ExternalError, OSError)
 
 
-def test_an_error_carries_the_facts_that_its_handler_reads():
+def test_an_error_carries_the_facts_that_its_handler_reads() -> None:
     assert ApiUnreachable("x").surely_not_sent is False
     assert ApiUnreachable("x", surely_not_sent=True).surely_not_sent is True
     assert (InvalidAudio("frames", "not a whole MP3").check, str(InvalidAudio("frames", "no"))) == ("frames", "no")

@@ -39,13 +39,13 @@ WHOLE |= {"char_start", "char_end", "extend_days", "requested_days", "sent_days"
 tables = pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))
 
 
-def test_there_are_seven_tables():
+def test_there_are_seven_tables() -> None:
     assert list(TABLES) == list(CONTRACT)
     assert all(table.name == name for name, table in TABLES.items())
 
 
 @tables
-def test_the_columns_are_those_of_the_contract_in_order(table: Table):
+def test_the_columns_are_those_of_the_contract_in_order(table: Table) -> None:
     expected = CONTRACT[table.name].split()
     assert [field.name for field in table.schema][: len(expected)] == [name.rstrip("!") for name in expected]
     assert [not field.nullable for field in table.schema][: len(expected)] == [name.endswith("!") for name in expected]
@@ -53,19 +53,19 @@ def test_the_columns_are_those_of_the_contract_in_order(table: Table):
 
 
 @tables
-def test_columns_with_the_same_name_have_the_same_type_in_every_table(table: Table):
+def test_columns_with_the_same_name_have_the_same_type_in_every_table(table: Table) -> None:
     for field in table.schema:
         is_whole = field.name in WHOLE or (table.name == "reconciliation" and field.name not in {"verdict", *OTHERS})
         assert field.type == OTHERS.get(field.name, pa.int64() if is_whole else pa.string()), field.name
 
 
 @tables
-def test_no_column_has_the_name_of_the_partition_key(table: Table):
+def test_no_column_has_the_name_of_the_partition_key(table: Table) -> None:
     assert "dt" not in table.column_names  # the same name for both breaks pandas and pyarrow
 
 
 @tables
-def test_every_file_carries_the_descriptions_of_its_columns(table: Table):
+def test_every_file_carries_the_descriptions_of_its_columns(table: Table) -> None:
     assert table.description.endswith(".")
     for column, field in zip(table.columns, table.schema, strict=True):
         assert field.metadata[b"description"].decode() == column.description
@@ -74,13 +74,13 @@ def test_every_file_carries_the_descriptions_of_its_columns(table: Table):
 
 
 @tables
-def test_the_columns_that_rows_are_sorted_by_are_never_null(table: Table):
+def test_the_columns_that_rows_are_sorted_by_are_never_null(table: Table) -> None:
     never_null = {column.name for column in table.columns if not column.nullable}
     assert set(table.sorted_by) <= never_null
     assert table.sorted_by[0] == table.column_names[0]
 
 
-def test_utterances_are_sorted_by_call_and_then_by_turn():
+def test_utterances_are_sorted_by_call_and_then_by_turn() -> None:
     rows = [{"call_id": call_id, "turn_index": turn} for call_id in ("b", "a") for turn in (10, 9)]
     ordered = sorted(rows, key=TABLES["utterances"].sort_key())
     assert [(row["call_id"], row["turn_index"]) for row in ordered] == [("a", 9), ("a", 10), ("b", 9), ("b", 10)]

@@ -23,18 +23,18 @@ TOKEN = Setting("TOKEN", None, "who asks", header_text, missing="the token of th
 
 
 @pytest.mark.parametrize("blank", [{}, {"WORKERS": None}, {"WORKERS": ""}, {"WORKERS": " \t\n"}])
-def test_an_absent_or_blank_text_is_the_default(blank: dict[str, str | None]):
+def test_an_absent_or_blank_text_is_the_default(blank: dict[str, str | None]) -> None:
     reader = SettingsReader(blank)
     assert (reader.value(WORKERS), reader.is_given(WORKERS), reader.problems) == (4, False, [])
 
 
-def test_a_text_is_parsed_without_the_white_space_around_it():
+def test_a_text_is_parsed_without_the_white_space_around_it() -> None:
     reader = SettingsReader({"WORKERS": " 7\n", "COLOR": "BLUE", "TOKEN": "t"})
     assert (reader.value(WORKERS), reader.optional(COLOR, None), reader.required(TOKEN, "")) == (7, "Blue", "t")
     assert reader.problems == []
 
 
-def test_the_reader_goes_on_after_a_problem_and_collects_all():
+def test_the_reader_goes_on_after_a_problem_and_collects_all() -> None:
     reader = SettingsReader({"WORKERS": "10", "COLOR": "green"})
     assert (reader.value(WORKERS), reader.optional(COLOR, None), reader.required(TOKEN, "?")) == (4, None, "?")
     assert reader.problems == [
@@ -44,13 +44,13 @@ def test_the_reader_goes_on_after_a_problem_and_collects_all():
     ]
 
 
-def test_a_setting_that_is_read_twice_is_one_problem():
+def test_a_setting_that_is_read_twice_is_one_problem() -> None:
     reader = SettingsReader({"WORKERS": "none"})
     assert [reader.value(WORKERS) for _ in range(2)] == [4, 4]
     assert len(reader.problems) == 1
 
 
-def test_a_setting_without_a_default_cannot_be_read_as_if_it_had_one():
+def test_a_setting_without_a_default_cannot_be_read_as_if_it_had_one() -> None:
     with pytest.raises(TypeError, match="COLOR has no default"):
         SettingsReader({}).value(COLOR)
 
@@ -59,7 +59,7 @@ def test_a_setting_without_a_default_cannot_be_read_as_if_it_had_one():
 
 
 @pytest.mark.parametrize("text", ["é", "a\nb", "a\x00", "\x7f"])
-def test_a_header_text_is_printable_ascii_and_is_never_shown(text: str):
+def test_a_header_text_is_printable_ascii_and_is_never_shown(text: str) -> None:
     with pytest.raises(BadValue, match=r"^holds characters that cannot be sent in a header\.$"):
         header_text(text)
 
@@ -68,7 +68,7 @@ def test_a_header_text_is_printable_ascii_and_is_never_shown(text: str):
     ("text", "shown"),
     [("x" * 20, repr("x" * 20)), ("x" * 21, "'xxxx'… (not shown whole)"), ("9" * 30, repr("9" * 30))],
 )
-def test_a_long_bad_value_may_be_a_secret_and_is_cut(text: str, shown: str):
+def test_a_long_bad_value_may_be_a_secret_and_is_cut(text: str, shown: str) -> None:
     assert show_value(text) == shown
 
 
@@ -87,7 +87,7 @@ def test_a_long_bad_value_may_be_a_secret_and_is_cut(text: str, shown: str):
         ("hooks.example.com", False),
     ],
 )
-def test_a_webhook_is_https_or_on_this_machine(url: str, is_allowed: bool):
+def test_a_webhook_is_https_or_on_this_machine(url: str, is_allowed: bool) -> None:
     assert is_webhook(url) is is_allowed
 
 
@@ -101,5 +101,5 @@ def test_a_webhook_is_https_or_on_this_machine(url: str, is_allowed: bool):
         ),
     ],
 )
-def test_only_this_machines_own_names_are_loopback(host: str, is_own: bool):
+def test_only_this_machines_own_names_are_loopback(host: str, is_own: bool) -> None:
     assert is_loopback(host) is is_own

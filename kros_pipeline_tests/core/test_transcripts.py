@@ -60,14 +60,14 @@ def speech(text: str) -> list[tuple[str, str]]:
 @example("")
 @example(" \r\n\t")
 @example("\r[Agent]: a\r\r\n[Caller]:\n\n")
-def test_the_spans_of_all_turns_joined_are_the_text(text: str):
+def test_the_spans_of_all_turns_joined_are_the_text(text: str) -> None:
     turns = split_turns(text)
     assert "".join(text[turn.char_start : turn.char_end] for turn in turns) == text
     assert all(turn.char_start < turn.char_end for turn in turns)
 
 
 @given(texts)
-def test_every_word_is_in_exactly_one_turn(text: str):
+def test_every_word_is_in_exactly_one_turn(text: str) -> None:
     for turn in split_turns(text):
         span = text[turn.char_start : turn.char_end].strip()
         if turn.speaker_label is not None:
@@ -77,7 +77,7 @@ def test_every_word_is_in_exactly_one_turn(text: str):
 
 
 @given(texts)
-def test_turns_are_numbered_from_zero_and_only_the_first_may_have_no_label(text: str):
+def test_turns_are_numbered_from_zero_and_only_the_first_may_have_no_label(text: str) -> None:
     turns = split_turns(text)
     assert [turn.turn_index for turn in turns] == list(range(len(turns)))
     assert all((turn.speaker == "unknown") == (turn.speaker_label is None) for turn in turns)
@@ -85,14 +85,14 @@ def test_turns_are_numbered_from_zero_and_only_the_first_may_have_no_label(text:
 
 
 @given(texts)
-def test_a_turn_cut_out_of_its_text_is_the_same_turn(text: str):
+def test_a_turn_cut_out_of_its_text_is_the_same_turn(text: str) -> None:
     for turn in split_turns(text):
         span = text[turn.char_start : turn.char_end]
         assert split_turns(span) == [Turn(0, turn.speaker, turn.speaker_label, turn.text, 0, len(span))]
 
 
 @given(texts)
-def test_a_text_is_labelled_if_and_only_if_a_turn_has_a_label(text: str):
+def test_a_text_is_labelled_if_and_only_if_a_turn_has_a_label(text: str) -> None:
     assert is_labelled(text) == any(turn.speaker_label is not None for turn in split_turns(text))
     assert is_whole(text) == (is_labelled(text) and not is_shortened(text))
 
@@ -102,7 +102,7 @@ def test_a_text_is_labelled_if_and_only_if_a_turn_has_a_label(text: str):
         st.tuples(labels, st.from_regex(r"\A[a-z]*( [a-z]+){0,3}\Z"), st.sampled_from(["\n", "\r", "\r\n", "\n\n"]))
     )
 )
-def test_a_script_of_turns_is_split_into_the_same_turns(script: list[tuple[str, str, str]]):
+def test_a_script_of_turns_is_split_into_the_same_turns(script: list[tuple[str, str, str]]) -> None:
     text = "".join(f"[{label}]: {said}{ending}" for label, said, ending in script)
     assert speech(text) == [(label.strip(), said.strip()) for label, said, _ in script]
 
@@ -120,7 +120,7 @@ def test_a_script_of_turns_is_split_into_the_same_turns(script: list[tuple[str, 
         *("Opérateur", "Клиент", "客服", "الوكيل", "Ọ̀gá", "ग्राहक", "ลูกค้า", "e\u0301lan", "Kund\u0308in"),
     ],
 )
-def test_a_label_at_the_start_of_a_line_begins_a_turn(label: str):
+def test_a_label_at_the_start_of_a_line_begins_a_turn(label: str) -> None:
     assert speech(f"[{label}]: hello\n[{label}]:there") == [(label, "hello"), (label, "there")]
 
 
@@ -167,7 +167,7 @@ def test_a_label_at_the_start_of_a_line_begins_a_turn(label: str):
         *("(Agent): hi", "【Agent】: hi", "[Agent]：hi", "{Agent}: hi", "<Agent>: hi"),
     ],
 )
-def test_a_line_that_begins_with_no_label_is_speech(line: str):
+def test_a_line_that_begins_with_no_label_is_speech(line: str) -> None:
     assert not is_labelled(line)
     assert speech(line) == [("unknown", line.strip())]
     assert speech(f"[Agent]: a\n{line}\n[Caller]: b") == [("Agent", f"a\n{line}".strip()), ("Caller", "b")]
@@ -196,11 +196,11 @@ def test_a_line_that_begins_with_no_label_is_speech(line: str):
         ("", []),
     ],
 )
-def test_a_transcript_is_split_where_lines_begin_with_labels(text: str, expected: list[tuple[str, str]]):
+def test_a_transcript_is_split_where_lines_begin_with_labels(text: str, expected: list[tuple[str, str]]) -> None:
     assert speech(text) == expected
 
 
-def test_spans_count_code_points_and_include_label_and_line_ending():
+def test_spans_count_code_points_and_include_label_and_line_ending() -> None:
     turns = split_turns("\n[Agent]: 🙂é\r\n[Caller]: x")
     assert [(turn.char_start, turn.char_end) for turn in turns] == [(0, 14), (14, 25)]
 
@@ -213,7 +213,7 @@ def test_spans_count_code_points_and_include_label_and_line_ending():
         *((label, "other") for label in ("Supervisor", "System", "Agent 2", "Agents", "The Caller", "unknown", "客服")),
     ],
 )
-def test_agent_and_caller_are_recognized_in_any_case_and_every_other_label_is_other(label: str, speaker: str):
+def test_agent_and_caller_are_recognized_in_any_case_and_every_other_label_is_other(label: str, speaker: str) -> None:
     assert parse_speaker(label) == speaker
     assert split_turns(f"[{label}]: x")[0].speaker == speaker
 
@@ -235,7 +235,7 @@ def test_agent_and_caller_are_recognized_in_any_case_and_every_other_label_is_ot
         *((text, False) for text in ("Hello.", "note: [5:00]", " ", "", None)),
     ],
 )
-def test_a_text_is_whole_if_it_is_labelled_and_not_shortened(text: str | None, whole: bool):
+def test_a_text_is_whole_if_it_is_labelled_and_not_shortened(text: str | None, whole: bool) -> None:
     assert is_whole(text) is whole
 
 
@@ -252,12 +252,12 @@ def test_a_text_is_whole_if_it_is_labelled_and_not_shortened(text: str | None, w
         ("- 5 %", 3),
     ],
 )
-def test_words_are_separated_by_white_space(text: str, words: int):
+def test_words_are_separated_by_white_space(text: str, words: int) -> None:
     assert count_words(text) == words
 
 
 @given(st.text())
-def test_clean_text_can_be_encoded_and_changes_only_surrogates(text: str):
+def test_clean_text_can_be_encoded_and_changes_only_surrogates(text: str) -> None:
     cleaned = clean_text(text)
     cleaned.encode()
     assert len(cleaned) == len(text)
@@ -267,5 +267,5 @@ def test_clean_text_can_be_encoded_and_changes_only_surrogates(text: str):
     )
 
 
-def test_each_lone_surrogate_becomes_one_replacement_character():
+def test_each_lone_surrogate_becomes_one_replacement_character() -> None:
     assert clean_text("a\ud83d b\ude00\udfff 🙂") == "a\ufffd b\ufffd\ufffd 🙂"

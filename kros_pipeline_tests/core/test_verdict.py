@@ -59,13 +59,13 @@ def evidence(**changes: Any) -> Evidence:
         {"unsafe": {"lost": [], "failed": [], "refused": []}},
     ],
 )
-def test_a_day_on_which_everything_agrees_is_complete(changes: dict[str, Any]):
+def test_a_day_on_which_everything_agrees_is_complete(changes: dict[str, Any]) -> None:
     verdict = decide_verdict(evidence(**changes))
     assert (verdict.verdict, verdict.problems) == (DayVerdict.COMPLETE, [])
     assert verdict.failures == {check: [] for check in CHECKS}
 
 
-def test_an_oddity_is_a_note_and_does_not_change_the_verdict():
+def test_an_oddity_is_a_note_and_does_not_change_the_verdict() -> None:
     verdict = decide_verdict(evidence(listing=replace(PROVED, oddities=["the status filter is ignored"])))
     assert (verdict.verdict, verdict.problems) == (DayVerdict.COMPLETE, ["the status filter is ignored"])
 
@@ -81,7 +81,9 @@ def test_an_oddity_is_a_note_and_does_not_change_the_verdict():
         ({"listing": CUT_SHORT}, "The list was not read to its end: budget."),
     ],
 )
-def test_a_day_is_waiting_while_something_may_still_come_and_no_check_is_red(changes: dict[str, Any], sentence: str):
+def test_a_day_is_waiting_while_something_may_still_come_and_no_check_is_red(
+    changes: dict[str, Any], sentence: str
+) -> None:
     verdict = decide_verdict(evidence(**changes))
     assert (verdict.verdict, verdict.problems) == (DayVerdict.WAITING, [sentence])
     assert not any(verdict.failures.values())
@@ -129,7 +131,7 @@ def test_a_day_is_waiting_while_something_may_still_come_and_no_check_is_red(cha
 @pytest.mark.parametrize("recordings", [Counter(archived=2, not_recorded=1), Counter(archived=1, pending=2)])
 def test_any_mismatch_makes_the_day_incomplete_and_only_its_own_check_red(
     changes: dict[str, Any], check: str, sentence: str, recordings: Counter[str]
-):
+) -> None:
     verdict = decide_verdict(evidence(**changes, recordings=recordings))
     assert verdict.verdict == DayVerdict.INCOMPLETE
     assert [name for name, sentences in verdict.failures.items() if sentences] == [check]
@@ -137,7 +139,7 @@ def test_any_mismatch_makes_the_day_incomplete_and_only_its_own_check_red(
     assert verdict.problems[0] == verdict.failures[check][0]
 
 
-def test_an_incomplete_day_also_says_what_may_still_come():
+def test_an_incomplete_day_also_says_what_may_still_come() -> None:
     verdict = decide_verdict(evidence(objects_unknown=["k"], transcripts=Counter(pending=1)))
     assert verdict.problems == [
         "1 × object in the bucket that no row of the table names: k.",
@@ -145,7 +147,7 @@ def test_an_incomplete_day_also_says_what_may_still_come():
     ]
 
 
-def test_every_problem_is_listed_and_none_hides_another():
+def test_every_problem_is_listed_and_none_hides_another() -> None:
     verdict = decide_verdict(
         evidence(listing=None, unsafe={"lost": ["a"], "failed": ["b"]}, utterance_chars=0, objects_unknown=["k"])
     )
@@ -161,7 +163,7 @@ def test_every_problem_is_listed_and_none_hides_another():
 @pytest.mark.parametrize(
     ("count", "names"), [(5, "c0, c1, c2, c3, c4."), (6, "c0, c1, c2, c3, c4, …."), (9, "c0, c1, c2, c3, c4, ….")]
 )
-def test_the_count_is_exact_and_at_most_five_names_are_shown(count: int, names: str):
+def test_the_count_is_exact_and_at_most_five_names_are_shown(count: int, names: str) -> None:
     lost = [f"c{index}" for index in reversed(range(count))]
     sentences = decide_verdict(evidence(unsafe={"lost": lost})).failures[RECORDINGS_CHECK]
     assert sentences == [f"{count} × recording lost: {names}"]
@@ -170,7 +172,7 @@ def test_the_count_is_exact_and_at_most_five_names_are_shown(count: int, names: 
 # A listing survives storage.
 
 
-def test_a_listing_is_read_from_its_json_and_fields_of_another_version_are_ignored():
+def test_a_listing_is_read_from_its_json_and_fields_of_another_version_are_ignored() -> None:
     stored = {"proved": True, "listed_total": 2, "windows": [["a", "b"], ["b", "c"]], "of_tomorrow": 1}
     assert Listing.from_json(stored) == Listing(True, 2, windows=[("a", "b"), ("b", "c")])
 

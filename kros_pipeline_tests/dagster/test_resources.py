@@ -13,17 +13,17 @@ from kros_pipeline.steps.settings import SETTINGS
 SECRETS = {setting.name.lower(): f"s3cr3t-of-{setting.name.lower()}" for setting in SETTINGS if setting.is_secret}
 
 
-def test_the_fields_are_the_settings_in_lower_case():
+def test_the_fields_are_the_settings_in_lower_case() -> None:
     assert list(Archive.model_fields) == [setting.name.lower() for setting in SETTINGS]
     assert [field.description for field in Archive.model_fields.values()] == [setting.help for setting in SETTINGS]
 
 
-def test_the_texts_are_named_like_the_settings():
+def test_the_texts_are_named_like_the_settings() -> None:
     texts = Archive(kros_archive_url="s3://bucket").texts()  # type: ignore[call-arg]
     assert texts == {setting.name: "" for setting in SETTINGS} | {"KROS_ARCHIVE_URL": "s3://bucket"}
 
 
-def test_no_secret_is_in_the_resources_repr():
+def test_no_secret_is_in_the_resources_repr() -> None:
     archive: Any = Archive(**SECRETS, kros_sse="AES256")
     shown = f"{archive!r} {archive!s} {[archive]}"
     assert "AES256" in shown
@@ -31,7 +31,7 @@ def test_no_secret_is_in_the_resources_repr():
 
 
 @pytest.mark.parametrize("field", SECRETS)
-def test_no_secret_is_in_an_error_about_the_resource(field: str):
+def test_no_secret_is_in_an_error_about_the_resource(field: str) -> None:
     bad: dict[str, Any] = {field: [SECRETS[field]]}
     with pytest.raises(ValidationError) as error:
         Archive(**bad)
@@ -39,7 +39,7 @@ def test_no_secret_is_in_an_error_about_the_resource(field: str):
     assert "s3cr3t" not in f"{error.value!s} {error.value!r}"
 
 
-def test_bad_settings_fail_the_run_in_one_sentence_without_a_secret():
+def test_bad_settings_fail_the_run_in_one_sentence_without_a_secret() -> None:
     archive: Any = Archive(**SECRETS | {"krosai_api_key": "s3cr3t\n2"}, kros_sse="des")
     with pytest.raises(dg.Failure) as failed:
         archive.open(SimpleNamespace(log=None))

@@ -359,7 +359,7 @@ class _Killed(BaseException):
 class _Writes:
     """Counts what is written and deleted, and kills the run at the one that is told."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count, self.kill_at, self._lock = 0, -1, threading.Lock()
         for kind, name in ((S3ObjectStore, "put"), (S3Governance, "delete")):
             true = getattr(kind, name)

@@ -53,7 +53,7 @@ def extra(**row: Any) -> Any:
 # One row.
 
 
-def test_the_documented_row_is_the_documented_call():
+def test_the_documented_row_is_the_documented_call() -> None:
     listed = parse_listed_call(DOCUMENTED, organization_id=None, now=NOW)
     assert listed.recording_url == URL
     assert listed.call == Call(
@@ -78,7 +78,7 @@ def test_the_documented_row_is_the_documented_call():
     )
 
 
-def test_an_id_and_a_time_are_all_that_a_row_needs():
+def test_an_id_and_a_time_are_all_that_a_row_needs() -> None:
     bare = parse({})
     assert bare.recording_url is None
     known = {"call_id", "call_date", "created_at", "has_recording", "listed_at"}
@@ -101,7 +101,7 @@ def test_an_id_and_a_time_are_all_that_a_row_needs():
         *((row, "not an object") for row in (None, "secret7", 7, ["secret7"], True)),
     ],
 )
-def test_a_row_without_a_name_or_a_day_is_refused_by_the_field_and_shows_no_value(row: Any, field: str):
+def test_a_row_without_a_name_or_a_day_is_refused_by_the_field_and_shows_no_value(row: Any, field: str) -> None:
     with pytest.raises(MalformedCall) as refused:
         parse_listed_call(row, organization_id=None, now=NOW)
     assert field in str(refused.value)
@@ -110,7 +110,7 @@ def test_a_row_without_a_name_or_a_day_is_refused_by_the_field_and_shows_no_valu
 
 @pytest.mark.parametrize("value", [7, 0, 1.5, True, False, ["x"], [], {"x": 1}, {}])
 @pytest.mark.parametrize("name", TEXTS)
-def test_a_text_of_another_type_is_null_and_whole_in_extra(name: str, value: Any):
+def test_a_text_of_another_type_is_null_and_whole_in_extra(name: str, value: Any) -> None:
     assert getattr(call(**{name: value}), name) is None
     assert extra(**{name: value}) == {name: value}
 
@@ -119,14 +119,14 @@ def test_a_text_of_another_type_is_null_and_whole_in_extra(name: str, value: Any
     "value", ["soon", "", "12 s", "nan", "-inf", True, False, ["x"], [], {"x": 1}, {}, 10**400, -(10**4000)]
 )
 @pytest.mark.parametrize("name", NUMBERS)
-def test_a_number_that_is_none_is_null_and_whole_in_extra(name: str, value: Any):
+def test_a_number_that_is_none_is_null_and_whole_in_extra(name: str, value: Any) -> None:
     assert getattr(call(**{name: value}), NUMBERS[name]) is None
     assert extra(**{name: value}) == {name: value}
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("name", NUMBERS)
-def test_a_number_that_is_not_finite_is_null_even_in_extra(name: str, value: float):
+def test_a_number_that_is_not_finite_is_null_even_in_extra(name: str, value: float) -> None:
     assert getattr(call(**{name: value}), NUMBERS[name]) is None
     assert extra(**{name: value, "deep": [value]}) == {name: None, "deep": [None]}
 
@@ -136,31 +136,31 @@ def test_a_number_that_is_not_finite_is_null_even_in_extra(name: str, value: flo
     [(0, 0.0), (180, 180.0), (1.25, 1.25), (-3, -3.0), ("180", 180.0), ("1.5", 1.5), (2**63, 2.0**63)],
 )
 @pytest.mark.parametrize("name", NUMBERS)
-def test_a_number_is_read_as_one_even_if_it_was_quoted(name: str, value: Any, number: float):
+def test_a_number_is_read_as_one_even_if_it_was_quoted(name: str, value: Any, number: float) -> None:
     assert getattr(call(**{name: value}), NUMBERS[name]) == number
     assert extra(**{name: value}) == {}
 
 
 @pytest.mark.parametrize("value", ["soon", "", "1736503200", 1736503200, 1.5, True, ["x"], {}])
 @pytest.mark.parametrize("name", TIMES)
-def test_a_time_that_is_none_is_null_and_whole_in_extra(name: str, value: Any):
+def test_a_time_that_is_none_is_null_and_whole_in_extra(name: str, value: Any) -> None:
     assert getattr(call(**{name: value}), name) is None
     assert extra(**{name: value}) == {name: value}
 
 
 @pytest.mark.parametrize("value", [7, True, ["[Agent]: x"], {"text": "x"}])
-def test_a_transcript_that_is_no_text_is_null_and_whole_in_extra(value: Any):
+def test_a_transcript_that_is_no_text_is_null_and_whole_in_extra(value: Any) -> None:
     assert call(transcript=value).listed_transcript is None
     assert extra(transcript=value) == {"transcript": value}
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *NUMBERS, *TIMES, "transcript", "recording_url"])
-def test_null_and_absent_are_the_same(name: str):
+def test_null_and_absent_are_the_same(name: str) -> None:
     assert call(**{name: None}) == call()
 
 
 @pytest.mark.parametrize("value", [7, True, [URL], {"url": URL}, "", " "])
-def test_a_recording_url_that_is_none_is_no_recording_and_is_kept_nowhere(value: Any):
+def test_a_recording_url_that_is_none_is_no_recording_and_is_kept_nowhere(value: Any) -> None:
     listed = parse({"recording_url": value})
     assert (listed.recording_url, listed.call.has_recording, listed.call.extra) == (None, False, None)
 
@@ -169,7 +169,7 @@ def test_a_recording_url_that_is_none_is_no_recording_and_is_kept_nowhere(value:
     ("in_row", "in_settings", "kept"),
     [("org_row", "org_set", "org_row"), (None, "org_set", "org_set"), (7, "org_set", "org_set"), (None, None, None)],
 )
-def test_the_organization_is_the_rows_or_the_settings(in_row: Any, in_settings: str | None, kept: str | None):
+def test_the_organization_is_the_rows_or_the_settings(in_row: Any, in_settings: str | None, kept: str | None) -> None:
     assert parse({"organization_id": in_row}, organization_id=in_settings).call.organization_id == kept
 
 
@@ -193,7 +193,7 @@ def keys_of(value: Any) -> set[str]:
 @given(st.dictionaries(st.text(max_size=5), json_values))
 @example({"a": [{"recording_url": URL, "b": [[{"recording_url": {"recording_url": URL}}]]}]})
 @example({"a": "\ud800", "\udfff": 1})
-def test_extra_is_strict_utf8_json_and_no_recording_url_is_anywhere_in_it(row: dict[str, Any]):
+def test_extra_is_strict_utf8_json_and_no_recording_url_is_anywhere_in_it(row: dict[str, Any]) -> None:
     kept = call(**{**row, "id": "a", "created_at": "2025-01-10T10:00:00Z"}).extra or "{}"
     kept.encode()
     assert "recording_url" not in keys_of(json.loads(kept, parse_constant=pytest.fail))
@@ -206,24 +206,24 @@ def test_extra_is_strict_utf8_json_and_no_recording_url_is_anywhere_in_it(row: d
         lambda x: st.lists(x, max_size=3),
     )
 )
-def test_an_unknown_field_survives(value: Any):
+def test_an_unknown_field_survives(value: Any) -> None:
     assert extra(metadata={"crm": value}) == {"metadata": {"crm": value}}
 
 
 @pytest.mark.parametrize("where", [lambda u: u, lambda u: [u], lambda u: {"a": [{"b": u}]}, lambda u: f"see {u}"])
-def test_another_presigned_url_loses_its_signature(where: Any):
+def test_another_presigned_url_loses_its_signature(where: Any) -> None:
     kept = call(media=where(URL)).extra or ""
     assert "https://storage.krosai.com/recordings/call_abc123.mp3" in kept
     assert "0a1b2c" not in kept
 
 
 @pytest.mark.parametrize("url", ["https://crm.example/deal?id=7&tab=calls", "https://crm.example/", "what? no"])
-def test_an_address_that_is_no_secret_is_kept_as_it_is(url: str):
+def test_an_address_that_is_no_secret_is_kept_as_it_is(url: str) -> None:
     assert extra(link=url) == {"link": url}
 
 
 @pytest.mark.parametrize("depth", [50, 5_000])
-def test_no_depth_of_nesting_stops_a_row_from_being_read(depth: int):
+def test_no_depth_of_nesting_stops_a_row_from_being_read(depth: int) -> None:
     value: Any = "the core"
     for _ in range(depth):
         value = [value]
@@ -232,14 +232,14 @@ def test_no_depth_of_nesting_stops_a_row_from_being_read(depth: int):
     assert ("the core" in (kept.extra or "")) == (depth == 50)
 
 
-def test_lone_surrogates_become_replacement_characters_in_every_text():
+def test_lone_surrogates_become_replacement_characters_in_every_text() -> None:
     odd = dict.fromkeys([*TEXTS, "transcript", "note"], "x\ud800")
     read = call(**odd)
     assert {getattr(read, name) for name in [*TEXTS, "listed_transcript"]} == {"x\ufffd"}
     assert extra(**odd) == {"note": "x\ufffd"}
 
 
-def test_a_listed_call_never_shows_its_url():
+def test_a_listed_call_never_shows_its_url() -> None:
     listed = parse({"recording_url": URL})
     assert "http" not in f"{listed!r} {listed!s} {[listed]} {listed.call!r}"
 
@@ -253,5 +253,5 @@ def test_a_listed_call_never_shows_its_url():
         ("2025-01-10T23:30:00-01:00", 11),
     ],
 )
-def test_the_day_of_a_call_is_the_utc_day_of_its_creation(created_at: str, day: int):
+def test_the_day_of_a_call_is_the_utc_day_of_its_creation(created_at: str, day: int) -> None:
     assert call(created_at=created_at).call_date == date(2025, 1, day)

@@ -163,7 +163,7 @@ def ids_of(pages: list[Page]) -> list[str]:
 
 
 @pytest.mark.parametrize("prefetch", [0, 4])
-def test_the_pages_have_every_completed_call_of_a_window_once(upstream: Upstream, prefetch: int):
+def test_the_pages_have_every_completed_call_of_a_window_once(upstream: Upstream, prefetch: int) -> None:
     source = upstream.open()
     pages = list(source.pages(WINDOW, prefetch=prefetch))
     assert sorted(ids_of(pages)) == sorted(upstream.truth)
@@ -171,40 +171,40 @@ def test_the_pages_have_every_completed_call_of_a_window_once(upstream: Upstream
     assert not any(page.unparsed for page in pages)
 
 
-def test_all_pages_are_full_but_the_last(upstream: Upstream):
+def test_all_pages_are_full_but_the_last(upstream: Upstream) -> None:
     source = upstream.open()
     counts = [page.row_count for page in source.pages(WINDOW)]
     assert len(counts) == 2 and counts[0] == source.page_limit > counts[1] > 0
     assert source.requests_made == 2
 
 
-def test_a_full_page_at_the_end_is_followed_by_an_empty_one(upstream: Upstream):
+def test_a_full_page_at_the_end_is_followed_by_an_empty_one(upstream: Upstream) -> None:
     source = upstream.open()
     counts = [page.row_count for page in source.pages(upstream.window_of(0, source.page_limit - 1))]
     assert counts == [source.page_limit, 0]
 
 
-def test_a_window_has_the_calls_between_its_ends(upstream: Upstream):
+def test_a_window_has_the_calls_between_its_ends(upstream: Upstream) -> None:
     [page] = upstream.open().pages(upstream.window_of(3, 7))
     times = sorted(time_of(call) for call in upstream.truth.values())
     assert sorted(listed.call.created_at for listed in page.calls) == times[3:8]
 
 
 @pytest.mark.parametrize("prefetch", [0, 4])
-def test_an_empty_window_is_one_page_without_rows(upstream: Upstream, prefetch: int):
+def test_an_empty_window_is_one_page_without_rows(upstream: Upstream, prefetch: int) -> None:
     source = upstream.open()
     [page] = source.pages(EMPTY_WINDOW, prefetch=prefetch)
     assert (page.row_count, page.total, source.requests_made) == (0, 0, 1)
 
 
-def test_a_page_can_be_asked_for_by_itself(upstream: Upstream):
+def test_a_page_can_be_asked_for_by_itself(upstream: Upstream) -> None:
     source = upstream.open()
     first, second = source.pages(WINDOW)
     assert ids_of([source.list_page(WINDOW, 0, 1)]) == ids_of([first])
     assert ids_of([source.list_page(WINDOW, source.page_limit, 2)]) == ids_of([second])
 
 
-def test_nothing_is_asked_for_before_a_page_is_wanted(upstream: Upstream):
+def test_nothing_is_asked_for_before_a_page_is_wanted(upstream: Upstream) -> None:
     source = upstream.open()
     pages = source.pages(WINDOW)
     assert source.requests_made == 0
@@ -212,7 +212,7 @@ def test_nothing_is_asked_for_before_a_page_is_wanted(upstream: Upstream):
     assert source.requests_made == 1
 
 
-def test_a_listed_call_is_as_upstream_has_it(upstream: Upstream):
+def test_a_listed_call_is_as_upstream_has_it(upstream: Upstream) -> None:
     for page in upstream.open().pages(WINDOW):
         for listed in page.calls:
             call, truth = listed.call, upstream.truth[listed.call.call_id]
@@ -224,7 +224,7 @@ def test_a_listed_call_is_as_upstream_has_it(upstream: Upstream):
             assert "http" not in repr(listed)
 
 
-def test_the_statistics_count_the_completed_calls_of_a_window(upstream: Upstream):
+def test_the_statistics_count_the_completed_calls_of_a_window(upstream: Upstream) -> None:
     source = upstream.open()
     assert source.completed_total(WINDOW) == len(upstream.truth)
     assert source.completed_total(EMPTY_WINDOW) == 0
@@ -234,7 +234,7 @@ def test_the_statistics_count_the_completed_calls_of_a_window(upstream: Upstream
 # One call.
 
 
-def test_the_recording_of_a_call_is_its_audio_with_its_sha256(upstream: Upstream):
+def test_the_recording_of_a_call_is_its_audio_with_its_sha256(upstream: Upstream) -> None:
     source, call_id = upstream.open(), upstream.recorded
     answer = source.recording(call_id)
     assert answer.recording_url is not None and answer.duration_seconds == upstream.truth[call_id]["duration_seconds"]
@@ -247,7 +247,7 @@ def test_the_recording_of_a_call_is_its_audio_with_its_sha256(upstream: Upstream
     assert source.requests_made == 1  # a download is no API request
 
 
-def test_a_listed_url_leads_to_the_same_audio(upstream: Upstream):
+def test_a_listed_url_leads_to_the_same_audio(upstream: Upstream) -> None:
     source = upstream.open()
     page = next(source.pages(WINDOW))
     [listed, *_] = [listed for listed in page.calls if listed.recording_url]
@@ -256,7 +256,7 @@ def test_a_listed_url_leads_to_the_same_audio(upstream: Upstream):
         assert bytes(body.data) == upstream.audio(listed.call.call_id)
 
 
-def test_the_transcript_of_a_call_is_whole(upstream: Upstream):
+def test_the_transcript_of_a_call_is_whole(upstream: Upstream) -> None:
     source = upstream.open()
     call_id = next(id_ for id_, call in sorted(upstream.truth.items()) if call["transcript"])
     truth = upstream.truth[call_id]
@@ -266,7 +266,7 @@ def test_the_transcript_of_a_call_is_whole(upstream: Upstream):
     assert source.requests_made == 1
 
 
-def test_what_a_call_does_not_have_is_not_found(upstream: Upstream):
+def test_what_a_call_does_not_have_is_not_found(upstream: Upstream) -> None:
     source = upstream.open()
     with pytest.raises(CallNotFound):
         source.recording(upstream.one(recorded=False))
@@ -276,7 +276,7 @@ def test_what_a_call_does_not_have_is_not_found(upstream: Upstream):
 
 
 @pytest.mark.parametrize("call_id", UNKNOWN)
-def test_a_call_that_nobody_knows_is_not_found_whatever_its_id(upstream: Upstream, call_id: str):
+def test_a_call_that_nobody_knows_is_not_found_whatever_its_id(upstream: Upstream, call_id: str) -> None:
     source = upstream.open()
     with pytest.raises(CallNotFound):
         source.recording(call_id)
@@ -291,13 +291,13 @@ def test_a_call_that_nobody_knows_is_not_found_whatever_its_id(upstream: Upstrea
 # Downloads.
 
 
-def test_a_url_of_another_host_is_refused(upstream: Upstream):
+def test_a_url_of_another_host_is_refused(upstream: Upstream) -> None:
     with pytest.raises(UrlRefused) as refused, upstream.open().open_recording("https://evil.example/a.mp3?sig=secret"):
         pass
     assert "secret" not in str(refused.value)
 
 
-def test_a_url_that_is_not_as_it_was_minted_is_not_accepted(upstream: Upstream):
+def test_a_url_that_is_not_as_it_was_minted_is_not_accepted(upstream: Upstream) -> None:
     source = upstream.open()
     url = source.recording(upstream.recorded).recording_url
     with pytest.raises(UrlExpired), source.open_recording(f"{url}0"):
@@ -307,21 +307,21 @@ def test_a_url_that_is_not_as_it_was_minted_is_not_accepted(upstream: Upstream):
 # What changes something upstream is sent once.
 
 
-def test_an_extension_is_counted_once(own_upstream: Upstream):
+def test_an_extension_is_counted_once(own_upstream: Upstream) -> None:
     source, call_id = own_upstream.open(), own_upstream.recorded
     source.extend(call_id, 120, idempotency_key="decision")
     assert own_upstream.extended_days() == {call_id: [120]}
     assert source.requests_made == 1
 
 
-def test_an_extension_beyond_the_plan_is_refused_and_not_counted(upstream: Upstream):
+def test_an_extension_beyond_the_plan_is_refused_and_not_counted(upstream: Upstream) -> None:
     source = upstream.open()
     with pytest.raises(RequestRefused):
         source.extend(upstream.recorded, 366, idempotency_key="decision")
     assert upstream.extended_days() == {} and source.requests_made == 1
 
 
-def test_a_deleted_recording_is_gone_everywhere(own_upstream: Upstream):
+def test_a_deleted_recording_is_gone_everywhere(own_upstream: Upstream) -> None:
     source, call_id = own_upstream.open(), own_upstream.recorded
     url = source.recording(call_id).recording_url
     assert url is not None
@@ -340,7 +340,7 @@ def test_a_deleted_recording_is_gone_everywhere(own_upstream: Upstream):
     assert not listed[call_id].call.has_recording and listed[call_id].recording_url is None
 
 
-def test_recording_is_turned_on_by_one_request(own_upstream: Upstream):
+def test_recording_is_turned_on_by_one_request(own_upstream: Upstream) -> None:
     source = own_upstream.open()
     assert source.turn_on_recording() == {"recording_enabled": True, "transcription_enabled": True}
     assert source.requests_made == 1
@@ -363,13 +363,13 @@ def test_recording_is_turned_on_by_one_request(own_upstream: Upstream):
 )
 def test_an_extension_is_no_longer_than_the_plan_allows(
     upstream: Upstream, plan: str, retention_days: int | None, requested_days: int, allowed_days: int | None
-):
+) -> None:
     source = upstream.open(plan=PLANS[plan], retention_days=retention_days)
     assert source.allowed_extension_days(requested_days) == allowed_days
     assert source.requests_made == 0
 
 
-def test_every_request_counts_against_the_budget_and_none_is_sent_beyond_it(upstream: Upstream):
+def test_every_request_counts_against_the_budget_and_none_is_sent_beyond_it(upstream: Upstream) -> None:
     source = upstream.open(requests_per_run=3)
     source.list_page(WINDOW, 0, 1)
     with pytest.raises(CallNotFound):
@@ -381,7 +381,7 @@ def test_every_request_counts_against_the_budget_and_none_is_sent_beyond_it(upst
     assert source.requests_made == 3
 
 
-def test_a_source_can_be_closed_twice(upstream: Upstream):
+def test_a_source_can_be_closed_twice(upstream: Upstream) -> None:
     source = upstream.open()
     source.list_page(WINDOW, 0, 1)
     source.close()

@@ -73,7 +73,7 @@ def server() -> Iterator[Server]:
 class Network:
     """A network whose names resolve as a script says, and whose addresses all lead to a server of the test."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, server: Server):
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
         self.answers: list[list[str]] = []
         self.resolved: list[str] = []
         self.connected: list[str] = []

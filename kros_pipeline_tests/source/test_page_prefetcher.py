@@ -34,7 +34,7 @@ def page(numbers: list[int], total: int | None, limit: int | None) -> Page:
 class Server:
     """A server that answers by offset, and notes what it was asked. `None` is a refusal."""
 
-    def __init__(self, answers: Answers):
+    def __init__(self, answers: Answers) -> None:
         self.answers, self.asked, self.lock = answers, list[tuple[int, int]](), threading.Lock()
 
     def fetch(self, offset: int, page_number: int) -> Page:

@@ -25,7 +25,7 @@ def row(number: int) -> ListedCall:
 class Answers:
     """A server whose answers are given, one after the other; the last one is repeated for ever."""
 
-    def __init__(self, answers: list[Page]):
+    def __init__(self, answers: list[Page]) -> None:
         self.answers, self.asked = answers, 0
 
     def fetch(self, offset: int, page_number: int) -> Page:
@@ -69,7 +69,7 @@ def test_a_list_that_does_not_change_comes_whole_and_in_order(
 class RefusingServer:
     """A server that refuses a page behind the end, where others answer an empty one."""
 
-    def __init__(self, total: int):
+    def __init__(self, total: int) -> None:
         self.total = total
         self.asked: list[int] = []
 

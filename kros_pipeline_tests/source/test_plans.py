@@ -19,13 +19,13 @@ from kros_pipeline.source.plans import PLANS, allowed_extension_days
 )
 def test_the_plans_are_the_documented_ones(
     name: str, requests_per_second: int, requests_per_day: int, default_days: int, maximum_days: int
-):
+) -> None:
     plan = PLANS[name]
     assert (plan.name, plan.requests_per_second, plan.requests_per_day) == (name, requests_per_second, requests_per_day)
     assert (plan.default_retention_days, plan.maximum_retention_days) == (default_days, maximum_days)
 
 
-def test_there_are_no_other_plans():
+def test_there_are_no_other_plans() -> None:
     assert list(PLANS) == ["free", "pro", "business", "enterprise"]
 
 
@@ -42,7 +42,7 @@ def test_there_are_no_other_plans():
 )
 def test_upstream_may_delete_from_the_earliest_day_that_the_documentation_allows(
     call_date: date, retention_days: int | None, expires_on: date | None
-):
+) -> None:
     assert upstream_expires_on(call_date, retention_days) == expires_on
 
 
@@ -69,5 +69,5 @@ def test_upstream_may_delete_from_the_earliest_day_that_the_documentation_allows
 )
 def test_an_extension_asks_for_no_more_than_the_plan_allows(
     requested: int, plan: str, retention_days: int | None, sent: int | None
-):
+) -> None:
     assert allowed_extension_days(requested, PLANS[plan], retention_days) == sent

@@ -61,12 +61,14 @@ def standing_clock(slept: list[float]) -> Clock:
     ("per_second", "expected"),
     [(4, [0, 0.25, 0.5, 0.75]), (0.5, [0, 2, 4, 6]), (None, [0, 0, 0, 0])],
 )
-def test_requests_are_spaced_evenly_and_the_first_does_not_wait(per_second: float | None, expected: list[float]):
+def test_requests_are_spaced_evenly_and_the_first_does_not_wait(
+    per_second: float | None, expected: list[float]
+) -> None:
     time = Seconds()
     assert acquire_times(limiter_on(time, per_second), time, 4) == expected
 
 
-def test_idle_time_is_not_made_up_for_by_a_burst():
+def test_idle_time_is_not_made_up_for_by_a_burst() -> None:
     time = Seconds()
     limiter = limiter_on(time)
     acquire_times(limiter, time, 2)
@@ -74,7 +76,7 @@ def test_idle_time_is_not_made_up_for_by_a_burst():
     assert acquire_times(limiter, time, 3) == [60.25, 60.5, 60.75]
 
 
-def test_threads_share_one_rate():
+def test_threads_share_one_rate() -> None:
     slots: list[float] = []
     limiter = RateLimiter(4, None, standing_clock(slots))
     with ThreadPoolExecutor(16) as pool:
@@ -85,7 +87,7 @@ def test_threads_share_one_rate():
 # Budget.
 
 
-def test_the_budget_is_used_to_the_last_request_and_not_beyond():
+def test_the_budget_is_used_to_the_last_request_and_not_beyond() -> None:
     time = Seconds()
     limiter = limiter_on(time, budget=3)
     acquire_times(limiter, time, 3)
@@ -96,14 +98,14 @@ def test_the_budget_is_used_to_the_last_request_and_not_beyond():
     assert (limiter.requests_made, time.now) == (3, before)
 
 
-def test_without_a_budget_requests_are_counted_all_the_same():
+def test_without_a_budget_requests_are_counted_all_the_same() -> None:
     time = Seconds()
     limiter = limiter_on(time, None)
     acquire_times(limiter, time, 1_000)
     assert limiter.requests_made == 1_000
 
 
-def test_threads_share_one_budget():
+def test_threads_share_one_budget() -> None:
     limiter = RateLimiter(None, 50, standing_clock([]))
     refused = threading.Semaphore(0)
 
@@ -123,7 +125,7 @@ def test_threads_share_one_budget():
 # Pauses.
 
 
-def test_a_pause_holds_every_request_and_the_spacing_goes_on_after_it():
+def test_a_pause_holds_every_request_and_the_spacing_goes_on_after_it() -> None:
     time = Seconds()
     limiter = limiter_on(time)
     acquire_times(limiter, time, 1)
@@ -131,7 +133,7 @@ def test_a_pause_holds_every_request_and_the_spacing_goes_on_after_it():
     assert acquire_times(limiter, time, 3) == [10, 10.25, 10.5]
 
 
-def test_a_pause_holds_even_without_a_rate():
+def test_a_pause_holds_even_without_a_rate() -> None:
     time = Seconds()
     limiter = limiter_on(time, None)
     limiter.pause(1.5)
@@ -139,7 +141,7 @@ def test_a_pause_holds_even_without_a_rate():
 
 
 @pytest.mark.parametrize(("first", "second", "ends"), [(10, 3, 10), (3, 10, 10), (0, 0, 0)])
-def test_the_longest_pause_counts(first: float, second: float, ends: float):
+def test_the_longest_pause_counts(first: float, second: float, ends: float) -> None:
     time = Seconds()
     limiter = limiter_on(time)
     limiter.pause(first)
@@ -148,7 +150,7 @@ def test_the_longest_pause_counts(first: float, second: float, ends: float):
 
 
 @pytest.mark.parametrize(("per_second", "expected"), [(4, [10, 10.25]), (0.2, [10, 15])])
-def test_a_request_that_waits_already_when_a_pause_begins_is_held_too(per_second: float, expected: list[float]):
+def test_a_request_that_waits_already_when_a_pause_begins_is_held_too(per_second: float, expected: list[float]) -> None:
     time = Seconds()
     limiter = limiter_on(time, per_second)
     acquire_times(limiter, time, 1)
@@ -179,14 +181,14 @@ def test_a_request_that_waits_already_when_a_pause_begins_is_held_too(per_second
         (None, None),
     ],
 )
-def test_retry_after_is_seconds_or_a_date_or_nothing(value: str | None, seconds: float | None):
+def test_retry_after_is_seconds_or_a_date_or_nothing(value: str | None, seconds: float | None) -> None:
     assert retry_after_seconds(value, date=None, now=NOW) == seconds
 
 
 @given(st.text() | st.from_regex(r"(Fri, )?\d{1,3} (Jan|Foo) -?\d{1,12} \d{1,3}:\d\d(:\d\d)? ?([+-]\d{1,9}|GMT|EST)?"))
 @example("Fri, 10 Jan 9999 23:59:59 -2359")
 @example("Fri, 10 Jan 0001 00:00:00 +2359")
-def test_no_retry_after_breaks_the_client_or_turns_time_back(value: str):
+def test_no_retry_after_breaks_the_client_or_turns_time_back(value: str) -> None:
     seconds = retry_after_seconds(value, date=None, now=NOW)
     assert seconds is None or seconds >= 0
 
@@ -202,13 +204,13 @@ def test_no_retry_after_breaks_the_client_or_turns_time_back(value: str):
         ("soon", 30.0),
     ],
 )
-def test_a_date_is_compared_with_the_servers_own_clock_where_it_shows_it(date: str | None, seconds: float):
+def test_a_date_is_compared_with_the_servers_own_clock_where_it_shows_it(date: str | None, seconds: float) -> None:
     assert retry_after_seconds("Fri, 10 Jan 2025 10:00:30 GMT", date=date, now=NOW) == seconds
 
 
 @given(st.none() | st.text(), st.text())
 @example("Fri, 10 Jan 0001 00:00:00 +2359", "Fri, 10 Jan 9999 23:59:59 -2359")
-def test_no_date_header_breaks_the_client(date: str | None, value: str):
+def test_no_date_header_breaks_the_client(date: str | None, value: str) -> None:
     seconds = retry_after_seconds(value, date=date, now=NOW)
     assert seconds is None or seconds >= 0
 
@@ -216,7 +218,7 @@ def test_no_date_header_breaks_the_client(date: str | None, value: str):
 # Throttling.
 
 
-def test_a_server_that_is_slower_than_its_plan_is_asked_at_its_own_rate():
+def test_a_server_that_is_slower_than_its_plan_is_asked_at_its_own_rate() -> None:
     time = Seconds()
     limiter = limiter_on(time, per_second=50)
     tokens, refilled_at, refusals = 1.0, time.now, 0
@@ -233,7 +235,7 @@ def test_a_server_that_is_slower_than_its_plan_is_asked_at_its_own_rate():
     assert refusals < 150, "five times too fast, four of five would be refused"
 
 
-def test_answers_to_requests_from_before_a_pause_begin_no_other():
+def test_answers_to_requests_from_before_a_pause_begin_no_other() -> None:
     limiter = RateLimiter(50, None, standing_clock([]))
     assert [limiter.on_throttled(1.0) for _ in range(32)] == [1] * 32
 
@@ -250,7 +252,7 @@ def test_answers_to_requests_from_before_a_pause_begin_no_other():
 )
 def test_each_pause_is_as_long_as_asked_for_or_longer_than_the_one_before(
     asked_seconds: float | None, paused_seconds: list[float]
-):
+) -> None:
     time = Seconds()
     limiter = limiter_on(time, None)
     for number, seconds in enumerate(paused_seconds, start=1):

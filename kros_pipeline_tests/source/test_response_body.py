@@ -20,7 +20,7 @@ def test_a_body_that_waits_for_the_network_does_not_delay_the_others() -> None:
     class Answer:
         """An answer of two pieces; the second comes after an event."""
 
-        def __init__(self, comes: threading.Event):
+        def __init__(self, comes: threading.Event) -> None:
             self.fp, self.length, self._comes = self, 4, comes
 
         def readinto1(self, memory: memoryview) -> int:

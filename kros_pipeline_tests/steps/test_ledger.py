@@ -72,7 +72,7 @@ class Source:
     plan_name = "pro"
     requests_made = 0
 
-    def __init__(self, world: World):
+    def __init__(self, world: World) -> None:
         self.world = world
 
     def close(self) -> None: ...

@@ -56,22 +56,22 @@ def problems_of(**texts: str | None) -> list[str]:
     return bad.value.problems
 
 
-def test_the_settings_are_those_of_the_contract_in_its_order():
+def test_the_settings_are_those_of_the_contract_in_its_order() -> None:
     assert [(setting.name, setting.default) for setting in SETTINGS] == list(CONTRACT.items())
 
 
-def test_the_required_settings_and_the_secrets_are_declared():
+def test_the_required_settings_and_the_secrets_are_declared() -> None:
     assert [setting.name for setting in SETTINGS if setting.missing] == list(LEAST)
     assert [setting.name for setting in SETTINGS if setting.is_secret] == list(SECRETS)
 
 
-def test_every_default_is_a_value_that_its_own_parser_accepts():
+def test_every_default_is_a_value_that_its_own_parser_accepts() -> None:
     texts = {setting.name: setting.default for setting in SETTINGS}
     assert parse_settings(texts | LEAST) == parse_settings(LEAST)
     assert all(setting.help for setting in SETTINGS)
 
 
-def test_two_settings_are_enough():
+def test_two_settings_are_enough() -> None:
     settings = parse_settings(LEAST)
     assert settings.source.api_key == KEY
     assert settings.source.auth == "x-api-key"
@@ -93,11 +93,11 @@ def test_two_settings_are_enough():
 
 @pytest.mark.parametrize("blank", [None, "", " ", "\t\n"])
 @pytest.mark.parametrize("name", [name for name in CONTRACT if name not in LEAST])
-def test_a_blank_setting_is_an_absent_one(name: str, blank: str | None):
+def test_a_blank_setting_is_an_absent_one(name: str, blank: str | None) -> None:
     assert parse_settings({**LEAST, name: blank}) == parse_settings(LEAST)
 
 
-def test_a_variable_that_is_no_setting_is_ignored():
+def test_a_variable_that_is_no_setting_is_ignored() -> None:
     assert parse_settings({**LEAST, "KROS_TYPO": "x", "PATH": "/bin"}) == parse_settings(LEAST)
 
 
@@ -147,7 +147,7 @@ def test_a_variable_that_is_no_setting_is_ignored():
         ({"KROS_WEBHOOK_URL": "http://localhost/x"}, "webhook_url", "http://localhost/x"),
     ],
 )
-def test_a_good_text_becomes_its_value(texts: dict[str, str], field: str, value: Any):
+def test_a_good_text_becomes_its_value(texts: dict[str, str], field: str, value: Any) -> None:
     settings = parse_settings({**LEAST, **texts})
     [part] = [part for part in (settings, settings.source, settings.archive) if hasattr(part, field)]
     assert getattr(part, field) == value
@@ -295,19 +295,19 @@ def test_a_good_text_becomes_its_value(texts: dict[str, str], field: str, value:
         ({"KROS_WEBHOOK_URL": "http://hooks.example.com/x"}, "KROS_WEBHOOK_URL must be a whole https URL."),
     ],
 )
-def test_a_mistake_is_one_sentence_that_begins_with_the_setting(texts: dict[str, str | None], sentence: str):
+def test_a_mistake_is_one_sentence_that_begins_with_the_setting(texts: dict[str, str | None], sentence: str) -> None:
     assert problems_of(**texts) == [sentence]
 
 
-def test_an_unknown_plan_is_one_problem_and_limits_no_other_setting():
+def test_an_unknown_plan_is_one_problem_and_limits_no_other_setting() -> None:
     assert len(problems_of(KROSAI_PLAN="gold", KROSAI_RETENTION_DAYS="365", KROSAI_REQUESTS_PER_SECOND="9")) == 1
 
 
-def test_a_bad_rate_is_not_reported_as_missing_too():
+def test_a_bad_rate_is_not_reported_as_missing_too() -> None:
     assert len(problems_of(KROSAI_PLAN="enterprise", KROSAI_REQUESTS_PER_SECOND="fast")) == 1
 
 
-def test_all_problems_are_reported_at_once():
+def test_all_problems_are_reported_at_once() -> None:
     bad = dict.fromkeys(CONTRACT, "\x00é!") | {"KROSAI_API_KEY": None, "KROS_ARCHIVE_URL": None}
     named = [sentence.split()[0] for sentence in problems_of(**bad)]
     not_parsed = {"KROS_FLAG_RULES", "KROS_START_DATE"}  # a path; and the one that only the definitions read
@@ -317,7 +317,7 @@ def test_all_problems_are_reported_at_once():
 # Secrets.
 
 
-def test_no_secret_is_in_a_repr():
+def test_no_secret_is_in_a_repr() -> None:
     settings = parse_settings({**LEAST, **KMS, **SECRETS})
     shown = f"{settings!r} {settings!s} {[settings]} {settings.source!r} {settings.archive!r}"
     assert "bucket" in shown
@@ -337,7 +337,7 @@ def test_no_secret_is_in_a_repr():
         {"KROS_START_DATE": KEY * 2, "KROS_SSE": KEY * 2, "KROS_LEGAL_HOLD": KEY * 2},
     ],
 )
-def test_a_problem_shows_no_secret(texts: dict[str, str]):
+def test_a_problem_shows_no_secret(texts: dict[str, str]) -> None:
     assert KEY not in " ".join(problems_of(**texts))
 
 
@@ -348,12 +348,12 @@ def test_a_problem_shows_no_secret(texts: dict[str, str]):
     ("text", "day"),
     [(None, date(2025, 1, 1)), ("", date(2025, 1, 1)), (" ", date(2025, 1, 1)), (" 2024-02-29 ", date(2024, 2, 29))],
 )
-def test_the_start_date_is_a_day(text: str | None, day: date):
+def test_the_start_date_is_a_day(text: str | None, day: date) -> None:
     assert parse_start_date(text) == day
 
 
 @pytest.mark.parametrize("text", ["yesterday", "2025-02-30", "01.01.2025", "2025-01-01T00:00:00", "0"])
-def test_a_bad_start_date_is_named(text: str):
+def test_a_bad_start_date_is_named(text: str) -> None:
     with pytest.raises(BadSettings, match=f"KROS_START_DATE is '{text}', not a date like 2025-01-01."):
         parse_start_date(text)
 
@@ -361,7 +361,7 @@ def test_a_bad_start_date_is_named(text: str):
 # The rules file, and the webhook, which is read even where another setting is bad.
 
 
-def test_mistakes_in_the_rules_file_are_reported_with_those_in_the_settings(tmp_path: Path):
+def test_mistakes_in_the_rules_file_are_reported_with_those_in_the_settings(tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules: [{id: a}]")
     with pytest.raises(BadSettings) as bad:
@@ -377,7 +377,7 @@ def test_mistakes_in_the_rules_file_are_reported_with_those_in_the_settings(tmp_
     ("content", "sentence"),
     [(None, "cannot be read: No such file or directory."), (b"\xff", "cannot be read: not UTF-8.")],
 )
-def test_a_rules_file_that_cannot_be_read_is_a_problem(tmp_path: Path, content: bytes | None, sentence: str):
+def test_a_rules_file_that_cannot_be_read_is_a_problem(tmp_path: Path, content: bytes | None, sentence: str) -> None:
     rules = tmp_path / "rules.yaml"
     if content is not None:
         rules.write_bytes(content)
@@ -387,7 +387,9 @@ def test_a_rules_file_that_cannot_be_read_is_a_problem(tmp_path: Path, content: 
 
 
 @pytest.mark.parametrize(("details", "is_refused"), [("missing", True), ("ALWAYS", False)])
-def test_rules_about_confidence_need_the_setting_that_asks_for_it(tmp_path: Path, details: str, is_refused: bool):
+def test_rules_about_confidence_need_the_setting_that_asks_for_it(
+    tmp_path: Path, details: str, is_refused: bool
+) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules: [{id: a, extend_days: 1, confidence_below: 0.5}]")
     texts = {**LEAST, "KROS_FLAG_RULES": str(rules), "KROS_TRANSCRIPT_DETAILS": details}
@@ -398,11 +400,11 @@ def test_rules_about_confidence_need_the_setting_that_asks_for_it(tmp_path: Path
         assert len(parse_settings_and_rules(texts)[1].rules) == 1
 
 
-def test_without_a_rules_file_there_are_no_rules():
+def test_without_a_rules_file_there_are_no_rules() -> None:
     assert parse_settings_and_rules(LEAST)[1].rules == ()
 
 
-def test_the_webhook_is_known_where_other_settings_are_bad():
+def test_the_webhook_is_known_where_other_settings_are_bad() -> None:
     assert (
         parse_webhook_url({"KROSAI_PLAN": "gold", "KROS_WEBHOOK_URL": "https://h.example/x "}) == "https://h.example/x"
     )

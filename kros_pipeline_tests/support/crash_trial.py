@@ -274,7 +274,7 @@ def _last_step(log: bytes) -> str:
 class Runner:
     """The handle of the process that `serve`s, for as long as the `with` lasts."""
 
-    def __init__(self, environment: dict[str, str], folder: str):
+    def __init__(self, environment: dict[str, str], folder: str) -> None:
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("KROS", "AWS_", "DAGSTER"))
         }
@@ -406,7 +406,7 @@ def _decision_of(key: str) -> str | None:
 class Trial:
     """One world, one undisturbed archive, and as many disturbed ones as the kills need."""
 
-    def __init__(self, kills: int, seed: int, calls: int, cli_kills: int, say: Callable[[str], None]):
+    def __init__(self, kills: int, seed: int, calls: int, cli_kills: int, say: Callable[[str], None]) -> None:
         self.kills_wanted, self.cli_kills_wanted = kills + cli_kills, cli_kills
         self.rng = random.Random(seed)
         self.say = say

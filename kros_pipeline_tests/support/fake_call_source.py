@@ -59,7 +59,7 @@ class FakeCallSource:
         retention_days: int | None = None,
         maximum_retention_days: int | None = None,
         requests_per_run: int | None = None,
-    ):
+    ) -> None:
         self.calls = {call.call_id: call for call in calls}
         self.extended_days: dict[str, list[int]] = {}
         self.settings: dict[str, bool] = {"recording_enabled": False, "transcription_enabled": False}

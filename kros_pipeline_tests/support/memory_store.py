@@ -55,7 +55,7 @@ def _new_version() -> VersionToken:
 class MemoryObjectStore:
     """One archive in one bucket of this process; see `ObjectStore` for every method."""
 
-    def __init__(self, bucket: str, prefix: str = ""):
+    def __init__(self, bucket: str, prefix: str = "") -> None:
         self.bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
         self.requests_made = 0
         self._objects = objects_of(bucket)
@@ -138,7 +138,7 @@ class MemoryObjectStore:
 class MemoryGovernance:
     """Custody of a bucket without versions and Object Lock; see `Governance` for every method."""
 
-    def __init__(self, store: MemoryObjectStore):
+    def __init__(self, store: MemoryObjectStore) -> None:
         self._store, self._objects = store, objects_of(store.bucket)
 
     def has_object_lock(self) -> bool:
@@ -180,7 +180,7 @@ def open_memory_archive(settings: ArchiveSettings) -> tuple[ObjectStore, Governa
 class MemoryArchive(Archive):
     """The independent look at it, which knows nothing of the pipeline's clients."""
 
-    def __init__(self, bucket: str, prefix: str):
+    def __init__(self, bucket: str, prefix: str) -> None:
         super().__init__(SimpleNamespace(exceptions=SimpleNamespace(NoSuchKey=KeyError)), bucket, prefix)
 
     def table(self, name: str, day: date) -> list[dict[str, Any]]:

@@ -140,7 +140,7 @@ def upstream() -> Iterator[Upstream]:
 class Output:
     """What runs leave behind: Dagster's home, what they print, and the archive."""
 
-    def __init__(self, home: Path, archive: Archive):
+    def __init__(self, home: Path, archive: Archive) -> None:
         self.home, self.archive = home, archive
         self.printed = b""
 

@@ -80,29 +80,29 @@ in_folders = pytest.mark.parametrize("module", [module for module in MODULES if 
 of_core = pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) == "core"])
 
 
-def test_the_house_is_the_one_that_was_drawn():
+def test_the_house_is_the_one_that_was_drawn() -> None:
     assert {path.name for path in HOUSE.iterdir() if path.is_dir() and path.name != "__pycache__"} == FOLDERS
     assert {"definitions", "assets", "schedules", "partitions", "resources", "failures"} <= set(MODULES)
 
 
 @every_module
-def test_imports_run_one_way(module: str):
+def test_imports_run_one_way(module: str) -> None:
     room = room_of(module)
     assert rooms_known_to(module) <= {room} | MAY_KNOW[room]
 
 
 @in_folders
-def test_nothing_inside_a_folder_speaks_dagster(module: str):
+def test_nothing_inside_a_folder_speaks_dagster(module: str) -> None:
     assert not [name for name in imports_of(module) if name.split(".")[0].startswith("dagster")]
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if "/" not in module and module != "__init__"])
-def test_every_file_at_the_root_speaks_dagster(module: str):
+def test_every_file_at_the_root_speaks_dagster(module: str) -> None:
     assert "dagster" in imports_of(module)
 
 
 @of_core
-def test_core_has_no_io_and_no_clock(module: str):
+def test_core_has_no_io_and_no_clock(module: str) -> None:
     pure = {
         "base64",
         "collections",
@@ -139,27 +139,27 @@ def test_core_has_no_io_and_no_clock(module: str):
 
 
 @every_module
-def test_the_environment_is_read_by_definitions_alone(module: str):
+def test_the_environment_is_read_by_definitions_alone(module: str) -> None:
     if room_of(module) not in ("definitions", "sandbox") and module != "steps/process":  # it sets a variable for Arrow
         assert not names_in(module) & {"environ", "getenv", "EnvVar"}
 
 
 @every_module
-def test_folders_are_one_level_deep(module: str):
+def test_folders_are_one_level_deep(module: str) -> None:
     assert module.count("/") <= 1
 
 
 @every_module
-def test_no_room_is_for_leftovers(module: str):
+def test_no_room_is_for_leftovers(module: str) -> None:
     words = {word for part in module.split("/") for word in part.split("_")}
     assert not words & {"utils", "util", "lib", "libs", "helpers", "helper", "common", "misc", "shared"}
 
 
 @every_module
-def test_every_module_says_what_it_is_for(module: str):
+def test_every_module_says_what_it_is_for(module: str) -> None:
     assert ast.get_docstring(ast.parse(MODULES[module].read_text("utf-8")))
 
 
 @every_module
-def test_dagsters_private_rooms_stay_closed(module: str):
+def test_dagsters_private_rooms_stay_closed(module: str) -> None:
     assert not [name for name in imports_of(module) if name.startswith("dagster._") or "._" in name]
