@@ -13,7 +13,7 @@ from typing import Any
 
 from kros_pipeline.sandbox import Fault, SandboxConfig
 from kros_pipeline.sandbox.answers import HTML_PAGE
-from kros_pipeline.source import downloads, krosai
+from kros_pipeline.source import api_client, downloads
 from kros_pipeline.steps import list_reader
 from kros_pipeline_tests.support.accounts import PLAIN
 from kros_pipeline_tests.support.raw_server import RESET, Build, chunk, head, sized
@@ -339,7 +339,7 @@ ANSWERS = [
          answer=listed(lambda body: sized(gzip.compress(body, mtime=0), "Content-Encoding: gzip"))),
     Case("The list: drips, longer than the deadline", always=fails("did not end within 0.1 seconds"),
          answer=listed(lambda body: [head(f"Content-Length: {len(body)}"), *[b" ", 0.03] * 6, body]),
-         patches=((krosai, "_ANSWER_SECONDS", 0.1),)),
+         patches=((api_client, "_ANSWER_SECONDS", 0.1),)),
     Case("The list: a reset after the headers", always=fails("broke off|no answer"),
          answer=listed(lambda body: [head(f"Content-Length: {len(body)}"), 0.02, RESET])),
     Case("The list: a header that never ends", always=fails("no answer"),

@@ -23,7 +23,7 @@ import pytest
 
 from kros_pipeline.core.errors import ExternalError
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.source.krosai import KrosAI
+from kros_pipeline.source.api_client import ApiClient
 from kros_pipeline.source.settings import SourceSettings
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import (
@@ -129,14 +129,14 @@ def _faulty(case: Case, attempts: int | None, our: Account, call_id: str) -> Ite
 def _behind(server: RawServer, our: Account) -> Iterator[None]:
     """The archive remembers its account's base URL: only the requests go elsewhere."""
 
-    def there(self: KrosAI, settings: SourceSettings, **named: Any) -> None:
-        begin(self, settings, **named)
+    def there(self: ApiClient, settings: SourceSettings, *rest: Any) -> None:
+        begin(self, settings, *rest)
         self._base_url = f"{server.origin}/v1"
 
-    begin = KrosAI.__init__
-    with mock.patch.object(KrosAI, "__init__", there):
+    begin = ApiClient.__init__
+    with mock.patch.object(ApiClient, "__init__", there):
         yield
-    our.__dict__.pop("work", None)
+    our.__dict__.pop("ctx", None)
 
 
 def _run_day(our: Account, settings: Mapping[str, str]) -> tuple[str, list[str]]:
