@@ -105,9 +105,8 @@ def test_no_event_of_a_day_contains_a_hostile_id(account: MakeAccount, monkeypat
     with dg.DagsterInstance.ephemeral() as instance:
         job = defs().resolve_job_def("daily_archive")
         result = job.execute_in_process(tags={"dagster/partition": str(DAY)}, instance=instance, raise_on_error=False)
-        log = "\n".join(
-            record.event_log_entry.to_json() for record in instance.get_records_for_run(result.run_id).records
-        )
+        entries: list[Any] = [each.event_log_entry for each in instance.get_records_for_run(result.run_id).records]
+        log = "\n".join(entry.to_json() for entry in entries)
     log = ELIDED_LINES.sub("", log)  # not the id ".."
     assert not result.success
     assert_nothing_is_false(our.krosai, our.archive, DAY)
