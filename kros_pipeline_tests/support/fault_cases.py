@@ -211,7 +211,7 @@ def limited(value: str, *routes: str) -> dict[str, Fault]:
     return {"api_rate_limited": Fault(routes=routes or ("list",), value=value)}
 
 
-QUOTA = "seconds of silence .quota"
+QUOTA = "seconds .quota"
 QUOTA_AND_RATE = [
     Case("429, Retry-After: 0.2", always=fails("429 again and again"), faults=limited("0.2")),
     Case("429, Retry-After: an HTTP date", always=fails("429 again and again"), faults=limited("http-date")),
