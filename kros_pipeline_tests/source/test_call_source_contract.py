@@ -276,7 +276,7 @@ def test_what_a_call_does_not_have_is_not_found(upstream: Upstream):
 
 
 @pytest.mark.parametrize("call_id", UNKNOWN)
-def test_a_call_that_nobody_knows_is_not_found_whatever_its_id(upstream: Upstream, call_id: str):
+def test_an_unknown_call_is_not_found_whatever_its_id(upstream: Upstream, call_id: str):
     source = upstream.open()
     with pytest.raises(CallNotFound):
         source.recording(call_id)
