@@ -59,13 +59,14 @@ class ApiClient:
     ) -> dict[str, Any]:
         """Return the answer of a GET, which is retried up to three times.
 
-        An answer without its `field` is an `ApiServerError`: it says nothing about the call. The field may be null.
+        Raises `ApiServerError` where the answer lacks `field`, which may be null: an error with status 200 says nothing
+        about the call.
         """
 
         def attempt() -> dict[str, Any]:
             answer = self._send("GET", path, query=query, is_about_one_call=is_about_one_call)
             if field is not None and field not in answer:
-                raise ApiServerError(f"GET {_hide_id(path)}: the answer says nothing of it, it has {names_in(answer)}")
+                raise ApiServerError(f"GET {_hide_id(path)}: the answer has no '{field}', it has {names_in(answer)}")
             return answer
 
         attempts = Retrying(

@@ -64,7 +64,7 @@ class _Checked(HTTPConnection):
         addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
         for address in addresses:
             if not may_send_audio(address, loopback_allowed=self._loopback_allowed):
-                raise UrlRefused(f"{self.host} resolves to {address}, which is no public address")
+                raise UrlRefused(f"{self.host} resolves to {address}, which is not a public address")
         return addresses
 
 

@@ -195,7 +195,7 @@ def test_a_name_that_is_rebound_is_refused_before_anything_is_connected_to(
     ours.close()  # so that the next request connects anew
     for address in ("127.0.0.1", "10.0.0.7", "169.254.169.254"):
         # Three in a row with room for one connection: a refusal gives its room back.
-        with pytest.raises(UrlRefused, match=f"localhost resolves to {address}, which is no public address"):
+        with pytest.raises(UrlRefused, match=f"localhost resolves to {address}, which is not a public address"):
             fetch(ours, "https://localhost/a.mp3?X-Amz-Signature=abc")
     assert network.connected == [PUBLIC]
     assert fetch(ours, "https://localhost/a.mp3") == b"abc"
@@ -234,7 +234,7 @@ def test_a_name_that_does_not_resolve_is_no_answer(monkeypatch: pytest.MonkeyPat
      "100.64.0.1", "10.0.0.1"],
 )  # fmt: skip
 def test_an_allowed_host_at_an_address_that_is_not_public_is_refused(storage: MakeStorage, host: str) -> None:
-    with pytest.raises(UrlRefused, match="which is no public address"):
+    with pytest.raises(UrlRefused, match="which is not a public address"):
         fetch(storage(hosts=host), f"https://{host}/a.mp3")
 
 

@@ -211,7 +211,7 @@ def limited(value: str, *routes: str) -> dict[str, Fault]:
     return {"api_rate_limited": Fault(routes=routes or ("list",), value=value)}
 
 
-QUOTA = "seconds of silence .quota"
+QUOTA = "seconds .quota"
 QUOTA_AND_RATE = [
     Case("429, Retry-After: 0.2", always=fails("429 again and again"), faults=limited("0.2")),
     Case("429, Retry-After: an HTTP date", always=fails("429 again and again"), faults=limited("http-date")),
@@ -357,7 +357,7 @@ ANSWERS = [
     Case("429, Retry-After: empty", always=fails(AGAIN), answer=busy(" ")),
     Case("A transcript: an empty body with status 200", always=waiting("transcripts are pending.*empty"),
          answer=("/transcript$", lambda _: sized(b"")), config=OTHERS, **ASKED),
-    Case("A transcript: an error with status 200", always=waiting("pending.*says nothing of it, it has code, error"),
+    Case("A transcript: an error with status 200", always=waiting("pending.*has no .transcript., it has code, error"),
          answer=("/transcript$", lambda _: sized(b'{"error": "Try again", "code": "BUSY"}')), config=OTHERS, **ASKED),
     Case("A transcript: cut, nothing tells", always=waiting("transcripts are pending.*not JSON"),
          answer=("/transcript$", lambda body: [head(), body[: len(body) // 2]]), config=OTHERS, **ASKED),
@@ -367,7 +367,7 @@ ANSWERS = [
                             ("a recording that the list hides", {"config": HIDDEN}))
       for what, words, build in (
           ("an empty body", "an empty body", lambda _: sized(b"")),
-          ("an error with status 200", "says nothing of it, it has code, error",
+          ("an error with status 200", "has no .recording_url., it has code, error",
            lambda _: sized(b'{"error": "Try again", "code": "BUSY"}')),
       )),
     Case("An extension: done, and the answer breaks off", once=DOUBT, always=DOUBT, afterwards=DOUBT,

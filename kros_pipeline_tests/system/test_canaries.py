@@ -295,7 +295,7 @@ def test_a_mistake_of_ours_with_a_secret_in_its_hands_tells_where_and_not_what(
     monkeypatch.setattr(mp3, "inspect", mistaken)
     assert not run_here().success
     told = output.of_dagster()
-    assert b"TypeError" in told and b"in verified" in told, "the trace of the place"
+    assert b"TypeError" in told and b"in verify_audio" in told, "the trace of the place"
     assert_nothing_leaked(output)
     # And it could be seen, had it been told.
     with dg.DagsterInstance.get() as instance:
