@@ -30,8 +30,8 @@ from kros_pipeline.core.errors import ApiUnreachable, ArchiveUnavailable, Object
 from kros_pipeline.source.api_client import ApiClient
 from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline.steps.extension_orders import BadOrder
+from kros_pipeline.steps.retention_extensions import extend_retention
 from kros_pipeline.steps.settings import parse_settings
-from kros_pipeline_tests.support.steps import extend_retention
 
 DAY = date(2025, 1, 10)
 NOW = datetime(2025, 1, 20, tzinfo=UTC)

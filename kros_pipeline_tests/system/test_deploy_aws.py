@@ -13,13 +13,13 @@ import boto3
 import pytest
 
 from kros_pipeline.core.object_keys import audio_key
-from kros_pipeline.operations import erasure as erase
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.sandbox import Fault, Faults, LocalS3
 from kros_pipeline.source import downloads
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, MakeAccount
 from kros_pipeline_tests.support.archive_check import assert_nothing_is_false, completed_of
 from kros_pipeline_tests.support.s3_recorder import Asked, recorder
+from kros_pipeline_tests.support.steps import erase_calls
 
 FOLDER = Path(__file__).parents[2] / "deploy/aws"
 NAMES = {"BUCKET": "my-bucket", "PREFIX": "krosai", "REGION": "us-east-1", "ACCOUNT": "123456789012", "KEY_ID": "key-1"}
@@ -233,7 +233,6 @@ def test_an_erasure_is_allowed_to_its_role_and_not_to_the_pipeline(
     account: MakeAccount, aws: LocalS3, s3_client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """In a bucket with versions and Object Lock, of a flagged call whose hold was lifted."""
-    monkeypatch.setattr(erase, "_SETTLE_SECONDS", 0.0)
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules:\n  - {id: everyone, extend_days: 200}\n")
     our = account(bucket="locked", KROS_FLAG_RULES=str(rules), KROS_LEGAL_HOLD="on", KROS_ERASURE_KEY="k" * 32)
@@ -246,7 +245,7 @@ def test_an_erasure_is_allowed_to_its_role_and_not_to_the_pipeline(
         held = {"Bucket": bucket, "Key": f"{prefix}/{audio_key(DAY, call_id)}"}
         s3_client.put_object_legal_hold(**held, LegalHold={"Status": "OFF"})
         asked.clear()
-        erase.erase_calls(our.open(), ErasureRequest((call_id,), reason="request 1"))
+        erase_calls(our.open(), ErasureRequest((call_id,), reason="request 1"))
         our.opened.close()
     pipeline, erasure = (
         document(f"{role}-policy.json", BUCKET=bucket, PREFIX=prefix) for role in ("pipeline", "erasure")

@@ -77,9 +77,9 @@ def test_every_id_gives_safe_keys_rules_and_messages(call_id: str) -> None:
     # Rules: an id in the file is that text, not YAML, and flags only that call.
     text = yaml.safe_dump({"rules": [{"id": "named", "call_ids": [ours], "extend_days": 30}]})
     rules = parse_rules(text, confidence_is_known=False)
-    [flag] = rules.flags_of(call, None, [])
+    [flag] = rules.find_flags(call, None, [])
     assert ours not in flag.reason or ours in "the call is named"
-    assert rules.flags_of(SimpleNamespace(call_id=ours + "x"), None, []) == []
+    assert rules.find_flags(SimpleNamespace(call_id=ours + "x"), None, []) == []
     # Messages: the id itself appears only if it is plain.
     said = decide_verdict(Evidence(None, 1, Counter(lost=1), Counter(), unsafe={"lost": [ours]})).failures[
         "every_recording_is_safe"
