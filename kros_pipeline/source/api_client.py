@@ -66,7 +66,9 @@ class ApiClient:
         def attempt() -> dict[str, Any]:
             answer = self._send("GET", path, query=query, is_about_one_call=is_about_one_call)
             if field is not None and field not in answer:
-                raise ApiServerError(f"GET {_hide_id(path)}: the answer has no '{field}', it has {names_in(answer)}")
+                raise ApiServerError(
+                    f"GET {_hide_id(path)}: the expected field is missing; the answer has {names_in(answer)}"
+                )
             return answer
 
         attempts = Retrying(
