@@ -216,7 +216,8 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
             # Not materialized: so Dagster counts the day as failed, and a backfill of "failed and missing" takes it.
             raise dg.Failure(
                 description=f"{run.day} is incomplete. {' '.join(verdict.problems)} "
-                "After mending the cause, materialize the whole day, not from the failure.",
+                "owed_days_schedule tries the day again while upstream keeps the recordings. To be faster, mend the "
+                'cause and materialize the whole day; do not use "Re-execute from failure".',
                 metadata=metadata,
                 allow_retries=False,
             )

@@ -36,7 +36,7 @@ ARCHIVE_URL = Setting(
     None,
     "`s3://bucket/prefix`; credentials, region and endpoint the AWS way",
     _parse_archive_url,
-    missing="where the archive lies, like s3://bucket/prefix",
+    missing="set it to where the archive is, like s3://bucket/prefix",
 )
 SSE = Setting(
     "KROS_SSE", None, "`AES256` or `aws:kms`", choice("aws:kms", "AES256"), default_in_words="the bucket's default"

@@ -1,8 +1,8 @@
 """Erasure: removes calls from everything that this archive reaches, and proves that nothing is left.
 
 The order makes it safe to kill: the erasure plan is stored first; then tombstones, so that no run at work writes the
-calls again; then every version of everything that belongs to the calls or names them is deleted; then upstream is
-asked, if that is wanted; last, a residue search of the whole archive must find nothing, and the plan is deleted.
+calls again; then every version of everything that belongs to the calls or names them is deleted; then a residue search
+of the whole archive must find nothing; then upstream is asked, if that is wanted; last, the plan is deleted.
 """
 
 from collections.abc import Callable

@@ -58,7 +58,7 @@ API_KEY = Setting(
     None,
     "sent to the API's host only",
     header_text,
-    missing="the key that the KrosAI dashboard shows",
+    missing="set it to the key that the KrosAI dashboard shows",
     is_secret=True,
 )
 AUTH = Setting(
