@@ -12,6 +12,7 @@ from .core import schemas
 from .core.object_keys import call_key
 from .core.verdict import CALLS_CHECK, HOLD_CHECK, OBJECTS_CHECK, RECORDINGS_CHECK, TRANSCRIPTS_CHECK, Verdict
 from .failures import raise_as_dagster_failure
+from .jobs import TURN_ON_RECORDING
 from .resources import Archive
 
 if TYPE_CHECKING:
@@ -181,8 +182,8 @@ def _recorded_result(health: "ArchiveHealth") -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=(
             f"{sentences}Recording may be switched off at KrosAI, and what is not recorded cannot be archived: check "
-            "the organization's settings in its dashboard, or launch the job turn_on_recording, which turns recording "
-            "and transcription on."
+            f"the organization's settings in its dashboard, or launch the job {TURN_ON_RECORDING}, which turns "
+            "recording and transcription on."
             if health.drops
             else "Calls are recorded as in the days before."
         ),

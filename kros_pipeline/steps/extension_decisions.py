@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable
 from datetime import date
 
+from ..archive.parquet import Row
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.statuses import ExtensionStatus, RecordingStatus
-from .extension_journal import Decision, Row
+from .extension_journal import Decision
 
 AllowedDays = Callable[[int], int | None]
 """The days that upstream takes for the days that a rule wants; None where it keeps the recording that long already."""

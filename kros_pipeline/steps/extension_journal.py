@@ -7,9 +7,9 @@ settles it.
 import hashlib
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 from ..archive.object_store import ObjectStore
+from ..archive.parquet import Row
 from ..archive.request_journal import RequestJournal, Stage
 from ..core import schemas
 from ..core.clock import Clock
@@ -18,8 +18,6 @@ from ..core.object_keys import extension_request, extensions_prefix
 from ..core.statuses import ExtensionStatus
 
 NOT_SENT = "not_sent"  # the status of an outcome, and never of a row: the next run sends the request
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

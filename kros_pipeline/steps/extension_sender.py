@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from ..archive.parquet import Row
 from ..archive.tombstones import Tombstones
 from ..core.clock import Clock
 from ..core.errors import ApiError, ApiServerError, ApiUnauthorized, ApiUnreachable, TooManyRequests
 from ..core.statuses import ExtensionStatus
 from ..source.call_source import CallSource
 from .circuit_breaker import CircuitBreaker
-from .extension_journal import NOT_SENT, Decision, ExtensionJournal, Row
+from .extension_journal import NOT_SENT, Decision, ExtensionJournal
 from .report import Report
 
 
