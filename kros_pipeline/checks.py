@@ -95,7 +95,7 @@ def reconciliation_check_results(verdict: Verdict) -> list[dg.AssetCheckResult]:
 
 
 def standing_checks(days: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinition:
-    """Make the standing checks: one look at the archive. A red one fails the run, and the failure sensor posts it."""
+    """Make the standing checks, which run together. A red one fails the run, and the failure sensor posts it."""
 
     @dg.multi_asset_check(
         name="standing_checks",

@@ -1,4 +1,4 @@
-"""The jobs: the daily archive, the looks at the archive, and what only an operator launches."""
+"""The jobs: the daily archive, the checks of the archive, and the jobs that only an operator launches."""
 
 from typing import TYPE_CHECKING, Any
 

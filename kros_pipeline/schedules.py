@@ -1,4 +1,4 @@
-"""The schedules: when the jobs run by themselves."""
+"""The schedules: when Dagster launches the jobs."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any

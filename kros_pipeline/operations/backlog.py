@@ -1,6 +1,6 @@
 """The backlog: the days that still owe something, read from the archive itself.
 
-Dagster's history is not asked: it may be young, or lost.
+Dagster's history is not used: it may be incomplete.
 """
 
 from concurrent.futures import ThreadPoolExecutor

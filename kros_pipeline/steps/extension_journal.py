@@ -62,7 +62,7 @@ class ExtensionJournal:
         return max(self._attempts.get(decision_id, {}), default=0) + 1
 
     def begin(self, decision_id: str, attempt: int, intent: Row) -> bool:
-        """Write the intent of an attempt. False where another run is sending it at this moment."""
+        """Write the intent of an attempt. False where another run is sending it now."""
         return self._requests.begin(extension_request(decision_id, attempt), intent)
 
     def finish(self, decision_id: str, attempt: int, outcome: Row) -> None:

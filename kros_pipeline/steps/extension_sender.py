@@ -1,4 +1,7 @@
-"""Sends one extension, with an intent before the request and an outcome after it: none is sent twice in doubt."""
+"""Sends one extension, with an intent before the request and an outcome after it.
+
+A request whose outcome is unknown is not sent again, unless an operator orders it.
+"""
 
 from typing import Any
 
@@ -31,7 +34,7 @@ class ExtensionSender:
         self.breaker = CircuitBreaker()
 
     def send(self, decision: Decision, resent_row: Row | None) -> Row | None:
-        """Send one decision and return its row; None where it surely did not reach upstream, so the next run sends it.
+        """Send one decision and return its row; None where it surely was not carried out, so the next run sends it.
 
         `resent_row` is the row of a decision that an operator wants sent once more.
         """

@@ -1,4 +1,4 @@
-"""`recordings`: the audio of a day's calls, moved into the archive by threads, and what became of each.
+"""`recordings`: download the audio of a day's calls into the archive, in threads, and write the outcome of each.
 
 A run tries only what is not safe yet. An object that an earlier run stored without writing its row is adopted, not
 downloaded again.
