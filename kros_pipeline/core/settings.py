@@ -14,7 +14,7 @@ _MAX_DIGITS = 9
 _MAX_SHOWN_CHARACTERS = 20
 
 Value = TypeVar("Value")
-Otherwise = TypeVar("Otherwise")
+Fallback = TypeVar("Fallback")
 
 
 class BadSettings(ValueError):
@@ -68,16 +68,16 @@ class SettingsReader:
             raise TypeError(f"{setting.name} has no default: read it with `optional` or `required`")
         return self.optional(setting, setting.parse(setting.default))
 
-    def optional(self, setting: Setting[Value], otherwise: Otherwise) -> Value | Otherwise:
-        """Return the value, or `otherwise` where the setting is not given or bad."""
+    def optional(self, setting: Setting[Value], fallback: Fallback) -> Value | Fallback:
+        """Return the value, or `fallback` where the setting is not given or bad."""
         text = self._texts.get(setting.name)
         if text is None:
-            return otherwise
+            return fallback
         try:
             return setting.parse(text)
         except BadValue as problem:
             self.add_problem(f"{setting.name} {problem}")
-            return otherwise
+            return fallback
 
     def required(self, setting: Setting[Value], placeholder: Value) -> Value:
         """Return the value; where it is missing or bad, add a problem and return the placeholder."""
