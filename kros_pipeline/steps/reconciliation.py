@@ -4,13 +4,12 @@ import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 import pyarrow as pa
 
 from ..archive.acknowledgements import acknowledge
 from ..archive.object_store import ObjectStore
-from ..archive.parquet import Partition, batches_of
+from ..archive.parquet import Partition, Row, batches_of
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
@@ -34,7 +33,7 @@ class ReconciliationResult:
 
     report: Report
     verdict: Verdict
-    row: dict[str, Any]
+    row: Row
 
 
 class UnknownCalls(ArchiveError):
@@ -115,7 +114,7 @@ def acknowledge_calls(
         acknowledge(store, day, call_id, clock.now())
 
 
-def read_reconciliation(tables: Tables, day: date) -> dict[str, Any] | None:
+def read_reconciliation(tables: Tables, day: date) -> Row | None:
     """Return the row of a day; None where it was never reconciled."""
     return next(iter(tables.rows(schemas.RECONCILIATION, day)), None)
 
