@@ -1,7 +1,7 @@
 """`reconciliation`: the source, the tables and the bucket, compared; one row a day."""
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -40,8 +40,14 @@ class UnknownCalls(ArchiveError):
     """An operator named calls that the day does not have."""
 
 
+def list_stored_audio(day: date, store: ObjectStore) -> dict[str, int]:
+    """Return the day's audio in the bucket: keys with their sizes in bytes."""
+    return {entry.key: entry.size_bytes for entry in store.list(audio_prefix(day))}
+
+
 def reconcile_day(
     day: date,
+    stored: Mapping[str, int],
     *,
     store: ObjectStore,
     tables: Tables,
@@ -53,10 +59,9 @@ def reconcile_day(
 ) -> ReconciliationResult:
     """Compare everything that the archive holds of a day, decide the verdict, and write the row.
 
-    `stats_total` is upstream's own count; it never moves the verdict. `hold_problems` say why flagged recordings are
+    `stored` is the day's audio in the bucket. `stats_total` is upstream's own count; it never moves the verdict. `hold_problems` say why flagged recordings are
     not under legal hold.
     """
-    stored = {entry.key: entry.size_bytes for entry in store.list(audio_prefix(day))}
     evidence = gather_evidence(
         day, stored, store=store, tables=tables, tombstones=tombstones, clock=clock, lookback_days=lookback_days
     )
