@@ -59,8 +59,8 @@ def reconcile_day(
 ) -> ReconciliationResult:
     """Compare everything that the archive holds of a day, decide the verdict, and write the row.
 
-    `stored` is the day's audio in the bucket. `stats_total` is upstream's own count; it never moves the verdict. `hold_problems` say why flagged recordings are
-    not under legal hold.
+    `stored` is the day's audio in the bucket. `stats_total` is upstream's own count; it never moves the verdict.
+    `hold_problems` say why flagged recordings are not under legal hold.
     """
     evidence = gather_evidence(
         day, stored, store=store, tables=tables, tombstones=tombstones, clock=clock, lookback_days=lookback_days
