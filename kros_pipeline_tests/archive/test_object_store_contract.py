@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from kros_pipeline.archive.object_store import CREATE, Entry, ObjectStore, PutMode, Replace, VersionToken
 from kros_pipeline.archive.s3_store import S3ObjectStore
@@ -42,7 +43,7 @@ def check_sha256(request: Any, **_: Any) -> AWSResponse | None:
     sent = sent.decode() if isinstance(sent, bytes) else sent
     if base64.b64encode(hashlib.sha256(body or b"").digest()).decode() == sent:
         return None
-    return AWSResponse("http://s3/", 400, {}, _Answer(b"<Error><Code>BadDigest</Code></Error>"))
+    return AWSResponse("http://s3/", 400, HTTPHeaders(), _Answer(b"<Error><Code>BadDigest</Code></Error>"))
 
 
 @pytest.fixture(params=["s3", "memory"])
@@ -58,7 +59,7 @@ def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
 
     def open_s3(prefix: str) -> ObjectStore:
         store = S3ObjectStore(ArchiveSettings(bucket, f"{base}/{prefix}", None, None, None, connections=8))
-        store.client.meta.events.register("before-send.s3", check_sha256)
+        store.client.meta.events.register("before-send.s3", check_sha256)  # type: ignore[arg-type] # its response replaces S3's
         opened.append(store)
         return store
 

@@ -611,7 +611,7 @@ def test_a_pattern_that_would_hang_a_backtracking_engine_runs_in_linear_time() -
     ],
 )
 def test_the_reason_says_which_conditions_held(rule: dict[str, Any], text: str, reason: str) -> None:
-    known = {"duration": 90.5, "to_number": "+2", "direction": "inbound", "endpoint_id": "ep_1"}
+    known: dict[str, Any] = {"duration": 90.5, "to_number": "+2", "direction": "inbound", "endpoint_id": "ep_1"}
     (flag,) = find_flags(rule, text, confidence=0.5, language="en-GB", **known)
     assert flag.reason == reason
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ LONG_AGO = date(2020, 1, 1)
 
 def checked(ctx: RunContext, day: date, verdict: str, checked_at: datetime) -> None:
     """Writes a day's reconciliation as a run would have."""
-    row = dict.fromkeys(schemas.RECONCILIATION.column_names, 0) | {
+    row: dict[str, Any] = dict.fromkeys(schemas.RECONCILIATION.column_names, 0) | {
         "call_date": day, "verdict": verdict, "listed_total": None, "stats_total": None, "problems": [],
         "checked_at": checked_at,
     }  # fmt: skip

@@ -28,7 +28,7 @@ from kros_pipeline_tests.support.steps import check_health, reconcile_day
 
 
 def reconciled(ctx: RunContext, day: date, verdict: str, **counts: int) -> None:
-    row = dict.fromkeys(schemas.RECONCILIATION.column_names, 0) | {
+    row: dict[str, Any] = dict.fromkeys(schemas.RECONCILIATION.column_names, 0) | {
         "call_date": day, "verdict": verdict, "stats_total": None, "problems": [],
         "checked_at": ctx.clock.now(), **counts,
     }  # fmt: skip
@@ -233,6 +233,7 @@ def test_a_failed_day_is_told_with_its_first_sentence_and_no_call(
     for name, value in our.environment.items():
         monkeypatch.setenv(name, value)
     with webhook() as (url, told), dg.DagsterInstance.ephemeral() as instance:
+        fields: dict[str, Any] = {"kros_webhook_url": url}
         job = defs().resolve_job_def("daily_archive")
         result = job.execute_in_process(instance=instance, partition_key=str(DAY), raise_on_error=False)
         assert not result.success
@@ -242,7 +243,7 @@ def test_a_failed_day_is_told_with_its_first_sentence_and_no_call(
             dagster_instance=instance,
             dagster_run=result.dagster_run,
             dagster_event=failed,
-            resources={"archive": Archive(kros_webhook_url=url)},
+            resources={"archive": Archive(**fields)},
         ).for_run_failure() as context:
             tell_of_failures(context)
     assert told == [{"text": f"daily_archive {DAY} failed: {DAY} is incomplete. (run {result.run_id[:8]})"}]

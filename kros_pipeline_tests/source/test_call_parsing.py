@@ -35,6 +35,8 @@ DOCUMENTED = {
 TEXTS = ["organization_id", "status", "direction", "from_number", "to_number", "endpoint_id", "phone_number_id"]
 NUMBERS = {"duration": "duration_seconds", "cost_cents": "cost_cents"}
 TIMES = ["answered_at", "completed_at"]
+BAD_IDS: list[Any] = [None, "", " \n", 7, 1.5, True, ["a"], {}, "a\ud800"]
+BAD_TIMES: list[Any] = [None, "", "secret7", 1736503200, 1.5, True, [], {}]
 
 
 def parse(row: dict[str, Any], now: datetime = NOW, organization_id: str | None = None) -> ListedCall:
@@ -42,7 +44,7 @@ def parse(row: dict[str, Any], now: datetime = NOW, organization_id: str | None 
     return parse_listed_call(named, organization_id=organization_id, now=now)
 
 
-def call(now: datetime = NOW, **row: Any) -> Call:
+def call(now: datetime = NOW, /, **row: Any) -> Call:
     return parse(row, now).call
 
 
@@ -88,15 +90,9 @@ def test_an_id_and_a_time_are_all_that_a_row_needs() -> None:
 @pytest.mark.parametrize(
     ("row", "field"),
     [
-        *(
-            ({"id": id_, "created_at": "2025-01-10T10:00:00Z"}, "'id'")
-            for id_ in (None, "", " \n", 7, 1.5, True, ["a"], {}, "a\ud800")
-        ),
+        *(({"id": bad, "created_at": "2025-01-10T10:00:00Z"}, "'id'") for bad in BAD_IDS),
         ({"created_at": "2025-01-10T10:00:00Z"}, "'id'"),
-        *(
-            ({"id": "secret7", "created_at": when}, "'created_at'")
-            for when in (None, "", "secret7", 1736503200, 1.5, True, [], {})
-        ),
+        *(({"id": "secret7", "created_at": bad}, "'created_at'") for bad in BAD_TIMES),
         ({"id": "secret7"}, "'created_at'"),
         *((row, "not an object") for row in (None, "secret7", 7, ["secret7"], True)),
     ],

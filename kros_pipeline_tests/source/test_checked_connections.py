@@ -254,9 +254,14 @@ def test_this_machine_is_allowed_where_the_api_itself_is_here(
 def test_through_a_proxy_nothing_is_resolved_here(
     server: Server, storage: MakeStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    asked: list[str] = []
     resolve = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest: asked.append(host) or resolve(host, *rest))
+
+    def record_and_resolve(host: str, *rest: Any) -> Any:
+        asked.append(host)
+        return resolve(host, *rest)
+
+    monkeypatch.setattr(socket, "getaddrinfo", record_and_resolve)
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.server_port}")
     with pytest.raises(DownloadBroken, match="ProxyError"):
         fetch(storage(), f"https://{NAME}/a.mp3")

@@ -23,7 +23,7 @@ from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
 from kros_pipeline.sandbox.faults import MALFORMED
 from kros_pipeline.steps import list_reader
 from kros_pipeline.steps.report import Report
-from kros_pipeline_tests.support.accounts import DAY, VARIED, Account, MakeAccount
+from kros_pipeline_tests.support.accounts import DAY, VARIED, Account, MakeAccount, faults_by_name
 from kros_pipeline_tests.support.archive_check import assert_nothing_is_false, completed_of, table_key
 from kros_pipeline_tests.support.steps import list_calls
 
@@ -328,7 +328,7 @@ def test_a_page_that_breaks_in_the_middle_costs_no_page_before_it(
 ) -> None:
     our = account(BUSY)
     second = "status=completed&from_date=2025-01-10T00%3A00%3A00Z&to_date=2025-01-11T03%3A00%3A00Z&limit=100&offset=100"
-    our.krosai.set_faults(Faults(**{knob: Fault(calls=(second,))}))
+    our.krosai.set_faults(faults_by_name({knob: Fault(calls=(second,))}))
     report, listing = list_day(our)
     assert our.krosai.counters()["faults"][knob] >= 1  # it was this page
     assert isinstance(report.error, error)

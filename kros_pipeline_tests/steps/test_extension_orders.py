@@ -18,8 +18,8 @@ from kros_pipeline.steps.extension_orders import BadOrder
 from kros_pipeline.steps.retention_extensions import ExtensionReport
 from kros_pipeline.steps.run_context import open_run_context
 from kros_pipeline_tests.dagster.test_daily_archive import instance
-from kros_pipeline_tests.steps.test_flag_and_extend import EVERYONE, Account, extend, extensions, posts, ruled
-from kros_pipeline_tests.support.accounts import DAY
+from kros_pipeline_tests.steps.test_flag_and_extend import EVERYONE, extend, extensions, posts, ruled
+from kros_pipeline_tests.support.accounts import DAY, Account
 from kros_pipeline_tests.support.archive_check import completed_of, table_key
 from kros_pipeline_tests.support.steps import extend_retention, flag_calls
 

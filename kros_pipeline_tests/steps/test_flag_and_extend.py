@@ -13,7 +13,7 @@ import pytest
 from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.extension_journal import ExtensionJournal
-from kros_pipeline.steps.report import Report
+from kros_pipeline.steps.retention_extensions import ExtensionReport
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import completed_of, table_key
@@ -50,7 +50,7 @@ def ruled(account: MakeAccount, tmp_path: Path) -> Callable[..., Account]:
     return make
 
 
-def extend(our: Account, ctx: RunContext | None = None) -> Report:
+def extend(our: Account, ctx: RunContext | None = None) -> ExtensionReport:
     ctx = ctx or our.open()
     flag_calls(ctx, DAY)
     return extend_retention(ctx, DAY)
@@ -67,7 +67,8 @@ def extended_days(our: Account) -> dict[str, list[int]]:
 
 
 def posts(our: Account) -> dict[str, int]:
-    return our.krosai.counters()["extend_requests_by_call"]
+    sent: dict[str, int] = our.krosai.counters()["extend_requests_by_call"]
+    return sent
 
 
 # Flags.
@@ -211,9 +212,7 @@ def test_no_fault_makes_an_extension_happen_twice(
 
 def test_a_request_that_surely_was_not_sent_is_sent_by_the_next_run(ruled: Callable[..., Account]) -> None:
     our = ruled()
-    ctx = our.open()
-    ctx.source._api._base_url = "http://127.0.0.1:9/v1"  # nobody listens there
-    report = extend(our, ctx)
+    report = extend(our, our.open(KROSAI_BASE_URL="http://127.0.0.1:9/v1"))  # nothing listens there
     assert report.problem_count == 5 and extensions(our) == []
     extend(our)
     assert {row["status"] for row in extensions(our)} == {"extended"}

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from kros_pipeline.archive.object_store import VersionToken
 from kros_pipeline.core.errors import (
     ApiServerError,
     AudioGone,
@@ -276,11 +277,11 @@ class Ledger(RuleBasedStateMachine):
         ctx, left = self.open(), [True]
         put = ctx.store.put
 
-        def first(key: str, *arguments: Any, **named: Any) -> None:
+        def first(key: str, *arguments: Any, **named: Any) -> VersionToken:
             if left and key.startswith("tables/recordings/"):
                 left.clear()
                 happens()
-            put(key, *arguments, **named)
+            return put(key, *arguments, **named)
 
         ctx.store.put = first  # type: ignore[method-assign]
         return ctx

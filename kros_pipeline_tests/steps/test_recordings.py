@@ -25,7 +25,7 @@ from kros_pipeline.source import downloads
 from kros_pipeline.steps import recordings
 from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.run_context import RunContext
-from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount
+from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount, faults_by_name
 from kros_pipeline_tests.support.archive_check import Archive, assert_nothing_is_false, completed_of, table_key
 from kros_pipeline_tests.support.steps import archive_recordings, list_calls
 
@@ -75,7 +75,9 @@ KEEPS: dict[str, Callable[[bytes, bytes], bool] | None] = {
 def test_what_arrived_whole_and_failed_is_kept_and_fetched_anew(account: MakeAccount, attempts: int | None) -> None:
     our = listed(account(replace(FEW, days={"2025-01-10": len(KEEPS) + 2})))
     calls = dict(zip(sorted(completed_of(our.krosai, DAY)), KEEPS, strict=False))
-    our.krosai.set_faults(Faults(**{knob: Fault(calls=(call,), attempts=attempts) for call, knob in calls.items()}))
+    our.krosai.set_faults(
+        faults_by_name({knob: Fault(calls=(call,), attempts=attempts) for call, knob in calls.items()})
+    )
     report = move(our)
     assert_nothing_is_false(our.krosai, our.archive, DAY)
     first = our.archive.by_call("recordings", DAY)
@@ -574,10 +576,10 @@ def test_what_a_run_must_know_is_asked_for_at_once_and_nothing_twice(
 def test_a_connection_to_the_storage_serves_one_recording_after_the_other(account: MakeAccount) -> None:
     our = listed(account(FEW))
     ctx = our.open(KROS_DOWNLOAD_WORKERS="1")
+    our.krosai.reset_counters()
     archive_recordings(ctx, DAY)
-    pools = ctx.source._downloads._session.adapters["http://"].poolmanager.pools
-    [pool] = [pools[key] for key in pools.keys()]  # noqa: SIM118 - it is no dict
-    assert (pool.num_requests, pool.num_connections) == (5, 1)
+    counters = our.krosai.counters()
+    assert (counters["storage_requests"], counters["storage_connections"]) == (5, 1)
 
 
 def test_a_day_has_no_more_checkpoints_than_were_said_however_many_calls_it_has(
@@ -586,9 +588,14 @@ def test_a_day_has_no_more_checkpoints_than_were_said_however_many_calls_it_has(
     monkeypatch.setattr(recordings, "_SAVE_EVERY_CALLS", 1)
     monkeypatch.setattr(recordings, "_MAX_CHECKPOINTS", 4)
     our = listed(account(replace(PLAIN, days={"2025-01-10": 24}, audio_seconds=(1, 2))))
-    saves = []
-    save = recordings._Step.save
-    monkeypatch.setattr(recordings._Step, "save", lambda self: saves.append(len(self._unsaved)) or save(self))
+    step: Any = recordings._Step  # noqa: SLF001 - the calls of each checkpoint are counted
+    saves, save = [], step.save
+
+    def count_and_save(self: Any) -> None:
+        saves.append(len(self._unsaved))
+        save(self)
+
+    monkeypatch.setattr(step, "save", count_and_save)
     move(our)
     assert sum(saves) == 24 and 2 <= len(saves) <= 4 + 1
     assert set(statuses(our).values()) == {"archived"}

@@ -11,7 +11,15 @@ from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests
 from kros_pipeline.core.transcripts import is_whole
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.report import Report
-from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, VARIED, WITHIN_GRACE, Account, MakeAccount
+from kros_pipeline_tests.support.accounts import (
+    AFTER_GRACE,
+    DAY,
+    VARIED,
+    WITHIN_GRACE,
+    Account,
+    MakeAccount,
+    faults_by_name,
+)
 from kros_pipeline_tests.support.archive_check import as_stored, assert_nothing_is_false, completed_of, table_key
 from kros_pipeline_tests.support.steps import fetch_transcripts, list_calls, split_utterances
 
@@ -54,7 +62,7 @@ def test_each_call_is_asked_for_once_where_the_list_will_not_do(account: MakeAcc
     got = rows(our)
     assert got.keys() == truth.keys()
     assert {call["listed_transcript"] for call in truth.values() if call["transcript"]} == KINDS
-    to_ask = 0
+    to_ask, expected = 0, tuple[Any, ...]()
     for call_id, call in truth.items():
         row, by_list = got[call_id], list_will_do(call) and details == "missing"
         to_ask += not by_list
@@ -178,7 +186,7 @@ def test_a_fault_of_one_call_is_no_other_calls(account: MakeAccount, knob: str, 
     our = listed(account(MANY))
     truth = completed_of(our.krosai, DAY)
     hit = sorted(call_id for call_id, call in truth.items() if not list_will_do(call) and call["transcript"])[:3]
-    our.krosai.set_faults(Faults(**{knob: Fault(calls=tuple(hit), routes=("transcript",), attempts=attempts)}))
+    our.krosai.set_faults(faults_by_name({knob: Fault(calls=tuple(hit), routes=("transcript",), attempts=attempts)}))
     report = keep(our)
     assert report.error is None
     assert {call_id for call_id, row in rows(our).items() if row["status"] == "pending"} == set(

@@ -329,6 +329,6 @@ def test_settings_in_each_others_places_are_not_shown(
         monkeypatch.setenv(name, value)
     assert not run_here().success
     told = output.of_dagster()
-    for name in (b"KROSAI_PLAN is", b"KROSAI_AUTH is", b"KROS_RECORDING_HOSTS holds", b"KROS_WEBHOOK_URL must"):
-        assert name in told
+    for words in (b"KROSAI_PLAN is", b"KROSAI_AUTH is", b"KROS_RECORDING_HOSTS holds", b"KROS_WEBHOOK_URL must"):
+        assert words in told
     assert_nothing_leaked(output)

@@ -11,7 +11,8 @@ import pytest
 
 from kros_pipeline_tests.support.accounts import MakeAccount
 from kros_pipeline_tests.support.archive_check import SECRETS
-from kros_pipeline_tests.support.fault_matrix import PAGE, ROWS, WRITE, Case, Outcome, is_as, page, run
+from kros_pipeline_tests.support.fault_cases import Case
+from kros_pipeline_tests.support.fault_matrix import PAGE, ROWS, WRITE, Outcome, is_as, page, run
 
 _outcomes: dict[tuple[str, Case, str], Outcome] = {}
 Look = Callable[[tuple[str, Case, str]], Outcome]
