@@ -250,7 +250,7 @@ def test_a_folder_is_named_once_whatever_it_holds(store: ObjectStore) -> None:
 # Keys.
 
 
-def test_archives_of_other_prefixes_are_out_of_sight(open_store: OpenStore) -> None:
+def test_objects_of_other_prefixes_are_neither_read_nor_listed(open_store: OpenStore) -> None:
     one, other = open_store("archive"), open_store("archive2")
     put(other, "state/x", b"other")
     assert one.read("state/x") is None and list(one.list("")) == []

@@ -113,7 +113,7 @@ def test_missing_credentials_need_a_person(our: Account, monkeypatch: pytest.Mon
     ],
 )
 @pytest.mark.parametrize("action", ["put", "read", "head", "list", "folders", "copy_into", "digest"])
-def test_every_code_of_s3_becomes_our_error_without_its_url(
+def test_every_error_code_of_s3_becomes_an_archive_error_without_the_url(
     our: Account, status: int, code: str, kind: type, action: str
 ) -> None:
     """S3's answer is replaced, so that no server is needed that gives it."""

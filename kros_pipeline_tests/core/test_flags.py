@@ -211,7 +211,7 @@ rules:
         ('text_matches: "\\uD800"', "a text contains half a character (a lone surrogate)"),
     ],
 )
-def test_a_mistake_is_explained_in_words_that_need_no_programmer(line: str, sentence: str) -> None:
+def test_a_mistake_is_explained_without_programming_terms(line: str, sentence: str) -> None:
     said = refusal(f"rules:\n  - id: r\n    extend_days: 1\n    {line}\n")
     where, _, words = said.partition(": ")
     assert where.startswith("line 4")

@@ -25,7 +25,7 @@ def waiting_threads(buffers: BufferPool) -> int:
     return len(condition._waiters)  # noqa: SLF001 - `threading.Condition` shows it nowhere else
 
 
-def test_memory_for_bodies_is_lent_again_and_all_of_it_stays_below_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buffers_are_reused_and_their_sum_stays_below_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[mmap.mmap] = []
 
     class CountedMemory(mmap.mmap):

@@ -38,7 +38,7 @@ def outcome(memory_account: MakeAccount, tmp_path: Path, caplog: pytest.LogCaptu
 # urllib3 leaves a socket to the garbage collector where two Content-Lengths differ.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}: {row[1].wrong}, {row[2]}")
-def test_nothing_is_lost_doubled_or_corrupt_and_the_day_says_so(outcome: Look, row: tuple[str, Case, str]) -> None:
+def test_nothing_is_lost_duplicated_or_corrupt_and_the_day_says_so(outcome: Look, row: tuple[str, Case, str]) -> None:
     out, (_, case, often) = outcome(row), row
     expected = case.once if often == "first attempt" else case.always
     assert expected is not None

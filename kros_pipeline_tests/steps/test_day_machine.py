@@ -1,4 +1,4 @@
-"""A day's ledger as a state machine: whatever happens to upstream, to the bucket and to the runs, in whatever order.
+"""A day as a state machine: whatever happens to upstream, to the bucket and to the runs, in whatever order.
 
 The steps and the tables are the real ones; upstream and the bucket are in memory.
 """
@@ -138,7 +138,7 @@ class _Crash(BaseException):
 indexes = st.integers(0, 11)
 
 
-class Ledger(RuleBasedStateMachine):
+class DayMachine(RuleBasedStateMachine):
     """The rules are what may happen; the invariants hold after each of them."""
 
     def __init__(self) -> None:
@@ -336,7 +336,7 @@ class Ledger(RuleBasedStateMachine):
             assert statuses <= {"archived", "not_recorded"}
 
 
-Ledger.TestCase.settings = settings(
+DayMachine.TestCase.settings = settings(
     max_examples=30,
     stateful_step_count=14,
     derandomize=True,
@@ -344,4 +344,4 @@ Ledger.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-TestLedger = Ledger.TestCase
+TestDayMachine = DayMachine.TestCase
