@@ -25,7 +25,9 @@ $(INSTALLED): requirements.lock pyproject.toml
 	@# --no-deps: the lock is complete, and older versions of pip do not see that gql==... pins gql[requests].
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip check --quiet --disable-pip-version-check
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
+	@# PYTHONWARNINGS: setuptools warns of every editable install, in a box that looks like an error.
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+	  --no-build-isolation --no-index -e .
 	@touch $@
 
 demo: setup ## archive three days in the sandbox and query them; takes a minute

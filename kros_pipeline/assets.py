@@ -180,15 +180,17 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         context: dg.AssetExecutionContext, config: ReconciliationConfig, archive: Archive
     ) -> Iterator[Any]:
         from .steps.legal_holds import place_legal_holds
-        from .steps.reconciliation import acknowledge_calls, count_upstream, reconcile_day
+        from .steps.reconciliation import acknowledge_calls, count_upstream, list_stored_audio, reconcile_day
 
         with step_run(context, archive) as run:
             ctx = run.ctx
             acknowledge_calls(
                 run.day, config.acknowledged_call_ids, store=ctx.store, tables=ctx.tables, clock=ctx.clock
             )
+            stored = list_stored_audio(run.day, ctx.store)
             hold_problems = place_legal_holds(
                 run.day,
+                stored,
                 is_wanted=ctx.settings.legal_hold,
                 store=ctx.store,
                 governance=ctx.governance,
@@ -199,6 +201,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
             )
             result = reconcile_day(
                 run.day,
+                stored,
                 store=ctx.store,
                 tables=ctx.tables,
                 tombstones=ctx.tombstones,
@@ -216,7 +219,8 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
             # Not materialized: so Dagster counts the day as failed, and a backfill of "failed and missing" takes it.
             raise dg.Failure(
                 description=f"{run.day} is incomplete. {' '.join(verdict.problems)} "
-                "After mending the cause, materialize the whole day, not from the failure.",
+                "owed_days_schedule tries the day again while upstream keeps the recordings. To be faster, mend the "
+                'cause and materialize the whole day; do not use "Re-execute from failure".',
                 metadata=metadata,
                 allow_retries=False,
             )

@@ -12,6 +12,7 @@ from .core import schemas
 from .core.object_keys import call_key
 from .core.verdict import CALLS_CHECK, HOLD_CHECK, OBJECTS_CHECK, RECORDINGS_CHECK, TRANSCRIPTS_CHECK, Verdict
 from .failures import raise_as_dagster_failure
+from .jobs import TURN_ON_RECORDING
 from .resources import Archive
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def reconciliation_check_results(verdict: Verdict) -> list[dg.AssetCheckResult]:
 
 
 def standing_checks(days: dg.DailyPartitionsDefinition) -> dg.AssetChecksDefinition:
-    """Make the standing checks: one look at the archive. A red one fails the run, and the failure sensor posts it."""
+    """Make the standing checks, which run together. A red one fails the run, and the failure sensor posts it."""
 
     @dg.multi_asset_check(
         name="standing_checks",
@@ -181,8 +182,8 @@ def _recorded_result(health: "ArchiveHealth") -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.WARN,
         description=(
             f"{sentences}Recording may be switched off at KrosAI, and what is not recorded cannot be archived: check "
-            "the organization's settings in its dashboard, or launch the job turn_on_recording, which turns recording "
-            "and transcription on."
+            f"the organization's settings in its dashboard, or launch the job {TURN_ON_RECORDING}, which turns "
+            "recording and transcription on."
             if health.drops
             else "Calls are recorded as in the days before."
         ),

@@ -28,23 +28,26 @@ from .steps.settings import SETTINGS
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """calls → recordings, transcripts → utterances → flagged_calls → retention_extensions → reconciliation."""
+    """Make all definitions.
+
+    calls → recordings, transcripts → utterances → flagged_calls → retention_extensions → reconciliation.
+    """
     configure_process()
     days = daily_partitions(os.environ.get("KROS_START_DATE"))
     assets = daily_assets(days)
     standing, verification = standing_checks(days), verification_check()
-    job, watch, verify = daily_archive_job(assets), standing_checks_job(standing), verify_archive_job(verification)
+    daily, hourly, nightly = daily_archive_job(assets), standing_checks_job(standing), verify_archive_job(verification)
     # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out fails it in one sentence.
     given = [setting.name for setting in SETTINGS if os.environ.get(setting.name)]
     return dg.Definitions(
         assets=assets,
         asset_checks=[standing, verification],
-        jobs=[job, watch, verify, erase_calls_job(), turn_on_recording_job()],
+        jobs=[daily, hourly, nightly, erase_calls_job(), turn_on_recording_job()],
         schedules=[
-            daily_archive_schedule(job),
-            owed_days_schedule(job, days),
-            standing_checks_schedule(watch),
-            verify_archive_schedule(verify),
+            daily_archive_schedule(daily),
+            owed_days_schedule(daily, days),
+            standing_checks_schedule(hourly),
+            verify_archive_schedule(nightly),
         ],
         sensors=[tell_of_failures],
         resources={"archive": Archive(**{name.lower(): dg.EnvVar(name) for name in given})},

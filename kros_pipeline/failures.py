@@ -24,7 +24,7 @@ class WhatToDo(Enum):
 
     RETRY_NOW = "tried once more in this run, and then every hour by owed_days_schedule"
     RETRY_LATER = "the day is taken up again by owed_days_schedule; nothing to do now"
-    PERSON_MUST_ACT = "somebody must act before it is tried again"
+    PERSON_MUST_ACT = "mend this first: every further try meets the same"
 
 
 _DECISIONS: tuple[tuple[type[Exception], WhatToDo], ...] = (

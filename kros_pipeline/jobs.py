@@ -1,6 +1,6 @@
-"""The jobs: the daily archive, the looks at the archive, and what only an operator launches."""
+"""The jobs: the daily archive, the checks of the archive, and the jobs that only an operator launches."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 from pydantic import Field
@@ -10,6 +10,9 @@ from .resources import Archive
 
 if TYPE_CHECKING:
     from .operations.erasure import ErasureResult
+
+AssetJob: TypeAlias = Any
+"""What `dg.define_asset_job` returns. Dagster does not export the type."""
 
 DAILY_ARCHIVE = "daily_archive"
 STANDING_CHECKS = "standing_checks_job"
@@ -24,7 +27,7 @@ NOT_REACHED = (
 )
 
 
-def daily_archive_job(assets: list[dg.AssetsDefinition]) -> Any:
+def daily_archive_job(assets: list[dg.AssetsDefinition]) -> AssetJob:
     """Make the job of one day: all seven assets with their own checks, without the standing checks."""
     return dg.define_asset_job(
         DAILY_ARCHIVE,
@@ -33,7 +36,7 @@ def daily_archive_job(assets: list[dg.AssetsDefinition]) -> Any:
     )
 
 
-def standing_checks_job(standing: dg.AssetChecksDefinition) -> Any:
+def standing_checks_job(standing: dg.AssetChecksDefinition) -> AssetJob:
     """Make the job that runs the standing checks only."""
     return dg.define_asset_job(
         STANDING_CHECKS,
@@ -42,7 +45,7 @@ def standing_checks_job(standing: dg.AssetChecksDefinition) -> Any:
     )
 
 
-def verify_archive_job(verification: dg.AssetChecksDefinition) -> Any:
+def verify_archive_job(verification: dg.AssetChecksDefinition) -> AssetJob:
     """Make the job that reads archived audio back."""
     return dg.define_asset_job(
         VERIFY_ARCHIVE,

@@ -1,4 +1,4 @@
-"""The schedules: when the jobs run by themselves."""
+"""The schedules: when Dagster launches the jobs."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -7,6 +7,7 @@ import dagster as dg
 
 from .core.days import LISTED_BEYOND
 from .failures import raise_as_dagster_failure
+from .jobs import AssetJob
 from .resources import Archive
 
 _DAYS_PER_TICK = 3
@@ -18,7 +19,7 @@ _UNFINISHED = [
 ]
 
 
-def daily_archive_schedule(job: Any) -> Any:
+def daily_archive_schedule(job: AssetJob) -> Any:
     """Archive the day before, early in the morning UTC: after the three hours of the next day that are listed too."""
     return dg.build_schedule_from_partitioned_job(
         job,
@@ -30,7 +31,7 @@ def daily_archive_schedule(job: Any) -> Any:
     )
 
 
-def owed_days_schedule(job: Any, days: dg.DailyPartitionsDefinition) -> dg.ScheduleDefinition:
+def owed_days_schedule(job: AssetJob, days: dg.DailyPartitionsDefinition) -> dg.ScheduleDefinition:
     """Take up the backlog every hour: the days that the archive itself shows to be owed, nearest deletion first."""
 
     @dg.schedule(
@@ -40,7 +41,7 @@ def owed_days_schedule(job: Any, days: dg.DailyPartitionsDefinition) -> dg.Sched
         description="Takes up days that are missing, failed, waiting, or were checked before late data could come.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
-    def owed(context: dg.ScheduleEvaluationContext, archive: Archive) -> Any:
+    def owed(context: dg.ScheduleEvaluationContext, archive: Archive) -> dg.SkipReason | list[dg.RunRequest]:
         from .operations.backlog import find_backlog
 
         now = context.scheduled_execution_time.astimezone(UTC)
@@ -70,7 +71,7 @@ def owed_days_schedule(job: Any, days: dg.DailyPartitionsDefinition) -> dg.Sched
     return owed
 
 
-def standing_checks_schedule(job: Any) -> dg.ScheduleDefinition:
+def standing_checks_schedule(job: AssetJob) -> dg.ScheduleDefinition:
     """Run the standing checks every hour."""
     return dg.ScheduleDefinition(
         name="standing_checks_schedule",
@@ -81,7 +82,7 @@ def standing_checks_schedule(job: Any) -> dg.ScheduleDefinition:
     )
 
 
-def verify_archive_schedule(job: Any) -> dg.ScheduleDefinition:
+def verify_archive_schedule(job: AssetJob) -> dg.ScheduleDefinition:
     """Read audio back every night, before the daily archive."""
     return dg.ScheduleDefinition(
         name="verify_archive_schedule",

@@ -1,4 +1,4 @@
-"""Find the days that the archive has, from its folders: Dagster's history may be young or lost."""
+"""Find the days that the archive has, from its folders: Dagster's history may be incomplete."""
 
 from collections.abc import Iterable
 from datetime import date

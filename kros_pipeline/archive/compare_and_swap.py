@@ -1,4 +1,4 @@
-"""The one retry loop of conditional writes: read, change, write if unchanged, and read again where it was not."""
+"""The retry loop of every conditional write: read, change, write if nobody else wrote, otherwise start again."""
 
 from collections.abc import Callable
 from contextlib import suppress

@@ -21,7 +21,7 @@ class ObjectVersion:
 
 
 class Governance(Protocol):
-    """Custody of the objects of one archive. It raises no error but `ArchiveError` and its subclasses."""
+    """Governs the objects of one archive. It raises no error but `ArchiveError` and its subclasses."""
 
     def has_object_lock(self) -> bool:
         """Return whether the bucket has Object Lock, without which S3 knows no legal hold."""

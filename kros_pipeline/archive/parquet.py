@@ -18,6 +18,7 @@ BYTES_PER_GROUP = 64 << 20  # a group of long transcripts must not need the memo
 ROWS_PER_BATCH = 5_000
 
 Row = dict[str, Any]
+"""One row of a table: column name to plain Python value."""
 Merge = Callable[[Row | None, Row], Row]
 
 

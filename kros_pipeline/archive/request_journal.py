@@ -35,7 +35,8 @@ class RequestJournal:
     def begin(self, name: str, intent: Content) -> bool:
         """Write the intent of a request. Only where it returns True, the caller may send the request.
 
-        A token in the intent tells our own write, whose answer was lost and which was repeated, from another run's.
+        A token distinguishes this run's own intent from another run's: S3's answer to our write may be lost, and the
+        write repeated.
         """
         content = intent | {"token": uuid.uuid4().hex}
         return self._create(name, Stage.INTENT, content) or self.read(name, Stage.INTENT) == content

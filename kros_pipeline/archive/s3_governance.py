@@ -18,12 +18,12 @@ _FLAGGED_TAG = "kros-flagged"
 _VERSIONS_PER_DELETE = 1_000  # the most that S3 takes in one request
 _PIECE_BYTES = 1 << 20
 _VERSION_ABSENT = ABSENT | {"NoSuchVersion"}
-# S3's codes for "no lock configuration" and "no hold": the bucket, or the object, has none.
+# S3's codes where the bucket has no lock configuration, or the object has no legal hold.
 _NO_LOCK = {"NoSuchObjectLockConfiguration", "InvalidRequest", "ObjectLockConfigurationNotFoundError", "NoSuchKey"}
 
 
 class S3Governance:
-    """Custody of the objects of one archive; see `Governance` for every method."""
+    """Governs the objects of one archive in S3; see `Governance` for every method."""
 
     def __init__(self, store: S3ObjectStore):
         self._store, self._bucket = store, store.bucket
@@ -54,16 +54,16 @@ class S3Governance:
         if version.is_marker:
             return False
         with translate_errors(version.key):
-            answer = none_if(_NO_LOCK, partial(self._store.client.get_object_legal_hold, **self._place_of(version)))
+            answer = none_if(_NO_LOCK, partial(self._store.client.get_object_legal_hold, **self._request_for(version)))
         return answer is not None and answer.get("LegalHold", {}).get("Status") == "ON"
 
     def tag_as_flagged(self, key: str) -> None:
         """Add the tag of flagged recordings; other tags stay."""
         with translate_errors(key):
             client = self._store.client
-            place: dict[str, Any] = {"Bucket": self._bucket, "Key": self._store.full_key(key)}
-            tags = [tag for tag in client.get_object_tagging(**place)["TagSet"] if tag["Key"] != _FLAGGED_TAG]
-            client.put_object_tagging(**place, Tagging={"TagSet": [*tags, {"Key": _FLAGGED_TAG, "Value": "true"}]})
+            target: dict[str, Any] = {"Bucket": self._bucket, "Key": self._store.full_key(key)}
+            tags = [tag for tag in client.get_object_tagging(**target)["TagSet"] if tag["Key"] != _FLAGGED_TAG]
+            client.put_object_tagging(**target, Tagging={"TagSet": [*tags, {"Key": _FLAGGED_TAG, "Value": "true"}]})
 
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
         """Yield every version and every delete marker below a prefix, a thousand per request."""
@@ -89,14 +89,14 @@ class S3Governance:
     def copy_version_into(self, version: ObjectVersion, file: IO[bytes]) -> bool:
         """Write one version's bytes into `file`; False where it was deleted meanwhile."""
         with translate_errors(version.key):
-            answer = none_if(_VERSION_ABSENT, partial(self._store.client.get_object, **self._place_of(version)))
+            answer = none_if(_VERSION_ABSENT, partial(self._store.client.get_object, **self._request_for(version)))
             if answer is None:
                 return False
             for piece in answer["Body"].iter_chunks(_PIECE_BYTES):
                 file.write(piece)
         return True
 
-    def _place_of(self, version: ObjectVersion) -> Any:
+    def _request_for(self, version: ObjectVersion) -> Any:
         return {"Bucket": self._bucket, "Key": self._store.full_key(version.key), "VersionId": version.version_id}
 
     def delete(self, versions: list[ObjectVersion]) -> None:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..core.pseudonyms import LEAST_KEY_CHARACTERS
+from ..core.pseudonyms import MIN_KEY_CHARACTERS
 from ..core.settings import DOWNLOAD_WORKERS, BadValue, Setting, SettingsReader, choice, header_text, show_value
 
 _is_bucket = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]").fullmatch
@@ -26,8 +26,8 @@ def _parse_archive_url(text: str) -> tuple[str, str]:
 
 
 def _parse_erasure_key(text: str) -> str:
-    if len(text) < LEAST_KEY_CHARACTERS:
-        raise BadValue(f"must have at least {LEAST_KEY_CHARACTERS} characters.")
+    if len(text) < MIN_KEY_CHARACTERS:
+        raise BadValue(f"must have at least {MIN_KEY_CHARACTERS} characters.")
     return text
 
 
@@ -36,7 +36,7 @@ ARCHIVE_URL = Setting(
     None,
     "`s3://bucket/prefix`; credentials, region and endpoint the AWS way",
     _parse_archive_url,
-    missing="where the archive lies, like s3://bucket/prefix",
+    missing="set it to where the archive is, like s3://bucket/prefix",
 )
 SSE = Setting(
     "KROS_SSE", None, "`AES256` or `aws:kms`", choice("aws:kms", "AES256"), default_in_words="the bucket's default"
@@ -45,7 +45,7 @@ KMS_KEY_ID = Setting("KROS_KMS_KEY_ID", None, "the key for `KROS_SSE=aws:kms`", 
 ERASURE_KEY = Setting(
     "KROS_ERASURE_KEY",
     None,
-    f"a secret of at least {LEAST_KEY_CHARACTERS} characters, for `erase_calls`; once used, every run needs it",
+    f"a secret of at least {MIN_KEY_CHARACTERS} characters, for `erase_calls`; once used, every run needs it",
     _parse_erasure_key,
     is_secret=True,
 )

@@ -19,7 +19,10 @@ from .parquet import Partition, Row, sha256_of, write_parquet
 from .tombstones import MAX_AGE_SECONDS, Tombstones
 
 Build: TypeAlias = Callable[[Partition | None], Iterator[pa.RecordBatch]]
-"""Makes a partition's new rows, sorted, from the present one. It may be called again after a conflict."""
+"""Makes a partition's new rows, sorted, from the present one.
+
+It may be called again after a conflict. It raises neither `ObjectExists` nor `ObjectChanged`: they would pass for one.
+"""
 
 
 @dataclass(frozen=True, slots=True)

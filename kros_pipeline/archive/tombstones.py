@@ -1,7 +1,7 @@
 """Tombstones of erased calls: one object per call, named by its pseudonym.
 
-A run that was at work when a call was erased would bring it back from its own memory. So every write asks for
-tombstones first, or has asked at most `MAX_AGE_SECONDS` before.
+A run that is under way when a call is erased still has the call in memory, and would write it again. So every write
+lists the tombstones first, or uses a list that is at most `MAX_AGE_SECONDS` old.
 """
 
 from datetime import date
@@ -48,7 +48,7 @@ class Tombstones:
     def pseudonyms_of(self, day: date, *, max_age_seconds: float = 0.0) -> frozenset[str]:
         """Return the pseudonyms of a day's erased calls, from a list that is at most `max_age_seconds` old.
 
-        0 lists them anew.
+        With 0 they are always listed again.
         """
         known = self._recent(day, max_age_seconds)
         if known is None:
@@ -72,15 +72,15 @@ class Tombstones:
         """Return whether a call was erased, by a list that is at most `max_age_seconds` old."""
         return self.matches(call_key(call_id), self.pseudonyms_of(day, max_age_seconds=max_age_seconds))
 
-    def matches(self, call_key: str, pseudonyms: frozenset[str]) -> bool:
+    def matches(self, key: str, pseudonyms: frozenset[str]) -> bool:
         """Return whether one of the pseudonyms is that of a call key."""
-        return bool(pseudonyms) and self.pseudonym(call_key) in pseudonyms
+        return bool(pseudonyms) and self.pseudonym(key) in pseudonyms
 
-    def pseudonym(self, call_key: str) -> str:
+    def pseudonym(self, key: str) -> str:
         """Return the pseudonym of a call key. Raises `ArchiveDenied` where the setting of the key is missing."""
         if self._key is None:
             raise ArchiveDenied("KROS_ERASURE_KEY is missing: calls of this archive were erased, or are to be.")
-        return pseudonym(self._key, call_key)
+        return pseudonym(self._key, key)
 
     def add_call(self, day: date, call_id: str) -> None:
         """Write a call's tombstone. It is erased from now on, for good."""

@@ -3,7 +3,7 @@
     ExternalError
     ├── ApiError                  KrosAI's API
     │   ├── ApiUnreachable        no answer, or a broken one: refused, reset, timed out
-    │   ├── ApiServerError        the answer is 5xx
+    │   ├── ApiServerError        5xx, or 2xx without the JSON that was asked for
     │   ├── TooManyRequests       429, or this run's own share of the quota is used up
     │   ├── ApiUnauthorized       401; 403 where no single call was asked for
     │   ├── UnexpectedResponse    an answer that the documentation does not describe
@@ -12,7 +12,7 @@
     │   └── RequestRefused        any other 4xx, with upstream's message
     ├── DownloadError             the audio of one call
     │   ├── UrlRefused            the settings do not allow the URL
-    │   ├── UrlExpired            storage answered 401 or 403
+    │   ├── UrlExpired            storage answered 400, 401 or 403
     │   ├── AudioGone             storage answered 404 or 410
     │   ├── DownloadBroken        no answer, a body that broke off or came too slowly, 429 or 5xx
     │   └── InvalidAudio          the body arrived, and is not this call's recording
@@ -45,7 +45,7 @@ class ApiUnreachable(ApiError):
 
 
 class ApiServerError(ApiError):
-    """The API answered 5xx."""
+    """The API answered 5xx, or 2xx without the JSON that was asked for."""
 
 
 class TooManyRequests(ApiError):

@@ -1,4 +1,4 @@
-"""The listing of a day: what the step `calls` saw upstream. It saves it, and `reconciliation` weighs it."""
+"""The listing of a day: what the step `calls` saw upstream and saved, as evidence for `reconciliation`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields

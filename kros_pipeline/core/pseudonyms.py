@@ -7,7 +7,7 @@ setting, and never in the archive. Destroying it makes the tombstones of all era
 import hashlib
 import hmac
 
-LEAST_KEY_CHARACTERS = 32
+MIN_KEY_CHARACTERS = 32
 
 
 def pseudonym(key: str, call_key: str) -> str:

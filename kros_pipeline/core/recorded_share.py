@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from statistics import median
 
 DAYS_BEFORE = 14
-_MIN_CALLS = 20  # the share of a smaller day means nothing
+_MIN_CALLS = 20  # with fewer calls a share says too little
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ _MAX_DIGITS = 9
 _MAX_SHOWN_CHARACTERS = 20
 
 Value = TypeVar("Value")
-Otherwise = TypeVar("Otherwise")
+Fallback = TypeVar("Fallback")
 
 
 class BadSettings(ValueError):
@@ -68,25 +68,25 @@ class SettingsReader:
             raise TypeError(f"{setting.name} has no default: read it with `optional` or `required`")
         return self.optional(setting, setting.parse(setting.default))
 
-    def optional(self, setting: Setting[Value], otherwise: Otherwise) -> Value | Otherwise:
-        """Return the value, or `otherwise` where the setting is not given or bad."""
+    def optional(self, setting: Setting[Value], fallback: Fallback) -> Value | Fallback:
+        """Return the value, or `fallback` where the setting is not given or bad."""
         text = self._texts.get(setting.name)
         if text is None:
-            return otherwise
+            return fallback
         try:
             return setting.parse(text)
         except BadValue as problem:
             self.add_problem(f"{setting.name} {problem}")
-            return otherwise
+            return fallback
 
     def required(self, setting: Setting[Value], placeholder: Value) -> Value:
-        """Return the value; where it is missing or bad, note the problem and return the placeholder."""
+        """Return the value; where it is missing or bad, add a problem and return the placeholder."""
         if not self.is_given(setting):
             self.add_problem(f"{setting.name} is missing: {setting.missing}.")
         return self.optional(setting, placeholder)
 
     def add_problem(self, sentence: str) -> None:
-        """Note a problem, once: both wings read `KROS_DOWNLOAD_WORKERS`."""
+        """Add a problem, once: source, archive and steps all read `KROS_DOWNLOAD_WORKERS`."""
         if sentence not in self.problems:
             self.problems.append(sentence)
 
@@ -162,7 +162,7 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-# Declared here because both wings size their connection pools by it, and neither knows the other.
+# Declared here because source and archive both size their connection pools by it, and neither imports the other.
 DOWNLOAD_WORKERS = Setting(
     "KROS_DOWNLOAD_WORKERS", "32", "how many recordings are downloaded at once", whole_number(1, 256)
 )

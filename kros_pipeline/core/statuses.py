@@ -18,6 +18,10 @@ class RecordingStatus(StrEnum):
     REFUSED = "refused"
 
 
+UNSAFE_RECORDINGS = (RecordingStatus.LOST, RecordingStatus.FAILED, RecordingStatus.REFUSED)
+"""The statuses that fail a day, unless an operator has acknowledged the call."""
+
+
 class TranscriptStatus(StrEnum):
     """What became of a call's transcript (`transcripts.status`). Only `kept` is final."""
 

@@ -64,7 +64,7 @@ def decide_verdict(evidence: Evidence) -> Verdict:
 
 
 def _check_calls(evidence: Evidence) -> Iterator[str]:
-    """The list was read whole and proved, every row of it was parsed, and every call has its rows in the tables."""
+    """Yield problems unless the list was read whole and proved, every row was parsed, and every call has its rows."""
     if evidence.listing is None:
         yield "The day's calls were never listed: materialize `calls`."
     else:
@@ -88,7 +88,7 @@ def _check_listing(listing: Listing) -> Iterator[str]:
 
 
 def _check_recordings(evidence: Evidence) -> Iterator[str]:
-    """No recording is lost, failed or refused, and the bucket holds every archived one with its size."""
+    """Yield problems unless every recording is safe, and the bucket holds every archived one with its size."""
     for status, call_ids in evidence.unsafe.items():
         yield from _count(f"recording {status}", _keys(call_ids))
     yield from _count("archived recording that is not in the bucket", evidence.objects_missing)
@@ -96,7 +96,7 @@ def _check_recordings(evidence: Evidence) -> Iterator[str]:
 
 
 def _check_transcripts(evidence: Evidence) -> Iterator[str]:
-    """The turns of the kept transcripts, joined, are as long as their texts."""
+    """Yield problems unless the turns of the kept transcripts, joined, are as long as their texts."""
     if evidence.transcript_chars != evidence.utterance_chars:
         yield (f"Kept transcripts have {evidence.transcript_chars} characters, their turns {evidence.utterance_chars}.")
     if evidence.transcripts_with_text != evidence.calls_with_utterances:
@@ -107,13 +107,13 @@ def _check_transcripts(evidence: Evidence) -> Iterator[str]:
 
 
 def _check_objects(evidence: Evidence) -> Iterator[str]:
-    """The bucket holds no audio of the day that the tables do not name."""
+    """Yield problems where the bucket holds audio of the day that the tables do not name."""
     yield from _count("object in the bucket that no row of the table names", evidence.objects_unknown)
     yield from _count("object of an erased call", evidence.objects_of_erased_calls)
 
 
 def _find_what_may_still_come(evidence: Evidence) -> Iterator[str]:
-    """What is missing, and may still come without anybody acting."""
+    """Yield a sentence for each thing that is missing and may still come without anybody acting."""
     if evidence.listing is not None and evidence.listing.out_of_requests:
         yield from evidence.listing.problems
     if evidence.listed_before_late_data:

@@ -1,15 +1,15 @@
 """The backlog: the days that still owe something, read from the archive itself.
 
-Dagster's history is not asked: it may be young, or lost.
+Dagster's history is not used: it may be incomplete.
 """
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from itertools import islice
-from typing import Any
 
 from ..archive.archived_days import days_of_table
 from ..archive.object_store import ObjectStore
+from ..archive.parquet import Row
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.clock import Clock
@@ -55,7 +55,7 @@ def find_backlog(
     return _interleave(others, sorted(incomplete, key=lambda day: (incomplete[day], day)))
 
 
-def _is_settled(day: date, row: dict[str, Any], lookback_days: int) -> bool:
+def _is_settled(day: date, row: Row, lookback_days: int) -> bool:
     return row["verdict"] == DayVerdict.COMPLETE and grace_is_over(day, row["checked_at"], lookback_days)
 
 

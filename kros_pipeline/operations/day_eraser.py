@@ -41,7 +41,7 @@ _CALL_PREFIXES = (audio_prefix, quarantine_prefix, acknowledged_prefix, held_pre
 class DayEraser:
     """Erases calls of one day, whose tombstones exist already. May be called again until nothing is left.
 
-    `reconcile` compares the day anew, and writes its row of `reconciliation`, if it has one.
+    `reconcile` reconciles the day again, if it has a row in `reconciliation`.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class DayEraser:
 
     @property
     def prefixes(self) -> list[str]:
-        """The prefixes below which everything of the day lies."""
+        """The prefixes of all objects of the day."""
         return [
             *(prefix(self._day) for prefix in _DAY_PREFIXES),
             *(table_key(name, self._day) for name in schemas.TABLES),
@@ -110,7 +110,7 @@ class DayEraser:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="erasure") as pool:
             hits = pool.map(self._names_erased_call, unknown)
             decisions |= {_decision_in(intent) for intent, is_hit in zip(unknown, hits, strict=True) if is_hit}
-        # A decision without an intent: a kill, or a run at work, left the rest of an erased call's decision.
+        # A decision without an intent is the rest of an erased call's: a killed erasure, or a run under way, left it.
         decisions |= {_decision_in(version) for version in versions} - {_decision_in(version) for version in intents}
         for version in versions:
             if _decision_in(version) in decisions:

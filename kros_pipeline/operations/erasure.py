@@ -1,8 +1,13 @@
 """Erasure: removes calls from everything that this archive reaches, and proves that nothing is left.
 
-The order makes it safe to kill: the erasure plan is stored first; then tombstones, so that no run at work writes the
-calls again; then every version of everything that belongs to the calls or names them is deleted; then upstream is
-asked, if that is wanted; last, a residue search of the whole archive must find nothing, and the plan is deleted.
+The order of writes makes it safe to kill at any point:
+
+1. Store the erasure plan, so that a further run can finish the erasure.
+2. Write tombstones, so that no run under way writes the calls again.
+3. Delete every version of everything that belongs to the calls or names them, until a residue search of the whole
+   archive finds nothing.
+4. Ask upstream to delete the recordings, if the request says so.
+5. Delete the plan.
 """
 
 from collections.abc import Callable
@@ -18,7 +23,7 @@ from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from ..core.clock import Clock
 from ..core.errors import ArchiveError
 from ..steps.legal_holds import place_legal_holds
-from ..steps.reconciliation import count_upstream, read_reconciliation, reconcile_day
+from ..steps.reconciliation import count_upstream, list_stored_audio, read_reconciliation, reconcile_day
 from ..steps.run_context import RunContext
 from .day_eraser import DayEraser
 from .erasure_plan import find_held_calls, make_plan
@@ -33,7 +38,7 @@ from .erasure_request import (
 from .residue_search import ResidueSearch
 from .upstream_deletion import NOT_SENT, UpstreamDeletion
 
-# A run at work may have begun a PUT before it could know of the tombstone: after this time the search finds it.
+# Another run may have begun a PUT before it could see the tombstone: after this time the search finds the object.
 _SETTLE_SECONDS = 5 * MAX_AGE_SECONDS
 _MAX_PASSES = 5
 
@@ -55,7 +60,7 @@ class ErasureResult:
 
 
 class Eraser:
-    """Carries out erasure requests on one archive. `reconcile` compares a day anew, if it was reconciled before."""
+    """Carries out erasure requests on one archive. `reconcile` reconciles a day again, if it has a row."""
 
     def __init__(
         self,
@@ -78,7 +83,7 @@ class Eraser:
         self._run_id, self._threads = run_id, threads
 
     def erase(self, request: ErasureRequest, *, dry_run: bool = False) -> ErasureResult:
-        """Erase what the request means, and what killed runs left; safe to launch again at any time.
+        """Erase the calls that the request selects, and those that killed runs left; safe to launch again at any time.
 
         Raises `ErasureRefused` before anything is touched, and `ErasureUnfinished` where something is left. In a dry
         run `versions_deleted` counts the objects that belong to the calls only, and nothing is touched.
@@ -175,14 +180,16 @@ class Eraser:
 
 
 def open_eraser(ctx: RunContext) -> Eraser:
-    """Make the eraser of a run's archive. A day that it touches is reconciled anew, with all effects of that asset."""
+    """Make the eraser of a run's archive. A day that it touches is reconciled again, legal holds included."""
     settings = ctx.settings
 
     def reconcile(day: date) -> None:
         if read_reconciliation(ctx.tables, day) is None:
             return
+        stored = list_stored_audio(day, ctx.store)
         hold_problems = place_legal_holds(
             day,
+            stored,
             is_wanted=settings.legal_hold,
             store=ctx.store,
             governance=ctx.governance,
@@ -193,6 +200,7 @@ def open_eraser(ctx: RunContext) -> Eraser:
         )
         reconcile_day(
             day,
+            stored,
             store=ctx.store,
             tables=ctx.tables,
             tombstones=ctx.tombstones,

@@ -1,4 +1,4 @@
-"""Finds the calls that an erasure request means, and makes the erasure plan."""
+"""Finds the calls that an erasure request selects, and makes the erasure plan."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -18,8 +18,8 @@ from .residue_search import ResidueSearch, digits_of
 
 _SAMPLE_SIZE = 5
 
-Means = Callable[[object, Iterable[object]], bool]
-"""Whether a request means the call of an id and its numbers."""
+IsRequested = Callable[[object, Iterable[object]], bool]
+"""Takes a call's id and its two numbers, and returns whether the request selects the call."""
 
 
 def make_plan(
@@ -45,12 +45,12 @@ def make_plan(
     )
     number, call_ids = digits_of(request.phone_number), frozenset(request.call_ids)
 
-    def means(call_id: object, numbers: Iterable[object]) -> bool:
+    def is_requested(call_id: object, numbers: Iterable[object]) -> bool:
         if call_id in call_ids:
             return True
         return bool(number) and any(digits_of(text) == number for text in numbers if isinstance(text, str))
 
-    _add_from_tables(plan, means, store, tables, threads)
+    _add_from_tables(plan, is_requested, store, tables, threads)
     _add_unparsed(plan, ResidueSearch(call_ids, request.phone_number), store)
     _add_erased(plan, call_ids - plan.call_ids, store, tombstones)
     unknown = sorted(call_ids - plan.call_ids)
@@ -95,12 +95,14 @@ def _sample(call_ids: list[str]) -> str:
     return ", ".join([*map(call_key, call_ids[:_SAMPLE_SIZE]), *more])
 
 
-def _add_from_tables(plan: ErasurePlan, means: Means, store: ObjectStore, tables: Tables, threads: int) -> None:
+def _add_from_tables(
+    plan: ErasurePlan, is_requested: IsRequested, store: ObjectStore, tables: Tables, threads: int
+) -> None:
     days = days_of_table(store, schemas.CALLS.name)
 
     def find(day: date) -> list[str]:
         rows = tables.rows(schemas.CALLS, day, ("call_id", "from_number", "to_number"))
-        return [row["call_id"] for row in rows if means(row["call_id"], (row["from_number"], row["to_number"]))]
+        return [row["call_id"] for row in rows if is_requested(row["call_id"], (row["from_number"], row["to_number"]))]
 
     with ThreadPoolExecutor(threads, thread_name_prefix="erasure") as pool:
         for day, ids in zip(days, pool.map(find, days), strict=True):

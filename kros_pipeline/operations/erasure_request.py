@@ -1,4 +1,4 @@
-"""What an operator asks to erase, and the erasure plan that it becomes."""
+"""The erasure request of an operator, and the erasure plan that is made of it and stored."""
 
 from dataclasses import dataclass, field
 from datetime import date
@@ -27,7 +27,7 @@ class ErasureRequest:
     delete_upstream: bool = False
 
     def check(self) -> None:
-        """Raise `ErasureRefused` for a request that cannot be meant."""
+        """Raise `ErasureRefused` for a request that is incomplete or contradicts itself."""
         if bool(self.call_ids) == bool(self.phone_number.strip()):
             raise ErasureRefused("erase_calls needs either call_ids or a phone_number.")
         if self.phone_number and len(digits_of(self.phone_number)) < _MIN_DIGITS:
@@ -85,7 +85,7 @@ def delete_plan(plan: ErasurePlan, governance: Governance) -> None:
 
 
 def read_unfinished_plans(store: ObjectStore) -> list[ErasurePlan]:
-    """Return the plans of killed runs, and of runs at work: carrying one out a second time does no harm."""
+    """Return the plans of killed runs, and of runs under way: carrying one out a second time does no harm."""
     plans = []
     for entry in list(store.list(ERASURES_UNDER_WAY)):
         stored = read_json(store, entry.key)

@@ -6,10 +6,10 @@ Everything is read from the archive. Upstream is not asked: it may be the part t
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
 
 from ..archive.acknowledgements import acknowledged_call_keys
 from ..archive.object_store import ObjectStore
+from ..archive.parquet import Row
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.clock import Clock
@@ -25,8 +25,6 @@ _DROPS_REPORTED_DAYS = 7
 _THREADS = 16
 _SAMPLE_SIZE = 20
 _AT_RISK = (RecordingStatus.PENDING, RecordingStatus.FAILED, RecordingStatus.REFUSED)
-
-Row = dict[str, Any]
 
 
 @dataclass

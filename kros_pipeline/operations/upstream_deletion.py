@@ -1,4 +1,7 @@
-"""Asks upstream to delete the recordings of erased calls: one request a call, never repeated in doubt."""
+"""Asks upstream to delete the recordings of erased calls: one request per call.
+
+A request whose outcome is unknown is never sent again.
+"""
 
 from datetime import date
 
@@ -44,7 +47,10 @@ class UpstreamDeletion:
         self._tombstones, self._clock = tombstones, clock
 
     def delete_all(self, plan: ErasurePlan, outcomes: dict[str, int], problems: list[str]) -> None:
-        """Ask for every call of a plan. Adds to the count of each outcome, and a sentence for each that is open."""
+        """Delete the recording of every call of a plan.
+
+        Counts each outcome in `outcomes`, and adds a sentence to `problems` for each call that a person must look at.
+        """
         for day, ids in plan.calls.items():
             for call_id in sorted(ids):
                 outcome = self._delete(day, call_id)
@@ -63,7 +69,7 @@ class UpstreamDeletion:
         if not journal.begin(pseudonym, {"sent_at": self._clock.now().isoformat()}):
             return UNCONFIRMED
         outcome = self._ask(call_id)
-        if outcome == NOT_SENT:  # the intent goes, so that a later run may send it
+        if outcome == NOT_SENT:  # delete the intent, so that a later run may send it
             intent_key = journal.key(pseudonym, Stage.INTENT)
             versions = self._governance.versions(intent_key)
             self._governance.delete([version for version in versions if version.key == intent_key])

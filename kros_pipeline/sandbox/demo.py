@@ -113,7 +113,8 @@ def _show_tables(archive: str) -> None:
     run(answer)
     print("The same turns in pandas, by day:\n")
     run(in_pandas)
-    print(f"\nTo run the query yourself, in DuckDB:\n\n{_indented(DUCKDB_SETUP)}\n{_indented(answer)}")
+    print("\nThese queries ran. The sandbox has ended: use them with your own s3://bucket/prefix. In DuckDB:\n")
+    print(f"{_indented(DUCKDB_SETUP)}\n{_indented(answer)}")
     print(f"\nor in pandas:\n\n{_indented(in_pandas)}\n")
     print("`make dev` starts the same sandbox with the Dagster UI.")
 

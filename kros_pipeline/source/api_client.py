@@ -19,8 +19,8 @@ from .sessions import CONNECT_SECONDS, READ_SECONDS, new_session
 from .settings import SourceSettings
 
 _MAX_ATTEMPTS = 4
-_MAX_PAUSES = 10  # of the rate limiter, in a row, without one request accepted
-_LONGEST_QUEUE_SECONDS = 120.0  # that one request waits, asked to again and again
+_MAX_PAUSES = 10  # consecutive ones, of the rate limiter, without an accepted request
+_LONGEST_QUEUE_SECONDS = 120.0  # that one request waits, over all of its 429s
 _DEFAULT_PAUSE_SECONDS = 1.0
 _MAX_ANSWER_BYTES = 1 << 30  # a page may hold a hundred transcripts of megabytes
 _ANSWER_SECONDS = 120.0
@@ -66,7 +66,9 @@ class ApiClient:
         def attempt() -> dict[str, Any]:
             answer = self._send("GET", path, query=query, is_about_one_call=is_about_one_call)
             if field is not None and field not in answer:
-                raise ApiServerError(f"GET {_hide_id(path)}: the answer has no '{field}', it has {names_in(answer)}")
+                raise ApiServerError(
+                    f"GET {_hide_id(path)}: the expected field is missing; the answer has {names_in(answer)}"
+                )
             return answer
 
         attempts = Retrying(

@@ -137,7 +137,10 @@ class CallSource(Protocol):
         """Have calls recorded and transcribed from now on; return what was accepted. Sent once, like `extend`."""
 
     def open_recording(self, url: str) -> AbstractContextManager[Body]:
-        """Download the body behind a minted URL. Raises `UrlRefused`, `UrlExpired`, `AudioGone`, `DownloadBroken`."""
+        """Download the body behind a minted URL.
+
+        Raises `UrlRefused`, `UrlExpired`, `AudioGone`, `DownloadBroken` or `InvalidAudio`.
+        """
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,6 +1,6 @@
 """Connections to public addresses only: a name is resolved once, checked, and connected to at that very address.
 
-So a name that resolves to another address a moment later (DNS rebinding) gains nothing. Host header, SNI and
+So a name that resolves to another address afterwards (DNS rebinding) gains nothing. Host header, SNI and
 certificate use the name, as always. A connection that is kept alive is not checked again. Through a proxy, the proxy
 resolves and decides.
 

@@ -51,7 +51,10 @@ class RecordingDownloads:
 
     @contextmanager
     def open(self, url: str) -> Iterator[Body]:
-        """Download the whole body behind a URL. Raises `UrlRefused`, `UrlExpired`, `AudioGone` or `DownloadBroken`."""
+        """Download the whole body behind a URL.
+
+        Raises `UrlRefused`, `UrlExpired`, `AudioGone`, `DownloadBroken`, or `InvalidAudio` for an answer without audio.
+        """
         self._policy.check(url)
         try:
             response = self._gets.send(url, timeout=(CONNECT_SECONDS, READ_SECONDS))
@@ -71,7 +74,7 @@ class RecordingDownloads:
 
     def _read_into_memory(self, response: requests.Response, memory: memoryview) -> Body:
         seconds = _deadline_seconds(len(memory))
-        with _as_download_errors():
+        with _translate_broken_body():
             size = read_into(response, memory, seconds=seconds, turns=self._turns, clock=self._clock)
         _check_length(size, len(memory))
         return Body(memory, None, size, hashlib.sha256(memory).hexdigest(), _encoding(response))
@@ -79,7 +82,7 @@ class RecordingDownloads:
     def _read_into_file(self, response: requests.Response, length: int | None, file: IO[bytes]) -> Body:
         max_bytes = MAX_BYTES if length is None else length
         seconds = _deadline_seconds(length or IN_MEMORY_BYTES)
-        with _as_download_errors():
+        with _translate_broken_body():
             size = read_body(response, file, max_bytes=max_bytes, seconds=seconds, clock=self._clock)
         if length is not None:
             _check_length(size, length)
@@ -89,7 +92,7 @@ class RecordingDownloads:
 
 
 @contextmanager
-def _as_download_errors() -> Iterator[None]:
+def _translate_broken_body() -> Iterator[None]:
     try:
         yield
     except BrokenBody as error:

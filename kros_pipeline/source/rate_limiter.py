@@ -12,7 +12,7 @@ LONGEST_WAIT_SECONDS = 60.0  # a 429 that asks for more ends the run cleanly; th
 _MAX_SLOWDOWN = 20.0
 _SLOWER, _FASTER = 1.5, 0.99
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 16.0
-_MIN_PAUSE_SECONDS = 1.0  # at most, where upstream asks for a shorter one again and again
+_LONGEST_RAISED_PAUSE_SECONDS = 1.0  # a shorter pause that upstream asks for is raised to the backoff, up to this
 
 
 class RateLimiter:
@@ -59,7 +59,7 @@ class RateLimiter:
                 self._slowdown = min(self._slowdown * _SLOWER, _MAX_SLOWDOWN)
             pauses = self._consecutive_pauses
         backoff = min(_FIRST_PAUSE_SECONDS * 2.0**pauses, _LONGEST_PAUSE_SECONDS)
-        self.pause(backoff if seconds is None else max(seconds, min(backoff, _MIN_PAUSE_SECONDS)))
+        self.pause(backoff if seconds is None else max(seconds, min(backoff, _LONGEST_RAISED_PAUSE_SECONDS)))
         return pauses
 
     def on_success(self) -> None:

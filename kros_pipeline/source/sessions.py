@@ -1,4 +1,4 @@
-"""HTTP sessions that add nothing by themselves."""
+"""HTTP sessions that neither retry nor add headers of their own."""
 
 import ssl
 from collections.abc import Callable, Mapping
@@ -72,8 +72,8 @@ def new_session(
 class PreparedGets:
     """Sends GETs that differ in their URLs only, without following a redirect, and without reading their bodies.
 
-    What requests computes for each of them (proxies, certificates, headers, cookies) is computed once an origin: it is
-    an eighth of the CPU that moving a recording of 2 MB takes.
+    What requests computes for each of them (proxies, certificates, headers, cookies) is computed once per origin: it is
+    an eighth of the CPU that archiving a recording of 2 MB takes.
     """
 
     def __init__(self, session: requests.Session):

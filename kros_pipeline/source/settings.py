@@ -18,13 +18,13 @@ from ..core.settings import (
     whole_number,
 )
 from .plans import PLANS, Plan
+from .url_policy import is_plain_host
 
 DEFAULT_BASE_URL = "https://api.krosai.com/v1"
 DEFAULT_RECORDING_HOST = "storage.krosai.com"
 
 # Used where a plan sets no maximum. A century, so that every day counted from it is a valid date.
 _MAX_RETENTION_DAYS = 36_500
-_is_host = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?").fullmatch
 
 
 def _parse_base_url(text: str) -> str:
@@ -35,7 +35,7 @@ def _parse_base_url(text: str) -> str:
         host, _ = parts.hostname, parts.port  # `port` raises where it is no port
     except ValueError:
         parts, host = urlsplit(""), None
-    if parts.scheme not in ("https", "http") or not host or not _is_host(parts.netloc) or "?" in url or "#" in url:
+    if parts.scheme not in ("https", "http") or not host or not is_plain_host(parts.netloc) or "?" in url or "#" in url:
         raise BadValue(f"must look like {DEFAULT_BASE_URL}, without user, query or fragment.")
     if parts.scheme == "http" and not is_loopback(host):
         raise BadValue("must be https: the key would cross the network in the clear.")
@@ -47,7 +47,7 @@ def _parse_hosts(text: str) -> frozenset[str]:
     hosts = [host for host in re.split(r"[,\s]+", text.lower()) if host]
     if not hosts:
         raise BadValue(f"is {text!r}, which names no host.")
-    bad_hosts = [show_value(host) for host in hosts if not _is_host(host)]
+    bad_hosts = [show_value(host) for host in hosts if not is_plain_host(host)]
     if bad_hosts:
         raise BadValue(f"holds {', '.join(bad_hosts)}; write host or host:port, with commas between them.")
     return frozenset(hosts)
@@ -58,7 +58,7 @@ API_KEY = Setting(
     None,
     "sent to the API's host only",
     header_text,
-    missing="the key that the KrosAI dashboard shows",
+    missing="set it to the key that the KrosAI dashboard shows",
     is_secret=True,
 )
 AUTH = Setting(

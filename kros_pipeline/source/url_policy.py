@@ -11,7 +11,7 @@ from ..core.errors import UrlRefused
 from ..core.settings import is_loopback
 
 # URL parsers disagree about anything else: some decode `%2e`, fold other scripts' letters, or drop tabs and newlines.
-_PLAIN_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?").fullmatch
+is_plain_host = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?").fullmatch
 _MAX_SHOWN_CHARACTERS = 100
 
 
@@ -36,7 +36,7 @@ class UrlPolicy:
             raise UrlRefused(f"the recording's URL is {parts.scheme[:10] or 'without a scheme'}, not https")
         if "@" in parts.netloc or "\\" in url:
             raise UrlRefused("the recording's URL holds a user name or a backslash")
-        if not _PLAIN_HOST(parts.netloc) or " " in url or not url.isprintable():
+        if not is_plain_host(parts.netloc) or " " in url or not url.isprintable():
             raise UrlRefused("the recording's URL names its host in a way that others may read otherwise")
         name = f"[{host}]" if ":" in host else host
         if {name, f"{name}:{port}"}.isdisjoint(self._hosts):

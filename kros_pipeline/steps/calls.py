@@ -4,14 +4,13 @@ import hashlib
 import logging
 from collections.abc import Iterator
 from datetime import date
-from typing import Any
 
 import pyarrow as pa
 
 from ..archive.identity import ArchiveIdentity
 from ..archive.listings import save_listing
 from ..archive.object_store import CREATE, ObjectStore
-from ..archive.parquet import Partition, batches_of
+from ..archive.parquet import Partition, Row, batches_of
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
@@ -94,7 +93,7 @@ def _add_calls(present: Partition | None, found: dict[str, Call]) -> Iterator[pa
     return batches_of(schemas.CALLS, (_to_row(calls[call_id]) for call_id in sorted(calls)))
 
 
-def _to_row(call: Call) -> dict[str, Any]:
+def _to_row(call: Call) -> Row:
     return {name: getattr(call, name) for name in schemas.CALLS.column_names}
 
 

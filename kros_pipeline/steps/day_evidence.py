@@ -17,9 +17,7 @@ from ..core.days import grace_is_over, parse_time
 from ..core.evidence import Evidence
 from ..core.listing import Listing
 from ..core.object_keys import call_key, call_key_in
-from ..core.statuses import RecordingStatus, TranscriptStatus
-
-_UNSAFE = (RecordingStatus.LOST, RecordingStatus.FAILED, RecordingStatus.REFUSED)
+from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus, TranscriptStatus
 
 
 def gather_evidence(
@@ -37,7 +35,7 @@ def gather_evidence(
     calls = {row["call_id"] for row in tables.rows(schemas.CALLS, day, ("call_id",))}
     recordings = tables.rows(schemas.RECORDINGS, day, ("call_id", "status", "object_key", "size_bytes"))
     acknowledged = acknowledged_call_keys(store, day)
-    unsafe = [row for row in recordings if row["status"] in _UNSAFE]
+    unsafe = [row for row in recordings if row["status"] in UNSAFE_RECORDINGS]
     accepted = [row for row in unsafe if call_key(row["call_id"]) in acknowledged]
     reported = [row for row in unsafe if call_key(row["call_id"]) not in acknowledged]
     prefix = store.full_key("")
@@ -56,7 +54,9 @@ def gather_evidence(
         recordings=Counter(row["status"] for row in recordings),
         transcripts=Counter(),
         calls_without_recording_row=sorted(calls - {row["call_id"] for row in recordings}),
-        unsafe={str(status): [row["call_id"] for row in reported if row["status"] == status] for status in _UNSAFE},
+        unsafe={
+            str(status): [row["call_id"] for row in reported if row["status"] == status] for status in UNSAFE_RECORDINGS
+        },
         acknowledged=[row["call_id"] for row in accepted],
         objects_missing=sorted(archived.keys() - stored.keys()),
         objects_of_other_size=[key for key, size in archived.items() if stored.get(key, size) != size],

@@ -9,14 +9,13 @@ from typing import Self
 
 from ..archive.listings import read_listing
 from ..archive.object_store import ObjectStore
-from ..archive.parquet import Partition
+from ..archive.parquet import Partition, Row
 from ..archive.tables import PartitionTransaction, Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.listing import Listing
 from ..core.object_keys import audio_prefix
 from ..core.sorted_lookup import SortedLookup
-from .recording_rows import Row
 
 
 @dataclass(frozen=True)

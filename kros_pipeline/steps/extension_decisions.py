@@ -1,15 +1,16 @@
-"""Which extensions a day's flagged calls call for: the decisions, before anything is sent."""
+"""Decides which extensions to ask for: the longest for each flagged call, unless an earlier one covers it."""
 
 from collections.abc import Callable, Iterable
 from datetime import date
 
+from ..archive.parquet import Row
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.statuses import ExtensionStatus, RecordingStatus
-from .extension_journal import Decision, Row
+from .extension_journal import Decision
 
 AllowedDays = Callable[[int], int | None]
-"""The days that upstream takes for the days that a rule wants; None where it keeps the recording that long already."""
+"""From the days that a rule wants to the days to send; None where upstream keeps the recording that long already."""
 
 
 def read_decisions(day: date, tables: Tables) -> list[Decision]:

@@ -7,9 +7,9 @@ settles it.
 import hashlib
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 from ..archive.object_store import ObjectStore
+from ..archive.parquet import Row
 from ..archive.request_journal import RequestJournal, Stage
 from ..core import schemas
 from ..core.clock import Clock
@@ -18,8 +18,6 @@ from ..core.object_keys import extension_request, extensions_prefix
 from ..core.statuses import ExtensionStatus
 
 NOT_SENT = "not_sent"  # the status of an outcome, and never of a row: the next run sends the request
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +62,7 @@ class ExtensionJournal:
         return max(self._attempts.get(decision_id, {}), default=0) + 1
 
     def begin(self, decision_id: str, attempt: int, intent: Row) -> bool:
-        """Write the intent of an attempt. False where another run is sending it at this moment."""
+        """Write the intent of an attempt. False where another run is sending it now."""
         return self._requests.begin(extension_request(decision_id, attempt), intent)
 
     def finish(self, decision_id: str, attempt: int, outcome: Row) -> None:

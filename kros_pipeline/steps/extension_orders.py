@@ -9,11 +9,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
+from ..archive.parquet import Row
 from ..core.errors import ArchiveError
 from ..core.redaction import redact
 from ..core.statuses import ExtensionStatus
 from ..source.call_source import CallSource
-from .extension_journal import ExtensionJournal, Row
+from .extension_journal import ExtensionJournal
 
 _OPEN_STATUSES = (ExtensionStatus.UNCONFIRMED, ExtensionStatus.REFUSED)
 

@@ -1,14 +1,18 @@
-"""Sends one extension, with an intent before the request and an outcome after it: none is sent twice in doubt."""
+"""Sends one extension, with an intent before the request and an outcome after it.
+
+A request whose outcome is unknown is not sent again, unless an operator orders it.
+"""
 
 from typing import Any
 
+from ..archive.parquet import Row
 from ..archive.tombstones import Tombstones
 from ..core.clock import Clock
 from ..core.errors import ApiError, ApiServerError, ApiUnauthorized, ApiUnreachable, TooManyRequests
 from ..core.statuses import ExtensionStatus
 from ..source.call_source import CallSource
 from .circuit_breaker import CircuitBreaker
-from .extension_journal import NOT_SENT, Decision, ExtensionJournal, Row
+from .extension_journal import NOT_SENT, Decision, ExtensionJournal
 from .report import Report
 
 
@@ -30,7 +34,7 @@ class ExtensionSender:
         self.breaker = CircuitBreaker()
 
     def send(self, decision: Decision, resent_row: Row | None) -> Row | None:
-        """Send one decision and return its row; None where it surely did not reach upstream, so the next run sends it.
+        """Send one decision and return its row; None where it surely was not carried out, so the next run sends it.
 
         `resent_row` is the row of a decision that an operator wants sent once more.
         """

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from datetime import date
 from itertools import groupby
 from types import SimpleNamespace
-from typing import Any
 
 import pyarrow as pa
 
-from ..archive.parquet import Partition, batches_of
+from ..archive.parquet import Partition, Row, batches_of
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.flags import Rules
@@ -37,7 +36,7 @@ def flag_calls(day: date, *, tables: Tables, rules: Rules) -> Report:
     return report
 
 
-def _rows(day: date, tables: Tables, rules: Rules) -> Iterator[dict[str, Any]]:
+def _rows(day: date, tables: Tables, rules: Rules) -> Iterator[Row]:
     """Yield the rows of the day; the three tables are read side by side, none is held."""
     if not rules.rules:
         return
@@ -67,7 +66,7 @@ def _rows(day: date, tables: Tables, rules: Rules) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _group_turns(utterances: Partition | None) -> Iterator[dict[str, Any]]:
+def _group_turns(utterances: Partition | None) -> Iterator[Row]:
     rows = utterances.rows(_TURN_COLUMNS) if utterances else ()
     for call_id, turns in groupby(rows, key=lambda row: row["call_id"]):
         yield {

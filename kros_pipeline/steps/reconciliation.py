@@ -1,16 +1,15 @@
 """`reconciliation`: the source, the tables and the bucket, compared; one row a day."""
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
 
 import pyarrow as pa
 
 from ..archive.acknowledgements import acknowledge
 from ..archive.object_store import ObjectStore
-from ..archive.parquet import Partition, batches_of
+from ..archive.parquet import Partition, Row, batches_of
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
@@ -34,15 +33,21 @@ class ReconciliationResult:
 
     report: Report
     verdict: Verdict
-    row: dict[str, Any]
+    row: Row
 
 
 class UnknownCalls(ArchiveError):
     """An operator named calls that the day does not have."""
 
 
+def list_stored_audio(day: date, store: ObjectStore) -> dict[str, int]:
+    """Return the day's audio in the bucket: keys with their sizes in bytes."""
+    return {entry.key: entry.size_bytes for entry in store.list(audio_prefix(day))}
+
+
 def reconcile_day(
     day: date,
+    stored: Mapping[str, int],
     *,
     store: ObjectStore,
     tables: Tables,
@@ -54,10 +59,9 @@ def reconcile_day(
 ) -> ReconciliationResult:
     """Compare everything that the archive holds of a day, decide the verdict, and write the row.
 
-    `stats_total` is upstream's own count; it never moves the verdict. `hold_problems` say why flagged recordings are
+    `stored` is the day's audio in the bucket. `stats_total` is upstream's own count; it never moves the verdict. `hold_problems` say why flagged recordings are
     not under legal hold.
     """
-    stored = {entry.key: entry.size_bytes for entry in store.list(audio_prefix(day))}
     evidence = gather_evidence(
         day, stored, store=store, tables=tables, tombstones=tombstones, clock=clock, lookback_days=lookback_days
     )
@@ -115,7 +119,7 @@ def acknowledge_calls(
         acknowledge(store, day, call_id, clock.now())
 
 
-def read_reconciliation(tables: Tables, day: date) -> dict[str, Any] | None:
+def read_reconciliation(tables: Tables, day: date) -> Row | None:
     """Return the row of a day; None where it was never reconciled."""
     return next(iter(tables.rows(schemas.RECONCILIATION, day)), None)
 

@@ -5,6 +5,7 @@ from datetime import UTC, date
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.object_store import CREATE, ObjectStore
+from ..archive.parquet import Row
 from ..archive.tombstones import Tombstones
 from ..core.audio_check import verify_audio
 from ..core.clock import Clock
@@ -30,7 +31,6 @@ from .recording_rows import (
     RETENTION_WAS_OVER,
     PendingRecording,
     RecordingRows,
-    Row,
     StoredAudio,
     audio_from_metadata,
     audio_to_metadata,

@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
+from ..archive.parquet import Row
 from ..core import mp3, schemas
 from ..core.object_keys import audio_key
-from ..core.statuses import RecordingStatus
-
-Row = dict[str, Any]
+from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
 
 RETENTION_WAS_OVER = "asked, upstream has none; its retention is over, so that a deleted one would look the same"
 
@@ -76,16 +74,13 @@ class RecordingRows:
         }
 
 
-_FINDINGS = (RecordingStatus.LOST, RecordingStatus.FAILED, RecordingStatus.REFUSED)
-
-
 def merge_rows(present: Row | None, new: Row) -> Row:
     """Merge the table's row of a call with the row of this run. An archived recording stays archived."""
     if present is None:
         return new
     if present["status"] != RecordingStatus.ARCHIVED:
         # A later run that did not try the call has not refuted what an earlier one found.
-        if new["status"] == RecordingStatus.PENDING and present["status"] in _FINDINGS:
+        if new["status"] == RecordingStatus.PENDING and present["status"] in UNSAFE_RECORDINGS:
             return present
         return new | {"attempts": max(present["attempts"], new["attempts"])}  # another run may have tried more often
     # An object that vanished from the bucket and was fetched again may have other bytes.

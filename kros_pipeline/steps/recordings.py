@@ -1,4 +1,4 @@
-"""`recordings`: the audio of a day's calls, moved into the archive by threads, and what became of each.
+"""`recordings`: download the audio of a day's calls into the archive, in threads, and write the outcome of each.
 
 A run tries only what is not safe yet. An object that an earlier run stored without writing its row is adopted, not
 downloaded again.
@@ -17,20 +17,20 @@ import pyarrow as pa
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.object_store import ObjectStore
-from ..archive.parquet import Partition, merged_batches
+from ..archive.parquet import Partition, Row, merged_batches
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import grace_is_over
 from ..core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, TooManyRequests
-from ..core.statuses import RecordingStatus
+from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
 from ..source.call_source import CallSource
 from .circuit_breaker import CircuitBreaker
 from .day_snapshot import DaySnapshot
 from .progress_log import ProgressLog
 from .recording_archiver import RecordingArchiver
-from .recording_rows import RETENTION_WAS_OVER, PendingRecording, Row, merge_rows
+from .recording_rows import RETENTION_WAS_OVER, PendingRecording, merge_rows
 from .recording_urls import mint_urls
 from .report import Report
 
@@ -185,7 +185,7 @@ class _Step:
             self.report.counts["bytes_archived_now"] += row["size_bytes"] * is_new
         if status == RecordingStatus.REFUSED:
             self._audit.record(AuditEvent.REFUSED, call.call_id)
-        if status in (RecordingStatus.FAILED, RecordingStatus.LOST, RecordingStatus.REFUSED):
+        if status in UNSAFE_RECORDINGS:
             self.report.add_problem(call.call_id, f"{status}: {row['reason']}")
 
     def save(self) -> None:

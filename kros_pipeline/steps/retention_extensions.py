@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from ..archive.audit_log import AuditLog
 from ..archive.object_store import ObjectStore
-from ..archive.parquet import Partition, batches_of
+from ..archive.parquet import Partition, Row, batches_of
 from ..archive.tables import Tables, WriteResult
 from ..archive.tombstones import Tombstones
 from ..core import schemas
@@ -23,7 +23,7 @@ from ..core.object_keys import call_key
 from ..core.statuses import ExtensionStatus
 from ..source.call_source import CallSource
 from .extension_decisions import AllowedDays, read_decisions, select_new
-from .extension_journal import Decision, ExtensionJournal, Row, rank
+from .extension_journal import Decision, ExtensionJournal, rank
 from .extension_orders import describe_open_decisions, is_open, read_orders
 from .extension_sender import ExtensionSender
 from .report import SAMPLE_SIZE, Report

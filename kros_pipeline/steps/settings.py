@@ -70,7 +70,7 @@ LEGAL_HOLD = Setting(
 WEBHOOK_URL = Setting(
     "KROS_WEBHOOK_URL",
     None,
-    "gets one sentence of JSON, as Slack takes it, for each failed run or red standing check",
+    'gets `{"text": "<one sentence>"}` for each failed run or red standing check',
     _parse_webhook,
     is_secret=True,
 )

@@ -5,11 +5,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from enum import StrEnum
-from typing import Any
 
 import pyarrow as pa
 
-from ..archive.parquet import Partition, batches_of
+from ..archive.parquet import Partition, Row, batches_of
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.clock import Clock
@@ -31,8 +30,6 @@ from .circuit_breaker import CircuitBreaker
 from .report import Report
 
 _PROGRESS_EVERY_CALLS = 5_000
-
-Row = dict[str, Any]
 
 
 class _TextSource(StrEnum):

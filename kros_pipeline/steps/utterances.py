@@ -30,14 +30,14 @@ def split_utterances(day: date, *, tables: Tables) -> Report:
             tables.opened(schemas.CALLS, day) as calls,
             tables.opened(schemas.TRANSCRIPTS, day) as transcripts,
         ):
-            facts = SortedLookup(calls.rows(("call_id", "created_at", "direction")) if calls else ())
+            call_lookup = SortedLookup(calls.rows(("call_id", "created_at", "direction")) if calls else ())
             for batch in transcripts.batches(("call_id", "status", "text", "language")) if transcripts else ():
                 turns = _TurnColumns(day)
                 columns = (batch.column(name).to_pylist() for name in ("call_id", "status", "text"))
-                for place, (call_id, status, text) in enumerate(zip(*columns, strict=True)):
-                    call = facts.find(call_id)
+                for row_index, (call_id, status, text) in enumerate(zip(*columns, strict=True)):
+                    call = call_lookup.find(call_id)
                     if status == TranscriptStatus.KEPT and text and call is not None:
-                        turns.add(place, text, call)
+                        turns.add(row_index, text, call)
                 call_count += len(turns.calls)
                 yield turns.to_batch(batch)
 
@@ -49,37 +49,37 @@ def split_utterances(day: date, *, tables: Tables) -> Report:
 class _TurnColumns:
     """The turns of a batch of transcripts, as columns: four times as fast as an object and a dict for each turn.
 
-    What belongs to one turn is gathered in lists; what all turns of a call share is repeated by Arrow.
+    Values of one turn are gathered in lists; Arrow repeats the values that all turns of a call share.
     """
 
     def __init__(self, day: date):
         self._day = day
-        self._own: dict[str, list[Any]] = {name: [] for name in (*_SPAN_COLUMNS, "turn_index", "word_count")}
-        self._places: list[int] = []  # in the batch of transcripts
+        self._per_turn: dict[str, list[Any]] = {name: [] for name in (*_SPAN_COLUMNS, "turn_index", "word_count")}
+        self._row_indexes: list[int] = []  # in the batch of transcripts
         self._turn_counts: list[int] = []
         self.calls: list[dict[str, Any]] = []
 
-    def add(self, place: int, text: str, call: dict[str, Any]) -> None:
-        """Add the turns of one text, which is not empty; `place` is its row in the batch."""
+    def add(self, row_index: int, text: str, call: dict[str, Any]) -> None:
+        """Add the turns of one text, which is not empty; `row_index` is its row in the batch of transcripts."""
         spans = split_spans(text)
         for name, values in zip(_SPAN_COLUMNS, zip(*spans, strict=True), strict=True):
-            self._own[name] += values
-        self._own["turn_index"] += range(len(spans))
-        self._own["word_count"] += [count_words(span[2]) for span in spans]
-        self._places.append(place)
+            self._per_turn[name] += values
+        self._per_turn["turn_index"] += range(len(spans))
+        self._per_turn["word_count"] += [count_words(span[2]) for span in spans]
+        self._row_indexes.append(row_index)
         self._turn_counts.append(len(spans))
         self.calls.append(call)
 
     def to_batch(self, transcripts: pa.RecordBatch) -> pa.RecordBatch:
         """Return all turns, in the table's schema."""
         schema = schemas.UTTERANCES.schema
-        columns = {name: pa.array(values, schema.field(name).type) for name, values in self._own.items()}
-        places = np.repeat(self._places, self._turn_counts)
-        numbers = np.repeat(np.arange(len(self.calls)), self._turn_counts)
+        columns = {name: pa.array(values, schema.field(name).type) for name, values in self._per_turn.items()}
+        row_indexes = np.repeat(self._row_indexes, self._turn_counts)
+        call_indexes = np.repeat(np.arange(len(self.calls)), self._turn_counts)
         for name in ("created_at", "direction"):
             values = pa.array([call[name] for call in self.calls], schema.field(name).type)
-            columns[name] = values.take(pa.array(numbers))
+            columns[name] = values.take(pa.array(call_indexes))
         for name in ("call_id", "language"):
-            columns[name] = transcripts.column(name).take(pa.array(places, pa.int64()))
-        columns["call_date"] = pa.repeat(pa.scalar(self._day, pa.date32()), len(numbers))
+            columns[name] = transcripts.column(name).take(pa.array(row_indexes, pa.int64()))
+        columns["call_date"] = pa.repeat(pa.scalar(self._day, pa.date32()), len(call_indexes))
         return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)

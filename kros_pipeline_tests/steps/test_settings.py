@@ -160,8 +160,11 @@ def test_a_good_text_becomes_its_value(texts: dict[str, str], field: str, value:
     ("texts", "sentence"),
     [
         # required
-        ({"KROSAI_API_KEY": None}, "KROSAI_API_KEY is missing: the key that the KrosAI dashboard shows."),
-        ({"KROS_ARCHIVE_URL": " "}, "KROS_ARCHIVE_URL is missing: where the archive lies, like s3://bucket/prefix."),
+        ({"KROSAI_API_KEY": None}, "KROSAI_API_KEY is missing: set it to the key that the KrosAI dashboard shows."),
+        (
+            {"KROS_ARCHIVE_URL": " "},
+            "KROS_ARCHIVE_URL is missing: set it to where the archive is, like s3://bucket/prefix.",
+        ),
         # texts that are sent in a header
         *(
             ({name: text, **more}, f"{name} holds characters that cannot be sent in a header.")

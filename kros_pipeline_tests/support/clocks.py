@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -10,11 +11,16 @@ from kros_pipeline.core.clock import Clock
 
 
 def clock_without_waits(now: Callable[[], datetime]) -> Clock:
-    """A clock whose `sleep` returns at once, and whose `monotonic` goes on as if it had waited."""
-    slept_seconds = 0.0
+    """A clock whose `sleep` returns at once, and whose `monotonic` goes on as if this thread had waited.
+
+    The waits of one thread do not count for another: else many of them would end a download's deadline elsewhere.
+    """
+    thread = threading.local()
+
+    def slept_seconds() -> float:
+        return float(getattr(thread, "slept_seconds", 0.0))
 
     def sleep(seconds: float) -> None:
-        nonlocal slept_seconds
-        slept_seconds += seconds
+        thread.slept_seconds = slept_seconds() + seconds
 
-    return Clock(now=now, monotonic=lambda: time.monotonic() + slept_seconds, sleep=sleep)
+    return Clock(now=now, monotonic=lambda: time.monotonic() + slept_seconds(), sleep=sleep)

@@ -136,7 +136,7 @@ class MemoryObjectStore:
 
 
 class MemoryGovernance:
-    """Custody of a bucket without versions and Object Lock; see `Governance` for every method."""
+    """Governs a bucket without versions and Object Lock; see `Governance` for every method."""
 
     def __init__(self, store: MemoryObjectStore) -> None:
         self._store, self._objects = store, objects_of(store.bucket)

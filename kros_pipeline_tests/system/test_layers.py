@@ -2,6 +2,8 @@
 
 import ast
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 import pytest
 
@@ -163,3 +165,37 @@ def test_every_module_says_what_it_is_for(module: str) -> None:
 @every_module
 def test_no_private_module_is_imported(module: str) -> None:
     assert not [name for name in imports_of(module) if name.startswith("dagster._") or "._" in name]
+
+
+def line_counts() -> dict[str, int]:
+    """Lines of each module."""
+    return {module: file.read_text("utf-8").count("\n") for module, file in MODULES.items()}
+
+
+def test_no_module_has_more_than_300_lines_and_half_of_them_at_most_110() -> None:
+    counts = line_counts()
+    assert not {module: lines for module, lines in counts.items() if lines > 300}
+    assert median(lines for lines in counts.values() if lines > 1) <= 110
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) == "steps"])
+def test_a_step_gets_the_parts_that_it_uses_and_not_the_run_context(module: str) -> None:
+    if module != "steps/run_context":
+        assert not [name for name in imports_of(module) if name.startswith(f"{PACKAGE}.steps.run_context")]
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) in ("core", "source", "archive")])
+def test_the_wings_get_their_clock(module: str) -> None:
+    read = {f"{node.value.id}.{node.attr}" for node in attributes_in(module)}
+    assert not read & {"time.sleep", "time.monotonic", "time.time", "datetime.now", "datetime.utcnow", "date.today"}
+
+
+def attributes_in(module: str) -> list[Any]:
+    """Each `name.attribute` of a module's code."""
+    nodes = ast.walk(ast.parse(MODULES[module].read_text("utf-8")))
+    return [node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
+
+
+@every_module
+def test_no_module_changes_how_others_are_imported(module: str) -> None:
+    assert not names_in(module) & {"meta_path", "path_hooks"}
