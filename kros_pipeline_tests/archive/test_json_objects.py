@@ -10,7 +10,7 @@ import pytest
 
 from kros_pipeline.archive.compare_and_swap import ATTEMPTS, compare_and_swap
 from kros_pipeline.archive.json_objects import create_json, read_json, replace_json
-from kros_pipeline.archive.object_store import CREATE, Replace
+from kros_pipeline.archive.object_store import CREATE, PutMode, Replace
 from kros_pipeline.core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, ObjectChanged, ObjectExists
 from kros_pipeline_tests.support.memory_store import MemoryObjectStore
 
@@ -48,7 +48,7 @@ def test_replace_wins_over_writers_that_come_in_between(
     def put_second(key: str, body: Any, **how: Any) -> Any:
         for number in others:
             head, other = store.head(key), f'{{"other": {number}}}'.encode()
-            mode = Replace(head.version) if head else CREATE
+            mode: PutMode = Replace(head.version) if head else CREATE
             put(key, other, sha256=hashlib.sha256(other).hexdigest(), mode=mode)
             break
         return put(key, body, **how)

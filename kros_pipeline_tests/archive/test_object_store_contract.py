@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from kros_pipeline.archive.object_store import CREATE, Entry, ObjectStore, PutMode, Replace, VersionToken
 from kros_pipeline.archive.s3_store import S3ObjectStore
@@ -42,7 +43,7 @@ def check_sha256(request: Any, **_: Any) -> AWSResponse | None:
     sent = sent.decode() if isinstance(sent, bytes) else sent
     if base64.b64encode(hashlib.sha256(body or b"").digest()).decode() == sent:
         return None
-    return AWSResponse("http://s3/", 400, {}, _Answer(b"<Error><Code>BadDigest</Code></Error>"))
+    return AWSResponse("http://s3/", 400, HTTPHeaders(), _Answer(b"<Error><Code>BadDigest</Code></Error>"))
 
 
 @pytest.fixture(params=["s3", "memory"])
@@ -58,7 +59,7 @@ def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
 
     def open_s3(prefix: str) -> ObjectStore:
         store = S3ObjectStore(ArchiveSettings(bucket, f"{base}/{prefix}", None, None, None, connections=8))
-        store.client.meta.events.register("before-send.s3", check_sha256)
+        store.client.meta.events.register("before-send.s3", check_sha256)  # type: ignore[arg-type] # its response replaces S3's
         opened.append(store)
         return store
 
@@ -249,7 +250,7 @@ def test_a_folder_is_named_once_whatever_it_holds(store: ObjectStore) -> None:
 # Keys.
 
 
-def test_archives_of_other_prefixes_are_out_of_sight(open_store: OpenStore) -> None:
+def test_objects_of_other_prefixes_are_neither_read_nor_listed(open_store: OpenStore) -> None:
     one, other = open_store("archive"), open_store("archive2")
     put(other, "state/x", b"other")
     assert one.read("state/x") is None and list(one.list("")) == []

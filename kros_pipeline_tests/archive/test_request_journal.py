@@ -30,7 +30,7 @@ def test_one_run_may_send_a_request_even_where_two_write_equal_intents(store: Me
     assert not one.begin("r", intent)  # begun before: whether it was sent, nobody knows
 
 
-def test_an_intent_whose_answer_was_lost_is_known_as_our_own(
+def test_an_intent_whose_answer_was_lost_is_recognized_as_this_runs(
     store: MemoryObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = store.put

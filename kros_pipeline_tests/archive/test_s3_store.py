@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
 
 from kros_pipeline.archive.object_store import CREATE, ObjectStore
 from kros_pipeline.archive.s3_store import S3ObjectStore
@@ -110,7 +113,7 @@ def test_missing_credentials_need_a_person(our: Account, monkeypatch: pytest.Mon
     ],
 )
 @pytest.mark.parametrize("action", ["put", "read", "head", "list", "folders", "copy_into", "digest"])
-def test_every_code_of_s3_becomes_our_error_without_its_url(
+def test_every_error_code_of_s3_becomes_an_archive_error_without_the_url(
     our: Account, status: int, code: str, kind: type, action: str
 ) -> None:
     """S3's answer is replaced, so that no server is needed that gives it."""
@@ -119,17 +122,15 @@ def test_every_code_of_s3_becomes_our_error_without_its_url(
     spoken = f"<Error><Code>{code}</Code><Message>https://s3/x?X-Amz-Signature=abc is not allowed</Message></Error>"
 
     def answer(**_: Any) -> Any:
-        from botocore.awsrequest import AWSResponse
-
         class Raw(io.BytesIO):
             def stream(self, **_: Any) -> Any:
                 yield self.read()
 
-        return AWSResponse("http://s3/", status, {}, Raw(spoken.encode()))
+        return AWSResponse("http://s3/", status, HTTPHeaders(), Raw(spoken.encode()))
 
     store.client.meta.events.register("before-send.s3", answer)
     store.client.meta.events.unregister("needs-retry.s3", unique_id="retry-config-s3")
-    act = {
+    actions: dict[str, Callable[[], object]] = {
         "put": lambda: put(store, "state/x", b"abc"),
         "read": lambda: store.read("state/x"),
         "head": lambda: store.head("state/x"),
@@ -137,9 +138,9 @@ def test_every_code_of_s3_becomes_our_error_without_its_url(
         "folders": lambda: list(store.folders("state/")),
         "digest": lambda: store.digest("state/x"),
         "copy_into": lambda: store.copy_into("state/x", io.BytesIO()),
-    }[action]
+    }
     with pytest.raises(ArchiveError) as raised:
-        act()
+        actions[action]()
     assert type(raised.value) is kind
     assert "X-Amz" not in str(raised.value)
 

@@ -56,14 +56,14 @@ def test_a_list_that_is_young_enough_costs_no_request(store: MemoryObjectStore) 
     assert store.requests_made == 1
 
 
-def test_our_own_tombstone_is_seen_at_once(store: MemoryObjectStore) -> None:
+def test_a_runs_own_tombstone_is_seen_at_once(store: MemoryObjectStore) -> None:
     tombstones = Tombstones(store, KEY, Time().clock)
     assert not tombstones.is_erased(DAY, "call_a")
     tombstones.add_call(DAY, "call_a")
     assert tombstones.is_erased(DAY, "call_a")
 
 
-def test_a_tombstone_names_nobody_and_says_when(store: MemoryObjectStore) -> None:
+def test_a_tombstone_names_no_call_and_says_when(store: MemoryObjectStore) -> None:
     tombstones = Tombstones(store, KEY, Time().clock)
     tombstones.add_call(DAY, "call_a")
     tombstones.add_call(DAY, "call_a")

@@ -19,7 +19,7 @@ LATER = NOW + timedelta(days=1)
 URL = "https://storage.krosai.com/recordings/call_abc123.mp3?X-Amz-Signature=0a1b2c"
 
 
-def call(now: datetime = NOW, **row: Any) -> Call:
+def call(now: datetime = NOW, /, **row: Any) -> Call:
     named = {"id": "a", "created_at": "2025-01-10T10:00:00Z"} | row
     return parse_listed_call(named, organization_id=None, now=now).call
 
@@ -137,5 +137,7 @@ def test_a_transcript_that_became_shorter_upstream_changes_nothing(
         ({"a": 1}, {"a": None, "b": None}, {"a": 1, "b": None}),
     ],
 )
-def test_extra_fields_are_added_and_updated_and_never_lost(known: dict, seen: dict, kept: dict) -> None:
+def test_extra_fields_are_added_and_updated_and_never_lost(
+    known: dict[str, Any], seen: dict[str, Any], kept: dict[str, Any]
+) -> None:
     assert json.loads(merge_calls(call(**known), call(LATER, **seen)).extra or "{}") == kept

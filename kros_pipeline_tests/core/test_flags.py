@@ -211,7 +211,7 @@ rules:
         ('text_matches: "\\uD800"', "a text contains half a character (a lone surrogate)"),
     ],
 )
-def test_a_mistake_is_explained_in_words_that_need_no_programmer(line: str, sentence: str) -> None:
+def test_a_mistake_is_explained_without_programming_terms(line: str, sentence: str) -> None:
     said = refusal(f"rules:\n  - id: r\n    extend_days: 1\n    {line}\n")
     where, _, words = said.partition(": ")
     assert where.startswith("line 4")
@@ -611,7 +611,7 @@ def test_a_pattern_that_would_hang_a_backtracking_engine_runs_in_linear_time() -
     ],
 )
 def test_the_reason_says_which_conditions_held(rule: dict[str, Any], text: str, reason: str) -> None:
-    known = {"duration": 90.5, "to_number": "+2", "direction": "inbound", "endpoint_id": "ep_1"}
+    known: dict[str, Any] = {"duration": 90.5, "to_number": "+2", "direction": "inbound", "endpoint_id": "ep_1"}
     (flag,) = find_flags(rule, text, confidence=0.5, language="en-GB", **known)
     assert flag.reason == reason
 

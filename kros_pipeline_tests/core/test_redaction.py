@@ -119,7 +119,7 @@ def test_the_tree_in_the_docstring_shows_every_error_below_its_base() -> None:
     classes = {
         name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, ExternalError)
     }
-    assert drawn == {name: kind.__base__.__name__ for name, kind in classes.items() if kind is not ExternalError}
+    assert drawn == {name: kind.__bases__[0].__name__ for name, kind in classes.items() if kind is not ExternalError}
 
 
 def test_the_branches_are_the_source_the_archive_and_the_webhook() -> None:

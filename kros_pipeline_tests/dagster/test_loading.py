@@ -24,7 +24,7 @@ def test_loading_the_definitions_imports_none_of_the_steps_libraries() -> None:
     }
 
 
-def test_arrow_gives_back_the_memory_of_a_run() -> None:
+def test_arrow_releases_the_memory_of_a_run() -> None:
     program = """
 from kros_pipeline.definitions import defs
 defs()

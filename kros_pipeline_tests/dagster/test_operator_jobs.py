@@ -60,7 +60,7 @@ def ids_of(our: Account) -> list[str]:
     return sorted(our.archive.by_call("calls", DAY))
 
 
-def test_a_number_from_the_environment_is_erased_and_dagster_never_learns_it(
+def test_a_number_from_the_environment_is_erased_and_dagster_never_stores_it(
     our: Account, launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     number = our.archive.table("calls", DAY)[0]["from_number"]
@@ -96,7 +96,7 @@ def checks_of(result: dg.ExecuteInProcessResult) -> dict[str, tuple[bool, str]]:
     return {check.check_name: (check.passed, check.description or "") for check in result.get_asset_check_evaluations()}
 
 
-def test_bytes_that_are_others_make_the_check_red_and_say_where_and_what_to_do(our: Account, launch: Launch) -> None:
+def test_changed_bytes_make_the_check_red_which_says_where_and_what_to_do(our: Account, launch: Launch) -> None:
     result = launch("verify_archive", "verification", days=[str(DAY)])
     assert result.success
     assert checks_of(result)["every_object_is_as_it_was_archived"][0]
@@ -122,7 +122,7 @@ def test_days_that_cannot_be_read_back_are_named(launch: Launch, days: list[str]
     assert words in said(launch("verify_archive", "verification", days=days))
 
 
-def test_the_account_of_a_run_names_dagsters_run(our: Account, launch: Launch) -> None:
+def test_the_audit_log_names_dagsters_run(our: Account, launch: Launch) -> None:
     result = launch("verify_archive", "verification", days=[str(DAY)])
     (key,) = [key for key in our.archive.objects(f"audit/dt={DAY}/") if key.endswith("-verify.jsonl")]
     assert key == f"audit/dt={DAY}/{result.run_id}-verify.jsonl"

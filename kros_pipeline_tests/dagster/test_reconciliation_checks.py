@@ -14,7 +14,7 @@ def test_every_check_has_a_description_and_says_what_to_do() -> None:
 
 
 def test_a_red_check_gives_its_sentences_and_what_to_do_and_a_green_one_its_description() -> None:
-    failures = {name: [] for name in CHECKS} | {RECORDINGS_CHECK: ["1 × recording lost: call_a."]}
+    failures: dict[str, list[str]] = {name: [] for name in CHECKS} | {RECORDINGS_CHECK: ["1 × recording lost: call_a."]}
     for result in reconciliation_check_results(Verdict(DayVerdict.INCOMPLETE, failures, [])):
         name = str(result.check_name)
         is_red = name == RECORDINGS_CHECK

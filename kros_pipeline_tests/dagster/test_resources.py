@@ -24,7 +24,8 @@ def test_the_texts_are_named_like_the_settings() -> None:
 
 
 def test_no_secret_is_in_the_resources_repr() -> None:
-    archive: Any = Archive(**SECRETS, kros_sse="AES256")
+    fields: dict[str, Any] = {**SECRETS, "kros_sse": "AES256"}
+    archive = Archive(**fields)
     shown = f"{archive!r} {archive!s} {[archive]}"
     assert "AES256" in shown
     assert "s3cr3t" not in shown
@@ -40,7 +41,8 @@ def test_no_secret_is_in_an_error_about_the_resource(field: str) -> None:
 
 
 def test_bad_settings_fail_the_run_in_one_sentence_without_a_secret() -> None:
-    archive: Any = Archive(**SECRETS | {"krosai_api_key": "s3cr3t\n2"}, kros_sse="des")
+    bad: dict[str, Any] = {**SECRETS, "krosai_api_key": "s3cr3t\n2", "kros_sse": "des"}
+    archive = Archive(**bad)
     with pytest.raises(dg.Failure) as failed:
         archive.open(SimpleNamespace(log=None))
     assert "KROS_SSE is 'des'" in str(failed.value.description)

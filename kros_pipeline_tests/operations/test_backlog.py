@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ LONG_AGO = date(2020, 1, 1)
 
 def checked(ctx: RunContext, day: date, verdict: str, checked_at: datetime) -> None:
     """Writes a day's reconciliation as a run would have."""
-    row = dict.fromkeys(schemas.RECONCILIATION.column_names, 0) | {
+    row: dict[str, Any] = dict.fromkeys(schemas.RECONCILIATION.column_names, 0) | {
         "call_date": day, "verdict": verdict, "listed_total": None, "stats_total": None, "problems": [],
         "checked_at": checked_at,
     }  # fmt: skip
@@ -51,14 +52,14 @@ def test_a_day_is_owed_until_it_was_complete_after_its_grace_days(
     assert find_backlog(our.ctx, DAY, DAY) == ([DAY] if is_owed else [])
 
 
-def test_the_grace_days_are_the_settings(account: MakeAccount) -> None:
+def test_the_grace_days_come_from_the_settings(account: MakeAccount) -> None:
     our = account(now=NOW, KROS_LOOKBACK_DAYS="0")
     checked(our.ctx, DAY, "complete", datetime(2025, 1, 11, 4, 15, tzinfo=UTC))
     assert find_backlog(our.ctx, DAY, DAY) == []
     assert find_backlog(our.open(KROS_LOOKBACK_DAYS="1"), DAY, DAY) == [DAY]
 
 
-def test_owed_days_come_oldest_first_and_what_is_incomplete_comes_in_turn(account: MakeAccount) -> None:
+def test_owed_days_come_oldest_first_and_incomplete_days_are_interleaved(account: MakeAccount) -> None:
     our = account(now=NOW)
     for day in (date(2025, 1, 10), date(2025, 1, 12)):
         checked(our.ctx, day, "complete", NOW)

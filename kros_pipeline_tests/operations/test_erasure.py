@@ -107,7 +107,7 @@ def assert_forgotten(our: Account, *call_ids: str) -> None:
     assert (row["verdict"], row["erased"], row["calls"]) == ("complete", len(call_ids), len(kept)), row["problems"]
 
 
-def test_every_version_of_everything_that_names_it_is_gone(archived: Callable[..., Account]) -> None:
+def test_every_version_of_every_object_that_names_the_call_is_deleted(archived: Callable[..., Account]) -> None:
     our = archived()
     plain, extended, quarantined = ids_of(our)[:3]
     places = {key.split(" ")[0].rsplit("/dt=")[0] for one in ids_of(our)[:3] for key in mentions(our, one)}
@@ -123,7 +123,7 @@ def test_every_version_of_everything_that_names_it_is_gone(archived: Callable[..
     assert not [key for key, _ in every_version(our) if key.startswith("state/erasing/")]
 
 
-def test_the_account_stays_under_a_pseudonym_and_says_who_was_erased_when_and_why(
+def test_the_audit_log_keeps_a_pseudonym_and_says_who_was_erased_when_and_why(
     archived: Callable[..., Account],
 ) -> None:
     our = archived()
@@ -138,7 +138,7 @@ def test_the_account_stays_under_a_pseudonym_and_says_who_was_erased_when_and_wh
     assert our.archive.json(tombstone_key(DAY, pseudonym(KEY, call_id))).keys() == {"erased_at"}
 
 
-def test_by_number_all_calls_from_or_to_it_are_erased_however_it_is_written(archived: Callable[..., Account]) -> None:
+def test_all_calls_from_or_to_a_number_are_erased_however_it_is_written(archived: Callable[..., Account]) -> None:
     our = archived()
     calls = our.archive.by_call("calls", DAY)
     number = calls[ids_of(our)[0]]["from_number"]
@@ -159,7 +159,7 @@ def test_a_dry_run_counts_and_touches_nothing(archived: Callable[..., Account]) 
     assert every_version(our) == before
 
 
-def test_what_upstream_still_lists_does_not_come_back(archived: Callable[..., Account]) -> None:
+def test_an_erased_call_that_upstream_still_lists_does_not_come_back(archived: Callable[..., Account]) -> None:
     our = archived()
     call_id = ids_of(our)[1]
     forget(our, call_id)
@@ -171,7 +171,8 @@ def test_what_upstream_still_lists_does_not_come_back(archived: Callable[..., Ac
     assert our.requests().get("extend", 0) == 0
 
 
-def test_twice_is_once_and_what_came_back_by_hand_is_found_red_and_erased_again(
+@pytest.mark.slow
+def test_erasing_twice_changes_nothing_and_a_restored_call_makes_a_check_red_and_is_erased_again(
     archived: Callable[..., Account],
 ) -> None:
     our = archived()
@@ -186,6 +187,7 @@ def test_twice_is_once_and_what_came_back_by_hand_is_found_red_and_erased_again(
     assert_forgotten(our, call_id)
 
 
+@pytest.mark.slow
 def test_nothing_is_touched_where_a_call_is_under_legal_hold(archived: Callable[..., Account]) -> None:
     our = archived(KROS_LEGAL_HOLD="on")
     held = ids_of(our)[0]
@@ -208,9 +210,7 @@ def test_nothing_is_touched_where_a_call_is_under_legal_hold(archived: Callable[
     assert_forgotten(our, held)
 
 
-def test_a_bucket_without_object_lock_is_told_of_in_a_red_check_and_fails_no_day(
-    account: MakeAccount, tmp_path: Any
-) -> None:
+def test_a_bucket_without_object_lock_makes_a_check_red_and_fails_no_day(account: MakeAccount, tmp_path: Any) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
     our = account(KROS_LEGAL_HOLD="on", KROS_FLAG_RULES=str(rules))
@@ -233,7 +233,7 @@ def test_a_bucket_without_object_lock_is_told_of_in_a_red_check_and_fails_no_day
         ),
     ],
 )
-def test_a_request_that_cannot_be_meant_is_refused_and_nothing_touched(
+def test_an_invalid_request_is_refused_and_nothing_is_touched(
     account: MakeAccount, request_: ErasureRequest, says: str
 ) -> None:
     our = account(SMALL, bucket="plain", KROS_ERASURE_KEY=KEY)
@@ -244,7 +244,7 @@ def test_a_request_that_cannot_be_meant_is_refused_and_nothing_touched(
     assert our.archive.objects() == before
 
 
-def test_without_the_key_nothing_is_erased_and_afterwards_nothing_runs(account: MakeAccount) -> None:
+def test_without_the_key_nothing_is_erased_and_later_runs_are_refused(account: MakeAccount) -> None:
     our = account(SMALL, bucket="plain")
     our.run_day()
     first = ids_of(our)[0]
@@ -260,6 +260,7 @@ def test_without_the_key_nothing_is_erased_and_afterwards_nothing_runs(account: 
         our.open()
 
 
+@pytest.mark.slow
 def test_rows_of_the_list_that_could_not_be_read_are_erased_with_their_call(archived: Callable[..., Account]) -> None:
     our = archived()
     readable, malformed = ids_of(our)[:2]
@@ -292,7 +293,8 @@ def test_a_row_without_an_id_is_not_kept_again_when_it_is_listed_again(account: 
     assert our.archive.objects("state/unparsed/") == {}
 
 
-def test_a_copy_that_was_set_aside_is_found_and_named(archived: Callable[..., Account]) -> None:
+@pytest.mark.slow
+def test_a_copy_outside_the_layout_is_found_and_named(archived: Callable[..., Account]) -> None:
     our = archived()
     call_id = ids_of(our)[0]
     aside = f"set-aside/{call_id}.mp3"
@@ -305,7 +307,7 @@ def test_a_copy_that_was_set_aside_is_found_and_named(archived: Callable[..., Ac
     assert mentions(our, call_id) == []
 
 
-def test_an_account_that_was_overwritten_stays_while_it_names_nobody_who_is_erased(
+def test_an_overwritten_audit_log_stays_while_it_names_no_erased_call(
     archived: Callable[..., Account],
 ) -> None:
     our = archived()
@@ -374,7 +376,8 @@ class _Writes:
             monkeypatch.setattr(kind, name, counted)
 
 
-def test_killed_before_any_of_its_writes_and_launched_again_it_ends_the_same(
+@pytest.mark.slow
+def test_an_erasure_that_is_killed_before_any_write_and_launched_again_ends_the_same(
     archived: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     our = archived()
@@ -405,7 +408,7 @@ def test_killed_before_any_of_its_writes_and_launched_again_it_ends_the_same(
 # Beside a run at work.
 
 
-def test_a_run_that_had_the_call_in_its_hands_does_not_bring_it_back(
+def test_a_run_that_had_read_the_call_before_does_not_restore_it(
     archived: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run has listed the call, and fetched its audio; then it is erased; then the run goes on."""
@@ -455,7 +458,7 @@ def test_a_table_that_was_read_before_the_tombstone_is_not_written_with_the_call
 # Upstream.
 
 
-def test_upstream_is_asked_once_where_that_is_wanted(archived: Callable[..., Account]) -> None:
+def test_upstream_deletes_once_where_that_is_wanted(archived: Callable[..., Account]) -> None:
     our = archived(fresh=True)
     call_id = ids_of(our)[0]
     found = forget(our, call_id, delete_upstream=True)
@@ -466,7 +469,8 @@ def test_upstream_is_asked_once_where_that_is_wanted(archived: Callable[..., Acc
     assert_forgotten(our, call_id)
 
 
-def test_upstream_is_not_asked_again_in_doubt_and_again_where_it_surely_was_not(
+@pytest.mark.slow
+def test_a_deletion_upstream_is_repeated_only_where_the_first_certainly_failed(
     archived: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     our = archived(fresh=True)
@@ -497,7 +501,8 @@ def test_upstream_is_not_asked_again_in_doubt_and_again_where_it_surely_was_not(
     assert_forgotten(our, first, second)
 
 
-def test_an_erasure_that_was_left_is_finished_as_it_was_wanted_and_lends_nothing_to_another(
+@pytest.mark.slow
+def test_an_unfinished_erasure_is_finished_with_its_own_options_and_passes_none_to_another(
     archived: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     our = archived(fresh=True)
@@ -516,7 +521,7 @@ def test_an_erasure_that_was_left_is_finished_as_it_was_wanted_and_lends_nothing
     assert_forgotten(our, first, second)
 
 
-def test_an_archive_of_several_runs_is_left_to_the_others(account: MakeAccount) -> None:
+def test_an_erasure_leaves_the_calls_of_other_runs_unchanged(account: MakeAccount) -> None:
     """In a bucket without versions, too; and neighbours keep every byte."""
     our = account(SMALL, bucket="plain", KROS_ERASURE_KEY=KEY)
     our.run_day()
@@ -539,7 +544,7 @@ open_eraser(open_run_context(os.environ)).erase(request)
 """
 
 
-def test_killed_by_the_system_in_the_middle_it_is_finished_by_the_next_launch(account: MakeAccount) -> None:
+def test_an_erasure_that_the_system_kills_is_finished_by_the_next_launch(account: MakeAccount) -> None:
     """SIGKILL once the plan is there, and once the first tombstone is; the number is in no table then, perhaps."""
     our = account(SMALL, bucket="plain", KROS_ERASURE_KEY=KEY)
     our.run_day()

@@ -28,7 +28,7 @@ from kros_pipeline_tests.support.steps import check_health, reconcile_day
 
 
 def reconciled(ctx: RunContext, day: date, verdict: str, **counts: int) -> None:
-    row = dict.fromkeys(schemas.RECONCILIATION.column_names, 0) | {
+    row: dict[str, Any] = dict.fromkeys(schemas.RECONCILIATION.column_names, 0) | {
         "call_date": day, "verdict": verdict, "stats_total": None, "problems": [],
         "checked_at": ctx.clock.now(), **counts,
     }  # fmt: skip
@@ -99,7 +99,7 @@ def test_the_count_is_exact_and_the_sample_capped(account: MakeAccount) -> None:
     assert (found.count, len(found.calls)) == (50, 20)
 
 
-def test_what_upstream_keeps_without_end_is_never_about_to_be_deleted(account: MakeAccount) -> None:
+def test_a_recording_that_upstream_keeps_without_end_is_never_about_to_be_deleted(account: MakeAccount) -> None:
     our = account(now=datetime(2025, 1, 12, tzinfo=UTC), KROSAI_PLAN="enterprise")
     assert check_health(our.ctx, DAY, DAY).least_days_left is None
 
@@ -222,7 +222,7 @@ def test_a_webhook_that_does_not_take_it_is_an_error_that_does_not_show_its_path
     assert "secret" not in str(refusal.value)
 
 
-def test_a_failed_day_is_told_with_its_first_sentence_and_no_call(
+def test_a_failed_day_is_posted_with_its_first_sentence_and_no_call(
     account: MakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kros_pipeline.definitions import defs
@@ -233,6 +233,7 @@ def test_a_failed_day_is_told_with_its_first_sentence_and_no_call(
     for name, value in our.environment.items():
         monkeypatch.setenv(name, value)
     with webhook() as (url, told), dg.DagsterInstance.ephemeral() as instance:
+        fields: dict[str, Any] = {"kros_webhook_url": url}
         job = defs().resolve_job_def("daily_archive")
         result = job.execute_in_process(instance=instance, partition_key=str(DAY), raise_on_error=False)
         assert not result.success
@@ -242,7 +243,7 @@ def test_a_failed_day_is_told_with_its_first_sentence_and_no_call(
             dagster_instance=instance,
             dagster_run=result.dagster_run,
             dagster_event=failed,
-            resources={"archive": Archive(kros_webhook_url=url)},
+            resources={"archive": Archive(**fields)},
         ).for_run_failure() as context:
             tell_of_failures(context)
     assert told == [{"text": f"daily_archive {DAY} failed: {DAY} is incomplete. (run {result.run_id[:8]})"}]
@@ -251,7 +252,7 @@ def test_a_failed_day_is_told_with_its_first_sentence_and_no_call(
 # What an operator acknowledges.
 
 
-def test_a_lost_recording_that_is_acknowledged_fails_the_day_no_more_and_stays_among_its_problems(
+def test_an_acknowledged_lost_recording_no_longer_fails_the_day_and_stays_among_its_problems(
     account: MakeAccount,
 ) -> None:
     our = account(PLAIN)
@@ -265,7 +266,7 @@ def test_a_lost_recording_that_is_acknowledged_fails_the_day_no_more_and_stays_a
     assert reconcile_day(our.ctx, DAY).verdict.verdict == "complete", "it is said once, and stays said"
 
 
-def test_an_acknowledged_call_that_is_none_of_the_days_is_refused_by_name(account: MakeAccount) -> None:
+def test_an_acknowledgement_of_another_days_call_is_refused_by_name(account: MakeAccount) -> None:
     our = account(PLAIN)
     our.run_day()
     with pytest.raises(UnknownCalls, match="call_elsewhere"):

@@ -64,7 +64,7 @@ def test_recording_and_transcription_are_turned_on_by_one_request(
     ],
     ids=["503", "reset", "key"],
 )
-def test_a_failure_is_told_and_never_followed_by_a_second_request(
+def test_a_failure_is_reported_and_never_followed_by_a_second_request(
     our: Account, monkeypatch: pytest.MonkeyPatch, faults: Faults, words: str
 ) -> None:
     our.krosai.set_faults(faults)
@@ -75,13 +75,13 @@ def test_a_failure_is_told_and_never_followed_by_a_second_request(
 
 
 # 429 is an answer: the request had no effect, and is sent again when the server says so.
-def test_a_door_that_is_closed_for_a_moment_is_waited_for(our: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_is_throttled_for_a_moment_is_retried(our: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     our.krosai.set_faults(Faults(api_rate_limited=Fault(attempts=1)))
     assert launch(our, monkeypatch).success
     assert our.requests() == {"settings": 2}
 
 
-def test_nothing_launches_it_but_a_hand() -> None:
+def test_no_schedule_and_no_sensor_launches_it() -> None:
     repository = defs().get_repository_def()
     assert repository.has_job("turn_on_recording")
     assert "turn_on_recording" not in {schedule.job_name for schedule in repository.schedule_defs}

@@ -22,7 +22,7 @@ def events(our: Account, step: str) -> list[dict[str, str]]:
     return [json.loads(line) for key in keys for line in our.archive.read(key).splitlines()]
 
 
-def test_a_sound_day_is_sound_and_its_account_says_so(account: MakeAccount) -> None:
+def test_a_sound_day_is_verified_and_its_audit_log_says_so(account: MakeAccount) -> None:
     our = account()
     our.run_day()
     found = verify_days(our.ctx, archived_days(our.ctx.store))
@@ -49,7 +49,7 @@ def test_other_bytes_of_the_same_size_a_missing_and_an_unknown_object_are_found(
     assert line["call"] == ids_of(our)[0] and line["sha256"] != line["archived_sha256"]
 
 
-def test_every_day_has_its_turn_once_in_four_weeks() -> None:
+def test_every_day_is_verified_once_in_four_weeks() -> None:
     days = [date(2024, 1, 1) + timedelta(days=number) for number in range(400)]
     turns = [select_days(days, date(2025, 6, 1) + timedelta(days=number)) for number in range(PARTS)]
     assert sorted(day for turn in turns for day in turn) == days

@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import mmap
 import random
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
-from kros_pipeline.source import buffer_pool
 from kros_pipeline.source.buffer_pool import BufferPool
 
 
-def test_memory_for_bodies_is_lent_again_and_all_of_it_stays_below_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[buffer_pool._Buffer] = []
+def touched_bytes(buffers: BufferPool) -> int:
+    """Return the memory that buffers in use and idle buffers take."""
+    return buffers._used_bytes + sum(idle.touched_bytes for idle in buffers._idle)  # noqa: SLF001 - nothing public shows it
 
-    class Counted(buffer_pool._Buffer):
-        def __init__(self) -> None:
-            super().__init__()
+
+def waiting_threads(buffers: BufferPool) -> int:
+    condition: Any = buffers._changed  # noqa: SLF001 - nothing public shows who waits
+    return len(condition._waiters)  # noqa: SLF001 - `threading.Condition` shows it nowhere else
+
+
+def test_buffers_are_reused_and_their_sum_stays_below_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[mmap.mmap] = []
+
+    class CountedMemory(mmap.mmap):
+        def __init__(self, *_: object) -> None:
             made.append(self)
 
-    monkeypatch.setattr(buffer_pool, "_Buffer", Counted)
+    monkeypatch.setattr(mmap, "mmap", CountedMemory)
     limit = 100_000
     buffers = BufferPool(limit)
     chance, lock, held = random.Random(1), threading.Lock(), [0]
@@ -32,7 +42,7 @@ def test_memory_for_bodies_is_lent_again_and_all_of_it_stays_below_the_limit(mon
             with lock:
                 held[0] += size
                 assert held[0] <= limit
-                assert buffers._used_bytes + sum(idle.touched_bytes for idle in buffers._idle) <= limit
+                assert touched_bytes(buffers) <= limit
             memory[:] = bytes(size)
             with lock:
                 held[0] -= size
@@ -70,9 +80,9 @@ def test_a_body_that_fits_does_not_wait_behind_one_that_does_not() -> None:
     with ThreadPoolExecutor(2) as pool, buffers.acquire(30 << 20), buffers.acquire(30 << 20):
         with buffers.acquire(30 << 20):
             waiting = [pool.submit(a_body, 40)]
-            while len(buffers._changed._waiters) < 1:  # type: ignore[attr-defined]
+            while waiting_threads(buffers) < 1:
                 time.sleep(0.001)
             waiting.append(pool.submit(a_body, 10))
-            while len(buffers._changed._waiters) < 2:  # type: ignore[attr-defined]
+            while waiting_threads(buffers) < 2:
                 time.sleep(0.001)
         assert came.wait(timeout=20) and not waiting[0].done()

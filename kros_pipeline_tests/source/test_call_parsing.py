@@ -35,6 +35,8 @@ DOCUMENTED = {
 TEXTS = ["organization_id", "status", "direction", "from_number", "to_number", "endpoint_id", "phone_number_id"]
 NUMBERS = {"duration": "duration_seconds", "cost_cents": "cost_cents"}
 TIMES = ["answered_at", "completed_at"]
+BAD_IDS: list[Any] = [None, "", " \n", 7, 1.5, True, ["a"], {}, "a\ud800"]
+BAD_TIMES: list[Any] = [None, "", "secret7", 1736503200, 1.5, True, [], {}]
 
 
 def parse(row: dict[str, Any], now: datetime = NOW, organization_id: str | None = None) -> ListedCall:
@@ -42,7 +44,7 @@ def parse(row: dict[str, Any], now: datetime = NOW, organization_id: str | None 
     return parse_listed_call(named, organization_id=organization_id, now=now)
 
 
-def call(now: datetime = NOW, **row: Any) -> Call:
+def call(now: datetime = NOW, /, **row: Any) -> Call:
     return parse(row, now).call
 
 
@@ -88,20 +90,14 @@ def test_an_id_and_a_time_are_all_that_a_row_needs() -> None:
 @pytest.mark.parametrize(
     ("row", "field"),
     [
-        *(
-            ({"id": id_, "created_at": "2025-01-10T10:00:00Z"}, "'id'")
-            for id_ in (None, "", " \n", 7, 1.5, True, ["a"], {}, "a\ud800")
-        ),
+        *(({"id": bad, "created_at": "2025-01-10T10:00:00Z"}, "'id'") for bad in BAD_IDS),
         ({"created_at": "2025-01-10T10:00:00Z"}, "'id'"),
-        *(
-            ({"id": "secret7", "created_at": when}, "'created_at'")
-            for when in (None, "", "secret7", 1736503200, 1.5, True, [], {})
-        ),
+        *(({"id": "secret7", "created_at": bad}, "'created_at'") for bad in BAD_TIMES),
         ({"id": "secret7"}, "'created_at'"),
         *((row, "not an object") for row in (None, "secret7", 7, ["secret7"], True)),
     ],
 )
-def test_a_row_without_a_name_or_a_day_is_refused_by_the_field_and_shows_no_value(row: Any, field: str) -> None:
+def test_a_row_without_id_or_time_is_refused_by_its_field_without_its_value(row: Any, field: str) -> None:
     with pytest.raises(MalformedCall) as refused:
         parse_listed_call(row, organization_id=None, now=NOW)
     assert field in str(refused.value)
@@ -119,7 +115,7 @@ def test_a_text_of_another_type_is_null_and_whole_in_extra(name: str, value: Any
     "value", ["soon", "", "12 s", "nan", "-inf", True, False, ["x"], [], {"x": 1}, {}, 10**400, -(10**4000)]
 )
 @pytest.mark.parametrize("name", NUMBERS)
-def test_a_number_that_is_none_is_null_and_whole_in_extra(name: str, value: Any) -> None:
+def test_a_value_that_is_no_number_is_null_and_whole_in_extra(name: str, value: Any) -> None:
     assert getattr(call(**{name: value}), NUMBERS[name]) is None
     assert extra(**{name: value}) == {name: value}
 
@@ -143,7 +139,7 @@ def test_a_number_is_read_as_one_even_if_it_was_quoted(name: str, value: Any, nu
 
 @pytest.mark.parametrize("value", ["soon", "", "1736503200", 1736503200, 1.5, True, ["x"], {}])
 @pytest.mark.parametrize("name", TIMES)
-def test_a_time_that_is_none_is_null_and_whole_in_extra(name: str, value: Any) -> None:
+def test_a_value_that_is_no_time_is_null_and_whole_in_extra(name: str, value: Any) -> None:
     assert getattr(call(**{name: value}), name) is None
     assert extra(**{name: value}) == {name: value}
 
@@ -160,7 +156,7 @@ def test_null_and_absent_are_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [7, True, [URL], {"url": URL}, "", " "])
-def test_a_recording_url_that_is_none_is_no_recording_and_is_kept_nowhere(value: Any) -> None:
+def test_a_value_that_is_no_url_means_no_recording_and_is_kept_nowhere(value: Any) -> None:
     listed = parse({"recording_url": value})
     assert (listed.recording_url, listed.call.has_recording, listed.call.extra) == (None, False, None)
 

@@ -204,7 +204,7 @@ def test_a_page_can_be_asked_for_by_itself(upstream: Upstream) -> None:
     assert ids_of([source.list_page(WINDOW, source.page_limit, 2)]) == ids_of([second])
 
 
-def test_nothing_is_asked_for_before_a_page_is_wanted(upstream: Upstream) -> None:
+def test_no_request_is_sent_before_a_page_is_wanted(upstream: Upstream) -> None:
     source = upstream.open()
     pages = source.pages(WINDOW)
     assert source.requests_made == 0
@@ -212,7 +212,7 @@ def test_nothing_is_asked_for_before_a_page_is_wanted(upstream: Upstream) -> Non
     assert source.requests_made == 1
 
 
-def test_a_listed_call_is_as_upstream_has_it(upstream: Upstream) -> None:
+def test_a_listed_call_has_the_values_of_upstream(upstream: Upstream) -> None:
     for page in upstream.open().pages(WINDOW):
         for listed in page.calls:
             call, truth = listed.call, upstream.truth[listed.call.call_id]
@@ -266,7 +266,7 @@ def test_the_transcript_of_a_call_is_whole(upstream: Upstream) -> None:
     assert source.requests_made == 1
 
 
-def test_what_a_call_does_not_have_is_not_found(upstream: Upstream) -> None:
+def test_a_missing_recording_or_transcript_is_not_found(upstream: Upstream) -> None:
     source = upstream.open()
     with pytest.raises(CallNotFound):
         source.recording(upstream.one(recorded=False))
@@ -276,7 +276,7 @@ def test_what_a_call_does_not_have_is_not_found(upstream: Upstream) -> None:
 
 
 @pytest.mark.parametrize("call_id", UNKNOWN)
-def test_a_call_that_nobody_knows_is_not_found_whatever_its_id(upstream: Upstream, call_id: str) -> None:
+def test_an_unknown_call_is_not_found_whatever_its_id(upstream: Upstream, call_id: str) -> None:
     source = upstream.open()
     with pytest.raises(CallNotFound):
         source.recording(call_id)
@@ -297,7 +297,7 @@ def test_a_url_of_another_host_is_refused(upstream: Upstream) -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_a_url_that_is_not_as_it_was_minted_is_not_accepted(upstream: Upstream) -> None:
+def test_an_altered_url_is_not_accepted(upstream: Upstream) -> None:
     source = upstream.open()
     url = source.recording(upstream.recorded).recording_url
     with pytest.raises(UrlExpired), source.open_recording(f"{url}0"):

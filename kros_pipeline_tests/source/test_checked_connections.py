@@ -202,7 +202,7 @@ def test_a_name_that_is_rebound_is_refused_before_anything_is_connected_to(
     assert network.connected == [PUBLIC, OTHER_PUBLIC]
 
 
-def test_of_several_addresses_the_first_that_answers_is_taken(
+def test_the_first_of_several_addresses_that_answers_is_used(
     network: Network, server: Server, storage: MakeStorage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", server.with_tls(tmp_path))
@@ -254,9 +254,14 @@ def test_this_machine_is_allowed_where_the_api_itself_is_here(
 def test_through_a_proxy_nothing_is_resolved_here(
     server: Server, storage: MakeStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    asked: list[str] = []
     resolve = socket.getaddrinfo
-    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest: asked.append(host) or resolve(host, *rest))
+
+    def record_and_resolve(host: str, *rest: Any) -> Any:
+        asked.append(host)
+        return resolve(host, *rest)
+
+    monkeypatch.setattr(socket, "getaddrinfo", record_and_resolve)
     monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{server.server_port}")
     with pytest.raises(DownloadBroken, match="ProxyError"):
         fetch(storage(), f"https://{NAME}/a.mp3")
@@ -284,7 +289,7 @@ def test_without_urllib3s_private_method_nothing_is_connected_to(
     assert network.resolved == network.connected == []
 
 
-def test_a_connection_that_went_round_the_check_is_refused(
+def test_a_connection_that_bypassed_the_check_is_refused(
     network: Network, server: Server, storage: MakeStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def connect(connection: HTTPConnection) -> None:

@@ -115,7 +115,7 @@ def test_as_many_pages_as_allowed_are_asked_for_at_once_and_no_more() -> None:
     assert most[0] == PREFETCH
 
 
-def test_nothing_is_asked_for_before_the_second_page_is_wanted() -> None:
+def test_no_page_is_prefetched_before_the_second_page_is_wanted() -> None:
     answers: Answers = {at: page(list(range(at, at + 10)), 50, 10) for at in range(0, 50, 10)}
     server = Server(answers)
     next(server.pages(PREFETCH))

@@ -154,7 +154,12 @@ def test_a_request_that_waits_already_when_a_pause_begins_is_held_too(per_second
     time = Seconds()
     limiter = limiter_on(time, per_second)
     acquire_times(limiter, time, 1)
-    time.on_sleep.append(lambda: (limiter.pause(10), limiter.pause(3)))
+
+    def pause_twice() -> None:
+        limiter.pause(10)
+        limiter.pause(3)
+
+    time.on_sleep.append(pause_twice)
     assert acquire_times(limiter, time, 2) == expected
     assert limiter.requests_made == 3
 

@@ -16,6 +16,7 @@ from kros_pipeline.steps.run_context import SYSTEM_CLOCK as CLOCK
 
 def test_a_body_that_waits_for_the_network_does_not_delay_the_others() -> None:
     turns, others_came = ReadingTurns(1), threading.Event()
+    semaphore = turns._semaphore  # noqa: SLF001 - nothing public shows which turns are taken
 
     class Answer:
         """An answer of two pieces; the second comes after an event."""
@@ -37,17 +38,17 @@ def test_a_body_that_waits_for_the_network_does_not_delay_the_others() -> None:
     at_once.set()
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(read, others_came)
-        while turns._semaphore.acquire(blocking=False):  # until it has the only turn
-            turns._semaphore.release()
+        while semaphore.acquire(blocking=False):  # until it has the only turn
+            semaphore.release()
         assert [read(at_once) for _ in range(2)] == [4, 4] and not slow.done()
         others_came.set()
         assert slow.result() == 4
-    assert turns._semaphore.acquire(blocking=False) and not turns._semaphore.acquire(blocking=False)  # given back, once
+    assert semaphore.acquire(blocking=False) and not semaphore.acquire(blocking=False)  # given back, once
 
 
 def test_a_body_that_came_at_once_waits_for_no_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     turns = ReadingTurns(1)
-    monkeypatch.setattr(turns._semaphore, "acquire", None)
+    monkeypatch.setattr(turns._semaphore, "acquire", None)  # noqa: SLF001 - to take a turn is an error here
     answer = SimpleNamespace(fp=SimpleNamespace(readinto1=io.BytesIO(b"abcd").readinto), length=4)
     response: Any = SimpleNamespace(raw=SimpleNamespace(_fp=answer, read=lambda: b""))
     memory = memoryview(bytearray(4))

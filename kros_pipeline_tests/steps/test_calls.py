@@ -23,7 +23,7 @@ from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
 from kros_pipeline.sandbox.faults import MALFORMED
 from kros_pipeline.steps import list_reader
 from kros_pipeline.steps.report import Report
-from kros_pipeline_tests.support.accounts import DAY, VARIED, Account, MakeAccount
+from kros_pipeline_tests.support.accounts import DAY, VARIED, Account, MakeAccount, faults_by_name
 from kros_pipeline_tests.support.archive_check import assert_nothing_is_false, completed_of, table_key
 from kros_pipeline_tests.support.steps import list_calls
 
@@ -101,7 +101,7 @@ def test_every_kind_of_list_is_read_whole_and_proved(
     ],
     ids=lambda value: next(iter(value.to_json().items())) if isinstance(value, Faults) else "",
 )
-def test_a_list_that_lies_for_a_while_or_is_rude_is_proved_all_the_same(
+def test_a_list_with_passing_faults_is_proved(
     account: MakeAccount, config: SandboxConfig, faults: Faults, oddity: str | None
 ) -> None:
     our = account(config)
@@ -130,7 +130,7 @@ def test_a_list_that_lies_for_a_while_or_is_rude_is_proved_all_the_same(
     ids=["one more", "one less", "many more", "neither offset nor dates"],
 )
 @pytest.mark.parametrize("config", [BUSY, PAGES], ids=["offset", "page"])
-def test_a_list_that_lies_for_good_is_saved_and_not_proved(
+def test_a_list_with_lasting_faults_is_saved_and_not_proved(
     account: MakeAccount, config: SandboxConfig, faults: Faults, words: str
 ) -> None:
     our = account(config)
@@ -161,9 +161,7 @@ def test_calls_that_complete_while_the_list_is_read_are_in_it(account: MakeAccou
 
 
 @pytest.mark.parametrize("config", [BUSY, PAGES], ids=["newest", "oldest pages"])
-def test_calls_that_vanish_while_the_list_is_read_take_no_others_with_them(
-    account: MakeAccount, config: SandboxConfig
-) -> None:
+def test_calls_that_vanish_while_the_list_is_read_hide_no_others(account: MakeAccount, config: SandboxConfig) -> None:
     our = account(config, fresh=True)
     before = set(completed_of(our.krosai, DAY))
     our.krosai.set_faults(Faults(list_vanishing=Fault(share=0.1)))
@@ -232,7 +230,7 @@ def test_a_window_that_is_too_large_is_halved_where_that_helps(
     assert our.requests()["list"] < 60
 
 
-def test_calls_of_one_second_that_no_halving_can_part_are_listed_all_the_same(
+def test_calls_of_one_second_that_no_halving_can_separate_are_listed(
     account: MakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(list_reader, "_MAX_ROWS_PER_WINDOW", 1)
@@ -303,7 +301,7 @@ def test_a_list_that_cannot_be_read_at_all_touches_nothing(
 # An end in the middle: what came is there, and the sentence says why no more did.
 
 
-def test_a_quota_that_ends_in_the_middle_leaves_what_came_and_the_next_run_goes_on(account: MakeAccount) -> None:
+def test_a_quota_that_ends_in_the_middle_keeps_the_listed_calls_and_the_next_run_goes_on(account: MakeAccount) -> None:
     our = account(BUSY)
     report, listing = list_day(our, KROSAI_REQUESTS_PER_RUN="1")
     assert isinstance(report.error, TooManyRequests)
@@ -323,12 +321,12 @@ def test_a_quota_that_ends_in_the_middle_leaves_what_came_and_the_next_run_goes_
         ("list_not_json", ApiServerError, "not JSON"),
     ],
 )
-def test_a_page_that_breaks_in_the_middle_costs_no_page_before_it(
+def test_an_unreadable_page_loses_no_page_before_it(
     account: MakeAccount, knob: str, error: type[Exception], words: str
 ) -> None:
     our = account(BUSY)
     second = "status=completed&from_date=2025-01-10T00%3A00%3A00Z&to_date=2025-01-11T03%3A00%3A00Z&limit=100&offset=100"
-    our.krosai.set_faults(Faults(**{knob: Fault(calls=(second,))}))
+    our.krosai.set_faults(faults_by_name({knob: Fault(calls=(second,))}))
     report, listing = list_day(our)
     assert our.krosai.counters()["faults"][knob] >= 1  # it was this page
     assert isinstance(report.error, error)

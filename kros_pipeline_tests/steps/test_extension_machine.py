@@ -278,7 +278,7 @@ def test_extensions_are_sent_once_and_never_forgotten() -> None:
 
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("fault", ["accepted", "lost", "failed_before", "refused"])
-def test_a_crash_at_each_point_alone(point: str, fault: str) -> None:
+def test_a_crash_at_each_single_point(point: str, fault: str) -> None:
     machine = Extensions()
     machine.calls_are_there()
     machine.a_rule_flags("call_b", "x", 120)

@@ -18,9 +18,9 @@ from kros_pipeline.steps.extension_orders import BadOrder
 from kros_pipeline.steps.retention_extensions import ExtensionReport
 from kros_pipeline.steps.run_context import open_run_context
 from kros_pipeline_tests.dagster.test_daily_archive import instance
-from kros_pipeline_tests.steps.test_flag_and_extend import EVERYONE, Account, extend, extensions, posts, ruled
-from kros_pipeline_tests.support.accounts import DAY
+from kros_pipeline_tests.support.accounts import DAY, Account
 from kros_pipeline_tests.support.archive_check import completed_of, table_key
+from kros_pipeline_tests.support.extensions import EVERYONE, extend, extensions, posts, ruled
 from kros_pipeline_tests.support.steps import extend_retention, flag_calls
 
 __all__ = ["instance", "ruled"]
@@ -52,9 +52,7 @@ def troubled(ruled: Callable[..., Account], faults: Faults) -> tuple[Account, li
 
 
 @pytest.mark.parametrize(("faults", "name"), [(LOST, "call_id"), (DOWN, "decision_id")])
-def test_what_is_resent_is_sent_once_more_and_no_more_than_that(
-    ruled: Callable[..., Account], faults: Faults, name: str
-) -> None:
+def test_a_resend_sends_exactly_one_more_request(ruled: Callable[..., Account], faults: Faults, name: str) -> None:
     our, calls = troubled(ruled, faults)
     before = by_call(our)
     report = order(our, resend=[before[calls[0]][name]])
@@ -79,7 +77,7 @@ def test_a_second_attempt_has_the_key_of_the_first(ruled: Callable[..., Account]
     assert sent == [(calls[0], 120, by_call(our)[calls[0]]["decision_id"])]
 
 
-def test_a_resend_that_ends_in_doubt_is_in_doubt_until_the_next_word(ruled: Callable[..., Account]) -> None:
+def test_a_resend_without_an_answer_is_unconfirmed_until_the_next_order(ruled: Callable[..., Account]) -> None:
     our, calls = troubled(ruled, REFUSED)
     our.krosai.set_faults(LOST)
     order(our, resend=calls[:1])
@@ -114,7 +112,7 @@ def test_a_step_that_fails_after_its_resend_sends_nothing_when_it_is_started_aga
     assert report.counts["unconfirmed"] == 2
 
 
-def test_a_resend_that_surely_did_not_arrive_leaves_the_doubt_as_it_was(ruled: Callable[..., Account]) -> None:
+def test_a_resend_that_certainly_did_not_arrive_leaves_the_extension_unconfirmed(ruled: Callable[..., Account]) -> None:
     our, calls = troubled(ruled, LOST)
     before = by_call(our)
     our.krosai.set_faults(Faults(extend_rate_limited=Fault(value="3600")))
@@ -135,7 +133,7 @@ def test_a_resend_that_surely_did_not_arrive_leaves_the_doubt_as_it_was(ruled: C
 @pytest.mark.parametrize(
     ("faults", "before", "after"), [(LOST, "unconfirmed", "extended"), (REFUSED, "refused", "refused")]
 )
-def test_what_is_settled_is_red_no_more_and_asks_nobody(
+def test_a_settled_extension_is_no_longer_red_and_sends_no_request(
     ruled: Callable[..., Account], faults: Faults, before: str, after: str
 ) -> None:
     our, calls = troubled(ruled, faults)
@@ -157,7 +155,7 @@ def test_what_is_settled_is_red_no_more_and_asks_nobody(
     assert [(one["status"], one["run_id"]) for one in stored] == [(after, "run-1")] * 5
 
 
-def test_settling_is_written_once_and_may_be_said_again(ruled: Callable[..., Account]) -> None:
+def test_a_repeated_settlement_is_written_once(ruled: Callable[..., Account]) -> None:
     our, calls = troubled(ruled, LOST)
     order(our, settle=calls)
     before, table = our.archive.objects("state/extensions/"), extensions(our)
@@ -165,7 +163,7 @@ def test_settling_is_written_once_and_may_be_said_again(ruled: Callable[..., Acc
     assert our.archive.objects("state/extensions/") == before and extensions(our) == table
 
 
-def test_a_call_that_was_settled_is_covered_and_a_wish_for_longer_is_a_new_decision(
+def test_a_settled_call_is_covered_and_a_longer_extension_is_a_new_decision(
     ruled: Callable[..., Account], tmp_path: Path
 ) -> None:
     our, calls = troubled(ruled, LOST)
@@ -182,7 +180,7 @@ def test_a_call_that_was_settled_is_covered_and_a_wish_for_longer_is_a_new_decis
 # What cannot be obeyed.
 
 
-def test_an_order_that_cannot_be_obeyed_is_refused_whole_and_in_words(ruled: Callable[..., Account]) -> None:
+def test_an_invalid_order_is_refused_as_a_whole_with_its_reason(ruled: Callable[..., Account]) -> None:
     our, (sent, *doubtful) = troubled(ruled, LOST)
     order(our, resend=[sent])
     before = our.archive.objects()
@@ -201,14 +199,14 @@ def test_an_order_that_cannot_be_obeyed_is_refused_whole_and_in_words(ruled: Cal
     assert our.archive.objects() == before and posts(our) == {sent: 1}
 
 
-def test_what_was_settled_is_not_resent(ruled: Callable[..., Account]) -> None:
+def test_a_settled_extension_is_not_resent(ruled: Callable[..., Account]) -> None:
     our, calls = troubled(ruled, REFUSED)
     order(our, settle=calls[:1])
     with pytest.raises(BadOrder, match="is refused; there is nothing to resend"):
         order(our, "run-2", resend=calls[:1])
 
 
-def test_what_the_plan_does_not_allow_is_not_resent_and_stays_in_doubt(ruled: Callable[..., Account]) -> None:
+def test_an_extension_beyond_the_plan_is_not_resent_and_stays_unconfirmed(ruled: Callable[..., Account]) -> None:
     our, calls = troubled(ruled, LOST)
     our.environment["KROSAI_PLAN"] = "free"
     with pytest.raises(BadOrder, match="plan free keeps recordings no longer"):
@@ -275,7 +273,7 @@ def metadata_of(result: Any, asset: str) -> dict[str, Any]:
     return dict(event.materialization.metadata)
 
 
-def test_other_rules_flag_an_old_day_anew_and_upstream_is_asked_for_new_extensions_alone(
+def test_changed_rules_flag_an_old_day_again_and_only_new_extensions_are_requested(
     ruled: Callable[..., Account], materialize: Callable[..., Any]
 ) -> None:
     our = ruled()
@@ -340,7 +338,7 @@ def test_the_red_check_says_what_to_do_and_doing_it_makes_it_green(
     assert check.passed and posts(our) == {calls[0]: 1}
 
 
-def test_a_refusal_says_upstreams_words_and_can_be_settled(
+def test_a_refusal_shows_the_answer_of_upstream_and_can_be_settled(
     ruled: Callable[..., Account], materialize: Callable[..., Any]
 ) -> None:
     our, calls = troubled(ruled, REFUSED)

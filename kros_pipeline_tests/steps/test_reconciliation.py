@@ -34,15 +34,20 @@ def with_first(**changes: Any) -> Callable[[Rows], Rows]:
     return lambda rows: [rows[0] | changes, *rows[1:]]
 
 
+def delete_audio(archive: Archive) -> None:
+    for key in archive.objects("audio/"):
+        archive.delete(key)
+
+
 def first_audio(archive: Archive) -> str:
     return min(archive.objects("audio/"))
 
 
 # Every way to break an archive: the checks that go red, and what they say.
-BREAKS: list[tuple[str, Callable[[Archive], None], set[str], str]] = [
+BREAKS: list[tuple[str, Callable[[Archive], object], set[str], str]] = [
     ("an object is gone", lambda a: a.delete(first_audio(a)), {RECORDINGS_CHECK},
      r"1 × archived recording that is not in the bucket: \S+\.mp3"),
-    ("all objects are gone", lambda a: [a.delete(key) for key in a.objects("audio/")], {RECORDINGS_CHECK},
+    ("all objects are gone", delete_audio, {RECORDINGS_CHECK},
      r"4 × archived recording that is not in the bucket"),
     ("an object is another one", lambda a: a.write(first_audio(a), b"shorter"), {RECORDINGS_CHECK},
      r"1 × archived recording of another size in the bucket"),
@@ -123,7 +128,7 @@ def test_a_list_that_was_not_read_whole_makes_no_complete_day(account: MakeAccou
     assert_archive_is_true(our.krosai, our.archive, DAY)
 
 
-def test_what_may_still_come_is_waited_for_and_what_may_not_is_incomplete(account: MakeAccount) -> None:
+def test_late_data_makes_a_day_wait_and_lost_data_makes_it_incomplete(account: MakeAccount) -> None:
     our = account(replace(PLAIN, late_share=0.5), now=WITHIN_GRACE, fresh=True)
     truth = completed_of(our.krosai, DAY)
     late = sum(call["late"] for call in truth.values())
@@ -139,7 +144,7 @@ def test_what_may_still_come_is_waited_for_and_what_may_not_is_incomplete(accoun
     assert_archive_is_true(our.krosai, our.archive, DAY)
 
 
-def test_a_quota_that_ended_makes_a_day_that_waits(account: MakeAccount) -> None:
+def test_an_exhausted_quota_makes_a_day_wait(account: MakeAccount) -> None:
     our = account(replace(PLAIN, days={"2025-01-10": 130}, audio_seconds=(1, 2)))
     verdict = our.run_day(KROSAI_REQUESTS_PER_RUN="1").verdict
     assert verdict.verdict == "waiting" and "budget" in " ".join(verdict.problems)
@@ -147,7 +152,7 @@ def test_a_quota_that_ended_makes_a_day_that_waits(account: MakeAccount) -> None
     assert_archive_is_true(our.krosai, our.archive, DAY)
 
 
-def test_statistics_weigh_nothing(account: MakeAccount) -> None:
+def test_statistics_do_not_change_the_verdict(account: MakeAccount) -> None:
     our = account(FEW)
     our.krosai.set_faults(Faults(api_error=Fault(routes=("stats",))))
     assert our.run_day().row["stats_total"] is None

@@ -25,7 +25,7 @@ from kros_pipeline.source import downloads
 from kros_pipeline.steps import recordings
 from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.run_context import RunContext
-from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount
+from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount, faults_by_name
 from kros_pipeline_tests.support.archive_check import Archive, assert_nothing_is_false, completed_of, table_key
 from kros_pipeline_tests.support.steps import archive_recordings, list_calls
 
@@ -72,10 +72,14 @@ KEEPS: dict[str, Callable[[bytes, bytes], bool] | None] = {
 
 
 @pytest.mark.parametrize("attempts", [1, None], ids=["first attempt", "every attempt"])
-def test_what_arrived_whole_and_failed_is_kept_and_fetched_anew(account: MakeAccount, attempts: int | None) -> None:
+def test_a_whole_but_invalid_body_is_quarantined_and_downloaded_again(
+    account: MakeAccount, attempts: int | None
+) -> None:
     our = listed(account(replace(FEW, days={"2025-01-10": len(KEEPS) + 2})))
     calls = dict(zip(sorted(completed_of(our.krosai, DAY)), KEEPS, strict=False))
-    our.krosai.set_faults(Faults(**{knob: Fault(calls=(call,), attempts=attempts) for call, knob in calls.items()}))
+    our.krosai.set_faults(
+        faults_by_name({knob: Fault(calls=(call,), attempts=attempts) for call, knob in calls.items()})
+    )
     report = move(our)
     assert_nothing_is_false(our.krosai, our.archive, DAY)
     first = our.archive.by_call("recordings", DAY)
@@ -143,7 +147,7 @@ def test_what_arrived_whole_and_failed_is_kept_and_fetched_anew(account: MakeAcc
         ("/recordings/a.mp3", "without a scheme"),
     ],
 )
-def test_audio_comes_from_allowed_hosts_alone(run_context: RunContext, url: str, words: str) -> None:
+def test_audio_comes_from_allowed_hosts_only(run_context: RunContext, url: str, words: str) -> None:
     with (
         pytest.raises(UrlRefused, match=re.escape(words)),
         run_context.source.open_recording(f"{url}?X-Amz-Signature=abc") as _,
@@ -151,9 +155,7 @@ def test_audio_comes_from_allowed_hosts_alone(run_context: RunContext, url: str,
         pass  # pragma: no cover
 
 
-def test_a_body_that_drips_meets_a_deadline_for_all_of_it(
-    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_slow_body_meets_a_deadline_for_the_whole_body(account: MakeAccount, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(downloads, "_MIN_DEADLINE_SECONDS", 0.05)
     monkeypatch.setattr(downloads, "_MIN_BYTES_PER_SECOND", 1e12)
     our = listed(account(FEW))
@@ -220,7 +222,7 @@ def test_a_second_run_downloads_nothing_and_asks_the_api_nothing(account: MakeAc
     assert our.archive.objects() == before
 
 
-def test_what_was_stored_and_not_written_down_is_adopted_and_not_fetched_again(
+def test_a_stored_object_without_a_row_is_adopted_and_not_downloaded_again(
     account: MakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     our = listed(account(FEW))
@@ -247,7 +249,7 @@ def _crash(*_: Any, **__: Any) -> Any:
 
 
 @pytest.mark.parametrize("survivors", [0, 1, 3])
-def test_a_run_that_dies_on_its_way_is_finished_by_the_next_without_a_second_download(
+def test_a_run_that_crashes_is_finished_by_the_next_without_a_second_download(
     account: MakeAccount, monkeypatch: pytest.MonkeyPatch, survivors: int
 ) -> None:
     our = listed(account(FEW))
@@ -273,7 +275,7 @@ def test_a_run_that_dies_on_its_way_is_finished_by_the_next_without_a_second_dow
     assert_nothing_is_false(our.krosai, our.archive, DAY)
 
 
-def test_a_table_that_is_gone_is_made_anew_from_the_objects(account: MakeAccount) -> None:
+def test_a_missing_table_is_rebuilt_from_the_objects(account: MakeAccount) -> None:
     our = listed(account(FEW))
     move(our)
     before = our.archive.by_call("recordings", DAY)
@@ -287,7 +289,7 @@ def test_a_table_that_is_gone_is_made_anew_from_the_objects(account: MakeAccount
         assert {name: after[call_id][name] for name in known} == known
 
 
-def test_an_object_that_vanished_is_fetched_again_and_no_other(account: MakeAccount) -> None:
+def test_only_an_object_that_vanished_is_downloaded_again(account: MakeAccount) -> None:
     our = listed(account(FEW))
     move(our)
     call_id = min(statuses(our))
@@ -298,7 +300,7 @@ def test_an_object_that_vanished_is_fetched_again_and_no_other(account: MakeAcco
     assert_nothing_is_false(our.krosai, our.archive, DAY)
 
 
-def test_a_stranger_at_a_recordings_key_is_never_overwritten(account: MakeAccount) -> None:
+def test_an_unknown_object_at_a_recordings_key_is_never_overwritten(account: MakeAccount) -> None:
     our = listed(account(FEW))
     call_id = min(completed_of(our.krosai, DAY))
     our.archive.write(audio_key(DAY, call_id), b"somebody else's")
@@ -330,7 +332,7 @@ def test_two_runs_at_once_end_with_one_archive(account: MakeAccount) -> None:
     assert_nothing_is_false(our.krosai, our.archive, DAY)
 
 
-def test_a_put_that_somebody_else_won_is_taken_over(account: MakeAccount) -> None:
+def test_an_object_that_another_run_created_first_is_adopted(account: MakeAccount) -> None:
     our = listed(account(FEW))
     ctx, other = our.open(), our.open()
 
@@ -363,7 +365,7 @@ def test_an_archived_recording_stays_archived_when_upstream_deletes_its_own(acco
     # A null in the list proves nothing, nor does a 404 of a call of which a recording was never seen.
     [(410, True, "lost"), (404, True, "lost"), (410, False, "lost"), (404, False, "not_recorded")],
 )
-def test_what_upstream_deleted_first_is_lost(
+def test_a_recording_that_upstream_deleted_first_is_lost(
     account: MakeAccount, gone_status: Any, was_seen: bool, status: str
 ) -> None:
     our = account(replace(FEW, deleted_recording_status=gone_status), fresh=True, now=datetime(2025, 6, 1, tzinfo=UTC))
@@ -380,7 +382,7 @@ def test_what_upstream_deleted_first_is_lost(
     assert status != "not_recorded" or "retention" in row["reason"]
 
 
-def test_a_late_recording_is_pending_without_a_question_until_the_grace_days_are_over(
+def test_a_late_recording_is_pending_without_a_request_until_the_grace_days_are_over(
     account: MakeAccount,
 ) -> None:
     our = account(replace(FEW, late_share=0.5), now=WITHIN_GRACE, fresh=True)
@@ -398,7 +400,7 @@ def test_a_late_recording_is_pending_without_a_question_until_the_grace_days_are
     assert set(our.krosai.counters()["downloads_by_call"]) == late
 
 
-def test_after_the_grace_days_one_question_settles_it_and_what_shows_later_is_taken(
+def test_after_the_grace_days_one_request_decides_and_a_later_recording_is_archived(
     account: MakeAccount,
 ) -> None:
     our = listed(account(replace(FEW, late_share=0.5), fresh=True))
@@ -465,7 +467,9 @@ def test_a_budget_that_ends_in_the_middle_leaves_the_rest_pending(account: MakeA
     ],
     ids=["quota", "key"],
 )
-def test_a_door_that_closes_for_all_is_not_knocked_at_by_each(account: MakeAccount, fault: Faults, error: type) -> None:
+def test_a_refusal_that_concerns_all_calls_stops_further_requests(
+    account: MakeAccount, fault: Faults, error: type
+) -> None:
     our = listed(account(FEW))
     our.krosai.set_faults(fault)
     report = move(our, KROS_DOWNLOAD_WORKERS="1")
@@ -474,7 +478,7 @@ def test_a_door_that_closes_for_all_is_not_knocked_at_by_each(account: MakeAccou
     assert our.requests() == {"list": 1, "recording": 1}
 
 
-def test_an_api_that_fails_for_one_call_costs_that_call_alone(account: MakeAccount) -> None:
+def test_an_api_fault_of_one_call_affects_only_that_call(account: MakeAccount) -> None:
     our = listed(account(FEW))
     hit = min(completed_of(our.krosai, DAY))
     our.krosai.set_faults(
@@ -485,7 +489,7 @@ def test_an_api_that_fails_for_one_call_costs_that_call_alone(account: MakeAccou
     assert report.error is None and "status 500" in report.problems[0][1]
 
 
-def test_a_list_that_cannot_be_read_again_is_replaced_by_a_request_a_call(account: MakeAccount) -> None:
+def test_a_list_that_cannot_be_read_again_is_replaced_by_one_request_per_call(account: MakeAccount) -> None:
     our = listed(account(FEW))
     our.krosai.set_faults(Faults(list_unknown_shape=Fault()))
     move(our)
@@ -550,7 +554,7 @@ def test_bytes_in_flight_stay_below_the_limit_whatever_the_number_of_workers(
     assert 0 < max(peaks) <= limit
 
 
-def test_what_a_run_must_know_is_asked_for_at_once_and_nothing_twice(
+def test_the_day_snapshot_is_loaded_concurrently_and_nothing_is_read_twice(
     account: MakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     our = listed(account(FEW))
@@ -571,24 +575,29 @@ def test_what_a_run_must_know_is_asked_for_at_once_and_nothing_twice(
     assert ctx.store.requests_made - before == 5 + 7  # beside those four: the erased, the account's PUT, the table's
 
 
-def test_a_connection_to_the_storage_serves_one_recording_after_the_other(account: MakeAccount) -> None:
+def test_one_connection_to_the_storage_serves_all_recordings(account: MakeAccount) -> None:
     our = listed(account(FEW))
     ctx = our.open(KROS_DOWNLOAD_WORKERS="1")
+    our.krosai.reset_counters()
     archive_recordings(ctx, DAY)
-    pools = ctx.source._downloads._session.adapters["http://"].poolmanager.pools
-    [pool] = [pools[key] for key in pools.keys()]  # noqa: SIM118 - it is no dict
-    assert (pool.num_requests, pool.num_connections) == (5, 1)
+    counters = our.krosai.counters()
+    assert (counters["storage_requests"], counters["storage_connections"]) == (5, 1)
 
 
-def test_a_day_has_no_more_checkpoints_than_were_said_however_many_calls_it_has(
+def test_the_number_of_checkpoints_is_limited_however_many_calls_a_day_has(
     account: MakeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recordings, "_SAVE_EVERY_CALLS", 1)
     monkeypatch.setattr(recordings, "_MAX_CHECKPOINTS", 4)
     our = listed(account(replace(PLAIN, days={"2025-01-10": 24}, audio_seconds=(1, 2))))
-    saves = []
-    save = recordings._Step.save
-    monkeypatch.setattr(recordings._Step, "save", lambda self: saves.append(len(self._unsaved)) or save(self))
+    step: Any = recordings._Step  # noqa: SLF001 - the calls of each checkpoint are counted
+    saves, save = [], step.save
+
+    def count_and_save(self: Any) -> None:
+        saves.append(len(self._unsaved))
+        save(self)
+
+    monkeypatch.setattr(step, "save", count_and_save)
     move(our)
     assert sum(saves) == 24 and 2 <= len(saves) <= 4 + 1
     assert set(statuses(our).values()) == {"archived"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -20,7 +20,7 @@ from kros_pipeline.archive.object_store import ObjectStore
 from kros_pipeline.archive.s3_governance import open_s3
 from kros_pipeline.archive.settings import ArchiveSettings
 from kros_pipeline.core.clock import Clock
-from kros_pipeline.sandbox import Faults, KrosaiSimulator, LocalS3, SandboxConfig
+from kros_pipeline.sandbox import Fault, Faults, KrosaiSimulator, LocalS3, SandboxConfig
 from kros_pipeline.steps.reconciliation import ReconciliationResult
 from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.run_context import RunContext, open_run_context
@@ -84,7 +84,7 @@ class Account:
         self.opened.callback(ctx.close)
         return ctx
 
-    def run_day(self, day: date = DAY, **settings: str) -> ReconciliationResult:
+    def run_day(self, day: date = DAY, /, **settings: str) -> ReconciliationResult:
         """All steps of a day, in the job's order, as one run."""
         ctx = self.open(**settings) if settings else self.ctx
         self.reports = {}
@@ -100,6 +100,12 @@ class Account:
 
 
 MakeAccount = Callable[..., Account]
+
+
+def faults_by_name(faults: Mapping[str, Fault]) -> Faults:
+    """Return the faults whose names a test computes."""
+    named: dict[str, Any] = dict(faults)
+    return Faults(**named)
 
 
 def environment_of(krosai: KrosaiSimulator, archive: Archive) -> dict[str, str]:

@@ -51,7 +51,8 @@ class Archive:
         return found
 
     def read(self, key: str) -> bytes:
-        return self.client.get_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}")["Body"].read()
+        body: bytes = self.client.get_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}")["Body"].read()
+        return body
 
     def write(self, key: str, body: bytes) -> None:
         """As no pipeline would: to break the archive on purpose."""
@@ -66,9 +67,10 @@ class Archive:
     def table(self, name: str, day: date) -> list[dict[str, Any]]:
         """The rows, or none where the partition is not there."""
         try:
-            return pq.read_table(io.BytesIO(self.read(table_key(name, day)))).to_pylist()
+            rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(self.read(table_key(name, day)))).to_pylist()
         except self.client.exceptions.NoSuchKey:
             return []
+        return rows
 
     def by_call(self, name: str, day: date) -> dict[str, dict[str, Any]]:
         return {row["call_id"]: row for row in self.table(name, day)}

@@ -380,12 +380,12 @@ def differences(undisturbed: Contents, disturbed: Contents, unconfirmed: set[str
             yield f"{name} has another schema"
         known = {tuple(row[column] for column in unique): row for row in undisturbed.tables[name]}
         found = [tuple(row[column] for column in unique) for row in disturbed.tables[name]]
-        yield from (f"{name}: {key} is there {n} times" for key, n in Counter(found).items() if n > 1)
-        yield from (f"{name}: {key} is missing" for key in sorted(known.keys() - set(found)))
-        for key, row in zip(found, disturbed.tables[name], strict=True):
-            expected = known.get(key)
+        yield from (f"{name}: {row_key} is there {n} times" for row_key, n in Counter(found).items() if n > 1)
+        yield from (f"{name}: {row_key} is missing" for row_key in sorted(known.keys() - set(found)))
+        for row_key, row in zip(found, disturbed.tables[name], strict=True):
+            expected = known.get(row_key)
             if expected is None:
-                yield f"{name}: {key} is unknown to the undisturbed archive"
+                yield f"{name}: {row_key} is unknown to the undisturbed archive"
                 continue
             may_differ = {"status", "reason"} if row.get("decision_id") in unconfirmed else set()
             for column in row.keys() - may_differ:
@@ -533,7 +533,7 @@ class Trial:
 
     def _settled_counters(self) -> dict[str, Any]:
         """After what the killed process had sent has been counted too."""
-        before, now = {}, self.krosai.counters()
+        before, now = dict[str, Any](), self.krosai.counters()
         while before != now:
             time.sleep(0.03)
             before, now = now, self.krosai.counters()
@@ -609,8 +609,8 @@ class Trial:
         """The local S3 holds everything in memory."""
         keys = [f"{archive.prefix}/{key}" for key in archive.objects()]
         for start in range(0, len(keys), 1000):
-            objects = [{"Key": key} for key in keys[start : start + 1000]]
-            self.s3.delete_objects(Bucket=archive.bucket, Delete={"Objects": objects})
+            batch = keys[start : start + 1000]
+            self.s3.delete_objects(Bucket=archive.bucket, Delete={"Objects": [{"Key": key} for key in batch]})
 
 
 def crash_trial(

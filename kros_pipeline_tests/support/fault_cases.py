@@ -22,7 +22,9 @@ FEW = replace(PLAIN, days={"2025-01-09": 1, "2025-01-10": 6, "2025-01-11": 2}, a
 HIDDEN = replace(FEW, variety=True, days={"2025-01-10": 50})
 OTHERS = replace(FEW, variety=True, days={"2025-01-09": 4, "2025-01-10": 20, "2025-01-11": 4})
 SECOND_PAGE = "status=completed&from_date=2025-01-10T00%3A00%3A00Z&to_date=2025-01-11T03%3A00%3A00Z&limit=100&offset=3"
-PAGES_OF_THREE = Fault(value=3)
+THREE_ROWS_A_PAGE: Mapping[str, Fault] = {"list_limit_ignored": Fault(value=3)}
+ASK_EVERY_TRANSCRIPT: Mapping[str, str] = {"KROS_TRANSCRIPT_DETAILS": "always"}
+FIRST_URL_REFUSED: Mapping[str, Fault] = {"storage_denied": Fault(attempts=1)}
 
 
 @dataclass(frozen=True)
@@ -83,16 +85,15 @@ def shown(**differences: Any) -> dict[str, Any]:
 
 
 # The list of calls. Three rows a page, where pages matter.
-UNREAD = {"lasting": {"list_limit_ignored": PAGES_OF_THREE}}
 ENUMERATION = [
     Case("A page is HTML with status 200", always=fails("not JSON"), faults={"list_not_json": Fault()}),
     Case("The second page is HTML", always=incomplete(r"not read to its end: .*not JSON"),
-         faults={"list_not_json": Fault(calls=(SECOND_PAGE,))}, **UNREAD),
+         faults={"list_not_json": Fault(calls=(SECOND_PAGE,))}, lasting=THREE_ROWS_A_PAGE),
     Case("The list has neither `calls` nor `data`", once=fails("neither 'calls' nor 'data': it has count, items"),
          always=fails("neither 'calls' nor 'data': it has count, items"), faults={"list_unknown_shape": Fault()}),
     Case("The second page has neither", once=incomplete("not read to its end: .*neither 'calls'"),
          always=incomplete("not read to its end: .*neither 'calls'"),
-         faults={"list_unknown_shape": Fault(calls=(SECOND_PAGE,))}, **UNREAD),
+         faults={"list_unknown_shape": Fault(calls=(SECOND_PAGE,))}, lasting=THREE_ROWS_A_PAGE),
     Case("Status 500", always=fails("status 500"), faults={"api_error": Fault(routes=("list",))}),
     Case("Status 503", always=fails("status 503"), faults={"api_error": Fault(routes=("list",), value=503)}),
     Case("Status 404 for the list", once=fails("status 404"), always=fails("status 404"),
@@ -111,23 +112,23 @@ ENUMERATION = [
     Case("`total` is one too few", always=incomplete(r"`total` says \d+, and 3 passes saw \d+ distinct rows"),
          faults={"list_total_wrong": Fault(value=-1)}),
     Case("`offset` is ignored: every page is the first",
-         faults={"list_offset_ignored": Fault()}, **UNREAD),
-    Case("`limit` is ignored", faults={"list_limit_ignored": PAGES_OF_THREE}),
+         faults={"list_offset_ignored": Fault()}, lasting=THREE_ROWS_A_PAGE),
+    Case("`limit` is ignored", faults=THREE_ROWS_A_PAGE),
     Case("`from_date` and `to_date` are ignored", once=complete("the date filter is ignored upstream"),
          always=complete("the date filter is ignored upstream"), faults={"list_dates_ignored": Fault()},
          config=replace(FEW, days={"2025-01-02": 2, "2025-01-10": 6, "2025-01-20": 2})),
     Case("`offset` and the dates are ignored", always=incomplete("as if the offset were ignored"), once=COMPLETE,
          faults={"list_offset_ignored": Fault()},
-         lasting={"list_limit_ignored": PAGES_OF_THREE, "list_dates_ignored": Fault()}),
+         lasting={**THREE_ROWS_A_PAGE, "list_dates_ignored": Fault()}),
     Case("`status` is ignored", once=complete("the status filter is ignored upstream"),
          always=complete("the status filter is ignored upstream"), faults={"list_status_ignored": Fault()},
          config=OTHERS),
-    Case("Calls are listed twice", once=None, faults={"list_duplicates": Fault(share=0.5)}, **UNREAD),
+    Case("Calls are listed twice", once=None, faults={"list_duplicates": Fault(share=0.5)}, lasting=THREE_ROWS_A_PAGE),
     Case("Calls complete while the list is read", once=None, always=COMPLETE,
-         faults={"list_completing": Fault(share=0.5)}, **UNREAD),
+         faults={"list_completing": Fault(share=0.5)}, lasting=THREE_ROWS_A_PAGE),
     Case("Calls vanish while the list is read, for good", once=None,
          always=incomplete("3 × recording lost.*gone upstream"), afterwards=incomplete("3 × recording lost"),
-         faults={"list_vanishing": Fault(share=0.3)}, changes_the_world=True, **UNREAD),
+         faults={"list_vanishing": Fault(share=0.3)}, changes_the_world=True, lasting=THREE_ROWS_A_PAGE),
     *(Case(f"A row is malformed: {kind.replace('_', ' ')}", once=incomplete("1 rows of the list are no calls"),
            always=incomplete("1 rows of the list are no calls"),
            of_one_call={"list_malformed": Fault(value=kind)})
@@ -135,7 +136,7 @@ ENUMERATION = [
     Case("The date filter reads days only", **shown(filter_reads_days_only=True)),
     Case("The date filter means `completed_at`", **shown(filter_by="completed_at")),
     Case("`to_date` is exclusive, the order shuffled", **shown(to_date_inclusive=False, order="shuffled")),
-    Case("The other dialect: `data`, `page`, `total_pages`", **shown(dialect="page"), **UNREAD),
+    Case("The other dialect: `data`, `page`, `total_pages`", **shown(dialect="page"), lasting=THREE_ROWS_A_PAGE),
     Case("More rows than a window may have (10,000; 4 here)", once=None,
          patches=((list_reader, "_MAX_ROWS_PER_WINDOW", 4),)),
     Case("The same, and no halving shrinks `total`", **shown(filter_reads_days_only=True),
@@ -180,30 +181,29 @@ RECORDINGS = [
     Case("A URL of a foreign host", once=incomplete("recording refused.*is not in KROS_RECORDING_HOSTS"),
          always=incomplete("recording refused.*is not in KROS_RECORDING_HOSTS"), of_one_call={"url_foreign": Fault()}),
     Case("No new URL for a refused one: API 500", always=incomplete("recording failed.*status 500"),
-         of_one_call={"api_error": Fault(routes=("recording",))}, lasting={"storage_denied": Fault(attempts=1)}),
+         of_one_call={"api_error": Fault(routes=("recording",))}, lasting=FIRST_URL_REFUSED),
     Case("No new URL: the API says 404", once=incomplete("recording lost.*gone upstream"),
          always=incomplete("recording lost.*gone upstream"),
          of_one_call={"api_error": Fault(routes=("recording",), value=404)},
-         lasting={"storage_denied": Fault(attempts=1)}),
+         lasting=FIRST_URL_REFUSED),
 ]  # fmt: skip
 
 # The texts. Each call is asked for by itself here, as KROS_TRANSCRIPT_DETAILS=always has it.
-ASKED = {"settings": {"KROS_TRANSCRIPT_DETAILS": "always"}}
 TRANSCRIPTS = [
     Case("Status 500 for one call", always=waiting("1 transcripts are pending.*status 500"),
-         of_one_call={"api_error": Fault(routes=("transcript",))}, **ASKED),
+         of_one_call={"api_error": Fault(routes=("transcript",))}, settings=ASK_EVERY_TRANSCRIPT),
     Case("A reset for one call", always=waiting("1 transcripts are pending.*no answer"),
-         of_one_call={"api_reset": Fault(routes=("transcript",))}, **ASKED),
+         of_one_call={"api_reset": Fault(routes=("transcript",))}, settings=ASK_EVERY_TRANSCRIPT),
     Case("Silence for one call", always=waiting("1 transcripts are pending.*no answer"),
-         of_one_call={"api_timeout": Fault(routes=("transcript",), value=0.02)}, **ASKED),
+         of_one_call={"api_timeout": Fault(routes=("transcript",), value=0.02)}, settings=ASK_EVERY_TRANSCRIPT),
     Case("404 for one call, and the list shows its text",
          of_one_call={"api_error": Fault(routes=("transcript",), value=404)},
-         **ASKED),
+         settings=ASK_EVERY_TRANSCRIPT),
     Case("400 for one call, and the list shows its text", once=complete("status 400"), always=complete("status 400"),
-         of_one_call={"api_error": Fault(routes=("transcript",), value=400)}, **ASKED),
+         of_one_call={"api_error": Fault(routes=("transcript",), value=400)}, settings=ASK_EVERY_TRANSCRIPT),
     Case("The key is refused for transcripts alone", once=waiting("transcripts are pending.*Check KROSAI_API_KEY"),
          always=waiting("6 transcripts are pending.*Check KROSAI_API_KEY"),
-         faults={"api_key_refused": Fault(routes=("transcript",))}, **ASKED),
+         faults={"api_key_refused": Fault(routes=("transcript",))}, settings=ASK_EVERY_TRANSCRIPT),
 ]  # fmt: skip
 
 
@@ -223,20 +223,22 @@ QUOTA_AND_RATE = [
     Case("429, Retry-After: soon", always=fails("429 again and again"), faults=limited("soon")),
     Case("429, Retry-After: 3600, from the second page on", once=waiting("not read to its end.*" + QUOTA),
          always=waiting("not read to its end.*" + QUOTA),
-         faults={"api_rate_limited": Fault(calls=(SECOND_PAGE,), value="3600")}, **UNREAD),
+         faults={"api_rate_limited": Fault(calls=(SECOND_PAGE,), value="3600")}, lasting=THREE_ROWS_A_PAGE),
     Case("429, Retry-After: 3600, for URLs", once=waiting("recordings are pending.*" + QUOTA),
          always=waiting("6 recordings are pending.*" + QUOTA), faults=limited("3600", "recording"),
-         lasting={"storage_denied": Fault(attempts=1)}),
+         lasting=FIRST_URL_REFUSED),
     Case("429, Retry-After: 0.2, for URLs", always=waiting("6 recordings are pending.*429 again and again"),
-         faults=limited("0.2", "recording"), lasting={"storage_denied": Fault(attempts=1)}),
+         faults=limited("0.2", "recording"), lasting=FIRST_URL_REFUSED),
     Case("429, Retry-After: 3600, for transcripts", once=waiting("transcripts are pending.*" + QUOTA),
-         always=waiting("6 transcripts are pending.*" + QUOTA), faults=limited("3600", "transcript"), **ASKED),
+         always=waiting("6 transcripts are pending.*" + QUOTA), faults=limited("3600", "transcript"),
+         settings=ASK_EVERY_TRANSCRIPT),
     Case("The run's share of requests ends in the list", once=None,
-         always=waiting("not read to its end.*budget"), settings={"KROSAI_REQUESTS_PER_RUN": "1"}, **UNREAD),
+         always=waiting("not read to its end.*budget"), settings={"KROSAI_REQUESTS_PER_RUN": "1"},
+         lasting=THREE_ROWS_A_PAGE),
     Case("The run's share ends in the recordings", once=None, always=waiting("recordings are pending.*budget"),
-         lasting={"storage_denied": Fault(attempts=1)}, settings={"KROSAI_REQUESTS_PER_RUN": "4"}),
+         lasting=FIRST_URL_REFUSED, settings={"KROSAI_REQUESTS_PER_RUN": "4"}),
     Case("The run's share ends in the transcripts", once=None, always=waiting("transcripts are pending.*budget"),
-         settings={"KROSAI_REQUESTS_PER_RUN": "4", **ASKED["settings"]}),
+         settings={"KROSAI_REQUESTS_PER_RUN": "4", **ASK_EVERY_TRANSCRIPT}),
 ]  # fmt: skip
 
 # Requests for longer retention. They never move the verdict: `every_extension_is_confirmed` is red by itself.
@@ -356,15 +358,17 @@ ANSWERS = [
     Case("429, Retry-After: inf", once=fails(QUOTA), always=fails(QUOTA), answer=busy("inf")),
     Case("429, Retry-After: empty", always=fails(AGAIN), answer=busy(" ")),
     Case("A transcript: an empty body with status 200", always=waiting("transcripts are pending.*empty"),
-         answer=("/transcript$", lambda _: sized(b"")), config=OTHERS, **ASKED),
+         answer=("/transcript$", lambda _: sized(b"")), config=OTHERS, settings=ASK_EVERY_TRANSCRIPT),
     Case("A transcript: an error with status 200", always=waiting("pending.*has no .transcript., it has code, error"),
-         answer=("/transcript$", lambda _: sized(b'{"error": "Try again", "code": "BUSY"}')), config=OTHERS, **ASKED),
+         answer=("/transcript$", lambda _: sized(b'{"error": "Try again", "code": "BUSY"}')), config=OTHERS,
+         settings=ASK_EVERY_TRANSCRIPT),
     Case("A transcript: cut, nothing tells", always=waiting("transcripts are pending.*not JSON"),
-         answer=("/transcript$", lambda body: [head(), body[: len(body) // 2]]), config=OTHERS, **ASKED),
+         answer=("/transcript$", lambda body: [head(), body[: len(body) // 2]]), config=OTHERS,
+         settings=ASK_EVERY_TRANSCRIPT),
     *(Case(f"A URL for {whose}: {what}", always=incomplete(f"recording failed.*{words}"),
-           answer=("/recording$", build), **ground)
-      for whose, ground in (("a recording that was listed", {"lasting": {"storage_denied": Fault(attempts=1)}}),
-                            ("a recording that the list hides", {"config": HIDDEN}))
+           answer=("/recording$", build), config=config, lasting=lasting)
+      for whose, config, lasting in (("a recording that was listed", FEW, FIRST_URL_REFUSED),
+                                     ("a recording that the list hides", HIDDEN, {}))
       for what, words, build in (
           ("an empty body", "an empty body", lambda _: sized(b"")),
           ("an error with status 200", "has no .recording_url., it has code, error",
@@ -376,7 +380,7 @@ ANSWERS = [
          has_rules=True),
 ]  # fmt: skip
 
-SECTIONS = {
+SECTIONS: Mapping[str, list[Case]] = {
     "The list of calls": ENUMERATION,
     "Recordings": RECORDINGS,
     "Transcripts": TRANSCRIPTS,

@@ -25,7 +25,7 @@ from kros_pipeline.core.errors import ExternalError
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.api_client import ApiClient
 from kros_pipeline.source.settings import SourceSettings
-from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
+from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount, faults_by_name
 from kros_pipeline_tests.support.archive_check import (
     TABLES,
     as_stored,
@@ -87,7 +87,7 @@ def run(case: Case, often: str, make: MakeAccount, rules: Path) -> Outcome:
         archived = {call_id for call_id, row in our.archive.by_call("recordings", DAY).items() if row["sha256"]}
 
         if (verdict, sentences, first["lost"]) == ("complete", [], 0):
-            verdict_after, sentences_after = NOTHING_LEFT, []
+            verdict_after, sentences_after = NOTHING_LEFT, list[str]()
         else:
             verdict_after, sentences_after = _run_day(our, {})
         still = completed_of(our.krosai, DAY)
@@ -120,7 +120,7 @@ def _faulty(case: Case, attempts: int | None, our: Account, call_id: str) -> Ite
             server.misbehave(*case.answer, attempts)
             stack.enter_context(_behind(server, our))
         our.krosai.reset_counters()
-        our.krosai.set_faults(Faults(**knobs))
+        our.krosai.set_faults(faults_by_name(knobs))
         yield
         our.krosai.set_faults(Faults())
 

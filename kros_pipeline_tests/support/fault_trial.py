@@ -7,9 +7,9 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from datetime import date
 
-from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
+from kros_pipeline.sandbox import Fault, SandboxConfig
 from kros_pipeline.steps.reconciliation import ReconciliationResult
-from kros_pipeline_tests.support.accounts import DAY, VARIED, Account, MakeAccount
+from kros_pipeline_tests.support.accounts import DAY, VARIED, Account, MakeAccount, faults_by_name
 from kros_pipeline_tests.support.archive_check import completed_of
 
 CALLS = 2_000
@@ -65,7 +65,7 @@ def trial(make: MakeAccount, seed: int, *, config: SandboxConfig = BUSY_DAY, day
         name: replace(fault, calls=tuple(hit[number :: len(KNOBS)]))
         for number, (name, fault) in enumerate(KNOBS.items())
     }
-    our.krosai.set_faults(Faults(**faults, **OF_PAGES))
+    our.krosai.set_faults(faults_by_name(faults | OF_PAGES))
     runs: list[ReconciliationResult] = []
     while len(runs) < 2 and not (runs and runs[-1].verdict.verdict == "complete"):
         our.ctx = our.open()  # a run of its own

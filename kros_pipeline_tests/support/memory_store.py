@@ -10,7 +10,7 @@ import hashlib
 import io
 import itertools
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from types import SimpleNamespace
@@ -99,7 +99,7 @@ class MemoryObjectStore:
         rests = [key.removeprefix(prefix) for key, _ in self._below(prefix)]
         yield from sorted({f"{prefix}{rest.split('/')[0]}/" for rest in rests if "/" in rest})
 
-    def _below(self, prefix: str) -> list[tuple[str, StoredObject]]:
+    def _below(self, prefix: str) -> Sequence[tuple[str, StoredObject]]:
         with _LOCK:
             found = sorted((key, stored) for key, stored in self._objects.items() if key.startswith(self._prefix))
         relative = [(key.removeprefix(self._prefix), stored) for key, stored in found]

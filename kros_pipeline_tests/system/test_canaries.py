@@ -255,6 +255,7 @@ def run_here(output: Output, capfd: pytest.CaptureFixture[str]) -> Iterator[Call
         yield run
 
 
+@pytest.mark.slow
 def test_a_day_that_goes_well_leaves_no_secret_anywhere(output: Output) -> None:
     assert run_cli(output) == 0, output.printed.decode()[-3000:]
     objects = output.of_the_archive()
@@ -268,6 +269,7 @@ def test_a_day_that_goes_well_leaves_no_secret_anywhere(output: Output) -> None:
     assert_nothing_leaked(output)
 
 
+@pytest.mark.slow
 def test_a_day_that_goes_badly_leaves_no_secret_anywhere(
     upstream: Upstream, output: Output, run_here: Callable[..., dg.ExecuteInProcessResult]
 ) -> None:
@@ -283,7 +285,7 @@ def test_a_day_that_goes_badly_leaves_no_secret_anywhere(
     assert_nothing_leaked(output)
 
 
-def test_a_mistake_of_ours_with_a_secret_in_its_hands_tells_where_and_not_what(
+def test_a_programming_error_with_a_secret_shows_its_place_and_not_the_secret(
     output: Output, run_here: Callable[..., dg.ExecuteInProcessResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mistaken(data: Any) -> Any:
@@ -303,6 +305,7 @@ def test_a_mistake_of_ours_with_a_secret_in_its_hands_tells_where_and_not_what(
     assert leaks(output.of_dagster(), SECRETS) == [AWS_SECRET]
 
 
+@pytest.mark.slow
 def test_an_api_that_repeats_the_key_and_the_number_is_not_repeated(
     upstream: Upstream, output: Output, run_here: Callable[..., dg.ExecuteInProcessResult]
 ) -> None:
@@ -312,7 +315,7 @@ def test_an_api_that_repeats_the_key_and_the_number_is_not_repeated(
     assert_nothing_leaked(output)
 
 
-def test_settings_in_each_others_places_are_not_shown(
+def test_swapped_settings_are_not_shown(
     output: Output, run_here: Callable[..., dg.ExecuteInProcessResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     presigned = f"https://storage.krosai.com/a.mp3?X-Amz-Signature={SIGNATURE}"
@@ -329,6 +332,6 @@ def test_settings_in_each_others_places_are_not_shown(
         monkeypatch.setenv(name, value)
     assert not run_here().success
     told = output.of_dagster()
-    for name in (b"KROSAI_PLAN is", b"KROSAI_AUTH is", b"KROS_RECORDING_HOSTS holds", b"KROS_WEBHOOK_URL must"):
-        assert name in told
+    for words in (b"KROSAI_PLAN is", b"KROSAI_AUTH is", b"KROS_RECORDING_HOSTS holds", b"KROS_WEBHOOK_URL must"):
+        assert words in told
     assert_nothing_leaked(output)

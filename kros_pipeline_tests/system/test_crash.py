@@ -8,7 +8,7 @@ from kros_pipeline_tests.support.crash_trial import crash_trial
 
 
 @pytest.mark.slow
-def test_ten_kills_leave_the_undisturbed_archive() -> None:
+def test_ten_kills_leave_the_same_archive_as_no_kill() -> None:
     report = crash_trial(kills=10, seed=8, calls=48)
     print(report)
     assert report.breaches == []

@@ -111,7 +111,7 @@ def test_the_roles_documents_are_policies(aws: LocalS3) -> None:
         assert kept == json.loads(text)
 
 
-def test_the_buckets_documents_are_taken_and_read_back(aws: LocalS3, s3_client: Any) -> None:
+def test_the_buckets_documents_are_accepted_and_read_back(aws: LocalS3, s3_client: Any) -> None:
     bucket = "bucket-of-documents"
     s3_client.create_bucket(Bucket=bucket)
     settings = {
@@ -132,7 +132,7 @@ def test_the_buckets_documents_are_taken_and_read_back(aws: LocalS3, s3_client: 
         assert {key: kept[key] for key in wanted} == wanted, name
 
 
-def test_what_the_bucket_refuses() -> None:
+def test_the_bucket_refuses_plain_http_old_tls_and_other_encryption() -> None:
     policy = document("bucket-policy.json")
 
     def denied(action: str = "s3:PutObject", **context: str) -> bool:
@@ -167,7 +167,7 @@ def test_erasure_deletes_versions_below_the_prefix_and_nothing_else() -> None:
     assert allows("s3:GetObjectVersion", f"{ARCHIVE}/tables/calls/dt=2025-01-10/part-0.parquet", ERASURE)
 
 
-def test_the_analyst_reads_tables_alone() -> None:
+def test_the_analyst_can_only_read_tables() -> None:
     assert {folder for folder in FOLDERS if allows("s3:GetObject", f"{ARCHIVE}/{folder}/x", ANALYST)} == {"tables"}
     listed = ("krosai/tables/", "krosai/tables/calls/dt=2025-01-10/", "krosai/audio/", "krosai/", "", "krosai/tables_")
     allowed = {prefix for prefix in listed if allows("s3:ListBucket", BUCKET, ANALYST, prefix=prefix)}

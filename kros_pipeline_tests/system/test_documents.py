@@ -128,9 +128,9 @@ def test_the_format_has_every_family_of_keys_and_no_other() -> None:
     for family in families:
         assert any(key.startswith(family) for key in keys), family
     for key in keys:
-        family = re.match(r"state/[a-z_]+(?:/|\.json)|[a-z]+/", key)
-        assert family is not None
-        assert family[0] in families, key
+        matched = re.match(r"state/[a-z_]+(?:/|\.json)|[a-z]+/", key)
+        assert matched is not None
+        assert matched[0] in families, key
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))

@@ -11,7 +11,8 @@ import pytest
 
 from kros_pipeline_tests.support.accounts import MakeAccount
 from kros_pipeline_tests.support.archive_check import SECRETS
-from kros_pipeline_tests.support.fault_matrix import PAGE, ROWS, WRITE, Case, Outcome, is_as, page, run
+from kros_pipeline_tests.support.fault_cases import Case
+from kros_pipeline_tests.support.fault_matrix import PAGE, ROWS, WRITE, Outcome, is_as, page, run
 
 _outcomes: dict[tuple[str, Case, str], Outcome] = {}
 Look = Callable[[tuple[str, Case, str]], Outcome]
@@ -37,7 +38,7 @@ def outcome(memory_account: MakeAccount, tmp_path: Path, caplog: pytest.LogCaptu
 # urllib3 leaves a socket to the garbage collector where two Content-Lengths differ.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row[0]}: {row[1].wrong}, {row[2]}")
-def test_nothing_is_lost_doubled_or_corrupt_and_the_day_says_so(outcome: Look, row: tuple[str, Case, str]) -> None:
+def test_nothing_is_lost_duplicated_or_corrupt_and_the_day_says_so(outcome: Look, row: tuple[str, Case, str]) -> None:
     out, (_, case, often) = outcome(row), row
     expected = case.once if often == "first attempt" else case.always
     assert expected is not None

@@ -82,7 +82,7 @@ in_folders = pytest.mark.parametrize("module", [module for module in MODULES if 
 of_core = pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) == "core"])
 
 
-def test_the_house_is_the_one_that_was_drawn() -> None:
+def test_the_package_has_exactly_the_known_folders() -> None:
     assert {path.name for path in HOUSE.iterdir() if path.is_dir() and path.name != "__pycache__"} == FOLDERS
     assert {"definitions", "assets", "schedules", "partitions", "resources", "failures"} <= set(MODULES)
 
@@ -94,12 +94,12 @@ def test_imports_run_one_way(module: str) -> None:
 
 
 @in_folders
-def test_nothing_inside_a_folder_speaks_dagster(module: str) -> None:
+def test_no_module_inside_a_folder_imports_dagster(module: str) -> None:
     assert not [name for name in imports_of(module) if name.split(".")[0].startswith("dagster")]
 
 
 @pytest.mark.parametrize("module", [module for module in MODULES if "/" not in module and module != "__init__"])
-def test_every_file_at_the_root_speaks_dagster(module: str) -> None:
+def test_every_module_at_the_root_imports_dagster(module: str) -> None:
     assert "dagster" in imports_of(module)
 
 
@@ -141,7 +141,7 @@ def test_core_has_no_io_and_no_clock(module: str) -> None:
 
 
 @every_module
-def test_the_environment_is_read_by_definitions_alone(module: str) -> None:
+def test_only_definitions_reads_the_environment(module: str) -> None:
     if room_of(module) not in ("definitions", "sandbox") and module != "steps/process":  # it sets a variable for Arrow
         assert not names_in(module) & {"environ", "getenv", "EnvVar"}
 
@@ -152,7 +152,7 @@ def test_folders_are_one_level_deep(module: str) -> None:
 
 
 @every_module
-def test_no_room_is_for_leftovers(module: str) -> None:
+def test_no_module_has_a_name_for_leftovers(module: str) -> None:
     words = {word for part in module.split("/") for word in part.split("_")}
     assert not words & {"utils", "util", "lib", "libs", "helpers", "helper", "common", "misc", "shared"}
 
@@ -163,7 +163,7 @@ def test_every_module_says_what_it_is_for(module: str) -> None:
 
 
 @every_module
-def test_dagsters_private_rooms_stay_closed(module: str) -> None:
+def test_no_private_module_is_imported(module: str) -> None:
     assert not [name for name in imports_of(module) if name.startswith("dagster._") or "._" in name]
 
 

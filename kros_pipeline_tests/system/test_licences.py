@@ -2,8 +2,10 @@
 
 import re
 import tomllib
+from email.message import Message
 from importlib.metadata import metadata
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -22,10 +24,10 @@ def names(requirements: list[str]) -> list[str]:
 
 def licence(name: str) -> str:
     """From the package's metadata, in the order in which the standards came."""
-    said = metadata(name)
+    said = cast(Message, metadata(name))
     classifiers = [text.split(" :: ")[-1] for text in said.get_all("Classifier", []) if text.startswith("License ::")]
     [told, *_] = [*filter(None, [said.get("License-Expression"), said.get("License")]), *reversed(classifiers)]
-    return SPDX.get(told, told)
+    return SPDX.get(str(told), str(told))
 
 
 def rows() -> list[tuple[str, ...]]:

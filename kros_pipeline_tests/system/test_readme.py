@@ -24,7 +24,7 @@ def test_every_make_target_that_is_named_exists(target: str) -> None:
     assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE)
 
 
-def test_the_two_commands_stand_alone_in_blocks_of_their_own() -> None:
+def test_each_of_the_two_commands_has_a_block_of_its_own() -> None:
     blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
     assert blocks[:2] == ["make demo\n", "make test\n"]
 
@@ -40,7 +40,7 @@ def default_in_markdown(setting: Setting[Any]) -> str:
     return "required" if setting.missing else setting.default_in_words
 
 
-def test_the_table_of_tables_is_the_codes() -> None:
+def test_the_table_of_tables_equals_the_schemas() -> None:
     section = README.split("| table |")[1].split("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE) == list(TABLES)
 
@@ -68,7 +68,7 @@ def test_the_example_of_a_settings_file_names_only_settings() -> None:
     assert names[:2] == [setting.name for setting in SETTINGS if setting.missing]
 
 
-def test_the_example_of_rules_can_be_used_as_it_is_and_with_every_comment_taken_away() -> None:
+def test_the_example_of_rules_is_valid_as_it_is_and_with_every_comment_removed() -> None:
     text = (ROOT / "kros_pipeline/flag_rules.example.yaml").read_text()
     assert parse_rules(text, confidence_is_known=False).rules
     uncommented = re.sub(r"^  # ( *[-\w])", r"  \1", text, flags=re.MULTILINE)

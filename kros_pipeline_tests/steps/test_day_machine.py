@@ -1,4 +1,4 @@
-"""A day's ledger as a state machine: whatever happens to upstream, to the bucket and to the runs, in whatever order.
+"""A day as a state machine: whatever happens to upstream, to the bucket and to the runs, in whatever order.
 
 The steps and the tables are the real ones; upstream and the bucket are in memory.
 """
@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from kros_pipeline.archive.object_store import VersionToken
 from kros_pipeline.core.errors import (
     ApiServerError,
     AudioGone,
@@ -137,7 +139,7 @@ class _Crash(BaseException):
 indexes = st.integers(0, 11)
 
 
-class Ledger(RuleBasedStateMachine):
+class DayMachine(RuleBasedStateMachine):
     """The rules are what may happen; the invariants hold after each of them."""
 
     def __init__(self) -> None:
@@ -276,11 +278,11 @@ class Ledger(RuleBasedStateMachine):
         ctx, left = self.open(), [True]
         put = ctx.store.put
 
-        def first(key: str, *arguments: Any, **named: Any) -> None:
+        def first(key: str, *arguments: Any, **named: Any) -> VersionToken:
             if left and key.startswith("tables/recordings/"):
                 left.clear()
                 happens()
-            put(key, *arguments, **named)
+            return put(key, *arguments, **named)
 
         ctx.store.put = first  # type: ignore[method-assign]
         return ctx
@@ -335,7 +337,7 @@ class Ledger(RuleBasedStateMachine):
             assert statuses <= {"archived", "not_recorded"}
 
 
-Ledger.TestCase.settings = settings(
+DayMachine.TestCase.settings = settings(
     max_examples=30,
     stateful_step_count=14,
     derandomize=True,
@@ -343,4 +345,4 @@ Ledger.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-TestLedger = Ledger.TestCase
+TestDayMachine = pytest.mark.slow(DayMachine.TestCase)

@@ -1,9 +1,10 @@
-"""Flags, from rules over real tables; and of each flagged call upstream is asked once, whatever it answers."""
+"""For each flagged call upstream is asked once, whatever it answers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,119 +13,16 @@ import pytest
 
 from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests
 from kros_pipeline.sandbox import Fault, Faults
+from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline.steps.extension_journal import ExtensionJournal
-from kros_pipeline.steps.report import Report
-from kros_pipeline.steps.run_context import RunContext
-from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, Account, MakeAccount
+from kros_pipeline_tests.support.accounts import DAY, VARIED, Account
 from kros_pipeline_tests.support.archive_check import completed_of, table_key
+from kros_pipeline_tests.support.extensions import extend, extended_days, extensions, posts, ruled
 from kros_pipeline_tests.support.steps import (
-    extend_retention,
-    fetch_transcripts,
-    flag_calls,
     list_calls,
-    split_utterances,
 )
 
-# Upstream honours no Idempotency-Key here: it would hide a request that is sent twice.
-FEW = replace(PLAIN, days={"2025-01-10": 5}, audio_seconds=(1, 120), idempotency=False)
-EVERYONE = "rules:\n  - {id: everyone, extend_days: 120}\n"
-
-_before: dict[str, int] = {}
-
-
-@pytest.fixture
-def ruled(account: MakeAccount, tmp_path: Path) -> Callable[..., Account]:
-    """An account with a rules file, whose day is listed and transcribed."""
-
-    def make(rules: str = EVERYONE, config: Any = FEW, **settings: Any) -> Account:
-        path = tmp_path / "rules.yaml"
-        path.write_text(rules)
-        our = account(config, KROS_FLAG_RULES=str(path), **settings)
-        _before.clear()
-        _before.update({call_id: len(days) for call_id, days in our.krosai.extended_days().items()})
-        list_calls(our.ctx, DAY)
-        fetch_transcripts(our.ctx, DAY)
-        split_utterances(our.ctx, DAY)
-        return our
-
-    return make
-
-
-def extend(our: Account, ctx: RunContext | None = None) -> Report:
-    ctx = ctx or our.open()
-    flag_calls(ctx, DAY)
-    return extend_retention(ctx, DAY)
-
-
-def extensions(our: Account) -> list[dict[str, Any]]:
-    return our.archive.table("retention_extensions", DAY)
-
-
-def extended_days(our: Account) -> dict[str, list[int]]:
-    """By call, the days of what upstream did for this test: it remembers those of others."""
-    done = {call_id: days[_before.get(call_id, 0) :] for call_id, days in our.krosai.extended_days().items()}
-    return {call_id: days for call_id, days in done.items() if days}
-
-
-def posts(our: Account) -> dict[str, int]:
-    return our.krosai.counters()["extend_requests_by_call"]
-
-
-# Flags.
-
-
-def test_flags_are_what_the_rules_say_of_the_tables(ruled: Callable[..., Account]) -> None:
-    our = ruled(config=replace(VARIED, days={"2025-01-10": 60}, audio_seconds=(1, 120)))
-    calls = our.archive.by_call("calls", DAY)
-    number = next(row["from_number"] for row in calls.values() if row["direction"] == "inbound")
-    named = max(calls)
-    Path(our.environment["KROS_FLAG_RULES"]).write_text(f"""
-rules:
-  - id: words
-    text_matches: '(?i)thank'
-    speaker: agent
-    extend_days: 100
-  - id: anyone
-    text_matches: '(?i)thank'
-    extend_days: 100
-  - id: long
-    duration_seconds_at_least: 60
-    extend_days: 100
-  - {{id: number, numbers: ["{number}"], extend_days: 100}}
-  - {{id: named, call_ids: ["{named}"], extend_days: 100}}
-  - {{id: both, call_ids: ["{named}"], duration_seconds_at_least: 1000000, extend_days: 100}}
-""")
-    report = flag_calls(our.open(), DAY)
-    thanks = [row for row in our.archive.table("utterances", DAY) if re.search("(?i)thank", row["text"])]
-    expected = {
-        "words": {row["call_id"] for row in thanks if row["speaker"] in ("agent", "unknown")},
-        "anyone": {row["call_id"] for row in thanks},
-        "long": {call_id for call_id, row in calls.items() if row["duration_seconds"] >= 60},
-        "number": {call_id for call_id, row in calls.items() if number in (row["from_number"], row["to_number"])},
-        "named": {named},
-        "both": set(),
-    }
-    flags = our.archive.table("flagged_calls", DAY)
-    assert all(expected[rule] for rule in ("words", "anyone", "long", "number"))
-    assert {rule: {row["call_id"] for row in flags if row["rule_id"] == rule} for rule in expected} == expected
-    assert {f"rule {rule}": len(ids) for rule, ids in expected.items()}.items() <= report.counts.items()
-    first = {row["call_id"]: row["turn_index"] for row in flags if row["rule_id"] == "anyone"}
-    assert first == {
-        call_id: min(row["turn_index"] for row in thanks if row["call_id"] == call_id) for call_id in first
-    }
-    assert not [row for row in flags if number in row["reason"] or "thank" in row["reason"].lower()]
-
-
-def test_without_rules_nothing_is_flagged_and_nobody_is_asked(account: MakeAccount) -> None:
-    our = account(FEW)
-    list_calls(our.ctx, DAY)
-    our.krosai.reset_counters()
-    extend(our)
-    assert our.archive.table("flagged_calls", DAY) == [] == extensions(our)
-    assert our.requests() == {}
-
-
-# Extensions.
+__all__ = ["ruled"]
 
 
 def test_each_flagged_call_is_sent_once_over_any_number_of_runs(ruled: Callable[..., Account]) -> None:
@@ -209,11 +107,12 @@ def test_no_fault_makes_an_extension_happen_twice(
     assert posts(our).get(call_id, 0) == (sent if status else sent + 1)
 
 
-def test_a_request_that_surely_was_not_sent_is_sent_by_the_next_run(ruled: Callable[..., Account]) -> None:
+def test_a_request_that_certainly_was_not_sent_is_sent_by_the_next_run(ruled: Callable[..., Account]) -> None:
     our = ruled()
     ctx = our.open()
-    ctx.source._api._base_url = "http://127.0.0.1:9/v1"  # nobody listens there
-    report = extend(our, ctx)
+    nowhere = replace(ctx.settings.source, base_url="http://127.0.0.1:9/v1")  # nothing listens there
+    with closing(KrosAI(nowhere, our.clock)) as source:
+        report = extend(our, replace(ctx, source=source))
     assert report.problem_count == 5 and extensions(our) == []
     extend(our)
     assert {row["status"] for row in extensions(our)} == {"extended"}
@@ -226,7 +125,7 @@ class _Crash(BaseException):
 
 
 @pytest.mark.parametrize(("dies_at", "sent"), [("request", 0), ("outcome", 1)])
-def test_an_intent_without_outcome_is_in_doubt_and_never_sent_again(
+def test_an_intent_without_outcome_is_unconfirmed_and_never_sent_again(
     ruled: Callable[..., Account], monkeypatch: pytest.MonkeyPatch, dies_at: str, sent: int
 ) -> None:
     our = ruled()
@@ -263,7 +162,7 @@ def test_an_intent_without_outcome_is_in_doubt_and_never_sent_again(
     )
 
 
-def test_the_table_can_be_made_anew_from_the_journal(ruled: Callable[..., Account]) -> None:
+def test_the_table_can_be_rebuilt_from_the_journal(ruled: Callable[..., Account]) -> None:
     our = ruled()
     our.krosai.set_faults(Faults(extend_refused=Fault(share=0.4), extend_lost=Fault(share=0.4)))
     extend(our)
@@ -291,7 +190,7 @@ def test_the_table_can_be_made_anew_from_the_journal(ruled: Callable[..., Accoun
         ("enterprise", {}, 300, "extended", 300),
     ],
 )
-def test_a_plan_bounds_what_is_sent(
+def test_the_plan_limits_the_requested_days(
     ruled: Callable[..., Account], plan: str, settings: dict[str, str], wanted: int, status: str, days: int | None
 ) -> None:
     our = ruled(f"rules:\n  - {{id: everyone, extend_days: {wanted}}}\n", KROSAI_PLAN=plan, **settings)

@@ -11,7 +11,15 @@ from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests
 from kros_pipeline.core.transcripts import is_whole
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.report import Report
-from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, VARIED, WITHIN_GRACE, Account, MakeAccount
+from kros_pipeline_tests.support.accounts import (
+    AFTER_GRACE,
+    DAY,
+    VARIED,
+    WITHIN_GRACE,
+    Account,
+    MakeAccount,
+    faults_by_name,
+)
 from kros_pipeline_tests.support.archive_check import as_stored, assert_nothing_is_false, completed_of, table_key
 from kros_pipeline_tests.support.steps import fetch_transcripts, list_calls, split_utterances
 
@@ -47,14 +55,14 @@ def list_will_do(call: dict[str, Any]) -> bool:
 # What the list shows × what upstream answers × when × which details are wanted.
 @pytest.mark.parametrize("details", ["missing", "always"])
 @pytest.mark.parametrize("now", [WITHIN_GRACE, AFTER_GRACE], ids=["within grace", "after grace"])
-def test_each_call_is_asked_for_once_where_the_list_will_not_do(account: MakeAccount, details: str, now: Any) -> None:
+def test_a_transcript_that_the_list_lacks_is_requested_once(account: MakeAccount, details: str, now: Any) -> None:
     our = listed(account(MANY, now=now, KROS_TRANSCRIPT_DETAILS=details))
     truth = completed_of(our.krosai, DAY)
     keep(our)
     got = rows(our)
     assert got.keys() == truth.keys()
     assert {call["listed_transcript"] for call in truth.values() if call["transcript"]} == KINDS
-    to_ask = 0
+    to_ask, expected = 0, tuple[Any, ...]()
     for call_id, call in truth.items():
         row, by_list = got[call_id], list_will_do(call) and details == "missing"
         to_ask += not by_list
@@ -75,7 +83,7 @@ def test_each_call_is_asked_for_once_where_the_list_will_not_do(account: MakeAcc
     assert our.requests() == {} and our.archive.objects("tables/") == before
 
 
-def test_what_had_no_transcript_is_asked_once_more_after_the_grace_days_and_never_again(account: MakeAccount) -> None:
+def test_a_missing_transcript_is_requested_once_more_after_the_grace_days_and_never_again(account: MakeAccount) -> None:
     our = listed(account(MANY, now=WITHIN_GRACE))
     silent = {call_id for call_id, call in completed_of(our.krosai, DAY).items() if call["transcript"] is None}
     keep(our)
@@ -90,7 +98,7 @@ def test_what_had_no_transcript_is_asked_once_more_after_the_grace_days_and_neve
 
 
 @pytest.mark.parametrize("when", [WITHIN_GRACE, AFTER_GRACE], ids=["from the list", "by the last question"])
-def test_late_transcripts_are_taken(account: MakeAccount, when: Any) -> None:
+def test_late_transcripts_are_kept(account: MakeAccount, when: Any) -> None:
     our = listed(account(replace(MANY, days={"2025-01-10": 40}, late_share=0.5), now=WITHIN_GRACE, fresh=True))
     truth = completed_of(our.krosai, DAY)
     late = {call_id for call_id, call in truth.items() if call["late"]}
@@ -160,7 +168,7 @@ def test_a_quota_that_ends_in_the_middle_leaves_the_rest_pending(account: MakeAc
     ],
     ids=["key", "quota"],
 )
-def test_a_closed_door_is_not_knocked_at_by_each_call(
+def test_a_refused_key_or_a_used_quota_stops_further_requests(
     account: MakeAccount, faults: Faults, error: type, most_asked: int
 ) -> None:
     our = listed(account(MANY))
@@ -174,11 +182,11 @@ def test_a_closed_door_is_not_knocked_at_by_each_call(
 
 @pytest.mark.parametrize("attempts", [1, None], ids=["first attempt", "every attempt"])
 @pytest.mark.parametrize("knob", ["api_error", "api_reset"])
-def test_a_fault_of_one_call_is_no_other_calls(account: MakeAccount, knob: str, attempts: int | None) -> None:
+def test_a_fault_of_one_call_affects_no_other_call(account: MakeAccount, knob: str, attempts: int | None) -> None:
     our = listed(account(MANY))
     truth = completed_of(our.krosai, DAY)
     hit = sorted(call_id for call_id, call in truth.items() if not list_will_do(call) and call["transcript"])[:3]
-    our.krosai.set_faults(Faults(**{knob: Fault(calls=tuple(hit), routes=("transcript",), attempts=attempts)}))
+    our.krosai.set_faults(faults_by_name({knob: Fault(calls=tuple(hit), routes=("transcript",), attempts=attempts)}))
     report = keep(our)
     assert report.error is None
     assert {call_id for call_id, row in rows(our).items() if row["status"] == "pending"} == set(
