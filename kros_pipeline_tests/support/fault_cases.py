@@ -359,7 +359,7 @@ ANSWERS = [
     Case("429, Retry-After: empty", always=fails(AGAIN), answer=busy(" ")),
     Case("A transcript: an empty body with status 200", always=waiting("transcripts are pending.*empty"),
          answer=("/transcript$", lambda _: sized(b"")), config=OTHERS, settings=ASK_EVERY_TRANSCRIPT),
-    Case("A transcript: an error with status 200", always=waiting("pending.*has no .transcript., it has code, error"),
+    Case("A transcript: an error with status 200", always=waiting("pending.*expected field is missing; the answer has code, error"),
          answer=("/transcript$", lambda _: sized(b'{"error": "Try again", "code": "BUSY"}')), config=OTHERS,
          settings=ASK_EVERY_TRANSCRIPT),
     Case("A transcript: cut, nothing tells", always=waiting("transcripts are pending.*not JSON"),
@@ -371,7 +371,7 @@ ANSWERS = [
                                      ("a recording that the list hides", HIDDEN, {}))
       for what, words, build in (
           ("an empty body", "an empty body", lambda _: sized(b"")),
-          ("an error with status 200", "has no .recording_url., it has code, error",
+          ("an error with status 200", "expected field is missing; the answer has code, error",
            lambda _: sized(b'{"error": "Try again", "code": "BUSY"}')),
       )),
     Case("An extension: done, and the answer breaks off", once=DOUBT, always=DOUBT, afterwards=DOUBT,
