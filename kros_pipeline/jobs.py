@@ -112,7 +112,7 @@ def _erasure_metadata(result: "ErasureResult", *, is_dry_run: bool) -> dict[str,
     if is_dry_run:
         return metadata | {
             "dry run": "nothing was touched",
-            "objects of these calls alone": result.versions_deleted,
+            "objects of these calls only": result.versions_deleted,
             "objects that hold something of them": len(result.residue),
         }
     return metadata | {

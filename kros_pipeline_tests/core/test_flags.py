@@ -555,7 +555,7 @@ def test_text_matches_none_holds_only_where_there_are_turns_and_no_turn_matches(
         ("caf.$", "café", True),
         ("^[é]$", "é", True),
         ("Ọ̀rẹ́", "Ọ̀rẹ́", True),
-        # \\b knows ASCII letters alone
+        # \\b knows only ASCII letters
         (r"caf\bé", "café", True),
     ],
 )

@@ -67,12 +67,12 @@ def test_a_number_from_the_environment_is_erased_and_dagster_never_stores_it(
     monkeypatch.setenv(NUMBER_VARIABLE, number)
     config = {"phone_number": {"env": NUMBER_VARIABLE}, "reason": "request 1"}
     result = launch("erase_calls", "erase", dry_run=True, **config)
-    told = shown(result)
-    assert told["dry run"] == "nothing was touched" and told["objects of these calls alone"] >= 1
+    reported = shown(result)
+    assert reported["dry run"] == "nothing was touched" and reported["objects of these calls only"] >= 1
     result = launch("erase_calls", "erase", **config)
-    told = shown(result)
-    assert result.success and told["proof"] == "a search of every version of every object found nothing"
-    assert told["calls"] >= 1 and told["days"] == str(DAY) and "Backups" in told["not reached"]
+    reported = shown(result)
+    assert result.success and reported["proof"] == "a search of every version of every object found nothing"
+    assert reported["calls"] >= 1 and reported["days"] == str(DAY) and "Backups" in reported["not reached"]
     assert number not in str(result.all_events) + str(result.dagster_run)
     rows = our.archive.table("calls", DAY)
     assert rows and not [row for row in rows if number in (row["from_number"], row["to_number"])]

@@ -1,4 +1,4 @@
-"""Which days owe something: told by the archive alone, nearest deletion first."""
+"""Which days owe something: read from the archive only, nearest deletion first."""
 
 from __future__ import annotations
 

@@ -89,10 +89,10 @@ def mentions(our: Account, call_id: str) -> list[str]:
     """By other means than the product's: keys, JSON as bytes, and every text of every table's every column."""
     found = []
     for (key, version), body in every_version(our).items():
-        told = key.encode() + (
+        reported = key.encode() + (
             repr(pq.read_table(io.BytesIO(body)).to_pydict()).encode() if key.endswith(".parquet") and body else body
         )
-        if call_key(call_id).encode() in told or call_id.encode() in told:
+        if call_key(call_id).encode() in reported or call_id.encode() in reported:
             found.append(f"{key} {version}")
     return found
 
@@ -359,7 +359,7 @@ class _Killed(BaseException):
 
 
 class _Writes:
-    """Counts what is written and deleted, and kills the run at the one that is told."""
+    """Counts what is written and deleted, and kills the run at the one with a given number."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.count, self.kill_at, self._lock = 0, -1, threading.Lock()

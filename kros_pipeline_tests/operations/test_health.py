@@ -1,4 +1,4 @@
-"""The standing checks: what of the archive as a whole must be true every hour, and who is told when it is not."""
+"""The standing checks: what of the archive as a whole must be true every hour, and who is notified when it is not."""
 
 from __future__ import annotations
 
@@ -128,12 +128,12 @@ def test_a_red_standing_check_fails_its_run_and_says_what_to_do(
     our = account(KROS_START_DATE="2025-01-10")
     result = run_standing_checks(our.environment, monkeypatch)
     assert not result.success
-    told = {check.check_name: check for check in result.get_asset_check_evaluations()}
-    assert set(told) == {DAYS_CHECK, DELETION_CHECK, RECORDED_CHECK}
-    assert not told[DAYS_CHECK].passed
-    assert "was never archived." in told[DAYS_CHECK].description
-    assert "open the day's last run" in told[DAYS_CHECK].description
-    assert our.requests() == {}, "the archive alone is asked"
+    reported = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    assert set(reported) == {DAYS_CHECK, DELETION_CHECK, RECORDED_CHECK}
+    assert not reported[DAYS_CHECK].passed
+    assert "was never archived." in reported[DAYS_CHECK].description
+    assert "open the day's last run" in reported[DAYS_CHECK].description
+    assert our.requests() == {}, "only the archive is read"
 
 
 def test_an_archive_that_begins_today_has_no_day_to_miss(account: MakeAccount, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,10 +157,10 @@ def test_a_day_on_which_recording_seems_switched_off_is_a_warning_that_says_what
     reconciled(our.ctx, days[-1], "waiting", calls=40, recordings_archived=18, recordings_pending=22)
     result = run_standing_checks(our.environment, monkeypatch)
     assert result.success, "a warning fails no run"
-    [told] = [check for check in result.get_asset_check_evaluations() if not check.passed]
-    assert told.check_name == RECORDED_CHECK and told.severity is dg.AssetCheckSeverity.WARN
-    assert f"{days[-1]}: 18 of 40 calls have a recording, where 95% had one in the days before." in told.description
-    assert "launch the job turn_on_recording" in told.description
+    [reported] = [check for check in result.get_asset_check_evaluations() if not check.passed]
+    assert reported.check_name == RECORDED_CHECK and reported.severity is dg.AssetCheckSeverity.WARN
+    assert f"{days[-1]}: 18 of 40 calls have a recording, where 95% had one in the days before." in reported.description
+    assert "launch the job turn_on_recording" in reported.description
 
 
 def test_the_recorded_share_is_seen_over_three_weeks_whatever_upstreams_retention(account: MakeAccount) -> None:
@@ -174,17 +174,17 @@ def test_the_recorded_share_is_seen_over_three_weeks_whatever_upstreams_retentio
     assert found.days_never_listed[0][0] == date(2025, 1, 18), "what upstream has deleted is not at risk any more"
 
 
-# Who is told.
+# Notifications.
 
 
 @contextmanager
 def webhook(status: int = 200) -> Iterator[tuple[str, list[Any]]]:
-    """A server that keeps what it is told."""
-    told: list[Any] = []
+    """A server that keeps what is posted to it."""
+    reported: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            reported.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
             self.send_response(status)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -196,16 +196,16 @@ def webhook(status: int = 200) -> Iterator[tuple[str, list[Any]]]:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/secret-path", told
+            yield f"http://127.0.0.1:{server.server_port}/secret-path", reported
         finally:
             server.shutdown()
             thread.join()
 
 
 def test_a_sentence_is_posted_as_slack_takes_it() -> None:
-    with webhook() as (url, told):
+    with webhook() as (url, reported):
         notify(url, "a day failed")
-    assert told == [{"text": "a day failed"}]
+    assert reported == [{"text": "a day failed"}]
 
 
 # The URL is a secret: no refusal shows it.
@@ -232,7 +232,7 @@ def test_a_failed_day_is_posted_with_its_first_sentence_and_no_call(
     our.krosai.set_faults(Faults(storage_missing=Fault()))
     for name, value in our.environment.items():
         monkeypatch.setenv(name, value)
-    with webhook() as (url, told), dg.DagsterInstance.ephemeral() as instance:
+    with webhook() as (url, reported), dg.DagsterInstance.ephemeral() as instance:
         fields: dict[str, Any] = {"kros_webhook_url": url}
         job = defs().resolve_job_def("daily_archive")
         result = job.execute_in_process(instance=instance, partition_key=str(DAY), raise_on_error=False)
@@ -246,7 +246,7 @@ def test_a_failed_day_is_posted_with_its_first_sentence_and_no_call(
             resources={"archive": Archive(**fields)},
         ).for_run_failure() as context:
             tell_of_failures(context)
-    assert told == [{"text": f"daily_archive {DAY} failed: {DAY} is incomplete. (run {result.run_id[:8]})"}]
+    assert reported == [{"text": f"daily_archive {DAY} failed: {DAY} is incomplete. (run {result.run_id[:8]})"}]
 
 
 # What an operator acknowledges.

@@ -1,4 +1,4 @@
-"""The job that turns recording on: one request, by an operator's hand alone."""
+"""The job that turns recording on: one request, launched only by an operator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the bucket gives back is what was archived, or somebody is told."""
+"""What the bucket gives back is what was archived, or a check is red."""
 
 from __future__ import annotations
 

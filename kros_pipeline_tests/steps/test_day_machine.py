@@ -341,7 +341,7 @@ DayMachine.TestCase.settings = settings(
     max_examples=30,
     stateful_step_count=14,
     derandomize=True,
-    phases=[Phase.generate],  # a failure is told as it was met: to shrink runs of days takes minutes
+    phases=[Phase.generate],  # a failure is shown as it was met: to shrink runs of days takes minutes
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )

@@ -239,7 +239,7 @@ class Extensions(RuleBasedStateMachine):
             if acted and not was_ordered:
                 assert row["status"] in ("extended", "unconfirmed")
             if row["status"] in ("unconfirmed", "refused") and row["settled_at"] is None:
-                assert report.to_do, "in doubt, and nobody is told"
+                assert report.to_do, "unconfirmed, and no sentence says so"
         assert {decision_id for decision_id, count in self.upstream.acted.items() if count} <= rows.keys()
         if is_quiet:
             for call_id in {call_id for call_id, _ in self.flags}:

@@ -122,7 +122,7 @@ def test_a_resend_that_certainly_did_not_arrive_leaves_the_extension_unconfirmed
     our.krosai.reset_counters()
     for _ in range(2):
         extend(our)
-        our.archive.delete(table_key("retention_extensions", DAY))  # the journal alone says the same
+        our.archive.delete(table_key("retention_extensions", DAY))  # the journal says the same
     extend(our)
     assert by_call(our)[calls[0]]["status"] == "unconfirmed" and posts(our) == {}
     assert {row["sent_days"] for row in before.values()} == {120}
@@ -242,7 +242,7 @@ def test_a_dry_run_says_what_would_be_sent_and_changes_nothing(ruled: Callable[.
 
 @pytest.fixture
 def materialize(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -> Callable[..., Any]:
-    """Runs `flagged_calls` and `retention_extensions` alone, with config for the latter."""
+    """Runs `flagged_calls` and `retention_extensions` only, with config for the latter."""
 
     def run(our: Account, **config: Any) -> tuple[Any, Any]:
         def opened_at(texts: Any) -> Any:

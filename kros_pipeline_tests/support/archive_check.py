@@ -156,12 +156,12 @@ def assert_nothing_is_false(krosai: KrosaiSimulator, archive: Archive, day: date
     transcripts = {row["call_id"]: row for row in tables["transcripts"]}
     assert transcripts.keys() <= calls.keys()
     for call_id, row in transcripts.items():
-        told = truth[call_id]["transcript"]
+        reported = truth[call_id]["transcript"]
         assert (row["text"] is not None) == (row["status"] == "kept"), call_id
         if row["status"] == "kept":
-            assert row["text"] == as_stored(told), call_id
+            assert row["text"] == as_stored(reported), call_id
         if row["status"] == "none":
-            assert told is None, call_id
+            assert reported is None, call_id
     turns: dict[str, list[dict[str, Any]]] = {}
     for row in tables["utterances"]:
         turns.setdefault(row["call_id"], []).append(row)

@@ -4,7 +4,7 @@
 
 First one archive is made without disturbance, and compared with upstream's truth. Then, round by round, another one:
 a run is killed, and the next one, up to five or until one comes through before its moment. The run after that is left
-alone. What the round leaves must be what the undisturbed run left:
+undisturbed. What the round leaves must be what the undisturbed run left:
 
 - the same keys, and the audio byte for byte, read back;
 - equal tables, but for `attempts` and the columns that our own clock fills. What upstream says of time
@@ -171,10 +171,10 @@ def serve() -> None:
         raise RuntimeError("a process that is forked must not have threads")
     print("ready", flush=True)
     for line in sys.stdin:
-        told = json.loads(line)
-        os.environ.update(told["environment"])
-        pid, log = (_start_command if told["by_command_line"] else _fork)()
-        moment = Moment(**told["moment"]) if told["moment"] else None
+        reported = json.loads(line)
+        os.environ.update(reported["environment"])
+        pid, log = (_start_command if reported["by_command_line"] else _fork)()
+        moment = Moment(**reported["moment"]) if reported["moment"] else None
         print(json.dumps(asdict(_watch(pid, log, moment))), flush=True)
 
 
@@ -231,7 +231,7 @@ def _start_command() -> tuple[int, int]:
 
 def _watch(pid: int, log: int, moment: Moment | None) -> Attempt:
     """Reads the log to its end, and kills when the moment has come. The id is the process's own until it is reaped."""
-    told = b""
+    reported = b""
     began: dict[str, float] = {}
     killed = False
     give_up_at = time.monotonic() + _LONGEST_RUN_SECONDS
@@ -247,8 +247,8 @@ def _watch(pid: int, log: int, moment: Moment | None) -> Attempt:
         piece = os.read(log, 1 << 16)
         if not piece:
             break
-        told += piece
-        for step, what in _LOGGED_STEP.findall(told):
+        reported += piece
+        for step, what in _LOGGED_STEP.findall(reported):
             if what == b"START":
                 began.setdefault(step.decode(), time.monotonic())
     os.close(log)
@@ -258,9 +258,9 @@ def _watch(pid: int, log: int, moment: Moment | None) -> Attempt:
         exit_code=os.waitstatus_to_exitcode(status) if ended < give_up_at else _HUNG,
         began=began,
         ended=ended,
-        step=_last_step(told),
-        red=sorted({name.decode() for name in _RED.findall(told)}),
-        last_words=told[-1500:].decode(errors="replace"),
+        step=_last_step(reported),
+        red=sorted({name.decode() for name in _RED.findall(reported)}),
+        last_words=reported[-1500:].decode(errors="replace"),
     )
 
 
@@ -292,20 +292,20 @@ class Runner:
                     "AWS_EC2_METADATA_DISABLED": "true",
                     "PYTHONPATH": os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")])),
                     "TMPDIR": folder,  # whoever is killed tidies nothing up
-                    # numpy and pyarrow start a thread each when they are imported, unless they are told not to.
+                    # numpy and pyarrow start a thread each when they are imported, unless the environment forbids it.
                     "OPENBLAS_NUM_THREADS": "1",
                     "JE_ARROW_MALLOC_CONF": "background_thread:false",
                 },
                 text=True,
             )
         assert self._process.stdin and self._process.stdout
-        self._told, self._heard = self._process.stdin, self._process.stdout
+        self._reported, self._heard = self._process.stdin, self._process.stdout
 
     def __enter__(self) -> Runner:
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self._told.close()
+        self._reported.close()
         try:
             self._process.wait(5)
         except subprocess.TimeoutExpired:
@@ -319,13 +319,13 @@ class Runner:
 
     def start(self, bucket: str, moment: Moment | None = None, *, by_command_line: bool = False) -> None:
         """One run of the day into a bucket; `outcome` waits for its end."""
-        told = {
+        reported = {
             "environment": {"KROS_ARCHIVE_URL": f"s3://{bucket}/krosai"},
             "moment": asdict(moment) if moment else None,
             "by_command_line": by_command_line,
         }
-        self._told.write(json.dumps(told) + "\n")
-        self._told.flush()
+        self._reported.write(json.dumps(reported) + "\n")
+        self._reported.flush()
 
     def outcome(self) -> Attempt:
         return Attempt(**json.loads(self._heard.readline()))

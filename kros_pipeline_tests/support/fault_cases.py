@@ -73,7 +73,7 @@ class Case:
     """A pattern of paths, and what the API sends there in place of its answer."""
     config: SandboxConfig = FEW
     settings: Mapping[str, str] = field(default_factory=dict)
-    """Of the run that meets the fault alone."""
+    """Settings of the run that meets the fault, and of no other."""
     has_rules: bool = False
     changes_the_world: bool = False
     patches: tuple[tuple[Any, str, Any], ...] = ()
@@ -201,7 +201,7 @@ TRANSCRIPTS = [
          settings=ASK_EVERY_TRANSCRIPT),
     Case("400 for one call, and the list shows its text", once=complete("status 400"), always=complete("status 400"),
          of_one_call={"api_error": Fault(routes=("transcript",), value=400)}, settings=ASK_EVERY_TRANSCRIPT),
-    Case("The key is refused for transcripts alone", once=waiting("transcripts are pending.*Check KROSAI_API_KEY"),
+    Case("The key is refused only for transcripts", once=waiting("transcripts are pending.*Check KROSAI_API_KEY"),
          always=waiting("6 transcripts are pending.*Check KROSAI_API_KEY"),
          faults={"api_key_refused": Fault(routes=("transcript",))}, settings=ASK_EVERY_TRANSCRIPT),
 ]  # fmt: skip
@@ -248,7 +248,7 @@ EXTENSION = [
          faults={"extend_rate_limited": Fault()}, has_rules=True),
     Case("429, Retry-After: 3600", once=complete(QUOTA), always=complete(QUOTA),
          faults={"extend_rate_limited": Fault(value="3600")}, has_rules=True),
-    Case("The key is refused for extensions alone", once=complete("KROSAI_API_KEY"), always=complete("KROSAI_API_KEY"),
+    Case("The key is refused only for extensions", once=complete("KROSAI_API_KEY"), always=complete("KROSAI_API_KEY"),
          faults={"api_key_refused": Fault(routes=("extend",))}, has_rules=True),
     Case("Status 500", once=DOUBT, always=DOUBT, afterwards=DOUBT,
          of_one_call={"extend_error": Fault()}, has_rules=True),

@@ -149,8 +149,8 @@ def _run_day(our: Account, settings: Mapping[str, str]) -> tuple[str, list[str]]
     except ExternalError as error:
         sentences.append(f"calls: {error}")
     for step, report in our.reports.items():
-        told = sorted({reason for _, reason in report.problems})
-        sentences += [f"{_ASSETS[step]}: {words}" for words in ([str(report.error)] if report.error else []) + told]
+        reported = sorted({reason for _, reason in report.problems})
+        sentences += [f"{_ASSETS[step]}: {words}" for words in ([str(report.error)] if report.error else []) + reported]
     shown: list[str] = []
     for sentence in sentences:
         words = sentence.partition(": ")[2] if sentence.split(":")[0] in _ASSETS.values() else sentence

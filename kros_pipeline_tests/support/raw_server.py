@@ -1,6 +1,6 @@
 """A server between the pipeline and the simulator that sends exactly the bytes that a test gives it.
 
-It passes every request on, and every answer back, until it is told to misbehave: then what a test makes of the true
+It passes every request on, and every answer back, until a test makes it misbehave: then what a test makes of the true
 body goes over the wire as it is, headers and all, and the connection ends.
 """
 

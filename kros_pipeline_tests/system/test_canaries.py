@@ -91,8 +91,8 @@ class _Handler(BaseHTTPRequestHandler):
     def echo(self, status: int) -> None:
         """What no error should say."""
         url = f"{self.server.origin}{self.path}?X-Amz-Signature={SIGNATURE}"
-        told = f"key {self.headers.get('x-api-key', KEY)} may not reach {CALLER} ({CALLEE[2:]}) at {url}"
-        self.answer(status, {"error": told, "code": "ECHO", "details": {"key": KEY, "url": url}})
+        reported = f"key {self.headers.get('x-api-key', KEY)} may not reach {CALLER} ({CALLEE[2:]}) at {url}"
+        self.answer(status, {"error": reported, "code": "ECHO", "details": {"key": KEY, "url": url}})
 
     def do_GET(self) -> None:
         place = urlsplit(self.path)
@@ -182,12 +182,12 @@ def _values(database: Path) -> Iterator[bytes]:
                         yield str(value).encode()
 
 
-def leaks(told: bytes, canaries: tuple[str, ...]) -> list[str]:
+def leaks(reported: bytes, canaries: tuple[str, ...]) -> list[str]:
     """Which canaries are in it, as they are or as a URL or JSON writes them."""
     return [
         canary
         for canary in canaries
-        if any(form.encode() in told for form in (canary, quote(canary, safe=""), canary.replace("/", "\\/")))
+        if any(form.encode() in reported for form in (canary, quote(canary, safe=""), canary.replace("/", "\\/")))
     ]
 
 
@@ -232,9 +232,9 @@ def run_cli(output: Output) -> int:
 
 def assert_nothing_leaked(output: Output) -> None:
     assert leaks(output.of_dagster(), SECRETS + PERSONAL) == []
-    for key, told in output.of_the_archive().items():
+    for key, reported in output.of_the_archive().items():
         canaries = SECRETS if key.startswith(MAY_HOLD_PERSONAL) else SECRETS + PERSONAL
-        assert leaks(told, canaries) == [], key
+        assert leaks(reported, canaries) == [], key
 
 
 @pytest.fixture
@@ -262,9 +262,9 @@ def test_a_day_that_goes_well_leaves_no_secret_anywhere(output: Output) -> None:
     assert {key.split("/")[1] for key in objects if key.startswith("tables/")} == set(TABLES)
     assert output.archive.table("retention_extensions", DAY)
     # The search sees what is there: it finds personal data where that belongs, and Dagster's own words.
-    for key, told in objects.items():
+    for key, reported in objects.items():
         if key.startswith(MAY_HOLD_PERSONAL):
-            assert SPEECH in leaks(told, PERSONAL), key
+            assert SPEECH in leaks(reported, PERSONAL), key
     assert b"every_recording_is_safe" in output.of_dagster() and b"recordings" in output.printed
     assert_nothing_leaked(output)
 
@@ -279,8 +279,10 @@ def test_a_day_that_goes_badly_leaves_no_secret_anywhere(
     assert {call_id for call_id, reason in reasons.items() if reason} == {
         f"call_{name}" for name in ("denied", "broken", "foreign", "page")
     }
-    told = output.of_dagster()
-    assert b"recordings.example.com" in told and b"call_denied" in told and b"ECHO" in told, "upstream's words are kept"
+    reported = output.of_dagster()
+    assert b"recordings.example.com" in reported and b"call_denied" in reported and b"ECHO" in reported, (
+        "upstream's words are kept"
+    )
     assert {key.split("/")[0] for key in output.of_the_archive()} >= {"tables", "state", "quarantine"}
     assert_nothing_leaked(output)
 
@@ -296,10 +298,10 @@ def test_a_programming_error_with_a_secret_shows_its_place_and_not_the_secret(
 
     monkeypatch.setattr(mp3, "inspect", mistaken)
     assert not run_here().success
-    told = output.of_dagster()
-    assert b"TypeError" in told and b"in verify_audio" in told, "the trace of the place"
+    reported = output.of_dagster()
+    assert b"TypeError" in reported and b"in verify_audio" in reported, "the trace of the place"
     assert_nothing_leaked(output)
-    # And it could be seen, had it been told.
+    # And it could be seen, had it been written.
     with dg.DagsterInstance.get() as instance:
         instance.add_run_tags(instance.get_runs()[0].run_id, {"leak": AWS_SECRET})
     assert leaks(output.of_dagster(), SECRETS) == [AWS_SECRET]
@@ -331,7 +333,7 @@ def test_swapped_settings_are_not_shown(
     }.items():
         monkeypatch.setenv(name, value)
     assert not run_here().success
-    told = output.of_dagster()
+    reported = output.of_dagster()
     for words in (b"KROSAI_PLAN is", b"KROSAI_AUTH is", b"KROS_RECORDING_HOSTS holds", b"KROS_WEBHOOK_URL must"):
-        assert words in told
+        assert words in reported
     assert_nothing_leaked(output)

@@ -76,8 +76,8 @@ def _holds(operator: str, value: str | None, wanted: list[str]) -> bool:
 def allows(action: str, resource: str, *policies: Any, **context: str) -> bool:
     """`prefix` and `via` stand for s3:prefix and kms:ViaService."""
     names = {"prefix": "s3:prefix", "via": "kms:ViaService"}
-    told = {names[name]: value for name, value in context.items()}
-    effects = {effect for policy in policies for effect in statements_about(policy, action, resource, told)}
+    reported = {names[name]: value for name, value in context.items()}
+    effects = {effect for policy in policies for effect in statements_about(policy, action, resource, reported)}
     return effects == {"Allow"}
 
 
@@ -136,10 +136,10 @@ def test_the_bucket_refuses_plain_http_old_tls_and_other_encryption() -> None:
     policy = document("bucket-policy.json")
 
     def denied(action: str = "s3:PutObject", **context: str) -> bool:
-        told = {"aws:SecureTransport": "true", "s3:TlsVersion": "1.3"} | {
+        reported = {"aws:SecureTransport": "true", "s3:TlsVersion": "1.3"} | {
             name.replace("__", ":").replace("_", "-"): value for name, value in context.items()
         }
-        return "Deny" in statements_about(policy, action, f"{ARCHIVE}/audio/x.mp3", told)
+        return "Deny" in statements_about(policy, action, f"{ARCHIVE}/audio/x.mp3", reported)
 
     assert not denied() and not denied("s3:GetObject")
     assert denied(aws__SecureTransport="false") and denied("s3:GetObject", aws__SecureTransport="false")
@@ -252,8 +252,8 @@ def test_an_erasure_is_allowed_to_its_role_and_not_to_the_pipeline(
     )
 
     def refused(requests: list[Asked], *policies: Any) -> set[str]:
-        told = [(*one, prefix_of(request)) for request in requests for one in request.actions()]
-        return {action for action, about, place in told if not allows(action, about, *policies, prefix=place)}
+        reported = [(*one, prefix_of(request)) for request in requests for one in request.actions()]
+        return {action for action, about, place in reported if not allows(action, about, *policies, prefix=place)}
 
     assert "s3:PutObjectLegalHold" in {action for request in by_the_pipeline for action, _ in request.actions()}
     assert refused(by_the_pipeline, pipeline) == set()

@@ -26,8 +26,8 @@ def licence(name: str) -> str:
     """From the package's metadata, in the order in which the standards came."""
     said = cast(Message, metadata(name))
     classifiers = [text.split(" :: ")[-1] for text in said.get_all("Classifier", []) if text.startswith("License ::")]
-    [told, *_] = [*filter(None, [said.get("License-Expression"), said.get("License")]), *reversed(classifiers)]
-    return SPDX.get(str(told), str(told))
+    [reported, *_] = [*filter(None, [said.get("License-Expression"), said.get("License")]), *reversed(classifiers)]
+    return SPDX.get(str(reported), str(reported))
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -41,4 +41,4 @@ def test_every_direct_dependency_is_on_the_page_and_no_other() -> None:
 
 @pytest.mark.parametrize("name", [name for requirements in GROUPS.values() for name in names(requirements)])
 def test_the_licence_is_the_one_that_the_package_declares(name: str) -> None:
-    assert {told for package, _, told in rows() if package == name} == {licence(name)}
+    assert {reported for package, _, reported in rows() if package == name} == {licence(name)}

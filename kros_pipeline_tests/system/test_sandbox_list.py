@@ -65,7 +65,7 @@ def test_the_values_of_an_equality_filter_partition_the_list(varied: InProcessAp
 @pytest.mark.parametrize(
     ("changes", "to_date", "counts"),
     [
-        ({}, "2025-01-10T23:59:59.500Z", True),  # to_date is inclusive, unless told otherwise
+        ({}, "2025-01-10T23:59:59.500Z", True),  # to_date is inclusive, unless the config says otherwise
         ({"to_date_inclusive": False}, "2025-01-10T23:59:59.500Z", False),
         ({}, "2025-01-10T23:59:59Z", False),
         ({}, "2025-01-11T00:59:59.500+01:00", True),  # any offset
