@@ -1,6 +1,5 @@
 """From an HTTP answer of the API to its JSON object, or to the error that it stands for."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ from ..core.errors import (
     UnexpectedResponse,
 )
 from ..core.redaction import redact
+from .json_answers import parse_json
 
 _MAX_NAMES = 8
 _MAX_NAME_CHARACTERS = 40
@@ -27,8 +27,8 @@ def read_answer(what: str, status: int, body: bytes, *, is_about_one_call: bool)
     A 403, 404 or 410 means something else where the request is about one call.
     """
     try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
+        answer = parse_json(body)
+    except ValueError:
         answer = None
     if 200 <= status < 300:
         if answer is None:
