@@ -3,6 +3,7 @@
 import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC
 from typing import Any, BinaryIO
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ..core.errors import UnreadablePartition
 from ..core.schemas import Table
 from .object_store import VersionToken
 
@@ -23,13 +25,17 @@ Merge = Callable[[Row | None, Row], Row]
 
 
 class Partition:
-    """One version of a partition, in a local file. Columns that its file does not have yet are null."""
+    """One version of a partition, in a local file. Columns that its file does not have yet are null.
 
-    def __init__(self, table: Table, file: BinaryIO, version: VersionToken):
+    `key` is the object's, for messages. Raises `UnreadablePartition`, here or while rows are read.
+    """
+
+    def __init__(self, table: Table, file: BinaryIO, version: VersionToken, key: str = ""):
         self.version = version
-        self._table, self._file = table, file
-        self._parquet = pq.ParquetFile(file)
-        self.row_count = self._parquet.metadata.num_rows
+        self._table, self._file, self._key = table, file, key or table.name
+        with _readable(self._key):
+            self._parquet = pq.ParquetFile(file)
+            self.row_count = self._parquet.metadata.num_rows
 
     def close(self) -> None:
         """Close and delete the local file."""
@@ -46,18 +52,31 @@ class Partition:
         names = list(columns or self._table.column_names)
         schema = pa.schema([self._table.schema.field(name) for name in names])
         present = [name for name in names if name in self._parquet.schema_arrow.names]
-        for batch in self._parquet.iter_batches(batch_size=rows_per_batch or ROWS_PER_BATCH, columns=present):
-            arrays = [
-                batch.column(field.name) if field.name in present else pa.nulls(batch.num_rows, field.type)
-                for field in schema
-            ]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+        with _readable(self._key):
+            for batch in self._parquet.iter_batches(batch_size=rows_per_batch or ROWS_PER_BATCH, columns=present):
+                arrays = [
+                    batch.column(field.name) if field.name in present else pa.nulls(batch.num_rows, field.type)
+                    for field in schema
+                ]
+                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def rows(self, columns: Iterable[str] | None = None) -> Iterator[Row]:
         """Yield the rows as dicts of plain Python values."""
         for batch in self.batches(columns):
             values = [plain_values(column) for column in batch.columns]
             yield from (dict(zip(batch.schema.names, row, strict=True)) for row in zip(*values, strict=True))
+
+
+@contextmanager
+def _readable(key: str) -> Iterator[None]:
+    """Turn what Arrow raises for a file that is cut, or not of this table, into `UnreadablePartition`."""
+    try:
+        yield
+    except (pa.ArrowException, OSError) as error:
+        raise UnreadablePartition(
+            f"{key} cannot be read as a partition of its table ({type(error).__name__}): it is cut, or another program "
+            "wrote it. Restore an older version, or move the object away and materialize the day"
+        ) from None
 
 
 def plain_values(column: pa.Array) -> list[Any]:

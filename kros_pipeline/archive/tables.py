@@ -10,11 +10,11 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..core.errors import ObjectChanged
+from ..core.errors import ObjectChanged, UnreadablePartition
 from ..core.object_keys import call_key, table_key
 from ..core.schemas import Table
 from .compare_and_swap import compare_and_swap
-from .object_store import CREATE, ObjectStore, Replace
+from .object_store import CREATE, ObjectStore, PutMode, Replace, VersionToken
 from .parquet import Partition, Row, sha256_of, write_parquet
 from .tombstones import MAX_AGE_SECONDS, Tombstones
 
@@ -41,9 +41,17 @@ class Tables:
         self._store, self._tombstones = store, tombstones
 
     @contextmanager
-    def transaction(self, table: Table, day: date) -> Iterator["PartitionTransaction"]:
-        """Read a partition, to replace it once or several times."""
-        transaction = PartitionTransaction(self._store, self._tombstones, table, day)
+    def transaction(
+        self, table: Table, day: date, *, replaces_unreadable: bool = False
+    ) -> Iterator["PartitionTransaction"]:
+        """Read a partition, to replace it once or several times. Raises `UnreadablePartition`.
+
+        With `replaces_unreadable` an unreadable partition counts as absent, and is replaced: for a table that can be
+        computed again from the others.
+        """
+        transaction = PartitionTransaction(
+            self._store, self._tombstones, table, day, replaces_unreadable=replaces_unreadable
+        )
         try:
             yield transaction
         finally:
@@ -60,18 +68,22 @@ class Tables:
         with self.transaction(table, day) as transaction:
             return list(transaction.rows(columns))
 
-    def commit(self, table: Table, day: date, build: Build) -> WriteResult:
+    def commit(self, table: Table, day: date, build: Build, *, replaces_unreadable: bool = False) -> WriteResult:
         """Open a transaction, and commit `build` in it."""
-        with self.transaction(table, day) as transaction:
+        with self.transaction(table, day, replaces_unreadable=replaces_unreadable) as transaction:
             return transaction.commit(build)
 
 
 class PartitionTransaction:
     """One partition: read once, and read again only where another writer has replaced it since."""
 
-    def __init__(self, store: ObjectStore, tombstones: Tombstones, table: Table, day: date):
+    def __init__(
+        self, store: ObjectStore, tombstones: Tombstones, table: Table, day: date, *, replaces_unreadable: bool = False
+    ):
         self._store, self._tombstones = store, tombstones
         self._table, self._day, self._key = table, day, table_key(table.name, day)
+        self._replaces_unreadable = replaces_unreadable
+        self._unreadable_version: VersionToken | None = None
         self.present: Partition | None = None
         self._read()
 
@@ -108,10 +120,10 @@ class PartitionTransaction:
                 self._key,
                 file,
                 sha256=digest,
-                mode=Replace(self.present.version) if self.present is not None else CREATE,
+                mode=self._mode(),
                 content_type="application/vnd.apache.parquet",
             )
-            self._set_present(Partition(self._table, file, version))
+            self._set_present(Partition(self._table, file, version, self._key))
             close_unless_put.pop_all()
         return WriteResult(rows, size_bytes, changed=True)
 
@@ -124,9 +136,22 @@ class PartitionTransaction:
             file = close_unless_present.enter_context(tempfile.TemporaryFile(prefix="kros-"))
             version = self._store.copy_into(self._key, file)
             file.seek(0)
-            self._set_present(Partition(self._table, file, version) if version is not None else None)
-            if version is not None:
-                close_unless_present.pop_all()
+            self._set_present(None)
+            self._unreadable_version = None
+            if version is None:
+                return
+            try:
+                self._set_present(Partition(self._table, file, version, self._key))
+            except UnreadablePartition:
+                if not self._replaces_unreadable:
+                    raise
+                self._unreadable_version = version
+                return
+            close_unless_present.pop_all()
+
+    def _mode(self) -> PutMode:
+        version = self.present.version if self.present is not None else self._unreadable_version
+        return Replace(version) if version is not None else CREATE
 
     def _set_present(self, partition: Partition | None) -> None:
         if self.present is not None:

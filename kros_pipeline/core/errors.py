@@ -21,6 +21,7 @@
     │   ├── ObjectChanged         a conditional write found another version
     │   ├── ArchiveUnavailable    no answer, throttled, 5xx
     │   ├── ArchiveDenied         no credentials, no permission, no such bucket
+    │   ├── UnreadablePartition   the object of a partition is no whole Parquet file of its table
     │   └── WrongArchive          the prefix belongs to another account
     └── NotificationFailed        the webhook did not accept the message
 
@@ -118,6 +119,10 @@ class ArchiveUnavailable(ArchiveError):
 
 class ArchiveDenied(ArchiveError):
     """Access is denied, and only a person can change that."""
+
+
+class UnreadablePartition(ArchiveError):
+    """The object of a partition is no whole Parquet file of its table: somebody else wrote or cut it."""
 
 
 class WrongArchive(ArchiveError):

@@ -43,9 +43,12 @@ def call_key_in(key: str) -> str | None:
 
 
 def day_in(key: str) -> date | None:
-    """Return the day of a key's partition; None where the key has none."""
+    """Return the day of a key's partition; None where the key has none, or one that is no day (`dt=2025-99-99`)."""
     match = _PARTITION(key)
-    return date.fromisoformat(match[1]) if match else None
+    try:
+        return date.fromisoformat(match[1]) if match else None
+    except ValueError:
+        return None
 
 
 # Audio, tables, quarantine.

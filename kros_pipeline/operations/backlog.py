@@ -15,7 +15,7 @@ from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import grace_is_over
 from ..core.statuses import DayVerdict
-from ..steps.reconciliation import read_reconciliation
+from .day_rows import read_day_rows
 
 _THREADS = 16
 _OTHERS_PER_INCOMPLETE_DAY = 2
@@ -42,8 +42,8 @@ def find_backlog(
     checked = set(days_of_table(store, schemas.RECONCILIATION.name))
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     with ThreadPoolExecutor(_THREADS) as pool:
-        rows = pool.map(lambda day: read_reconciliation(tables, day) if day in checked else None, days)
-        row_by_day = dict(zip(days, rows, strict=True))
+        found = read_day_rows((day for day in days if day in checked), tables, pool)
+    row_by_day = {day: found.rows.get(day) for day in days}
     incomplete = {
         day: row["checked_at"] for day, row in row_by_day.items() if row and row["verdict"] == DayVerdict.INCOMPLETE
     }

@@ -14,11 +14,12 @@ from ..archive.tables import Tables
 from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import grace_is_over
+from ..core.errors import UnreadablePartition
 from ..core.object_keys import call_key
 from ..core.recorded_share import DAYS_BEFORE, Drop, RecordedDay, find_drops
 from ..core.retention import warning_days
 from ..core.statuses import DayVerdict, RecordingStatus
-from ..steps.reconciliation import read_reconciliation
+from .day_rows import read_day_rows
 
 _RECENT_DAYS = 14
 _DROPS_REPORTED_DAYS = 7
@@ -59,17 +60,24 @@ def check_health(
     read = [first_read + timedelta(days=number) for number in range((last - first_read).days + 1)]
     days = [day for day in read if day >= oldest]
     with ThreadPoolExecutor(_THREADS) as pool:
-        rows = dict(zip(read, pool.map(lambda day: read_reconciliation(tables, day), read), strict=True))
+        found = read_day_rows(read, tables, pool)
+        rows = found.rows
         recorded = (_count_recorded(day, row) for day, row in rows.items() if row is not None)
         health.drops = find_drops(recorded, since=first_drop)
         recent = [day for day in days if (today - day).days <= _RECENT_DAYS]
-        sentences = (_describe_day(day, rows[day], clock, lookback_days) for day in recent)
+        sentences = [
+            _describe_day(day, rows[day], clock, lookback_days) for day in recent if day not in found.unreadable
+        ]
         health.days = [sentence for sentence in sentences if sentence is not None]
+        health.days += [f"{day}: {reason}." for day, reason in found.unreadable.items()]
         if retention_days is not None:
             unsafe = [day for day in days if not _is_safe(rows[day])]
             calls_at_risk = pool.map(lambda day: _find_calls_at_risk(store, tables, day), unsafe)
             for day, calls in zip(unsafe, calls_at_risk, strict=True):
-                _add_risk(health, day, rows[day], calls, today, retention_days)
+                if isinstance(calls, UnreadablePartition):
+                    health.days.append(f"{day}: {calls}.")
+                else:
+                    _add_risk(health, day, rows[day], calls, today, retention_days)
     return health
 
 
@@ -98,8 +106,11 @@ def _is_safe(row: Row | None) -> bool:
     )
 
 
-def _find_calls_at_risk(store: ObjectStore, tables: Tables, day: date) -> list[str]:
-    rows = tables.rows(schemas.RECORDINGS, day, ("call_id", "status"))
+def _find_calls_at_risk(store: ObjectStore, tables: Tables, day: date) -> list[str] | UnreadablePartition:
+    try:
+        rows = tables.rows(schemas.RECORDINGS, day, ("call_id", "status"))
+    except UnreadablePartition as error:
+        return error
     acknowledged = acknowledged_call_keys(store, day)
     return [
         row["call_id"] for row in rows if row["status"] in _AT_RISK and call_key(row["call_id"]) not in acknowledged

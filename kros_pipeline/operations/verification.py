@@ -14,8 +14,8 @@ from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
-from ..core.errors import ArchiveError
-from ..core.object_keys import audio_prefix, call_key_in
+from ..core.errors import ArchiveError, UnreadablePartition
+from ..core.object_keys import audio_prefix, call_key_in, table_key
 from ..core.statuses import RecordingStatus
 
 PARTS = 28
@@ -75,10 +75,14 @@ def _verify_day(
     log: logging.Logger,
 ) -> None:
     prefix = store.full_key("")
+    try:
+        recordings = tables.rows(schemas.RECORDINGS, day, ("call_id", "status", "object_key", "sha256"))
+    except UnreadablePartition as error:
+        log.warning("%s: %s", day, error)
+        found.unread.append(table_key(schemas.RECORDINGS.name, day))
+        return
     rows = {
-        row["object_key"].removeprefix(prefix): row
-        for row in tables.rows(schemas.RECORDINGS, day, ("call_id", "status", "object_key", "sha256"))
-        if row["status"] == RecordingStatus.ARCHIVED
+        row["object_key"].removeprefix(prefix): row for row in recordings if row["status"] == RecordingStatus.ARCHIVED
     }
     stored = {entry.key for entry in store.list(audio_prefix(day))}
     pseudonyms = tombstones.pseudonyms_of(day)

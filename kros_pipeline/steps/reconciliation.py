@@ -96,7 +96,7 @@ def reconcile_day(
         return batches_of(schemas.RECONCILIATION, [known if known is not None and is_newer else row])
 
     report = Report(counts={name: value for name, value in row.items() if isinstance(value, int)})
-    report.written = tables.commit(schemas.RECONCILIATION, day, build)
+    report.written = tables.commit(schemas.RECONCILIATION, day, build, replaces_unreadable=True)
     return ReconciliationResult(report, verdict, row)
 
 
