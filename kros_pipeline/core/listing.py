@@ -12,6 +12,8 @@ class Listing:
     `listed_total` counts the distinct calls of the day that were seen, proved or not. `windows` are the spans of time
     that were listed, as the API's times: listing them again mints fresh URLs. `problems` keep the day from being
     complete; `oddities` are reported only. `unparsed` has a sentence for each row that could not be read as a call.
+    `call_digests` names every call that the day's table has to hold, packed by `id_digests`: those of this enumeration
+    and of all before it, without erased ones. It is None in a listing that version 0.1.0 wrote.
     """
 
     proved: bool
@@ -22,6 +24,7 @@ class Listing:
     oddities: list[str] = field(default_factory=list)
     unparsed: list[str] = field(default_factory=list)
     listed_at: str = ""
+    call_digests: str | None = None
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Listing":
