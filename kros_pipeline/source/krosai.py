@@ -73,9 +73,9 @@ class KrosAI:
         calls, unparsed = parse_rows(rows, organization_id=self._settings.organization_id, now=self._clock.now())
         return Page(calls, unparsed, parse_count(answer.get("total")), parse_count(answer.get("limit")))
 
-    def pages(self, window: Window, *, prefetch: int = 0) -> Iterator[Page]:
+    def pages(self, window: Window, *, prefetch: int = 0, first: Page | None = None) -> Iterator[Page]:
         """Yield all pages of a window, in the server's order; see `read_pages` for how they end."""
-        return read_pages(partial(self.list_page, window), page_limit=PAGE_LIMIT, prefetch=prefetch)
+        return read_pages(partial(self.list_page, window), page_limit=PAGE_LIMIT, prefetch=prefetch, first=first)
 
     def recording(self, call_id: str) -> RecordingAnswer:
         """Mint a URL for one call. Raises `CallNotFound` or `CallGone` where upstream has no recording of it."""
