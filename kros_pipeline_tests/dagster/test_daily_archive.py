@@ -433,6 +433,8 @@ BAD_PATTERN = "rules:\n  - {id: broken, text_matches: '(', extend_days: 30}\n"
         ({"KROS_DOWNLOAD_WORKERS": "0"}, ("KROS_DOWNLOAD_WORKERS",)),
         ({"KROS_FLAG_RULES": "/no/such/file.yaml"}, ("KROS_FLAG_RULES", "cannot be read")),
         ({"KROS_FLAG_RULES": BAD_PATTERN}, ("KROS_FLAG_RULES", "'broken'", "text_matches")),
+        ({"KROSAI_TIMEZONE": "Mars/Base"}, ("KROSAI_TIMEZONE", "'Mars/Base'")),
+        ({"KROS_LOOKBAK_DAYS": "5"}, ("KROS_LOOKBAK_DAYS is no setting: did you mean KROS_LOOKBACK_DAYS?",)),
         ({"KROSAI_API_KEY": None, "KROSAI_PLAN": "gold"}, ("KROSAI_API_KEY", "KROSAI_PLAN")),  # all of them at once
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else None,
