@@ -22,10 +22,14 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class ListedCall:
-    """A call and the presigned URL that came with it. The URL lives as long as this object, and is stored nowhere."""
+    """A call and the presigned URL that came with it. The URL lives as long as this object, and is stored nowhere.
+
+    `has_zone` is False where the row's `created_at` names no zone: then its day rests on how such times are meant.
+    """
 
     call: Call
     recording_url: str | None
+    has_zone: bool = True
 
     def __repr__(self) -> str:  # the URL is a secret: no traceback or log line may show it
         return f"ListedCall({self.call.call_id!r})"
@@ -43,12 +47,16 @@ class UnparsedRow:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of the list. `total` is None where it gave none; `limit` is the one that the answer names."""
+    """One answer of the list. `total` is None where it gave none; `limit` is the one that the answer names.
+
+    `size_bytes` is the length of its body, 0 where that is unknown.
+    """
 
     calls: list[ListedCall]
     unparsed: list[UnparsedRow]
     total: int | None
     limit: int | None
+    size_bytes: int = 0
 
     @property
     def row_count(self) -> int:
