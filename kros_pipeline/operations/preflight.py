@@ -87,7 +87,7 @@ def _look_into_archive(
     is_ours = ArchiveIdentity(store, settings.source.base_url, settings.source.organization_id).check()
     Tombstones(store, settings.archive.erasure_key, clock).check_key()
     where = f"s3://{settings.archive.bucket}/{settings.archive.prefix}".rstrip("/")
-    whose = "it is this account's" if is_ours else "it is empty, and becomes this account's with the first run"
+    whose = "it is this account's" if is_ours else "it is nobody's yet, and becomes this account's with the first run"
     return f"{where} can be read; {whose}."
 
 

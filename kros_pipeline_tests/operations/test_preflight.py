@@ -38,7 +38,7 @@ def test_each_check_that_passes_is_a_line_with_what_it_found(account: MakeAccoun
     assert calls
     assert lines(our) == [
         f"ok      settings: {given} of {len(SETTINGS)} are set, and each can be used.",
-        f"ok      archive: {where} can be read; it is empty, and becomes this account's with the first run.",
+        f"ok      archive: {where} can be read; it is nobody's yet, and becomes this account's with the first run.",
         f"ok      API: it accepts the key; yesterday ({DAY}, UTC) has {calls} completed calls.",
     ]
     assert our.archive.objects() == {}, "nothing is written"
