@@ -47,12 +47,16 @@ class UnparsedRow:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of the list. `total` is None where it gave none; `limit` is the one that the answer names."""
+    """One answer of the list. `total` is None where it gave none; `limit` is the one that the answer names.
+
+    `size_bytes` is the length of its body, 0 where that is unknown.
+    """
 
     calls: list[ListedCall]
     unparsed: list[UnparsedRow]
     total: int | None
     limit: int | None
+    size_bytes: int = 0
 
     @property
     def row_count(self) -> int:

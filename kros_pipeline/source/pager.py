@@ -23,6 +23,8 @@ def read_pages(
     offset, number = 0, 1
     page: Page | None = None
     with PagePrefetcher(fetch, prefetch) as prefetcher:
+        if first is not None:
+            prefetcher.note(first)
         while True:
             try:
                 page = first if first is not None else prefetcher.page(offset, number)
