@@ -77,6 +77,8 @@ def run(case: Case, often: str, make: MakeAccount, rules: Path) -> Outcome:
         our = make(case.config, fresh=case.changes_the_world, **settings)
         if case.has_rules:
             our.environment["KROS_FLAG_RULES"] = str(rules)
+        if case.before:
+            case.before(our)
         truth = completed_of(our.krosai, DAY)
         with _faulty(case, ATTEMPTS[often], our, min(truth)):
             verdict, sentences = _run_day(our, case.settings)
