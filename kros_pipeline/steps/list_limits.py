@@ -15,10 +15,11 @@ class ListLimits:
     total: int | None = None
     are_refuted: bool = False
 
-    def compare(self, total: int | None, row_count: int) -> None:
-        """Learn from a window whose total and distinct rows disagree."""
+    def compare(self, total: int | None, row_count: int, *, page_limit: int) -> None:
+        """Learn from a window whose total and distinct rows disagree. No limit is smaller than a page."""
         if total is None or total == row_count:
             return
+        self.are_refuted = self.are_refuted or min(total, row_count) < page_limit
         if row_count < total:
             self.are_refuted = self.are_refuted or self.rows not in (None, row_count)
             self.rows = row_count

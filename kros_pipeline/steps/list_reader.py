@@ -71,6 +71,7 @@ class ListReader:
         self.is_moving = False  # the only problem is that the list changed while it was read
         self.pages = 0
         self._seen: set[str] = set()
+        self._page_limit = source.page_limit  # or less, where the answers say so
         self._has_divided = True  # False where the filter reads days only, or nothing
 
     def read(self) -> None:
@@ -129,9 +130,9 @@ class ListReader:
         totals = [whole.total, *(reading.total for reading in readings)]
         are_whole = all(reading.is_whole for reading in readings)
         for reading in readings:
-            self.limits.compare(reading.total, len(reading.rows))
+            self.limits.compare(reading.total, len(reading.rows), page_limit=self._page_limit)
         if are_whole:
-            self.limits.compare(whole.total, len(rows))
+            self.limits.compare(whole.total, len(rows), page_limit=self._page_limit)
         says_too_much = are_whole and (whole.total or 0) > len(rows)
         if None in totals or says_too_much or self.limits.are_refuted or self._has_asked_enough():
             self.windows.append(window)
@@ -159,11 +160,7 @@ class ListReader:
     def _is_undivided(self, window: Window, whole: Page, parts: list[Page]) -> bool:
         """Return whether the filter does not divide a window, as one that reads days only: two seconds show it."""
         sum_of_parts = sum(page.total or 0 for page in parts)
-        if (
-            whole.total is None
-            or whole.total <= self._source.page_limit
-            or sum_of_parts <= _USUAL_OVERLAP * whole.total
-        ):
+        if whole.total is None or whole.total <= self._page_limit or sum_of_parts <= _USUAL_OVERLAP * whole.total:
             return False
         middle = window.start + (window.end - window.start) / 2
         moment = self._first_page(Window(middle, middle + _OVERLAP))
@@ -192,9 +189,7 @@ class ListReader:
 
     def _is_in_one_half(self, whole: Page, parts: list[Page]) -> bool:
         """Return whether one half has all rows, so that its total proves nothing that the whole's does not."""
-        return may_be_a_limit(whole.total, step=self._source.page_limit) and whole.total in [
-            page.total for page in parts
-        ]
+        return may_be_a_limit(whole.total, step=self._page_limit) and whole.total in [page.total for page in parts]
 
     def _is_sum_of_days(self, window: Window, reading: _Reading) -> bool:
         """Return whether the days of a window, of which more than one has rows, have as many as the window has."""
@@ -221,7 +216,7 @@ class ListReader:
     def _prove_beyond(self, window: Window) -> None:
         """Prove hours in which calls of the day may be listed; one page that has all its rows needs no halves."""
         first = self._first_page(window)
-        if first.total == len(first.identities) < self._source.page_limit:
+        if first.total == len(first.identities) < self._page_limit:
             self.windows.append(window)
         else:
             self._prove(window, first)
@@ -256,12 +251,14 @@ class ListReader:
             self._on_first_page()
         self.rows.add(page, window)
         self._seen |= page.identities
+        if page.limit:
+            self._page_limit = min(self._page_limit, page.limit)
         if self.pages % _PROGRESS_EVERY_PAGES == 0:
             self._log.info("%s: %d pages listed, %d calls of the day", self._day, self.pages, len(self.rows.calls))
 
     def _has_asked_enough(self) -> bool:
         """Return whether more requests would be out of proportion: then the totals are wrong, and prove nothing."""
-        return self.pages > _MAX_REQUESTS_PER_PAGE * -(-len(self._seen) // self._source.page_limit) + _MORE_REQUESTS
+        return self.pages > _MAX_REQUESTS_PER_PAGE * -(-len(self._seen) // self._page_limit) + _MORE_REQUESTS
 
     def _report_moving(self, window: Window) -> None:
         self.is_moving = self.is_moving or not self.problems
