@@ -61,9 +61,7 @@ def _rows(day: date, tables: Tables, rules: Rules, present: Partition | None) ->
 def _flag(day: date, rules: Rules, call: Row, answers: SortedLookup, turns_by_call: SortedLookup) -> Iterator[Row]:
     transcript, spoken = answers.find(call["call_id"]), turns_by_call.find(call["call_id"])
     turns = [Turn(**{name: turn[name] for name in _TURN_COLUMNS[1:]}) for turn in spoken["rows"]] if spoken else ()
-    flags = rules.find_flags(
-        SimpleNamespace(**call), SimpleNamespace(**transcript) if transcript else None, turns
-    )
+    flags = rules.find_flags(SimpleNamespace(**call), SimpleNamespace(**transcript) if transcript else None, turns)
     for flag in sorted(flags, key=lambda flag: flag.rule_id):
         yield {
             "call_id": call["call_id"],

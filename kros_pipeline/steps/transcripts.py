@@ -114,7 +114,9 @@ class _Fetcher:
         done = 0
         while pairs := list(islice(joined, ROWS_PER_BATCH)):
             self._answers = {}
-            list(pool.map(self._ask, [call["call_id"] for call, known in pairs if call and self._is_to_ask(call, known)]))
+            list(
+                pool.map(self._ask, [call["call_id"] for call, known in pairs if call and self._is_to_ask(call, known)])
+            )
             for call, known in pairs:
                 if call is not None:
                     yield self._settle(call, known)
