@@ -51,6 +51,7 @@ def _measure_turns(utterances: Partition | None) -> Iterator[Row]:
         chars = pc.subtract(batch.column("char_end"), batch.column("char_start"))
         turns = pa.table({"call_id": batch.column("call_id"), "chars": chars, "end": batch.column("char_end")})
         calls = turns.group_by("call_id", use_threads=False).aggregate([("chars", "sum"), ("end", "max")])
+        calls = calls.sort_by("call_id")  # Arrow returns the groups in any order
         columns = (calls.column(name).to_pylist() for name in ("call_id", "chars_sum", "end_max"))
         for call_id, length, end in zip(*columns, strict=True):
             if held is not None and held["call_id"] == call_id:  # its turns began in the batch before
