@@ -25,6 +25,7 @@ from kros_pipeline.core.errors import (
     CallGone,
     CallNotFound,
     DownloadBroken,
+    MissingTable,
     TooManyRequests,
     UrlExpired,
     UrlRefused,
@@ -32,12 +33,20 @@ from kros_pipeline.core.errors import (
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.sandbox.mp3 import mp3_audio
 from kros_pipeline.source.call_parsing import parse_listed_call
-from kros_pipeline.source.call_source import Body, Page, RecordingAnswer, Window
+from kros_pipeline.source.call_source import Body, Page, RecordingAnswer, TranscriptAnswer, Window
 from kros_pipeline.steps.run_context import RunContext, open_run_context
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, WITHIN_GRACE
 from kros_pipeline_tests.support.clocks import clock_without_waits
 from kros_pipeline_tests.support.memory_store import MemoryArchive, open_memory_archive
-from kros_pipeline_tests.support.steps import archive_recordings, list_calls, reconcile_day
+from kros_pipeline_tests.support.steps import (
+    archive_recordings,
+    extend_retention,
+    fetch_transcripts,
+    flag_calls,
+    list_calls,
+    reconcile_day,
+    split_utterances,
+)
 
 FAULTS = ("reset", "html", "denied", "gone", "foreign", "api")
 SECRET = "https://storage.krosai.com/recordings/{}.mp3?X-Amz-Signature=secret"
@@ -108,6 +117,10 @@ class Source:
             raise CallNotFound("status 404")
         return RecordingAnswer(SECRET.format(call_id), 1.0)
 
+    def transcript(self, call_id: str) -> TranscriptAnswer:
+        self.world.asked()
+        raise CallNotFound("status 404")
+
     def completed_total(self, window: Window) -> int | None:
         return None
 
@@ -177,7 +190,9 @@ class DayMachine(RuleBasedStateMachine):
         if relist:
             with suppress(TooManyRequests):
                 list_calls(ctx, DAY)
-        archive_recordings(ctx, DAY)
+        with suppress(MissingTable):  # the list was never read
+            for step in (archive_recordings, fetch_transcripts, split_utterances, flag_calls, extend_retention):
+                step(ctx, DAY)
         self.verdict = reconcile_day(ctx, DAY).verdict.verdict
         self.is_settled = True
 
