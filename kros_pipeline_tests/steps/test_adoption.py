@@ -37,7 +37,7 @@ def change(our: Account, body: bytes | None = None, metadata: Mapping[str, str] 
     objects[f"{our.archive.prefix}/{key}"] = dataclasses.replace(
         stored,
         body=stored.body if body is None else body,
-        metadata=stored.metadata if metadata is None else stored.metadata | metadata,
+        metadata=stored.metadata if metadata is None else {**stored.metadata, **metadata},
         version=VersionToken(stored.version + "changed"),
     )
     return key.split("/")[-1].removesuffix(".mp3")

@@ -79,6 +79,13 @@ def rewrite(archive: Archive, table: str, change: Callable[[list[dict[str, Any]]
     archive.write(table_key(table, DAY), file.getvalue())
 
 
+def remove_everywhere(our: Account, call_ids: list[str]) -> None:
+    for table in TABLES:
+        rewrite(our.archive, table, lambda rows: [row for row in rows if row["call_id"] not in call_ids])
+    for call_id in call_ids:
+        our.archive.delete(audio_key(DAY, call_id))
+
+
 def assert_incomplete(our: Account, words: str) -> None:
     result = reconcile_day(our.ctx, DAY)
     assert result.verdict.verdict == "incomplete"
@@ -172,16 +179,10 @@ def test_erased_calls_mask_no_lost_calls(our: Account) -> None:
     erased, lost = ids(our)[:2], ids(our)[2:4]
     for call_id in erased:
         our.ctx.tombstones.add_call(DAY, call_id)
-    for table in TABLES:
-        rewrite(our.archive, table, without(our, 0, 1))
-    for call_id in erased:
-        our.archive.delete(audio_key(DAY, call_id))
+    remove_everywhere(our, erased)
     name_calls(our)
     assert reconcile_day(our.ctx, DAY).verdict.verdict == "complete"
-    for table in TABLES:
-        rewrite(our.archive, table, lambda rows: [row for row in rows if row["call_id"] not in lost])
-    for call_id in lost:
-        our.archive.delete(audio_key(DAY, call_id))
+    remove_everywhere(our, lost)
     assert_incomplete(our, r"^2 × call that was listed, and that the table `calls` has lost\.$")
 
 
