@@ -63,7 +63,9 @@ class Partition:
                 ]
                 if any(array.null_count for array, name in zip(arrays, names, strict=True) if name in identifying):
                     raise pa.ArrowInvalid("a row has no identity")
-                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+                whole = pa.RecordBatch.from_arrays(arrays, schema=schema)
+                whole.validate(full=True)  # a damaged page may unpack to bytes that are no text
+                yield whole
 
     def rows(self, columns: Iterable[str] | None = None) -> Iterator[Row]:
         """Yield the rows as dicts of plain Python values."""

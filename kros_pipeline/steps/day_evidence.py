@@ -132,7 +132,7 @@ def _add_calls(opened: _Opened, digests: set[bytes] | None, evidence: Evidence) 
 
 
 def _add_recordings(
-    opened: _Opened, stored: Mapping[str, int], acknowledged: frozenset[str] | set[str], prefix: str, evidence: Evidence
+    opened: _Opened, stored: Mapping[str, int], acknowledged: set[str], prefix: str, evidence: Evidence
 ) -> None:
     """Compare the table `recordings` with the audio in the bucket, and find the recordings that are not safe."""
     if "recordings" not in opened:
