@@ -62,7 +62,7 @@ def reconcile_day(
     if nobody replaced the present one meanwhile; otherwise all of it is done again. So the newer evidence decides,
     whatever the clocks of two runs say.
     """
-    results: list[ReconciliationResult] = []
+    results: list[ReconciliationResult] = []  # one for each attempt: the last one was written
 
     def build(_: Partition | None) -> Iterator[pa.RecordBatch]:
         checked_at = clock.now()

@@ -121,6 +121,9 @@ class Source:
         self.world.asked()
         raise CallNotFound("status 404")
 
+    def allowed_extension_days(self, requested_days: int) -> int | None:
+        return requested_days
+
     def completed_total(self, window: Window) -> int | None:
         return None
 
