@@ -39,8 +39,7 @@ def gather_evidence(
     What cannot be read as what it should be is part of the evidence. Raises `ArchiveError` only where the archive does
     not answer.
     """
-    listing, problem = _read_listing(day, store)
-    digests = unpack_digests(listing.call_digests) if listing is not None and listing.call_digests is not None else None
+    listing, digests, problem = _read_listing(day, store)
     pseudonyms = tombstones.pseudonyms_of(day)
     stored = {entry.key: entry.size_bytes for entry in store.list(audio_prefix(day))}
     evidence = Evidence(
@@ -75,17 +74,17 @@ def gather_evidence(
     return evidence
 
 
-def _read_listing(day: date, store: ObjectStore) -> tuple[Listing | None, str]:
-    """Return the listing of the day, or why it cannot be read."""
+def _read_listing(day: date, store: ObjectStore) -> tuple[Listing | None, set[bytes] | None, str]:
+    """Return the listing of the day and the digests of the calls that it names; or why it cannot be read."""
     try:
         listing = read_listing(store, day)
-        if listing is not None and listing.call_digests is not None:
-            unpack_digests(listing.call_digests)
-        return listing, ""
+        if listing is None or listing.call_digests is None:
+            return listing, None, ""
+        return listing, unpack_digests(listing.call_digests), ""
     except (ArchiveUnavailable, ArchiveDenied):
         raise
     except (ArchiveError, TypeError, ValueError):
-        return None, f"{listing_key(day)} cannot be read as a listing of the day: materialize `calls`."
+        return None, None, f"{listing_key(day)} cannot be read as a listing of the day: materialize `calls`."
 
 
 def _was_listed_early(day: date, listing: Listing | None, now: datetime, lookback_days: int) -> bool:
