@@ -17,6 +17,7 @@ from kros_pipeline.archive.listings import read_listing, save_listing
 from kros_pipeline.core.errors import MissingTable
 from kros_pipeline.core.id_digests import digest_id, pack_digests
 from kros_pipeline.core.object_keys import audio_key, listing_key, table_key
+from kros_pipeline.core.verdict import HOLD_CHECK
 from kros_pipeline.failures import WhatToDo, what_to_do
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import Archive
@@ -161,6 +162,40 @@ def test_a_turn_of_one_call_is_not_made_good_by_another_calls(our: Account) -> N
 
     rewrite(our.archive, "utterances", shift)
     assert_incomplete(our, "2 × kept text whose turns are not as long as it is")
+
+
+def test_turns_that_end_elsewhere_than_their_text_are_said(our: Account) -> None:
+    """They are as long as the text, and are cut from another place of it."""
+    first = ids(our)[0]
+
+    def shift(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        moved = [row | {"char_start": row["char_start"] + 1, "char_end": row["char_end"] + 1} for row in rows]
+        return [new if new["call_id"] == first else row for row, new in zip(rows, moved, strict=True)]
+
+    rewrite(our.archive, "utterances", shift)
+    assert_incomplete(our, f"1 × kept text whose turns are not as long as it is: {first}")
+
+
+def test_a_kept_row_without_its_text_is_said(our: Account) -> None:
+    rewrite(our.archive, "transcripts", lambda rows: [rows[0] | {"text": None}, *rows[1:]])
+    assert_incomplete(our, "1 × kept text whose turns are not as long as it is")
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_row_twice_is_said(our: Account, table: str) -> None:
+    """A table of another program, or one that was joined to itself."""
+    rewrite(our.archive, table, lambda rows: [rows[0], *rows])
+    verdict = reconcile_day(our.ctx, DAY).verdict
+    assert verdict.verdict == ("complete" if table in ("flagged_calls", "retention_extensions") else "incomplete")
+
+
+@pytest.mark.parametrize("wanted", ["on", "off"])
+def test_unreadable_flags_are_named_by_the_check_of_legal_holds(our: Account, wanted: str) -> None:
+    key = table_key("flagged_calls", DAY)
+    our.archive.write(key, b"<html>")
+    verdict = reconcile_day(our.open(KROS_LEGAL_HOLD=wanted), DAY).verdict
+    assert verdict.verdict == "incomplete"
+    assert any(key in sentence for sentence in verdict.failures[HOLD_CHECK]) is (wanted == "on")
 
 
 @pytest.mark.parametrize(
