@@ -81,11 +81,13 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
             ctx = run.ctx
             report, listing = list_calls(
                 run.day,
+                first_day=days.start.date(),
                 source=ctx.source,
                 store=ctx.store,
                 tables=ctx.tables,
                 tombstones=ctx.tombstones,
                 identity=ctx.identity,
+                audit=ctx.audit_log(run.day, "calls"),
                 clock=ctx.clock,
                 download_workers=ctx.settings.download_workers,
                 log=ctx.log,

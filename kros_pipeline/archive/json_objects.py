@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Callable
+from io import BytesIO
 from typing import Any
 
 from ..core.errors import ArchiveError, ObjectExists
@@ -12,15 +14,7 @@ from .object_store import CREATE, ObjectStore, PutMode, Replace
 def read_json(store: ObjectStore, key: str) -> dict[str, Any] | None:
     """Return a JSON object; None where there is none at the key. Raises `ArchiveError` for any other content."""
     body = store.read(key)
-    if body is None:
-        return None
-    try:
-        value = json.loads(body)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise ArchiveError(f"{store.url(key)} does not hold the JSON object that was written there")
-    return value
+    return _parse(store, key, body) if body is not None else None
 
 
 def create_json(store: ObjectStore, key: str, value: object) -> bool:
@@ -40,6 +34,36 @@ def replace_json(store: ObjectStore, key: str, value: object) -> None:
         _put(store, key, value, Replace(head.version) if head is not None else CREATE)
 
     compare_and_swap(key, write)
+
+
+def update_json(
+    store: ObjectStore, key: str, change: Callable[[dict[str, Any] | None], dict[str, Any]]
+) -> dict[str, Any]:
+    """Write what `change` makes of the present JSON object, or of None, and return it; nothing is put if it is equal.
+
+    `change` is called again where another writer was first, so that neither loses what the other wrote.
+    """
+
+    def write() -> dict[str, Any]:
+        file = BytesIO()
+        version = store.copy_into(key, file)
+        present = _parse(store, key, file.getvalue()) if version is not None else None
+        value = change(present)
+        if value != present:
+            _put(store, key, value, Replace(version) if version is not None else CREATE)
+        return value
+
+    return compare_and_swap(key, write)
+
+
+def _parse(store: ObjectStore, key: str, body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ArchiveError(f"{store.url(key)} does not hold the JSON object that was written there")
+    return value
 
 
 def _put(store: ObjectStore, key: str, value: object, mode: PutMode) -> None:

@@ -14,6 +14,7 @@ from ..core.errors import MissingTable, ObjectChanged, UnreadablePartition
 from ..core.object_keys import call_key, table_key
 from ..core.schemas import Table
 from .compare_and_swap import compare_and_swap
+from .moved_calls import MovedCalls
 from .object_store import CREATE, ObjectStore, PutMode, Replace, VersionToken
 from .parquet import Partition, Row, sha256_of, write_parquet
 from .tombstones import MAX_AGE_SECONDS, Tombstones
@@ -35,10 +36,11 @@ class WriteResult:
 
 
 class Tables:
-    """The archive's tables, by table and day."""
+    """The archive's tables, by table and day. No row of an erased call, or of one that an earlier day keeps, is put."""
 
     def __init__(self, store: ObjectStore, tombstones: Tombstones):
         self._store, self._tombstones = store, tombstones
+        self.moved = MovedCalls(store)
 
     @contextmanager
     def transaction(
@@ -50,7 +52,7 @@ class Tables:
         computed again from the others.
         """
         transaction = PartitionTransaction(
-            self._store, self._tombstones, table, day, replaces_unreadable=replaces_unreadable
+            self._store, self._tombstones, self.moved, table, day, replaces_unreadable=replaces_unreadable
         )
         try:
             yield transaction
@@ -89,9 +91,16 @@ class PartitionTransaction:
     """One partition: read once, and read again only where another writer has replaced it since."""
 
     def __init__(
-        self, store: ObjectStore, tombstones: Tombstones, table: Table, day: date, *, replaces_unreadable: bool = False
+        self,
+        store: ObjectStore,
+        tombstones: Tombstones,
+        moved: MovedCalls,
+        table: Table,
+        day: date,
+        *,
+        replaces_unreadable: bool = False,
     ):
-        self._store, self._tombstones = store, tombstones
+        self._store, self._tombstones, self._moved = store, tombstones, moved
         self._table, self._day, self._key = table, day, table_key(table.name, day)
         self._replaces_unreadable = replaces_unreadable
         self._unreadable_version: VersionToken | None = None
@@ -173,13 +182,13 @@ class PartitionTransaction:
         return self._tombstones.pseudonyms_of(self._day, max_age_seconds=MAX_AGE_SECONDS)
 
     def _without(self, erased: frozenset[str], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        moved = self._moved.keys_of(self._day)
         for batch in batches:
-            if erased and "call_id" in batch.schema.names:
+            if (erased or moved) and "call_id" in batch.schema.names:
                 ids = batch.column("call_id")
+                keys = {call_id: call_key(call_id) for call_id in ids.unique().to_pylist()}
                 gone = [
-                    call_id
-                    for call_id in ids.unique().to_pylist()
-                    if self._tombstones.matches(call_key(call_id), erased)
+                    call_id for call_id, key in keys.items() if key in moved or self._tombstones.matches(key, erased)
                 ]
                 if gone:
                     batch = batch.filter(pc.invert(pc.is_in(ids, pa.array(gone, ids.type))))

@@ -38,7 +38,7 @@ from kros_pipeline_tests.support.raw_server import RawServer
 
 PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 NOTHING_LEFT = "complete already"
-WRITE = "KROS_WRITE_FAULT_MATRIX"
+WRITE = "KROS_TEST_WRITE_FAULT_MATRIX"
 ATTEMPTS: dict[str, int | None] = {"first attempt": 1, "every attempt": None}
 ROWS = [
     (section, case, often)

@@ -23,14 +23,16 @@ from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.run_context import RunContext
 
 
-def list_calls(ctx: RunContext, day: date) -> tuple[Report, Listing]:
+def list_calls(ctx: RunContext, day: date, *, first_day: date = date.min) -> tuple[Report, Listing]:
     return calls.list_calls(
         day,
+        first_day=first_day,
         source=ctx.source,
         store=ctx.store,
         tables=ctx.tables,
         tombstones=ctx.tombstones,
         identity=ctx.identity,
+        audit=ctx.audit_log(day, "calls"),
         clock=ctx.clock,
         download_workers=ctx.settings.download_workers,
         log=ctx.log,
