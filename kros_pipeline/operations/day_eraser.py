@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ..archive.compare_and_swap import compare_and_swap
 from ..archive.governance import Governance, ObjectVersion
-from ..archive.listings import read_listing, save_listing
+from ..archive.listings import read_listing, update_listing
 from ..archive.object_store import ObjectStore, Replace
 from ..archive.parquet import Partition
 from ..archive.tables import Tables
@@ -20,6 +20,7 @@ from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.errors import ArchiveError
 from ..core.id_digests import digest_id, pack_digests, unpack_digests
+from ..core.listing import Listing
 from ..core.object_keys import (
     acknowledged_prefix,
     audio_prefix,
@@ -162,13 +163,17 @@ class DayEraser:
 
     def _rewrite_listing(self) -> None:
         """Take the calls' digests out of the listing: it names what the table `calls` has to hold."""
-        listing = read_listing(self._store, self._day)
-        if listing is None or listing.call_digests is None:
-            return
-        digests = unpack_digests(listing.call_digests)
-        kept = digests - {digest_id(call_id) for call_id in self._call_ids}
-        if kept != digests:
-            save_listing(self._store, self._day, replace(listing, call_digests=pack_digests(kept)))
+        erased = {digest_id(call_id) for call_id in self._call_ids}
+
+        def change(last: Listing | None) -> Listing:
+            if last is None:
+                raise ArchiveError(f"{listing_key(self._day)} is gone")
+            if last.call_digests is None:
+                return last
+            return replace(last, call_digests=pack_digests(unpack_digests(last.call_digests) - erased))
+
+        if read_listing(self._store, self._day) is not None:
+            update_listing(self._store, self._day, change)
 
     def _find_outdated(self) -> Iterator[ObjectVersion]:
         """Yield old versions of what was rewritten: of tables all, because any may hold a row of these calls."""
