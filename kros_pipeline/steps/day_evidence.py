@@ -68,9 +68,13 @@ def gather_evidence(
         elif "calls" in opened and opened["calls"] is None:
             evidence.missing_tables.append("calls")
     unknown, evidence.objects_unknown = evidence.objects_unknown, []
+    moved = tables.moved.keys_of(day)
     for key in unknown:
-        is_erased = tombstones.matches(call_key_in(key) or "", pseudonyms)
-        (evidence.objects_of_erased_calls if is_erased else evidence.objects_unknown).append(key)
+        named = call_key_in(key) or ""
+        if tombstones.matches(named, pseudonyms):
+            evidence.objects_of_erased_calls.append(key)
+        elif named not in moved:  # otherwise an earlier day has the call, and its recording
+            evidence.objects_unknown.append(key)
     return evidence
 
 

@@ -88,9 +88,9 @@ class Source:
 
     def close(self) -> None: ...
 
-    def pages(self, window: Window, *, prefetch: int = 0) -> Iterator[Page]:
+    def pages(self, window: Window, *, prefetch: int = 0, first: Page | None = None) -> Iterator[Page]:
         for offset in range(0, max(1, len(self.world.recorded)), self.page_limit):
-            yield self.list_page(window, offset, 1)
+            yield first if first is not None and not offset else self.list_page(window, offset, 1)
 
     def list_page(self, window: Window, offset: int, page_number: int) -> Page:
         self.world.asked()
