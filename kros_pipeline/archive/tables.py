@@ -10,7 +10,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..core.errors import ObjectChanged, UnreadablePartition
+from ..core.errors import MissingTable, ObjectChanged, UnreadablePartition
 from ..core.object_keys import call_key, table_key
 from ..core.schemas import Table
 from .compare_and_swap import compare_and_swap
@@ -64,6 +64,17 @@ class Tables:
         """Read a partition; None where there is none."""
         with self.transaction(table, day) as transaction:
             yield transaction.present
+
+    @contextmanager
+    def required(self, table: Table, day: date) -> Iterator[Partition]:
+        """Read a partition that a step cannot do without. Raises `MissingTable` where there is none."""
+        with self.opened(table, day) as partition:
+            if partition is None:
+                raise MissingTable(
+                    f"{table.name} of {day} is missing: materialize `{table.name}` first, or restore the object "
+                    f"{table_key(table.name, day)}"
+                )
+            yield partition
 
     def rows(self, table: Table, day: date, columns: Iterable[str] | None = None) -> list[Row]:
         """Return all rows of a partition, none where there is no partition. For tables that fit into memory."""

@@ -23,7 +23,7 @@ from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from ..core.clock import Clock
 from ..core.errors import ArchiveError
 from ..steps.legal_holds import place_legal_holds
-from ..steps.reconciliation import count_upstream, list_stored_audio, read_reconciliation, reconcile_day
+from ..steps.reconciliation import count_upstream, has_reconciliation, reconcile_day
 from ..steps.run_context import RunContext
 from .day_eraser import DayEraser
 from .erasure_plan import find_held_calls, make_plan
@@ -184,12 +184,10 @@ def open_eraser(ctx: RunContext) -> Eraser:
     settings = ctx.settings
 
     def reconcile(day: date) -> None:
-        if read_reconciliation(ctx.tables, day) is None:
+        if not has_reconciliation(ctx.tables, day):
             return
-        stored = list_stored_audio(day, ctx.store)
         hold_problems = place_legal_holds(
             day,
-            stored,
             is_wanted=settings.legal_hold,
             store=ctx.store,
             governance=ctx.governance,
@@ -200,7 +198,6 @@ def open_eraser(ctx: RunContext) -> Eraser:
         )
         reconcile_day(
             day,
-            stored,
             store=ctx.store,
             tables=ctx.tables,
             tombstones=ctx.tombstones,
@@ -208,6 +205,7 @@ def open_eraser(ctx: RunContext) -> Eraser:
             lookback_days=settings.lookback_days,
             stats_total=count_upstream(day, ctx.source, ctx.log),
             hold_problems=hold_problems,
+            api_requests=None,  # they are the erasure's, not the day's
         )
 
     return Eraser(
