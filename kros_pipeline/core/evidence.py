@@ -28,6 +28,7 @@ class Evidence:
     recordings_without_call: list[str] = field(default_factory=list)
     transcripts_without_call: list[str] = field(default_factory=list)
     unsafe: dict[str, list[str]] = field(default_factory=dict)  # by status: lost, failed, refused
+    grace_is_over: bool = True  # late calls, recordings and transcripts are waited for no longer
     listed_before_late_data: bool = False  # the list was read before the grace days ended, and they are over now
     acknowledged: list[str] = field(default_factory=list)  # unsafe too, but an operator knows of them
     objects: int = 0

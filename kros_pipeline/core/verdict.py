@@ -77,7 +77,7 @@ def _check_calls(evidence: Evidence) -> Iterator[str]:
     elif evidence.listing is None:
         yield "The day's calls were never listed: materialize `calls`."
     else:
-        yield from _check_listing(evidence.listing)
+        yield from _check_listing(evidence.listing, may_be_proved_later=_may_be_proved_later(evidence))
         yield from _check_listed_calls(evidence, evidence.listing)
     yield from _count("call without a row in `recordings`", _keys(evidence.calls_without_recording_row))
     yield from _count("call without a row in `transcripts`", _keys(evidence.calls_without_transcript_row))
@@ -99,14 +99,19 @@ def _check_listed_calls(evidence: Evidence, listing: Listing) -> Iterator[str]:
         yield f"{listed} calls were listed, and the table `calls` has {evidence.calls}{erased}."
 
 
-def _check_listing(listing: Listing) -> Iterator[str]:
-    if not listing.out_of_requests:  # otherwise the next run reads on, and the day waits for it
+def _check_listing(listing: Listing, *, may_be_proved_later: bool) -> Iterator[str]:
+    if not listing.out_of_requests and not may_be_proved_later:  # otherwise the day waits for the next run
         yield from listing.problems
     if not listing.proved and not listing.problems:
         yield "The list is not proved."
     if listing.unparsed:
         kinds = "; ".join(f"{count} × {problem}" for problem, count in Counter(listing.unparsed).most_common(3))
         yield f"{len(listing.unparsed)} rows of the list are no calls, and are kept in state/unparsed/: {kinds}."
+
+
+def _may_be_proved_later(evidence: Evidence) -> bool:
+    """Return whether only calls that complete or vanish kept the list from being proved, and late ones may come."""
+    return evidence.listing is not None and evidence.listing.is_moving and not evidence.grace_is_over
 
 
 def _check_recordings(evidence: Evidence) -> Iterator[str]:
@@ -132,7 +137,7 @@ def _check_objects(evidence: Evidence) -> Iterator[str]:
 
 def _find_what_may_still_come(evidence: Evidence) -> Iterator[str]:
     """Yield a sentence for each thing that is missing and may still come without anybody acting."""
-    if evidence.listing is not None and evidence.listing.out_of_requests:
+    if evidence.listing is not None and (evidence.listing.out_of_requests or _may_be_proved_later(evidence)):
         yield from evidence.listing.problems
     if evidence.listed_before_late_data:
         yield "The list was last read before late calls could come: materialize the whole day."

@@ -69,7 +69,7 @@ def list_calls(
     for row in reader.rows.unparsed.values():
         report.add_problem(row.call_id or "(no id)", row.problem)
         _keep_unparsed(day, row, store, tombstones)
-    archived = ArchivedIds(tables)
+    archived = ArchivedIds(day, tables)
     homes = find_home_days(
         day,
         reader.rows.calls,
@@ -78,11 +78,16 @@ def list_calls(
         may_be_added=lambda other: may_be_added_to(other, archived, first_day=first_day, clock=clock),
     )
     _remove(day, homes, tables, audit)
-    added_to_others = save_to_other_days(day, homes, tables=tables, clock=clock)
+    added_to_others = save_to_other_days(day, homes, archived.unreadable, tables=tables, clock=clock)
     with tables.transaction(schemas.CALLS, day) as table:
         report.written = table.commit(lambda present: add_calls(present, homes.kept))
         present_ids = {row["call_id"] for row in table.rows(("call_id",))}
-    listing = update_listing(store, day, lambda last: _make_listing(reader, report, homes, present_ids, last, clock))
+    oddities = [*reader.rows.oddities(), *(f"{why}." for _, why in sorted(archived.unreadable.items()))]
+
+    def make_listing(last: Listing | None) -> Listing:
+        return _make_listing(reader, report, homes, present_ids, last, oddities, clock)
+
+    listing = update_listing(store, day, make_listing)
     report.counts = {
         "calls": report.written.rows,
         "listed": len(homes.kept),
@@ -96,7 +101,13 @@ def list_calls(
 
 
 def _make_listing(
-    reader: ListReader, report: Report, homes: HomeDays, present_ids: set[str], last: Listing | None, clock: Clock
+    reader: ListReader,
+    report: Report,
+    homes: HomeDays,
+    present_ids: set[str],
+    last: Listing | None,
+    oddities: list[str],
+    clock: Clock,
 ) -> Listing:
     rows = reader.rows
     known = unpack_digests(last.call_digests) if last is not None and last.call_digests else set()
@@ -109,7 +120,7 @@ def _make_listing(
         is_moving=reader.is_moving,
         windows=[(format_time(window.start), format_time(window.end)) for window in reader.windows],
         problems=reader.problems,
-        oddities=rows.oddities(),
+        oddities=oddities,
         unparsed=[row.problem for row in rows.unparsed.values()],
         listed_at=clock.now().isoformat(timespec="seconds"),
         call_digests=pack_digests(digests),

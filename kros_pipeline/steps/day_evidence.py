@@ -45,6 +45,7 @@ def gather_evidence(
     evidence = Evidence(
         listing=listing,
         unreadable_listing=problem,
+        grace_is_over=grace_is_over(day, now, lookback_days),
         listed_before_late_data=_was_listed_early(day, listing, now, lookback_days),
         erased=len(pseudonyms),
         objects=len(stored),

@@ -11,18 +11,24 @@ from ..core import schemas
 from ..core.calls import Call, merge_calls
 from ..core.clock import Clock
 from ..core.days import is_over
+from ..core.errors import UnreadablePartition
 from ..core.home_days import HomeDays
 from ..core.statuses import DayVerdict
 
+_TO_DO = "Materialize the whole day."
 _UTTERED_FIELDS = ("created_at", "direction")  # other tables repeat them
 
 
 class ArchivedIds:
-    """The ids of the table `calls`, by day; each day is read once, and only when it is asked for."""
+    """The ids of the table `calls`, by day; each day is read once, and only when it is asked for.
 
-    def __init__(self, tables: Tables):
-        self._tables = tables
+    Another day's table that cannot be read stops nothing here: it counts as absent, and is named in `unreadable`.
+    """
+
+    def __init__(self, day: date, tables: Tables):
+        self._day, self._tables = day, tables
         self._ids: dict[date, frozenset[str] | None] = {}
+        self.unreadable: dict[date, str] = {}
 
     def __call__(self, day: date) -> frozenset[str]:
         """Return the ids of a day; none where there is no table."""
@@ -34,9 +40,15 @@ class ArchivedIds:
 
     def _read(self, day: date) -> frozenset[str] | None:
         if day not in self._ids:
-            with self._tables.opened(schemas.CALLS, day) as partition:
-                rows = partition.rows(("call_id",)) if partition is not None else None
-                self._ids[day] = frozenset(row["call_id"] for row in rows) if rows is not None else None
+            self._ids[day] = None
+            try:
+                with self._tables.opened(schemas.CALLS, day) as partition:
+                    if partition is not None:
+                        self._ids[day] = frozenset(row["call_id"] for row in partition.rows(("call_id",)))
+            except UnreadablePartition as error:
+                if day == self._day:
+                    raise
+                self.unreadable[day] = str(error)
         return self._ids[day]
 
 
@@ -45,20 +57,27 @@ def may_be_added_to(day: date, archived: ArchivedIds, *, first_day: date, clock:
     return day >= first_day and is_over(day, clock.now()) and archived.has_table(day)
 
 
-def save_to_other_days(day: date, homes: HomeDays, *, tables: Tables, clock: Clock) -> int:
+def save_to_other_days(
+    day: date, homes: HomeDays, unreadable: Mapping[date, str], *, tables: Tables, clock: Clock
+) -> int:
     """Add and update the calls that other days keep. Return how many were added.
+
+    `unreadable` says of other days why their table `calls` cannot be read: each is incomplete.
 
     Such a day is owed first and changed then: a run that is killed in between leaves no day that is complete and lacks
     a row.
     """
+    for other, why in sorted(unreadable.items()):
+        _mark(other, DayVerdict.INCOMPLETE, f"{why}.", tables, clock)
     for other in sorted(homes.doubled):
-        _mark_owed(other, f"{other} has calls that {day} keeps.", tables, clock)
+        _mark(other, DayVerdict.WAITING, f"{other} has calls that {day} keeps. {_TO_DO}", tables, clock)
     for other in sorted({*homes.added, *homes.updated}):
         found = homes.updated.get(other, {}) | homes.added.get(other, {})
         with tables.transaction(schemas.CALLS, other) as transaction:
             present = {row["call_id"]: Call(**row) for row in transaction.rows() if row["call_id"] in found}
             if any(_is_news(present.get(call_id), call) for call_id, call in found.items()):
-                _mark_owed(other, f"The listing of {day} showed calls that {other} keeps.", tables, clock)
+                sentence = f"The listing of {day} showed calls that {other} keeps. {_TO_DO}"
+                _mark(other, DayVerdict.WAITING, sentence, tables, clock)
             transaction.commit(lambda partition, found=found: add_calls(partition, found))  # type: ignore[misc]
     return sum(map(len, homes.added.values()))
 
@@ -76,24 +95,26 @@ def _is_news(known: Call | None, call: Call) -> bool:
     return known is None or any(getattr(known, name) != getattr(call, name) for name in _UTTERED_FIELDS)
 
 
-def _mark_owed(day: date, sentence: str, tables: Tables, clock: Clock) -> None:
-    """Turn a day's verdict `complete` into `waiting`: its next run looks at everything anew."""
+def _mark(day: date, verdict: DayVerdict, sentence: str, tables: Tables, clock: Clock) -> None:
+    """Turn a day's verdict `complete` into another: its next run looks at everything anew."""
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
         rows = list(present.rows()) if present else []
-        return batches_of(schemas.RECONCILIATION, [_owe(row, sentence, clock) for row in rows])
+        return batches_of(schemas.RECONCILIATION, [_with_verdict(row, verdict, sentence, clock) for row in rows])
 
-    with tables.opened(schemas.RECONCILIATION, day) as present:
-        if present is None:
-            return  # owed already
+    try:
+        with tables.opened(schemas.RECONCILIATION, day) as present:
+            if present is None:
+                return  # owed already
+    except UnreadablePartition:
+        return  # and so is this one
     tables.commit(schemas.RECONCILIATION, day, build, replaces_unreadable=True)
 
 
-def _owe(row: Row, sentence: str, clock: Clock) -> Row:
+def _with_verdict(row: Row, verdict: DayVerdict, sentence: str, clock: Clock) -> Row:
     if row["verdict"] != DayVerdict.COMPLETE:
-        return row
-    problems = [*row["problems"], f"{sentence} Materialize the whole day."]
-    return row | {"verdict": DayVerdict.WAITING, "problems": problems, "checked_at": clock.now()}
+        return row  # owed already
+    return row | {"verdict": verdict, "problems": [*row["problems"], sentence], "checked_at": clock.now()}
 
 
 def _to_row(call: Call) -> Row:

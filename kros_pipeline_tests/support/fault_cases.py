@@ -187,7 +187,7 @@ ENUMERATION = [
            always=incomplete("1 rows of the list are no calls"),
            of_one_call={"list_malformed": Fault(value=kind)})
       for kind in ("missing_id", "id_not_text", "missing_created_at", "unreadable_created_at", "not_an_object")),
-    Case("The date filter reads days only", **shown(filter_reads_days_only=True) | noted("outside the hours asked for")),
+    Case("The date filter reads days only", **shown(filter_reads_days_only=True) | noted("outside the hours")),
     Case("The date filter means `completed_at`", **shown(filter_by="completed_at")),
     Case("`to_date` is exclusive, the order shuffled", **shown(to_date_inclusive=False, order="shuffled")),
     Case("The other dialect: `data`, `page`, `total_pages`", **shown(dialect="page"), lasting=THREE_ROWS_A_PAGE),

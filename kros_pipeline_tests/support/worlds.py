@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 
 from kros_pipeline.archive.parquet import Row
-from kros_pipeline.core.errors import ExternalError
+from kros_pipeline.core.errors import ExternalError, MissingTable, UnreadablePartition
 from kros_pipeline.core.statuses import DayVerdict
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.sandbox.mp3 import mp3_audio
@@ -154,6 +154,8 @@ class World:
             steps.reconcile_day(ctx, day)
         except ExternalError as error:
             self.log.append(f"{day} fails: {error}")
+            if isinstance(error, (MissingTable, UnreadablePartition)):
+                steps.reconcile_day(ctx, day)  # as a failed asset does
 
     def come_to_rest(self) -> None:
         """Run what is owed until nothing is, or nothing changes any more."""
