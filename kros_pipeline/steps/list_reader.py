@@ -105,9 +105,10 @@ class ListReader:
         for _ in range(_MAX_LOOKS):
             whole, first = first or self._first_page(window), None
             parts = [self._first_page(half) for half in halves]
-            if self._is_undivided(window, whole, parts):
-                return self._read_undivided(window, whole)
             is_too_long = any(self.limits.is_beyond(page.total, _MAX_ROWS_PER_WINDOW) for page in parts)
+            is_paged = (whole.total or 0) > self._page_limit
+            if (is_too_long or is_paged) and self._is_undivided(window, whole, parts):
+                return self._read_undivided(window, whole)
             if is_too_long or self._is_in_one_half(whole, parts):
                 return self._split(window, whole, halves, parts)
             readings = [self._read(half, page) for half, page in zip(halves, parts, strict=True)]
@@ -160,7 +161,7 @@ class ListReader:
     def _is_undivided(self, window: Window, whole: Page, parts: list[Page]) -> bool:
         """Return whether the filter does not divide a window, as one that reads days only: two seconds show it."""
         sum_of_parts = sum(page.total or 0 for page in parts)
-        if whole.total is None or whole.total <= self._page_limit or sum_of_parts <= _USUAL_OVERLAP * whole.total:
+        if whole.total is None or sum_of_parts <= _USUAL_OVERLAP * whole.total:
             return False
         middle = window.start + (window.end - window.start) / 2
         moment = self._first_page(Window(middle, middle + _OVERLAP))
@@ -175,7 +176,8 @@ class ListReader:
             page = first if look == 0 else self._first_page(window)
             reading = self._read(window, page)
             rows |= reading.rows
-            if self._has_changed((window,), (page,), reading.rows):
+            is_last = look == _MAX_LOOKS - 1
+            if self._has_changed((window,), (page,), reading.rows) or not (reading.is_whole or is_last):
                 continue
             if not reading.is_whole:
                 self._report(window, _describe(reading.total, len(reading.rows), [reading]))

@@ -179,11 +179,11 @@ def _damage(truth: dict[str, Any], wanted: dict[str, Any], our: Account) -> Coun
     found["duplicated"] += max(0, len(objects) - sum(row["status"] == "archived" for row in recordings.values()))
     for call_id, row in recordings.items():
         key = (row["object_key"] or "").removeprefix(f"{our.archive.prefix}/")
-        if row["status"] == "archived":
+        if row["status"] == "archived" and call_id in truth:
             body = our.archive.read(key) if key in objects else b""
             found["corrupt"] += not hashlib.sha256(body).hexdigest() == row["sha256"] == truth[call_id]["sha256"]
     for call_id, row in texts.items():
-        if row["status"] == "kept":
+        if row["status"] == "kept" and call_id in truth:
             found["corrupt"] += row["text"] != as_stored(truth[call_id]["transcript"] or "")
     for call_id, call in wanted.items():
         has_audio = recordings.get(call_id, {}).get("status") == "archived"
