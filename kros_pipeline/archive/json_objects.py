@@ -2,31 +2,27 @@
 
 import hashlib
 import json
-from typing import Any
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, TypeAlias
 
 from ..core.errors import ArchiveError, ObjectExists
 from .compare_and_swap import compare_and_swap
 from .object_store import CREATE, ObjectStore, PutMode, Replace
 
+Content: TypeAlias = dict[str, Any]
 
-def read_json(store: ObjectStore, key: str) -> dict[str, Any] | None:
+
+def read_json(store: ObjectStore, key: str) -> Content | None:
     """Return a JSON object; None where there is none at the key. Raises `ArchiveError` for any other content."""
     body = store.read(key)
-    if body is None:
-        return None
-    try:
-        value = json.loads(body)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise ArchiveError(f"{store.url(key)} does not hold the JSON object that was written there")
-    return value
+    return _parse(store, key, body) if body is not None else None
 
 
 def create_json(store: ObjectStore, key: str, value: object) -> bool:
     """Create a JSON object. Return False, and write nothing, where an object is at the key already."""
     try:
-        _put(store, key, value, CREATE)
+        put_json(store, key, value, CREATE)
     except ObjectExists:
         return False
     return True
@@ -37,11 +33,42 @@ def replace_json(store: ObjectStore, key: str, value: object) -> None:
 
     def write() -> None:
         head = store.head(key)
-        _put(store, key, value, Replace(head.version) if head is not None else CREATE)
+        put_json(store, key, value, Replace(head.version) if head is not None else CREATE)
 
     compare_and_swap(key, write)
 
 
-def _put(store: ObjectStore, key: str, value: object, mode: PutMode) -> None:
+def update_json(store: ObjectStore, key: str, change: Callable[[Content], Content]) -> Content:
+    """Replace a JSON object by what `change` makes of it, and return that. Nothing is written where it is the same.
+
+    `change` is called again where another writer was first. Raises `ArchiveError` where there is no object at the key.
+    """
+
+    def write() -> Content:
+        file = BytesIO()
+        version = store.copy_into(key, file)
+        if version is None:
+            raise ArchiveError(f"{store.url(key)} is gone")
+        present = _parse(store, key, file.getvalue())
+        value = change(present)
+        if value != present:
+            put_json(store, key, value, Replace(version))
+        return value
+
+    return compare_and_swap(key, write)
+
+
+def put_json(store: ObjectStore, key: str, value: object, mode: PutMode) -> None:
+    """Write a JSON object under the condition of `mode`. Raises `ObjectExists` or `ObjectChanged`, as the store does."""
     body = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).encode()
     store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=mode, content_type="application/json")
+
+
+def _parse(store: ObjectStore, key: str, body: bytes) -> Content:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ArchiveError(f"{store.url(key)} does not hold the JSON object that was written there")
+    return value

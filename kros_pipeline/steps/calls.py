@@ -99,7 +99,7 @@ def _to_row(call: Call) -> Row:
 
 def _keep_unparsed(day: date, row: UnparsedRow, store: ObjectStore, tombstones: Tombstones) -> None:
     """Keep a row that could not be parsed below `state/unparsed/`, unless it was erased."""
-    if row.call_id is not None and tombstones.is_erased(day, row.call_id):
+    if row.call_id is not None and tombstones.is_erased(row.call_id):
         return
     body = row.raw_json.encode()
     digest = hashlib.sha256(body).hexdigest()

@@ -10,7 +10,7 @@ from ..archive.acknowledgements import acknowledged_call_keys
 from ..archive.listings import read_listing
 from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
-from ..archive.tombstones import Tombstones
+from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import grace_is_over, parse_time
@@ -31,7 +31,7 @@ def gather_evidence(
     lookback_days: int,
 ) -> Evidence:
     """Read everything that the verdict on a day needs. `stored` is the day's audio in the bucket: key to bytes."""
-    pseudonyms = tombstones.pseudonyms_of(day)
+    pseudonyms = tombstones.pseudonyms()
     calls = {row["call_id"] for row in tables.rows(schemas.CALLS, day, ("call_id",))}
     recordings = tables.rows(schemas.RECORDINGS, day, ("call_id", "status", "object_key", "size_bytes"))
     acknowledged = acknowledged_call_keys(store, day)
@@ -61,7 +61,7 @@ def gather_evidence(
         objects_missing=sorted(archived.keys() - stored.keys()),
         objects_of_other_size=[key for key, size in archived.items() if stored.get(key, size) != size],
         objects_unknown=[key for key in unknown if key not in erased_keys],
-        erased=len(pseudonyms),
+        erased=len(tombstones.pseudonyms_of(day, max_age_seconds=MAX_AGE_SECONDS)),
         objects_of_erased_calls=erased_keys,
     )
     _add_texts(day, calls, tables, evidence)

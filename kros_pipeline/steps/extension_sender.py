@@ -44,7 +44,7 @@ class ExtensionSender:
                 "status": ExtensionStatus.NOT_ALLOWED,
                 "reason": f"plan {self._source.plan_name} keeps recordings no longer than it does already",
             }
-        if self.breaker.is_open or self._tombstones.is_erased(self._journal.day, decision.call_id):
+        if self.breaker.is_open or self._tombstones.is_erased(decision.call_id):
             return None
         attempt = self._journal.next_attempt(decision.decision_id)
         if resent_row is not None:
@@ -62,7 +62,7 @@ class ExtensionSender:
         outcome = self._ask_upstream(decision, days)
         if isinstance(outcome, ApiError):
             return self._journal.row_from(decision.decision_id, attempt, intent, None, doubt=str(outcome))
-        if self._tombstones.is_erased(self._journal.day, decision.call_id, max_age_seconds=0.0):
+        if self._tombstones.is_erased(decision.call_id, max_age_seconds=0.0):
             return None  # erased during the request: its intent is gone, and its outcome must not be written
         self._journal.finish(decision.decision_id, attempt, outcome)
         if outcome["status"] == NOT_SENT:

@@ -423,11 +423,11 @@ def test_a_run_that_had_read_the_call_before_does_not_restore_it(
     true = Tombstones.is_erased
     erased_meanwhile: list[bool] = []
 
-    def erase_first(this: Tombstones, day: date, its_id: str, **more: Any) -> bool:
+    def erase_first(this: Tombstones, its_id: str, **more: Any) -> bool:
         if its_id == call_id and not erased_meanwhile:
             erased_meanwhile.append(True)
             forget(our, call_id)
-        return true(this, day, its_id, max_age_seconds=0.0)
+        return true(this, its_id, max_age_seconds=0.0)
 
     monkeypatch.setattr(Tombstones, "is_erased", erase_first)
     list_calls(step_run, DAY)
