@@ -59,7 +59,7 @@ def update_json(store: ObjectStore, key: str, change: Callable[[Content], Conten
 
 
 def put_json(store: ObjectStore, key: str, value: object, mode: PutMode) -> None:
-    """Write a JSON object under the condition of `mode`. Raises `ObjectExists` or `ObjectChanged`, as the store does."""
+    """Write a JSON object under the condition of `mode`. Raises what `ObjectStore.put` raises."""
     body = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).encode()
     store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=mode, content_type="application/json")
 

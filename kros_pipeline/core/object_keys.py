@@ -157,11 +157,6 @@ def extension_request(decision_id: str, attempt: int) -> str:
     return f"{decision_id}/{attempt:03d}"
 
 
-def decision_prefix(day: date, decision_id: str) -> str:
-    """Return the prefix of a decision's attempts in the journal of a day."""
-    return f"{extensions_prefix(day)}{decision_id}/"
-
-
 def decision_key(decision_id: str) -> str:
     """Return the key of a decision's claim, which names the one day whose journal has the decision."""
     return f"{DECISIONS}{decision_id[:2]}/{decision_id}.json"

@@ -52,7 +52,7 @@ def make_plan(
 
     _add_from_tables(plan, is_requested, store, tables, threads)
     _add_unparsed(plan, ResidueSearch(call_ids, request.phone_number), store)
-    _add_erased(plan, call_ids - plan.call_ids, store, tombstones)
+    _add_erased(plan, call_ids | plan.call_ids, store, tombstones)
     unknown = sorted(call_ids - plan.call_ids)
     if unknown:
         raise ErasureRefused(
