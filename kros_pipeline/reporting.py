@@ -85,7 +85,10 @@ class StepRun:
 
 @contextmanager
 def step_run(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[StepRun]:
-    """Open the archive for the partition's day. What a step raises becomes a failure of one sentence."""
+    """Open and prepare the archive for the partition's day. What a step raises becomes a failure of one sentence."""
     day = day_of(context)
     with raise_as_dagster_failure():
-        yield StepRun(day, archive.open(context))
+        ctx = archive.open(context)
+        run = StepRun(day, ctx)
+        ctx.prepare_archive()
+        yield run

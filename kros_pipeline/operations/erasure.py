@@ -18,6 +18,7 @@ from datetime import date
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.governance import Governance
 from ..archive.identity import ArchiveIdentity
+from ..archive.migration import migrate_archive
 from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
@@ -114,6 +115,7 @@ class Eraser:
             result.versions_deleted = sum(len(eraser.find_owned()) for eraser in self._day_erasers(plan))
             result.residue = search.find(self._governance, threads=self._threads)
             return result
+        migrate_archive(self._store, self._identity)
         self._tombstones.claim_key()
         for earlier in unfinished:
             if find_held_calls(earlier, self._governance):
