@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import date
 from typing import Any
 
@@ -14,7 +15,7 @@ from kros_pipeline.archive.tables import Build
 from kros_pipeline.core import schemas
 from kros_pipeline.core.object_keys import decision_key
 from kros_pipeline.operations.erasure import ErasureResult
-from kros_pipeline.operations.erasure_request import ErasureRequest
+from kros_pipeline.operations.erasure_request import ErasureRefused, ErasureRequest
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.extension_journal import Decision
 from kros_pipeline_tests.operations.test_erasure import KEY, RULES, SMALL, ids_of, mentions
@@ -136,6 +137,26 @@ def test_a_lost_extension_stays_unconfirmed_on_the_other_day(our: Account) -> No
     assert row["status"] == "unconfirmed" and f"begun for {DAY}" in row["reason"]
     assert report.to_do
     assert our.krosai.counters()["extend_requests_by_call"][call_id] == before + 1
+
+
+def test_an_erasure_migrates_the_archive_and_asks_upstream_for_nothing(our: Account) -> None:
+    erased, kept = ids_of(our)[:2]
+    of_erased, of_kept = (row["decision_id"] for row in _extensions_of(our, erased, kept))
+    stored = our.archive.json("state/archive.json")
+    as_of_0_1_0 = {"base_url": stored["base_url"], "organization_id": None, "format": 1}
+    our.archive.write("state/archive.json", json.dumps(as_of_0_1_0).encode())
+    for key in our.archive.objects("state/decisions/"):
+        our.archive.delete(key)
+    our.krosai.set_faults(Faults(api_error=Fault()))
+    with pytest.raises(ErasureRefused):
+        forget(our, "call_unknown")
+    erase_calls(our.open(), ErasureRequest((erased,), reason="request 17"), dry_run=True)
+    assert our.archive.json("state/archive.json") == as_of_0_1_0
+    forget(our, erased)
+    assert our.archive.json("state/archive.json") == as_of_0_1_0 | {"format": 2, "migration": "done"}
+    assert read_claim(our.ctx.store, of_kept) == DAY
+    assert read_claim(our.ctx.store, of_erased) is None
+    assert mentions(our, erased) == []
 
 
 def _extensions_of(our: Account, *call_ids: str) -> list[dict[str, Any]]:
