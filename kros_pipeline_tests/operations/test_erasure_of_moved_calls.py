@@ -74,6 +74,7 @@ def test_a_call_of_two_days_is_erased_from_both_and_deleted_upstream_once(our: A
     assert (found.calls, found.days, found.upstream) == (1, [DAY, NEXT_DAY], {"deleted": 1})
     assert mentions(our, call_id) == []
     assert our.krosai.counters()["deletes_by_call"] == {call_id: 1}
+    assert {key.split("/")[2] for key in our.archive.objects("state/erased_upstream/")} == {f"dt={DAY}"}
     pseudonym = our.ctx.tombstones.pseudonym(call_id)
     assert pseudonym in our.ctx.tombstones.pseudonyms_of(DAY) & our.ctx.tombstones.pseudonyms_of(NEXT_DAY)
     again = forget(our, call_id, delete_upstream=True)  # by its tombstones, of both days
