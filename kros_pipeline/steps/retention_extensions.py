@@ -1,8 +1,8 @@
 """`retention_extensions`: upstream is asked once, for each flagged call, to keep its recording longer.
 
-A decision is a call, a rule and its days. The first day that has it claims it. Before the request a create-only intent
-is written, after it the outcome.
-An intent without outcome means that nobody knows whether upstream acted: only an operator has it sent again.
+A decision is a call, a rule and its days. The first day that has it claims it: it is sent once, even if upstream moves
+the call to another day. Before the request a create-only intent is written, after it the outcome. An intent without
+outcome means that nobody knows whether upstream acted: only an operator has it sent again.
 """
 
 from collections.abc import Iterator, Sequence
