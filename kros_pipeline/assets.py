@@ -81,11 +81,13 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
             ctx = run.ctx
             report, listing = list_calls(
                 run.day,
+                first_day=days.start.date(),
                 source=ctx.source,
                 store=ctx.store,
                 tables=ctx.tables,
                 tombstones=ctx.tombstones,
                 identity=ctx.identity,
+                audit=ctx.audit_log(run.day, "calls"),
                 clock=ctx.clock,
                 download_workers=ctx.settings.download_workers,
                 log=ctx.log,
@@ -180,17 +182,15 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         context: dg.AssetExecutionContext, config: ReconciliationConfig, archive: Archive
     ) -> Iterator[Any]:
         from .steps.legal_holds import place_legal_holds
-        from .steps.reconciliation import acknowledge_calls, count_upstream, list_stored_audio, reconcile_day
+        from .steps.reconciliation import acknowledge_calls, count_upstream, reconcile_day
 
         with step_run(context, archive) as run:
             ctx = run.ctx
             acknowledge_calls(
                 run.day, config.acknowledged_call_ids, store=ctx.store, tables=ctx.tables, clock=ctx.clock
             )
-            stored = list_stored_audio(run.day, ctx.store)
             hold_problems = place_legal_holds(
                 run.day,
-                stored,
                 is_wanted=ctx.settings.legal_hold,
                 store=ctx.store,
                 governance=ctx.governance,
@@ -201,7 +201,6 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
             )
             result = reconcile_day(
                 run.day,
-                stored,
                 store=ctx.store,
                 tables=ctx.tables,
                 tombstones=ctx.tombstones,
@@ -209,6 +208,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 lookback_days=ctx.settings.lookback_days,
                 stats_total=count_upstream(run.day, ctx.source, ctx.log),
                 hold_problems=hold_problems,
+                api_requests=ctx.source.requests_made,
             )
         verdict = result.verdict
         check_results = reconciliation_check_results(verdict)

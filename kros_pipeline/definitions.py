@@ -1,11 +1,13 @@
 """Wire assets, checks, jobs, schedules and the resource together. The one place that reads the environment."""
 
 import os
+from typing import Any
 
 import dagster as dg
 
+from .archive_node import archive_asset, verification_check
 from .assets import daily_assets
-from .checks import standing_checks, verification_check
+from .core.settings import find_unknown_names
 from .jobs import (
     daily_archive_job,
     erase_calls_job,
@@ -30,18 +32,22 @@ from .steps.settings import SETTINGS
 def defs() -> dg.Definitions:
     """Make all definitions.
 
-    calls → recordings, transcripts → utterances → flagged_calls → retention_extensions → reconciliation.
+    calls → recordings, transcripts → utterances → flagged_calls → retention_extensions → reconciliation → archive.
     """
     configure_process()
     days = daily_partitions(os.environ.get("KROS_START_DATE"))
     assets = daily_assets(days)
-    standing, verification = standing_checks(days), verification_check()
-    daily, hourly, nightly = daily_archive_job(assets), standing_checks_job(standing), verify_archive_job(verification)
+    archive, verification = archive_asset(days), verification_check()
+    daily, nightly = daily_archive_job(assets), verify_archive_job(verification)
+    hourly = standing_checks_job(archive, verification)
     # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out fails it in one sentence.
-    given = [setting.name for setting in SETTINGS if os.environ.get(setting.name)]
+    given = {name for name, text in os.environ.items() if text.strip()}
+    declared = [setting.name for setting in SETTINGS]
+    fields: dict[str, Any] = {name.lower(): dg.EnvVar(name) for name in declared if name in given}
+    unknown_names = " ".join(find_unknown_names(given, declared))
     return dg.Definitions(
-        assets=assets,
-        asset_checks=[standing, verification],
+        assets=[*assets, archive],
+        asset_checks=[verification],
         jobs=[daily, hourly, nightly, erase_calls_job(), turn_on_recording_job()],
         schedules=[
             daily_archive_schedule(daily),
@@ -50,7 +56,7 @@ def defs() -> dg.Definitions:
             verify_archive_schedule(nightly),
         ],
         sensors=[tell_of_failures],
-        resources={"archive": Archive(**{name.lower(): dg.EnvVar(name) for name in given})},
+        resources={"archive": Archive(unknown_names=unknown_names, **fields)},
         # Concurrency lives inside the steps, in threads: a process for each would cost a day ten seconds.
         executor=dg.in_process_executor,
     )

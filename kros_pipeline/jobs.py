@@ -28,7 +28,7 @@ NOT_REACHED = (
 
 
 def daily_archive_job(assets: list[dg.AssetsDefinition]) -> AssetJob:
-    """Make the job of one day: all seven assets with their own checks, without the standing checks."""
+    """Make the job of one day: all seven assets with their own checks, without `archive` and its standing checks."""
     return dg.define_asset_job(
         DAILY_ARCHIVE,
         selection=dg.AssetSelection.assets(*assets),
@@ -36,11 +36,11 @@ def daily_archive_job(assets: list[dg.AssetsDefinition]) -> AssetJob:
     )
 
 
-def standing_checks_job(standing: dg.AssetChecksDefinition) -> AssetJob:
-    """Make the job that runs the standing checks only."""
+def standing_checks_job(archive: dg.AssetsDefinition, verification: dg.AssetChecksDefinition) -> AssetJob:
+    """Make the job that materializes `archive` with its standing checks, and without the verification of its bytes."""
     return dg.define_asset_job(
         STANDING_CHECKS,
-        selection=dg.AssetSelection.checks(standing),
+        selection=dg.AssetSelection.assets(archive) - dg.AssetSelection.checks(verification),
         description="Looks for days that are missing and recordings that upstream is about to delete.",
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from .core.errors import ExternalError, MissingTable, UnreadablePartition
 from .core.object_keys import call_key
 from .core.schemas import Table
 from .failures import raise_as_dagster_failure, what_to_do
@@ -85,10 +86,38 @@ class StepRun:
 
 @contextmanager
 def step_run(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[StepRun]:
-    """Open and prepare the archive for the partition's day. What a step raises becomes a failure of one sentence."""
+    """Open and prepare the archive for the partition's day. What a step raises becomes a failure of one sentence.
+
+    Where a table of the day is missing or unreadable, Dagster skips the assets that follow. So the day is reconciled
+    here: its row must not say `complete` any longer.
+    """
     day = day_of(context)
     with raise_as_dagster_failure():
         ctx = archive.open(context)
         run = StepRun(day, ctx)
         ctx.prepare_archive()
-        yield run
+        try:
+            yield run
+        except (MissingTable, UnreadablePartition):
+            _reconcile_damaged_day(day, ctx)
+            raise
+
+
+def _reconcile_damaged_day(day: date, ctx: "RunContext") -> None:
+    """Write the day's row with what is wrong. Neither legal holds nor upstream's statistics are looked at."""
+    from .steps.reconciliation import reconcile_day
+
+    try:
+        reconcile_day(
+            day,
+            store=ctx.store,
+            tables=ctx.tables,
+            tombstones=ctx.tombstones,
+            clock=ctx.clock,
+            lookback_days=ctx.settings.lookback_days,
+            stats_total=None,
+            hold_problems=[],
+            api_requests=ctx.source.requests_made,
+        )
+    except ExternalError as error:
+        ctx.log.warning("%s: a table is damaged, and the day's row could not be written (%s)", day, error)

@@ -24,15 +24,23 @@ else:
 
 
 class Archive(_SettingTexts):
-    """One account of KrosAI and one archive in S3. Each field is the setting of the same name in lower case."""
+    """One account of KrosAI and one archive in S3.
+
+    Each field is the setting of the same name in lower case. `unknown_names` has names only, with spaces between them.
+    """
+
+    unknown_names: str = Field(
+        default="", description="Names in the environment that look like a setting's and are none: they are refused."
+    )
 
     model_config = ConfigDict(hide_input_in_errors=True)  # pydantic's errors would show a secret
 
     _ctx: "RunContext | None" = PrivateAttr(default=None)
 
     def texts(self) -> dict[str, str]:
-        """Return the text of each setting, by the setting's name."""
-        return {setting.name: getattr(self, setting.name.lower()) for setting in SETTINGS}
+        """Return the text of each setting, by the setting's name. An unknown name has a text that is not its own."""
+        unknown = dict.fromkeys(self.unknown_names.split(), "(not read)")
+        return {setting.name: getattr(self, setting.name.lower()) for setting in SETTINGS} | unknown
 
     def open(self, context: Any) -> "RunContext":
         """Open the clients of this run, once. Raises `dg.Failure` with a sentence for every bad setting."""

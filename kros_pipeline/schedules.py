@@ -72,7 +72,7 @@ def owed_days_schedule(job: AssetJob, days: dg.DailyPartitionsDefinition) -> dg.
 
 
 def standing_checks_schedule(job: AssetJob) -> dg.ScheduleDefinition:
-    """Run the standing checks every hour."""
+    """Materialize `archive` with the standing checks every hour."""
     return dg.ScheduleDefinition(
         name="standing_checks_schedule",
         job=job,

@@ -32,6 +32,7 @@ class AuditEvent(StrEnum):
     ERASED = "erased"
     VERIFIED = "verified"
     DRIFTED = "drifted"
+    MOVED = "moved"
 
 
 class AuditLog:

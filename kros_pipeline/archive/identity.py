@@ -3,6 +3,8 @@
 The API key itself is never stored, only fingerprints of the keys that were confirmed to be this account's.
 """
 
+from collections.abc import Callable
+
 from ..core.errors import WrongArchive
 from ..core.object_keys import ARCHIVE_IDENTITY, TABLES
 from .json_objects import Content, create_json, read_json, update_json
@@ -90,7 +92,7 @@ class ArchiveIdentity:
             fingerprints = sorted({*known, self._key_fingerprint})
             return stored | {"organization_id": self._organization_id, "key_fingerprints": fingerprints}
 
-        self._stored = update_json(self._store, ARCHIVE_IDENTITY, change)
+        self._stored = update_identity(self._store, change)
 
     def _has_tables(self) -> bool:
         return any(entry.key.endswith(".parquet") for entry in self._store.list(TABLES))
@@ -112,3 +114,14 @@ class ArchiveIdentity:
                 + "; ".join(f"{name} is {stored.get(name)!r} there and {ours!r} here" for name, ours in different)
                 + f". Correct KROSAI_BASE_URL or KROSAI_ORGANIZATION_ID, {_OTHER_PREFIX}"
             )
+
+
+def update_identity(store: ObjectStore, change: Callable[[Content], Content]) -> Content:
+    """Replace `state/archive.json` by what `change` makes of it, under a condition, and return that."""
+
+    def write(stored: Content | None) -> Content:
+        if stored is None:
+            raise WrongArchive(f"{store.url(ARCHIVE_IDENTITY)} was removed meanwhile. Restore the object.")
+        return change(stored)
+
+    return update_json(store, ARCHIVE_IDENTITY, write)

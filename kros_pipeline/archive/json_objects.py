@@ -38,21 +38,19 @@ def replace_json(store: ObjectStore, key: str, value: object) -> None:
     compare_and_swap(key, write)
 
 
-def update_json(store: ObjectStore, key: str, change: Callable[[Content], Content]) -> Content:
-    """Replace a JSON object by what `change` makes of it, and return that. Nothing is written where it is the same.
+def update_json(store: ObjectStore, key: str, change: Callable[[Content | None], Content]) -> Content:
+    """Write what `change` makes of the present JSON object, or of None, and return it; nothing is put if it is equal.
 
-    `change` is called again where another writer was first. Raises `ArchiveError` where there is no object at the key.
+    `change` is called again where another writer was first, so that neither loses what the other wrote.
     """
 
     def write() -> Content:
         file = BytesIO()
         version = store.copy_into(key, file)
-        if version is None:
-            raise ArchiveError(f"{store.url(key)} is gone")
-        present = _parse(store, key, file.getvalue())
+        present = _parse(store, key, file.getvalue()) if version is not None else None
         value = change(present)
         if value != present:
-            put_json(store, key, value, Replace(version))
+            put_json(store, key, value, Replace(version) if version is not None else CREATE)
         return value
 
     return compare_and_swap(key, write)

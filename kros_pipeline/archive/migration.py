@@ -12,10 +12,17 @@ once:
 import json
 from concurrent.futures import ThreadPoolExecutor
 
-from ..core.object_keys import ARCHIVE_IDENTITY, DECISIONS, EXTENSIONS, day_in
+from ..core.object_keys import DECISIONS, EXTENSIONS, day_in
 from .decision_claims import claim_decision
-from .identity import FORMAT, FORMAT_OF_VERSION_0_1_0, MIGRATION_DONE, MIGRATION_UNDER_WAY, ArchiveIdentity
-from .json_objects import Content, update_json
+from .identity import (
+    FORMAT,
+    FORMAT_OF_VERSION_0_1_0,
+    MIGRATION_DONE,
+    MIGRATION_UNDER_WAY,
+    ArchiveIdentity,
+    update_identity,
+)
+from .json_objects import Content
 from .object_store import ObjectStore
 
 _THREADS = 16
@@ -26,9 +33,9 @@ def migrate_archive(store: ObjectStore, identity: ArchiveIdentity) -> None:
     """Migrate the archive, unless the identity, as it was read, says that it is migrated. Nothing is deleted."""
     if identity.is_migrated:
         return
-    update_json(store, ARCHIVE_IDENTITY, _begin)
+    update_identity(store, _begin)
     _claim_decisions(store)
-    update_json(store, ARCHIVE_IDENTITY, _end)
+    update_identity(store, _end)
     identity.check()
 
 

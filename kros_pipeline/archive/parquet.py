@@ -35,6 +35,8 @@ class Partition:
         self._table, self._file, self._key = table, file, key or table.name
         with _readable(self._key):
             self._parquet = pq.ParquetFile(file)
+            if not set(table.sorted_by) <= set(self._parquet.schema_arrow.names):
+                raise pa.ArrowInvalid("a column that identifies the rows is missing")
             self.row_count = self._parquet.metadata.num_rows
 
     def close(self) -> None:
@@ -52,13 +54,18 @@ class Partition:
         names = list(columns or self._table.column_names)
         schema = pa.schema([self._table.schema.field(name) for name in names])
         present = [name for name in names if name in self._parquet.schema_arrow.names]
+        identifying = set(self._table.sorted_by)
         with _readable(self._key):
             for batch in self._parquet.iter_batches(batch_size=rows_per_batch or ROWS_PER_BATCH, columns=present):
                 arrays = [
                     batch.column(field.name) if field.name in present else pa.nulls(batch.num_rows, field.type)
                     for field in schema
                 ]
-                yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+                if any(array.null_count for array, name in zip(arrays, names, strict=True) if name in identifying):
+                    raise pa.ArrowInvalid("a row has no identity")
+                whole = pa.RecordBatch.from_arrays(arrays, schema=schema)
+                whole.validate(full=True)  # a damaged page may unpack to bytes that are no text
+                yield whole
 
     def rows(self, columns: Iterable[str] | None = None) -> Iterator[Row]:
         """Yield the rows as dicts of plain Python values."""

@@ -10,10 +10,11 @@ from typing import BinaryIO, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..core.errors import ObjectChanged, UnreadablePartition
+from ..core.errors import MissingTable, ObjectChanged, UnreadablePartition
 from ..core.object_keys import call_key, table_key
 from ..core.schemas import Table
 from .compare_and_swap import compare_and_swap
+from .moved_calls import MovedCalls
 from .object_store import CREATE, ObjectStore, PutMode, Replace, VersionToken
 from .parquet import Partition, Row, sha256_of, write_parquet
 from .tombstones import MAX_AGE_SECONDS, Tombstones
@@ -35,10 +36,11 @@ class WriteResult:
 
 
 class Tables:
-    """The archive's tables, by table and day."""
+    """The archive's tables, by table and day. No row of an erased call, or of one that an earlier day keeps, is put."""
 
     def __init__(self, store: ObjectStore, tombstones: Tombstones):
         self._store, self._tombstones = store, tombstones
+        self.moved = MovedCalls(store)
 
     @contextmanager
     def transaction(
@@ -50,7 +52,7 @@ class Tables:
         computed again from the others.
         """
         transaction = PartitionTransaction(
-            self._store, self._tombstones, table, day, replaces_unreadable=replaces_unreadable
+            self._store, self._tombstones, self.moved, table, day, replaces_unreadable=replaces_unreadable
         )
         try:
             yield transaction
@@ -62,6 +64,17 @@ class Tables:
         """Read a partition; None where there is none."""
         with self.transaction(table, day) as transaction:
             yield transaction.present
+
+    @contextmanager
+    def required(self, table: Table, day: date) -> Iterator[Partition]:
+        """Read a partition that a step cannot do without. Raises `MissingTable` where there is none."""
+        with self.opened(table, day) as partition:
+            if partition is None:
+                raise MissingTable(
+                    f"{table.name} of {day} is missing: materialize `{table.name}` first, or restore the object "
+                    f"{table_key(table.name, day)}"
+                )
+            yield partition
 
     def rows(self, table: Table, day: date, columns: Iterable[str] | None = None) -> list[Row]:
         """Return all rows of a partition, none where there is no partition. For tables that fit into memory."""
@@ -78,9 +91,16 @@ class PartitionTransaction:
     """One partition: read once, and read again only where another writer has replaced it since."""
 
     def __init__(
-        self, store: ObjectStore, tombstones: Tombstones, table: Table, day: date, *, replaces_unreadable: bool = False
+        self,
+        store: ObjectStore,
+        tombstones: Tombstones,
+        moved: MovedCalls,
+        table: Table,
+        day: date,
+        *,
+        replaces_unreadable: bool = False,
     ):
-        self._store, self._tombstones = store, tombstones
+        self._store, self._tombstones, self._moved = store, tombstones, moved
         self._table, self._day, self._key = table, day, table_key(table.name, day)
         self._replaces_unreadable = replaces_unreadable
         self._unreadable_version: VersionToken | None = None
@@ -162,8 +182,9 @@ class PartitionTransaction:
         return self._tombstones.pseudonyms(max_age_seconds=MAX_AGE_SECONDS)
 
     def _without(self, erased: frozenset[str], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        moved = self._moved.keys_of(self._day)
         for batch in batches:
-            if gone := self._find_erased(batch, erased):
+            if gone := self._find_erased(batch, erased, moved):
                 ids = batch.column("call_id")
                 batch = batch.filter(pc.invert(pc.is_in(ids, pa.array(gone, ids.type))))
             yield batch
@@ -175,9 +196,11 @@ class PartitionTransaction:
         written = Partition(self._table, file, VersionToken(""), self._key)
         return any(self._find_erased(batch, erased) for batch in written.batches(("call_id",)))
 
-    def _find_erased(self, batch: pa.RecordBatch, erased: frozenset[str]) -> list[str]:
-        """Return the calls of a batch that are erased."""
-        if not erased or "call_id" not in batch.schema.names:
+    def _find_erased(
+        self, batch: pa.RecordBatch, erased: frozenset[str], moved: frozenset[str] = frozenset()
+    ) -> list[str]:
+        """Return the calls of a batch that are erased, and those with a key in `moved`."""
+        if not (erased or moved) or "call_id" not in batch.schema.names:
             return []
-        ids = batch.column("call_id").unique().to_pylist()
-        return [call_id for call_id in ids if self._tombstones.matches(call_key(call_id), erased)]
+        keys = {call_id: call_key(call_id) for call_id in batch.column("call_id").unique().to_pylist()}
+        return [call_id for call_id, key in keys.items() if key in moved or self._tombstones.matches(key, erased)]

@@ -8,6 +8,8 @@ from typing import Any
 from .json_values import canonical_json
 from .transcripts import is_whole
 
+_KEPT_FIELDS = ("call_date", "listed_at")
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -41,12 +43,13 @@ def merge_calls(old: Call, new: Call) -> Call:
     """Merge what is known of a call with a new listing: newer values win, and nothing known is lost.
 
     A value that became null, a recording that is gone, or a text that became shorter upstream does not remove what the
-    archive holds. `listed_at` changes only when something else did, so that an unchanged day keeps its bytes.
+    archive holds. `call_date` stays: a call keeps the first day that archived it, also where `created_at` moves.
+    `listed_at` changes only when something else did, so that an unchanged day keeps its bytes.
     """
     changes: dict[str, Any] = {}
     for field in fields(Call):
         known, seen = getattr(old, field.name), getattr(new, field.name)
-        if field.name != "listed_at" and seen is not None and seen != known:
+        if field.name not in _KEPT_FIELDS and seen is not None and seen != known:
             changes[field.name] = seen
     if old.has_recording:
         changes.pop("has_recording", None)

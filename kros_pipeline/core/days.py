@@ -1,6 +1,6 @@
 """The day of a partition: a UTC day of `created_at`, by our own clock."""
 
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 # Which time `from_date` filters on is not documented. If it is `completed_at`, a call that was created on the day and
 # completed after midnight is listed on the next one. So three more hours are listed, and other days' calls dropped.
@@ -27,12 +27,32 @@ def grace_is_over(day: date, now: datetime, lookback_days: int) -> bool:
     return now >= end_of(day) + timedelta(days=lookback_days)
 
 
-def parse_time(value: object) -> datetime | None:
-    """Parse an ISO 8601 text as an aware UTC time (one without an offset is UTC); None if it is not one."""
+def parse_time(value: object, zone: tzinfo = UTC) -> datetime | None:
+    """Parse an ISO 8601 text as an aware UTC time; None if it is not one.
+
+    A time without an offset is meant in `zone`. Of a local time that comes twice, at the end of summer time, the
+    earlier one is taken.
+    """
+    parsed = _parse_iso_8601(value)
+    if parsed is None:
+        return None
+    try:
+        return (parsed.replace(tzinfo=zone) if parsed.tzinfo is None else parsed).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def names_zone(value: object) -> bool:
+    """Return whether a text is an ISO 8601 time that names its offset itself."""
+    parsed = _parse_iso_8601(value)
+    return parsed is not None and parsed.tzinfo is not None
+
+
+def _parse_iso_8601(value: object) -> datetime | None:
+    """Parse an ISO 8601 text, with its offset or without one; None if it is not one."""
     if not isinstance(value, str):
         return None
     try:
-        parsed = datetime.fromisoformat(value.strip().upper())  # RFC 3339 allows `t` and `z`
-        return parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
+        return datetime.fromisoformat(value.strip().upper())  # RFC 3339 allows `t` and `z`
     except (ValueError, OverflowError):
         return None

@@ -22,6 +22,7 @@
     │   ├── ArchiveUnavailable    no answer, throttled, 5xx
     │   ├── ArchiveDenied         no credentials, no permission, no such bucket
     │   ├── UnreadablePartition   the object of a partition is no whole Parquet file of its table
+    │   ├── MissingTable          a day has no partition of a table that the step needs
     │   └── WrongArchive          the prefix belongs to another account
     └── NotificationFailed        the webhook did not accept the message
 
@@ -123,6 +124,10 @@ class ArchiveDenied(ArchiveError):
 
 class UnreadablePartition(ArchiveError):
     """The object of a partition is no whole Parquet file of its table: somebody else wrote or cut it."""
+
+
+class MissingTable(ArchiveError):
+    """A day has no partition of a table that a step needs: the step before it never ran, or the object was deleted."""
 
 
 class WrongArchive(ArchiveError):

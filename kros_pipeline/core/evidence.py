@@ -10,25 +10,35 @@ from .listing import Listing
 class Evidence:
     """The facts of one day. Lists hold call ids, or object keys where the name says objects.
 
-    `recordings` and `transcripts` count the rows of each status. `listing` is None where the day was never listed.
+    `recordings` and `transcripts` count the rows of each status. `listing` is None where the day was never listed, or
+    where the listing cannot be read. Tables that cannot be read are in `unreadable`, and compared with nothing.
     """
 
     listing: Listing | None
-    calls: int
-    recordings: Counter[str]
-    transcripts: Counter[str]
+    calls: int = 0
+    recordings: Counter[str] = field(default_factory=Counter)
+    transcripts: Counter[str] = field(default_factory=Counter)
+    utterances: int = 0
+    unreadable_listing: str = ""  # a sentence
+    unreadable: list[str] = field(default_factory=list)  # sentences: which table cannot be read
+    missing_tables: list[str] = field(default_factory=list)  # names
+    lost_calls: int | None = None  # listed calls without a row; None where the listing does not name its calls
     calls_without_recording_row: list[str] = field(default_factory=list)
     calls_without_transcript_row: list[str] = field(default_factory=list)
+    recordings_without_call: list[str] = field(default_factory=list)
+    transcripts_without_call: list[str] = field(default_factory=list)
     unsafe: dict[str, list[str]] = field(default_factory=dict)  # by status: lost, failed, refused
     listed_before_late_data: bool = False  # the list was read before the grace days ended, and they are over now
     acknowledged: list[str] = field(default_factory=list)  # unsafe too, but an operator knows of them
+    objects: int = 0
+    object_bytes: int = 0
+    audio_seconds: float = 0.0  # of the archived recordings
     objects_missing: list[str] = field(default_factory=list)
     objects_of_other_size: list[str] = field(default_factory=list)
     objects_unknown: list[str] = field(default_factory=list)
     erased: int = 0  # calls of the day that were erased on request
     objects_of_erased_calls: list[str] = field(default_factory=list)
     unheld: list[str] = field(default_factory=list)  # sentences: why flagged recordings are not under legal hold
-    transcript_chars: int = 0
-    utterance_chars: int = 0
-    transcripts_with_text: int = 0
-    calls_with_utterances: int = 0
+    texts_without_turns: list[str] = field(default_factory=list)
+    texts_unlike_their_turns: list[str] = field(default_factory=list)
+    turns_without_text: list[str] = field(default_factory=list)

@@ -11,7 +11,8 @@ class Listing:
 
     `listed_total` counts the distinct calls of the day that were seen, proved or not. `windows` are the spans of time
     that were listed, as the API's times: listing them again mints fresh URLs. `problems` keep the day from being
-    complete; `oddities` are reported only. `unparsed` has a sentence for each row that could not be read as a call.
+    complete; `is_moving` says that the list changed while it was read, and nothing else was wrong, so that a later run
+    may prove it. `oddities` are reported only. `unparsed` has a sentence for each row that could not be read as a call.
     `call_digests` names every call that the day's table has to hold, packed by `id_digests`: those of this enumeration
     and of all before it, without erased ones. It is None in a listing that version 0.1.0 wrote.
     """
@@ -19,6 +20,7 @@ class Listing:
     proved: bool
     listed_total: int
     out_of_requests: bool = False
+    is_moving: bool = False
     windows: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     oddities: list[str] = field(default_factory=list)

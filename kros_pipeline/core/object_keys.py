@@ -14,7 +14,7 @@ _ENCODED = "sha256."  # no plain id holds a dot, so that no encoded id can colli
 _QUARANTINED = re.compile(r"quarantine/dt=[0-9-]{10}/(.+)-[0-9a-f]{16}\.bin").fullmatch
 _PARTITION = re.compile(r"/dt=(\d{4}-\d\d-\d\d)/").search
 _OF_ONE_CALL = re.compile(
-    r"(?:audio|state/acknowledged|state/held)/dt=[0-9-]{10}/(sha256\.[a-z2-7]+|[A-Za-z0-9_-]+)\.(?:mp3|json)"
+    r"(?:audio|state/acknowledged|state/held|state/moved)/dt=[0-9-]{10}/(sha256\.[a-z2-7]+|[A-Za-z0-9_-]+)\.(?:mp3|json)"
 ).fullmatch
 
 AUDIO = "audio/"
@@ -124,6 +124,16 @@ def held_prefix(day: date) -> str:
 def held_key(day: date, call_id: str) -> str:
     """Return the key that says that a call's recording was placed under legal hold."""
     return f"{held_prefix(day)}{call_key(call_id)}.json"
+
+
+def moved_prefix(day: date) -> str:
+    """Return the prefix of the markers of calls that two days had, and that an earlier day keeps."""
+    return f"state/moved/dt={day.isoformat()}/"
+
+
+def moved_key(day: date, call_id: str) -> str:
+    """Return the key that says that an earlier day keeps a call that this day had, too."""
+    return f"{moved_prefix(day)}{call_key(call_id)}.json"
 
 
 # Audit log.

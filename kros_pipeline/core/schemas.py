@@ -217,7 +217,9 @@ RECONCILIATION = Table(
         Column("transcripts_pending", INT64, "not there yet, or not yet asked for", nullable=False),
         Column("utterances", INT64, "rows of the table utterances", nullable=False),
         Column("problems", STRING_LIST, "what is wrong or was odd, a sentence each", nullable=False),
-        Column("checked_at", TIMESTAMP, "when the day was checked (UTC)", nullable=False),
+        Column("checked_at", TIMESTAMP, "when the check began, before anything was read (UTC)", nullable=False),
+        Column("audio_seconds", FLOAT64, "the length of the archived recordings together"),
+        Column("api_requests", INT64, "API requests of the run until then; null where the run was not the daily one"),
     ),
     ("call_date",),
 )

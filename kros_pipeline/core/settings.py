@@ -5,13 +5,17 @@ collects one problem for each bad or missing setting, so that all of them are re
 """
 
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlsplit
 
 _MAX_DIGITS = 9
 _MAX_SHOWN_CHARACTERS = 20
+_MAX_SHOWN_NAME_CHARACTERS = 60
+_PREFIXES = ("KROS_", "KROSAI_")
+_TEST_PREFIX = "KROS_TEST_"  # variables of the tests, never refused
 
 Value = TypeVar("Value")
 Fallback = TypeVar("Fallback")
@@ -85,10 +89,46 @@ class SettingsReader:
             self.add_problem(f"{setting.name} is missing: {setting.missing}.")
         return self.optional(setting, placeholder)
 
+    def refuse_unknown_names(self, settings: Iterable[Setting[Any]]) -> None:
+        """Add a problem for each name that looks like a setting's and is none of `settings`. Its value is not shown.
+
+        A misspelt setting was ignored once: the run used the default, and nobody noticed.
+        """
+        declared = [setting.name for setting in settings]
+        for name in find_unknown_names(self._texts, declared):
+            nearest = suggest_name(name, declared)
+            hint = f"did you mean {nearest}?" if nearest else "the README lists all settings."
+            self.add_problem(f"{_show_name(name)} is no setting: {hint}")
+
     def add_problem(self, sentence: str) -> None:
         """Add a problem, once: source, archive and steps all read `KROS_DOWNLOAD_WORKERS`."""
         if sentence not in self.problems:
             self.problems.append(sentence)
+
+
+def find_unknown_names(names: Iterable[str], declared: Iterable[str]) -> list[str]:
+    """Return the names that begin with `KROS_` or `KROSAI_`, in any case, and are not declared; sorted.
+
+    `KROS_TEST_*` belongs to the tests and is never among them.
+    """
+    ours = (name for name in names if name.upper().startswith(_PREFIXES) and not name.upper().startswith(_TEST_PREFIX))
+    return sorted(set(ours) - set(declared))
+
+
+def suggest_name(name: str, declared: Iterable[str]) -> str | None:
+    """Return the declared name that a misspelt one probably means; None where no name is near.
+
+    The prefix does not count: every name has one, and `KROS_API_KEY` means `KROSAI_API_KEY`.
+    """
+    name_by_stem = {known.partition("_")[2]: known for known in declared}
+    nearest = get_close_matches(name.upper().partition("_")[2], name_by_stem, n=1, cutoff=0.7)
+    return name_by_stem[nearest[0]] if nearest else None
+
+
+def _show_name(name: str) -> str:
+    """Return an unknown name as its sentence shows it: on one line, and not longer than a name is."""
+    cut = name if len(name) <= _MAX_SHOWN_NAME_CHARACTERS else f"{name[:_MAX_SHOWN_NAME_CHARACTERS]}…"
+    return cut if cut.isprintable() else repr(cut)
 
 
 def choice(*allowed: str) -> Callable[[str], str]:

@@ -64,17 +64,39 @@ def decide_verdict(evidence: Evidence) -> Verdict:
 
 
 def _check_calls(evidence: Evidence) -> Iterator[str]:
-    """Yield problems unless the list was read whole and proved, every row was parsed, and every call has its rows."""
-    if evidence.listing is None:
+    """Yield problems unless the list was read whole and proved, every row was parsed, and every call has its rows.
+
+    Every table of the day must be there. Calls and their rows must be the same sets: a row without its call is what the
+    table `calls` has lost.
+    """
+    yield from evidence.unreadable
+    for name in evidence.missing_tables:
+        yield f"The table `{name}` of the day is missing."
+    if evidence.unreadable_listing:
+        yield evidence.unreadable_listing
+    elif evidence.listing is None:
         yield "The day's calls were never listed: materialize `calls`."
     else:
         yield from _check_listing(evidence.listing)
-        listed = evidence.listing.listed_total
-        if evidence.calls + evidence.erased < listed:  # the table may hold more: it keeps what the list no longer shows
-            erased = f", {evidence.erased} were erased" if evidence.erased else ""
-            yield f"{listed} calls were listed, and the table `calls` has {evidence.calls}{erased}."
+        yield from _check_listed_calls(evidence, evidence.listing)
     yield from _count("call without a row in `recordings`", _keys(evidence.calls_without_recording_row))
     yield from _count("call without a row in `transcripts`", _keys(evidence.calls_without_transcript_row))
+    for name, call_ids in (
+        ("recordings", evidence.recordings_without_call),
+        ("transcripts", evidence.transcripts_without_call),
+    ):
+        yield from _count(f"row of `{name}` whose call the table `calls` does not have", _keys(call_ids))
+
+
+def _check_listed_calls(evidence: Evidence, listing: Listing) -> Iterator[str]:
+    """Yield a problem where the table `calls` has not all that was listed; it may hold more."""
+    if evidence.lost_calls:
+        yield f"{evidence.lost_calls} × call that was listed, and that the table `calls` has lost."
+    names_no_calls = listing.call_digests is None  # version 0.1.0 wrote the listing: there are counts to compare
+    listed = listing.listed_total
+    if names_no_calls and not evidence.unreadable and evidence.calls + evidence.erased < listed:
+        erased = f", {evidence.erased} were erased" if evidence.erased else ""
+        yield f"{listed} calls were listed, and the table `calls` has {evidence.calls}{erased}."
 
 
 def _check_listing(listing: Listing) -> Iterator[str]:
@@ -96,14 +118,10 @@ def _check_recordings(evidence: Evidence) -> Iterator[str]:
 
 
 def _check_transcripts(evidence: Evidence) -> Iterator[str]:
-    """Yield problems unless the turns of the kept transcripts, joined, are as long as their texts."""
-    if evidence.transcript_chars != evidence.utterance_chars:
-        yield (f"Kept transcripts have {evidence.transcript_chars} characters, their turns {evidence.utterance_chars}.")
-    if evidence.transcripts_with_text != evidence.calls_with_utterances:
-        yield (
-            f"{evidence.transcripts_with_text} transcripts have text, "
-            f"{evidence.calls_with_utterances} calls have turns."
-        )
+    """Yield problems unless the turns of each kept transcript, joined, are as long as its text."""
+    yield from _count("kept text without turns", _keys(evidence.texts_without_turns))
+    yield from _count("kept text whose turns are not as long as it is", _keys(evidence.texts_unlike_their_turns))
+    yield from _count("call with turns and without a kept text", _keys(evidence.turns_without_text))
 
 
 def _check_objects(evidence: Evidence) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from hashlib import sha256
 from io import BytesIO
@@ -12,12 +13,15 @@ import pyarrow as pa
 from ..archive.compare_and_swap import compare_and_swap
 from ..archive.decision_claims import read_claim
 from ..archive.governance import Governance, ObjectVersion
+from ..archive.listings import read_listing, update_listing
 from ..archive.object_store import ObjectStore, Replace
 from ..archive.parquet import Partition
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.errors import ArchiveError
+from ..core.id_digests import digest_id, pack_digests, unpack_digests
+from ..core.listing import Listing
 from ..core.object_keys import (
     acknowledged_prefix,
     audio_prefix,
@@ -100,6 +104,7 @@ class DayEraser:
             self._rewrite_table(table)
         for entry in list(self._store.list(audit_prefix(self._day))):
             self._rewrite_audit_object(entry.key)
+        self._rewrite_listing()
         self._reconcile(self._day)
         outdated = list(self._find_outdated())
         self._governance.delete(outdated)
@@ -164,12 +169,29 @@ class DayEraser:
             content_type="application/x-ndjson",
         )
 
+    def _rewrite_listing(self) -> None:
+        """Take the calls' digests out of the listing: it names what the table `calls` has to hold."""
+        erased = {digest_id(call_id) for call_id in self._call_ids}
+
+        def change(last: Listing | None) -> Listing:
+            if last is None:
+                raise ArchiveError(f"{listing_key(self._day)} is gone")
+            if last.call_digests is None:
+                return last
+            return replace(last, call_digests=pack_digests(unpack_digests(last.call_digests) - erased))
+
+        if read_listing(self._store, self._day) is not None:
+            update_listing(self._store, self._day, change)
+
     def _find_outdated(self) -> Iterator[ObjectVersion]:
         """Yield old versions of what was rewritten: of tables all, because any may hold a row of these calls."""
         for name in schemas.TABLES:
             for version in self._governance.versions(table_key(name, self._day)):
                 if not version.is_latest:
                     yield version
+        for version in self._governance.versions(listing_key(self._day)):
+            if not version.is_latest:  # it may have a digest of these calls
+                yield version
         for version in self._governance.versions(audit_prefix(self._day)):
             if not version.is_latest and not version.is_marker:
                 body = self._governance.read_version(version)

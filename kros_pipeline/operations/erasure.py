@@ -26,7 +26,7 @@ from ..core.clock import Clock
 from ..core.errors import ArchiveError
 from ..core.object_keys import DECISIONS
 from ..steps.legal_holds import place_legal_holds
-from ..steps.reconciliation import count_upstream, list_stored_audio, read_reconciliation, reconcile_day
+from ..steps.reconciliation import count_upstream, has_reconciliation, reconcile_day
 from ..steps.run_context import RunContext
 from .day_eraser import DayEraser, find_claims
 from .erasure_plan import find_held_calls, make_plan
@@ -200,12 +200,10 @@ def open_eraser(ctx: RunContext) -> Eraser:
     settings = ctx.settings
 
     def reconcile(day: date) -> None:
-        if read_reconciliation(ctx.tables, day) is None:
+        if not has_reconciliation(ctx.tables, day):
             return
-        stored = list_stored_audio(day, ctx.store)
         hold_problems = place_legal_holds(
             day,
-            stored,
             is_wanted=settings.legal_hold,
             store=ctx.store,
             governance=ctx.governance,
@@ -216,7 +214,6 @@ def open_eraser(ctx: RunContext) -> Eraser:
         )
         reconcile_day(
             day,
-            stored,
             store=ctx.store,
             tables=ctx.tables,
             tombstones=ctx.tombstones,
@@ -224,6 +221,7 @@ def open_eraser(ctx: RunContext) -> Eraser:
             lookback_days=settings.lookback_days,
             stats_total=count_upstream(day, ctx.source, ctx.log),
             hold_problems=hold_problems,
+            api_requests=None,  # they are the erasure's, not the day's
         )
 
     return Eraser(

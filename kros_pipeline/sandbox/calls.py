@@ -78,6 +78,35 @@ def draw_calls(config: SandboxConfig, day: str, count: int, *, batch: int = 0) -
         yield call
 
 
+def place_call(
+    config: SandboxConfig,
+    created_at: datetime,
+    batch: int,
+    *,
+    status: str,
+    duration_seconds: int | None,
+    recorded: bool,
+) -> Call:
+    """Draw one ordinary call that begins exactly at `created_at`. Raises ValueError for a negative duration."""
+    plain = replace(config, variety=False, late_share=0.0)
+    [call] = draw_calls(plain, created_at.date().isoformat(), 1, batch=batch)
+    call = move_call(call, created_at)
+    if duration_seconds is not None and call.answered_at:
+        if duration_seconds < 0:
+            raise ValueError(f"duration_seconds must not be negative, but is {duration_seconds}")
+        completed_at = call.answered_at + timedelta(seconds=duration_seconds)
+        frames = frames_in(duration_seconds)
+        call = replace(call, completed_at=completed_at, duration_seconds=duration_seconds, audio_frames=frames)
+    if not recorded:
+        call = replace(call, recorded=False, audio_frames=0, listed_recording="null")
+    return _end_with(call, status)
+
+
+def replace_call(call: Call, call_id: str) -> Call:
+    """Return another call in the same place: with its own id, audio and text, but equal in every other field."""
+    return replace(call, id=call_id, script=call.script and replace(call.script, seed=f"{call.script.seed}/{call_id}"))
+
+
 def as_in_progress(call: Call) -> Call:
     """Return the same call before it ended."""
     return replace(
@@ -133,11 +162,8 @@ def _vary_call(config: SandboxConfig, rng: random.Random, call: Call) -> Call:
     if rng.random() < 0.1:
         extra["sentiment"] = {"label": rng.choice(("positive", "neutral", "negative")), "score": round(rng.random(), 3)}
     status = rng.choice(_STATUSES)
-    if status == "in_progress":
-        return replace(as_in_progress(call), extra=extra)
     if status != "completed":
-        unanswered = as_in_progress(call)
-        return replace(unanswered, status=status, answered_at=None, completed_at=call.answered_at, extra=extra)
+        return replace(_end_with(call, status), extra=extra)
     recorded = rng.random() < 0.92
     script = draw_script(rng, f"{config.seed}/{call.id}", hostile=config.hostile_text) if rng.random() < 0.94 else None
     return replace(
@@ -154,7 +180,7 @@ def _vary_call(config: SandboxConfig, rng: random.Random, call: Call) -> Call:
 def _make_remarkable(config: SandboxConfig, call: Call, number: int, midnight: datetime) -> Call:
     """Place the first calls at the edges of the day; the next runs past midnight; the last has a long transcript."""
     if number < len(_EDGES_SECONDS):
-        return _move_call(call, midnight + timedelta(seconds=_EDGES_SECONDS[number]))
+        return move_call(call, midnight + timedelta(seconds=_EDGES_SECONDS[number]))
     if number == len(_EDGES_SECONDS):
         next_day = midnight + timedelta(days=1)
         completed_at = next_day + timedelta(seconds=call.duration_seconds)
@@ -165,7 +191,14 @@ def _make_remarkable(config: SandboxConfig, call: Call, number: int, midnight: d
     return replace(call, script=call.script and replace(call.script, at_least_characters=length))
 
 
-def _move_call(call: Call, created_at: datetime) -> Call:
+def _end_with(call: Call, status: str) -> Call:
+    """Return the completed call as one with another status; if it is not `in_progress`, nobody answered it."""
+    if status in ("completed", "in_progress"):
+        return call if status == "completed" else as_in_progress(call)
+    return replace(as_in_progress(call), status=status, answered_at=None, completed_at=call.answered_at)
+
+
+def move_call(call: Call, created_at: datetime) -> Call:
     """Return the same call at another time."""
     offset = created_at - call.created_at
     return replace(

@@ -14,6 +14,16 @@ Dialect = Literal["offset", "page"]
 Order = Literal["newest", "oldest", "shuffled"]
 FilterBy = Literal["created_at", "completed_at"]
 Auth = Literal["any", "x-api-key", "bearer"]
+DepthAnswer = Literal["refused", "empty"]
+Times = Literal["utc", "local", "naive"]
+
+CHANGEABLE = frozenset(
+    {
+        *("dialect", "order", "total_cap", "depth_cap", "depth_answer", "from_date_inclusive", "to_date_inclusive"),
+        *("filter_by", "filter_reads_days_only", "filter_shift_hours", "listed_status", "times", "zone_hours"),
+    }
+)
+"""The fields that a running simulator can change: how calls are listed, but not which calls there are."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +50,27 @@ class SandboxConfig:
     # The API.
     dialect: Dialect = "offset"
     order: Order = "newest"
+    total_cap: int | None = None
+    """The list's `total` is never more than this, however many calls it has."""
+    depth_cap: int | None = None
+    """The list shows only this many rows: the page that reaches it is cut there. Statistics count all calls."""
+    depth_answer: DepthAnswer = "refused"
+    """The answer to an offset at or behind `depth_cap`: 400 VALIDATION_ERROR, or an empty page."""
+    from_date_inclusive: bool = True
     to_date_inclusive: bool = True
     filter_by: FilterBy = "created_at"
     filter_reads_days_only: bool = False
+    """The date filter covers the whole days of `from_date` and `to_date`, both inclusive."""
+    filter_shift_hours: float = 0.0
+    """Offset of the account's zone from UTC. If it is not 0, the date filter drops the zone of a time and reads it as
+    local time: at -8, `2025-01-10T00:00:00Z` means 08:00 UTC. `filter_reads_days_only` then means local days.
+    """
+    listed_status: str = "completed"
+    """The status that completed calls show. The filter still selects them by `status=completed`."""
+    times: Times = "utc"
+    """How a call's times are written: `…T10:00:00Z`; `local`: `…T11:00:00+01:00`; `naive`: `…T11:00:00`."""
+    zone_hours: float = 0.0
+    """Offset of the zone of `local` and `naive` times from UTC."""
     api_key: str = "kros_test_sandbox"
     auth: Auth = "any"
     organization_id: str | None = None
@@ -91,6 +119,12 @@ class SandboxConfig:
         for name in ("requests_per_second", "requests_per_day", "url_seconds"):
             if (value := getattr(self, name)) is not None and value <= 0:
                 raise ValueError(f"{name} must be more than 0, not {value}")
+        for name in ("total_cap", "depth_cap"):
+            if (value := getattr(self, name)) is not None and value < 0:
+                raise ValueError(f"{name} must not be negative, but is {value}")
+        for name in ("filter_shift_hours", "zone_hours"):
+            if not -24 < (value := getattr(self, name)) < 24:
+                raise ValueError(f"{name} must be more than -24 and less than 24, not {value}")
         if not self.api_key:
             raise ValueError("api_key must not be empty")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -53,6 +53,8 @@ class Faults:
     list_unknown_shape: Fault | None = None  # JSON, but neither "calls" nor "data"
     list_not_json: Fault | None = None  # 200 with HTML
     list_malformed: Fault | None = None  # per call; `value` is one of MALFORMED (chosen by call id)
+    list_heavy: Fault | None = None  # per call; a good row with costly metadata; `value` is one of HEAVY (by call id)
+    list_odd_status: Fault | None = None  # per call; shows the status `value` ("archived"), filtered by the real one
     list_total_wrong: Fault | None = None  # `value` (1) is added to total; `attempts` counts passes (first pages)
     list_offset_ignored: Fault | None = None  # every page is the first page
     list_limit_ignored: Fault | None = None  # at most `value` (20) calls on a page; the answer reports this limit
@@ -61,6 +63,7 @@ class Faults:
     list_duplicates: Fault | None = None  # per call; listed twice in a row; total counts distinct calls
     list_completing: Fault | None = None  # per call; in progress at first; one more completes after each page
     list_vanishing: Fault | None = None  # per call; one more is removed for good after each page
+    list_swapping: Fault | None = None  # per call; one of each page is removed for good after it, a new one replaces it
 
     # The URLs that the API mints.
     url_foreign: Fault | None = None  # per call; `value` replaces scheme and host ("https://recordings.example.com")
@@ -110,6 +113,20 @@ class Faults:
 
 
 MALFORMED = ("missing_id", "id_not_text", "missing_created_at", "unreadable_created_at", "not_an_object")
+HEAVY = ("huge_integer", "deep", "many_schemes")
+"""An integer of 5,000 digits, a list nested 1,000 deep, 120 kB of `://`."""
+
+
+def choose_kind(name: str, fault: Fault, kinds: Sequence[str], subject: str) -> str:
+    """Return the kind that the fault's value names; without a value, one chosen by the subject.
+
+    Raises ValueError for an unknown kind.
+    """
+    if fault.value is None:
+        return kinds[sum(subject.encode(errors="surrogatepass")) % len(kinds)]
+    if fault.value not in kinds:
+        raise ValueError(f"{name} must be one of {', '.join(kinds)}, not {fault.value!r}")
+    return str(fault.value)
 
 
 def _parse_fault(data: Mapping[str, Any]) -> Fault:

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from . import answers
 from .calls import Call
+from .faults import HEAVY, MALFORMED, choose_kind
 from .http_server import Answer, Request
 from .rendering import Renderer, to_json
 from .world import World
@@ -27,10 +28,11 @@ class Listing:
 
     def page(self, request: Request) -> Answer:
         """Answer with one page. Faults that act on pages take `raw_query` as their subject."""
-        query, page_dialect = request.query, self._world.config.dialect == "page"
+        query, config = request.query, self._world.config
+        page_dialect = config.dialect == "page"
         try:
             calls = self.select(query, request.raw_query)
-            default_limit = _DEFAULT_LIMITS[self._world.config.dialect]
+            default_limit = _DEFAULT_LIMITS[config.dialect]
             limit = min(_parse_integer(query, "limit", default_limit, least=1), MAXIMUM_LIMIT)
             if fault := self._world.trigger_fault("list_limit_ignored", request.raw_query):
                 limit = min(limit, int(fault.value or 20))
@@ -45,11 +47,18 @@ class Listing:
             fault = self._world.trigger_fault("list_total_wrong", "")
             self._added_to_total = int(fault.value or 1) if fault else 0
         total = len(calls) + self._added_to_total
+        if config.total_cap is not None:
+            total = min(total, config.total_cap)
         if self._world.fault_injector.faults.list_duplicates:
             calls = self._with_duplicates(calls)
         start = 0 if self._world.trigger_fault("list_offset_ignored", request.raw_query) else offset
-        rows = b",".join(map(self._render_row, calls[start : start + limit]))
-        self._world.on_page_served()
+        if config.depth_cap is not None:
+            if start >= config.depth_cap and config.depth_answer == "refused":
+                return answers.error(400, "VALIDATION_ERROR", f"Only the first {config.depth_cap} calls can be listed")
+            calls = calls[: config.depth_cap]
+        shown = calls[start : start + limit]
+        rows = b",".join(map(self._render_row, shown))
+        self._world.on_page_served(shown)
 
         facts: dict[str, int] = {"total": total, "limit": limit, "offset": offset}
         if page_dialect:
@@ -63,15 +72,13 @@ class Listing:
         """Return the calls that match the filters, in the list's order. Raises ValueError for an invalid date."""
         world, config = self._world, self._world.config
         equal_to = {name: query[name] for name in _EQUALITY_FILTERS if name in query}
-        start, end = _parse_time(query, "from_date"), _parse_time(query, "to_date")
-        if config.filter_reads_days_only:
-            start = start and _midnight_before(start)
-            end = end and _midnight_before(end) + timedelta(days=1, microseconds=-1)
+        start, end = self._read_window(query)
         if world.trigger_fault("list_dates_ignored", subject):
             start = end = None
         if world.trigger_fault("list_status_ignored", subject):
             equal_to.pop("status", None)
-        inclusive = config.to_date_inclusive or config.filter_reads_days_only
+        from_inclusive = config.from_date_inclusive or config.filter_reads_days_only
+        to_inclusive = config.to_date_inclusive or config.filter_reads_days_only
 
         def keep(call: Call) -> bool:
             if any(getattr(call, name) != value for name, value in equal_to.items()):
@@ -81,18 +88,42 @@ class Listing:
             moment = getattr(call, config.filter_by)
             if moment is None:
                 return False
-            return not ((start and moment < start) or (end and (moment > end or (moment == end and not inclusive))))
+            if start and (moment < start or (moment == start and not from_inclusive)):
+                return False
+            return not (end and (moment > end or (moment == end and not to_inclusive)))
 
         return world.select((tuple(equal_to.items()), start, end), keep)
+
+    def _read_window(self, query: Mapping[str, str]) -> tuple[datetime | None, datetime | None]:
+        """Return the window as the date filter understands it. Raises ValueError for an invalid time."""
+        config, shift = self._world.config, timedelta(hours=self._world.config.filter_shift_hours)
+        start, end = _parse_time(query, "from_date"), _parse_time(query, "to_date")
+        if shift:  # what the clock shows is read as local time, whatever the zone beside it
+            start, end = start and start.replace(tzinfo=UTC), end and end.replace(tzinfo=UTC)
+        try:
+            if config.filter_reads_days_only:
+                start = start and _midnight_before(start)
+                end = end and _midnight_before(end) + timedelta(days=1, microseconds=-1)
+            return start and start - shift, end and end - shift
+        except OverflowError:
+            raise ValueError("from_date and to_date must be within the years 1 to 9999") from None
 
     def _with_duplicates(self, calls: list[Call]) -> list[Call]:
         select = self._world.fault_injector.select
         return [copy for call in calls for copy in [call] * (2 if select("list_duplicates", call.id) else 1)]
 
     def _render_row(self, call: Call) -> bytes:
-        if fault := self._world.trigger_fault("list_malformed", call.id):
-            return self._renderer.render_malformed(call, None if fault.value is None else str(fault.value))
-        return self._renderer.render(call)
+        trigger = self._world.trigger_fault
+        status = heavy = malformed = None
+        if fault := trigger("list_odd_status", call.id):
+            status = "archived" if fault.value is None else str(fault.value)
+        if fault := trigger("list_heavy", call.id):
+            heavy = choose_kind("list_heavy", fault, HEAVY, call.id)
+        if fault := trigger("list_malformed", call.id):
+            malformed = choose_kind("list_malformed", fault, MALFORMED, call.id)
+        if status is None and heavy is None and malformed is None:
+            return self._renderer.render(call)
+        return self._renderer.render_faulty(call, status=status, heavy=heavy, malformed=malformed)
 
 
 def _parse_integer(query: Mapping[str, str], name: str, default: int, *, least: int) -> int:

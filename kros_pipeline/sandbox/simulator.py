@@ -9,6 +9,7 @@ import secrets
 import ssl
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -125,6 +126,11 @@ class KrosaiSimulator(ServerProcess):
 
     # Changes.
 
+    def change_config(self, **changes: Any) -> None:
+        """Change how calls are listed from now on: fields of the configuration that are in `config.CHANGEABLE`."""
+        self._command("change_config", **changes)
+        self.config = replace(self.config, **changes)
+
     def set_faults(self, faults: Faults) -> None:
         """Replace all injected faults; their attempts count from zero."""
         self._command("faults", faults=faults.to_json())
@@ -132,6 +138,16 @@ class KrosaiSimulator(ServerProcess):
     def add_calls(self, day: str, count: int) -> list[str]:
         """Add calls to a day, as if they had come in late. Returns their ids."""
         answer: list[str] = self._command("add_calls", day=day, count=count)
+        return answer
+
+    def add_call(self, created_at: str, **properties: Any) -> str:
+        """Add one call that begins at an ISO 8601 time; `properties` are those of `World.add_call`. Returns its id."""
+        answer: str = self._command("add_call", created_at=created_at, **properties)
+        return answer
+
+    def move_call(self, call_id: str, seconds: float) -> str:
+        """Move all times of a call by `seconds`. Returns the new `created_at`."""
+        answer: str = self._command("move_call", call_id=call_id, seconds=seconds)
         return answer
 
     def remove_call(self, call_id: str) -> None:

@@ -6,14 +6,14 @@ import hashlib
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from .calls import Call, as_in_progress, draw_calls
-from .config import SandboxConfig
+from .calls import Call, as_in_progress, draw_calls, move_call, place_call, replace_call
+from .config import CHANGEABLE, SandboxConfig
 from .faults import Fault, FaultInjector, Faults
 from .presigning import Signer
 
@@ -64,6 +64,7 @@ class World:
         self._shown: dict[str, Call] = {}
         self._incomplete: list[str] = []
         self._vanishing: list[str] = []
+        self._swapping: list[str] = []
         self._selections: dict[Any, list[Call]] = {}
         for day, count in config.calls_by_day.items():
             self.add_calls(day, count)
@@ -79,21 +80,64 @@ class World:
         """Move the clock forward: URLs expire and quotas renew."""
         self._clock_offset_seconds += seconds
 
+    # The list.
+
+    def change_config(self, **changes: Any) -> None:
+        """Change how calls are listed from now on. Raises ValueError for a field that is not CHANGEABLE."""
+        if fixed := sorted(set(changes) - CHANGEABLE):
+            raise ValueError(f"a running simulator cannot change {', '.join(fixed)}")
+        self.config = replace(self.config, **changes)
+        self._selections.clear()
+
     # Calls.
 
     def add_calls(self, day: str, count: int) -> list[str]:
         """Add calls to a day, different ones each time. Returns their ids."""
-        added = {call.id: call for call in draw_calls(self.config, day, count, batch=self._batches[day])}
-        self._batches[day] += 1
+        added = {call.id: call for call in draw_calls(self.config, day, count, batch=self._take_batch(day))}
         self._calls |= added
         self._shown |= added
         self._selections.clear()
         return list(added)
 
+    def add_call(
+        self,
+        created_at: str,
+        *,
+        status: str = "completed",
+        duration_seconds: int | None = None,
+        recorded: bool = True,
+        call_id: str | None = None,
+    ) -> str:
+        """Add one call that begins at an ISO 8601 time (without a zone: UTC). Returns its id.
+
+        `duration_seconds` None draws a duration. A recording has 12,000 bytes for each second. Raises ValueError for an
+        id that exists.
+        """
+        moment = datetime.fromisoformat(created_at)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        batch = self._take_batch(moment.date().isoformat())
+        call = place_call(
+            self.config, moment, batch, status=status, duration_seconds=duration_seconds, recorded=recorded
+        )
+        if call_id is not None:
+            call = replace_call(call, call_id)
+        if call.id in self._calls:
+            raise ValueError(f"there is a call {call.id} already")
+        self._calls[call.id] = call
+        self._show(call.id, call)
+        return call.id
+
+    def move_call(self, call_id: str, seconds: float) -> str:
+        """Move all times of a call by `seconds`. Returns the new `created_at`. Raises KeyError for an unknown id."""
+        call = self._calls[call_id]
+        call = self._calls[call_id] = move_call(call, call.created_at + timedelta(seconds=seconds))
+        self._show(call_id, as_in_progress(call) if call_id in self._incomplete else call)
+        return format_time(call.created_at)
+
     def remove_call(self, call_id: str) -> None:
         """Remove a call without a trace. Raises KeyError if there is no such call."""
         del self._calls[call_id]
-        for pending in (self._incomplete, self._vanishing):
+        for pending in (self._incomplete, self._vanishing, self._swapping):
             if call_id in pending:
                 pending.remove(call_id)
         self._show(call_id, None)
@@ -125,6 +169,11 @@ class World:
             self._selections[key] = sorted(kept, key=self._sort_key, reverse=self.config.order == "newest")
         return self._selections[key]
 
+    def _take_batch(self, day: str) -> int:
+        """Return the number of the day's next batch of calls."""
+        self._batches[day] += 1
+        return self._batches[day] - 1
+
     def _sort_key(self, call: Call) -> Any:
         if self.config.order == "shuffled":
             return hashlib.blake2b(call.id.encode(), digest_size=8).digest()
@@ -146,16 +195,30 @@ class World:
         completed = [call.id for call in self._calls.values() if call.status == "completed"]
         self._incomplete = [call_id for call_id in completed if self.fault_injector.select("list_completing", call_id)]
         self._vanishing = [call_id for call_id in completed if self.fault_injector.select("list_vanishing", call_id)]
+        self._swapping = [call_id for call_id in completed if self.fault_injector.select("list_swapping", call_id)]
         for call_id in self._incomplete:
             self._show(call_id, as_in_progress(self._calls[call_id]))
 
-    def on_page_served(self) -> None:
-        """Complete one call of `list_completing` and remove one of `list_vanishing`, after each page."""
+    def on_page_served(self, page: Sequence[Call]) -> None:
+        """Complete, remove and swap one call each of `list_completing`, `list_vanishing` and `list_swapping`.
+
+        The call that is swapped was on the page, so that no later page shows the change.
+        """
+        if self._swapping and (call := next((call for call in page if call.id in self._swapping), None)):
+            self._swap_call(call.id)
         if self._incomplete:
             call_id = self._incomplete.pop()
             self._show(call_id, self._calls[call_id])
         if self._vanishing:
             self.remove_call(self._vanishing[-1])
+
+    def _swap_call(self, call_id: str) -> None:
+        call = self._calls[call_id]
+        self.remove_call(call_id)
+        day = call.created_at.date().isoformat()
+        drawn = next(draw_calls(self.config, day, 1, batch=self._take_batch(day)))
+        self._calls[drawn.id] = replace_call(call, drawn.id)
+        self._show(drawn.id, self._calls[drawn.id])
 
     def trigger_fault(self, name: str, subject: str, route: str = "") -> Fault | None:
         """Return the fault if it applies to this request, and count it."""

@@ -57,19 +57,30 @@ class ApiClient:
         is_about_one_call: bool = True,
         field: str | None = None,
     ) -> dict[str, Any]:
-        """Return the answer of a GET, which is retried up to three times.
+        """Return the JSON object that a GET is answered with; see `get_sized`."""
+        return self.get_sized(path, query, is_about_one_call=is_about_one_call, field=field)[0]
+
+    def get_sized(
+        self,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        *,
+        is_about_one_call: bool = True,
+        field: str | None = None,
+    ) -> tuple[dict[str, Any], int]:
+        """Return the answer of a GET, which is retried up to three times, and the length of its body in bytes.
 
         Raises `ApiServerError` where the answer lacks `field`, which may be null: an error with status 200 says nothing
         about the call.
         """
 
-        def attempt() -> dict[str, Any]:
-            answer = self._send("GET", path, query=query, is_about_one_call=is_about_one_call)
+        def attempt() -> tuple[dict[str, Any], int]:
+            answer, size_bytes = self._send("GET", path, query=query, is_about_one_call=is_about_one_call)
             if field is not None and field not in answer:
                 raise ApiServerError(
                     f"GET {_hide_id(path)}: the expected field is missing; the answer has {names_in(answer)}"
                 )
-            return answer
+            return answer, size_bytes
 
         attempts = Retrying(
             retry=retry_if_exception_type((ApiUnreachable, ApiServerError)),
@@ -104,8 +115,11 @@ class ApiClient:
         headers: dict[str, str] | None = None,
         is_about_one_call: bool = True,
         accepts_any_answer: bool = False,
-    ) -> dict[str, Any]:
-        """Send one request, and again after each 429 that asks for a short wait; return the answer's JSON object."""
+    ) -> tuple[dict[str, Any], int]:
+        """Send one request, and again after each 429 that asks for a short wait.
+
+        Returns the answer's JSON object, and the length of its body in bytes.
+        """
         what = f"{method} {_hide_id(path)}"
         waited_seconds = 0.0
         while True:
@@ -114,8 +128,8 @@ class ApiClient:
             if status != 429:
                 self._limiter.on_success()
                 if accepts_any_answer and 200 <= status < 300:
-                    return {}
-                return read_answer(what, status, answer, is_about_one_call=is_about_one_call)
+                    return {}, len(answer)
+                return read_answer(what, status, answer, is_about_one_call=is_about_one_call), len(answer)
             seconds = retry_after_seconds(
                 answer_headers.get("Retry-After"), date=answer_headers.get("Date"), now=self._clock.now()
             )

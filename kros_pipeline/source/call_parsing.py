@@ -1,11 +1,11 @@
 """Parses calls, once, from the raw JSON of KrosAI's list."""
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from ..core.calls import Call
-from ..core.days import parse_time
+from ..core.days import names_zone, parse_time
 from ..core.json_values import RECORDING_URL_FIELD, canonical_json, finite_number, remove_urls
 from ..core.transcripts import clean_text
 from .call_source import ListedCall, UnparsedRow
@@ -30,21 +30,21 @@ class MalformedCall(ValueError):
 
 
 def parse_rows(
-    rows: Iterable[object], *, organization_id: str | None, now: datetime
+    rows: Iterable[object], *, organization_id: str | None, now: datetime, zone: tzinfo | None = None
 ) -> tuple[list[ListedCall], list[UnparsedRow]]:
-    """Parse the rows of one page: the calls, and the rows that are none."""
+    """Parse the rows of one page: the calls, and the rows that are none. See `parse_listed_call` for `zone`."""
     calls: list[ListedCall] = []
     unparsed: list[UnparsedRow] = []
     for row in rows:
         try:
-            calls.append(parse_listed_call(row, organization_id=organization_id, now=now))
+            calls.append(parse_listed_call(row, organization_id=organization_id, now=now, zone=zone))
         except MalformedCall as error:
             fields = row if isinstance(row, Mapping) else {}
             call_id = fields.get("id")
             unparsed.append(
                 UnparsedRow(
                     call_id if isinstance(call_id, str) else None,
-                    parse_time(fields.get("created_at")),
+                    parse_time(fields.get("created_at"), zone or UTC),
                     canonical_json(remove_urls(row)),
                     str(error),
                 )
@@ -52,12 +52,14 @@ def parse_rows(
     return calls, unparsed
 
 
-def parse_listed_call(raw: object, *, organization_id: str | None, now: datetime) -> ListedCall:
+def parse_listed_call(
+    raw: object, *, organization_id: str | None, now: datetime, zone: tzinfo | None = None
+) -> ListedCall:
     """Parse one row of `GET /calls`.
 
     A row needs an id and a readable `created_at`: without the first it cannot be named, without the second it belongs
-    to no day. Any other field of an unexpected type is null in its column, and whole in `extra`. Raises
-    `MalformedCall`.
+    to no day. Any other field of an unexpected type is null in its column, and whole in `extra`. A time without a zone
+    is meant in `zone`; where no setting gives it, in UTC. Raises `MalformedCall`.
     """
     if not isinstance(raw, Mapping):
         raise MalformedCall(f"a row of the list is a {type(raw).__name__}, not an object")
@@ -66,7 +68,7 @@ def parse_listed_call(raw: object, *, organization_id: str | None, now: datetime
         raise MalformedCall("field 'id' is missing, empty or not a string")
     if call_id != clean_text(call_id):
         raise MalformedCall("field 'id' is not valid Unicode")
-    created_at = parse_time(raw.get("created_at"))
+    created_at = parse_time(raw.get("created_at"), zone or UTC)
     if created_at is None:
         raise MalformedCall("field 'created_at' is missing or not an ISO 8601 time")
 
@@ -82,7 +84,7 @@ def parse_listed_call(raw: object, *, organization_id: str | None, now: datetime
         if raw.get(name) is not None and columns[column] is None:
             extra[name] = raw[name]
     for name in _TIME_FIELDS:
-        columns[name] = parse_time(raw.get(name))
+        columns[name] = parse_time(raw.get(name), zone or UTC)
         if raw.get(name) is not None and columns[name] is None:
             extra[name] = raw[name]
     transcript = raw.get("transcript")
@@ -102,7 +104,7 @@ def parse_listed_call(raw: object, *, organization_id: str | None, now: datetime
         listed_at=now,
         **columns,
     )
-    return ListedCall(call, recording_url)
+    return ListedCall(call, recording_url, has_zone=zone is not None or names_zone(raw["created_at"]))
 
 
 def parse_count(value: object) -> int | None:

@@ -22,10 +22,14 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class ListedCall:
-    """A call and the presigned URL that came with it. The URL lives as long as this object, and is stored nowhere."""
+    """A call and the presigned URL that came with it. The URL lives as long as this object, and is stored nowhere.
+
+    `has_zone` is False where `created_at` named no time zone, and no setting says which one is meant.
+    """
 
     call: Call
     recording_url: str | None
+    has_zone: bool = True
 
     def __repr__(self) -> str:  # the URL is a secret: no traceback or log line may show it
         return f"ListedCall({self.call.call_id!r})"
@@ -43,12 +47,16 @@ class UnparsedRow:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer of the list. `total` is None where it gave none; `limit` is the one that the answer names."""
+    """One answer of the list. `total` is None where it gave none; `limit` is the one that the answer names.
+
+    `size_bytes` is the length of its body, 0 where that is unknown.
+    """
 
     calls: list[ListedCall]
     unparsed: list[UnparsedRow]
     total: int | None
     limit: int | None
+    size_bytes: int = 0
 
     @property
     def row_count(self) -> int:
@@ -108,8 +116,11 @@ class CallSource(Protocol):
     def list_page(self, window: Window, offset: int, page_number: int) -> Page:
         """Return one page of a window's completed calls: `offset` rows, or `page_number - 1` pages, into the list."""
 
-    def pages(self, window: Window, *, prefetch: int = 0) -> Iterator[Page]:
-        """Yield all pages of a window's completed calls, in the server's order; up to `prefetch` are asked ahead."""
+    def pages(self, window: Window, *, prefetch: int = 0, first: Page | None = None) -> Iterator[Page]:
+        """Yield all pages of a window's completed calls, in the server's order; up to `prefetch` are asked ahead.
+
+        `first` is the first page, where it was asked for already.
+        """
 
     def recording(self, call_id: str) -> RecordingAnswer:
         """Mint a URL for one call. Raises `CallNotFound` or `CallGone` where there is no recording of it."""

@@ -55,7 +55,7 @@ class KrosAI:
         position: dict[str, int] = {}  # a first page needs none in either dialect, and the other's may be refused
         if offset:
             position = {"page": page_number} if self._uses_page_numbers else {"offset": offset}
-        answer = self._api.get(
+        answer, size_bytes = self._api.get_sized(
             "/calls",
             {
                 "status": "completed",
@@ -70,12 +70,17 @@ class KrosAI:
         if not isinstance(rows, list):
             raise UnexpectedResponse(f"the list of calls has neither 'calls' nor 'data': it has {names_in(answer)}")
         self._uses_page_numbers = "offset" not in answer and "page" in answer
-        calls, unparsed = parse_rows(rows, organization_id=self._settings.organization_id, now=self._clock.now())
-        return Page(calls, unparsed, parse_count(answer.get("total")), parse_count(answer.get("limit")))
+        calls, unparsed = parse_rows(
+            rows,
+            organization_id=self._settings.organization_id,
+            now=self._clock.now(),
+            zone=self._settings.timezone,
+        )
+        return Page(calls, unparsed, parse_count(answer.get("total")), parse_count(answer.get("limit")), size_bytes)
 
-    def pages(self, window: Window, *, prefetch: int = 0) -> Iterator[Page]:
+    def pages(self, window: Window, *, prefetch: int = 0, first: Page | None = None) -> Iterator[Page]:
         """Yield all pages of a window, in the server's order; see `read_pages` for how they end."""
-        return read_pages(partial(self.list_page, window), page_limit=PAGE_LIMIT, prefetch=prefetch)
+        return read_pages(partial(self.list_page, window), page_limit=PAGE_LIMIT, prefetch=prefetch, first=first)
 
     def recording(self, call_id: str) -> RecordingAnswer:
         """Mint a URL for one call. Raises `CallNotFound` or `CallGone` where upstream has no recording of it."""

@@ -8,20 +8,28 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Generic, TypeVar
 
-_Page = TypeVar("_Page")
+from .call_source import Page
+
+# Bodies of pages in flight. An ordinary page has less than 1 MB; one with long transcripts has many, and twelve of them
+# took 680 MB of memory.
+MAX_BYTES_IN_FLIGHT = 16_000_000
 
 
-class PagePrefetcher(Generic[_Page]):
-    """Calls `fetch(offset, page_number)` in threads, at most `max_pages` ahead; with 0, only when a page is wanted."""
+class PagePrefetcher:
+    """Calls `fetch(offset, page_number)` in threads, at most `max_pages` ahead; with 0, only when a page is wanted.
 
-    def __init__(self, fetch: Callable[[int, int], _Page], max_pages: int):
-        self._fetch, self._max_pages = fetch, max_pages
+    Fewer pages are in flight where they are large: as many of the largest size seen so far as have
+    `MAX_BYTES_IN_FLIGHT` together. A page is in flight from its request until the next page is wanted.
+    """
+
+    def __init__(self, fetch: Callable[[int, int], Page], max_pages: int):
+        self._fetch_page, self._max_pages = fetch, max_pages
         self._pool = ThreadPoolExecutor(max_pages, thread_name_prefix="pages") if max_pages else None
-        self._prefetched: deque[tuple[int, int, Future[_Page]]] = deque()
+        self._prefetched: deque[tuple[int, int, Future[Page]]] = deque()
+        self._largest_bytes = 0
 
-    def __enter__(self) -> "PagePrefetcher[_Page]":
+    def __enter__(self) -> "PagePrefetcher":
         return self
 
     def __exit__(
@@ -30,7 +38,7 @@ class PagePrefetcher(Generic[_Page]):
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def page(self, offset: int, number: int) -> _Page:
+    def page(self, offset: int, number: int) -> Page:
         """Return the page at a position, or raise what asking for it raised."""
         if self._prefetched:
             *position, future = self._prefetched.popleft()
@@ -39,13 +47,28 @@ class PagePrefetcher(Generic[_Page]):
             self._stop()
         return self._fetch(offset, number)
 
+    def note(self, page: Page) -> None:
+        """Note the size of a page that was asked for elsewhere."""
+        self._largest_bytes = max(self._largest_bytes, page.size_bytes)
+
     def prefetch(self, offset: int, number: int, rows_per_page: int, total: int) -> None:
         """Ask for the pages from a position on, as far as `total` rows reach, that were not asked for yet."""
-        for ahead in range(len(self._prefetched), self._max_pages):
+        for ahead in range(len(self._prefetched), self._pages_allowed()):
             at = offset + ahead * rows_per_page
             if self._pool is None or at >= total:
                 break
             self._prefetched.append((at, number + ahead, self._pool.submit(self._fetch, at, number + ahead)))
+
+    def _fetch(self, offset: int, number: int) -> Page:
+        page = self._fetch_page(offset, number)
+        self.note(page)  # an update that another thread loses is made good by the next page
+        return page
+
+    def _pages_allowed(self) -> int:
+        """Return how many pages may be ahead now. Where one alone exceeds the limit, none is."""
+        if not self._largest_bytes:
+            return self._max_pages
+        return min(self._max_pages, MAX_BYTES_IN_FLIGHT // self._largest_bytes)
 
     def _stop(self) -> None:
         for _, _, future in self._prefetched:

@@ -7,10 +7,13 @@ from .call_source import Page
 from .page_prefetcher import PagePrefetcher
 
 
-def read_pages(fetch: Callable[[int, int], Page], *, page_limit: int, prefetch: int = 0) -> Iterator[Page]:
+def read_pages(
+    fetch: Callable[[int, int], Page], *, page_limit: int, prefetch: int = 0, first: Page | None = None
+) -> Iterator[Page]:
     """Yield all pages, in the server's order; up to `prefetch` are asked for ahead of their turn.
 
-    `fetch(offset, page_number)` asks for one page. `page_limit` is the limit of a page whose answer names none.
+    `fetch(offset, page_number)` asks for one page. `page_limit` is the limit of a page whose answer names none. `first`
+    is the first page, where it was asked for already.
 
     It ends whatever the server does: with a page that has nothing new, or with one shorter than its limit when `total`
     rows have come. A `total` that is too small does not end it: a full page is followed by another. Nothing is
@@ -20,9 +23,12 @@ def read_pages(fetch: Callable[[int, int], Page], *, page_limit: int, prefetch: 
     offset, number = 0, 1
     page: Page | None = None
     with PagePrefetcher(fetch, prefetch) as prefetcher:
+        if first is not None:
+            prefetcher.note(first)
         while True:
             try:
-                page = prefetcher.page(offset, number)
+                page = first if first is not None else prefetcher.page(offset, number)
+                first = None
             except RequestRefused:
                 if page is not None and page.total is not None and offset >= page.total:
                     return  # some servers refuse a page behind the end, where others answer an empty one

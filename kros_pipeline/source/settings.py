@@ -2,8 +2,10 @@
 
 import re
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
 
 from ..core.settings import (
     DOWNLOAD_WORKERS,
@@ -53,6 +55,17 @@ def _parse_hosts(text: str) -> frozenset[str]:
     return frozenset(hosts)
 
 
+def _parse_timezone(text: str) -> ZoneInfo:
+    """Parse the IANA name of a time zone."""
+    try:
+        return ZoneInfo(text)
+    except (KeyError, ValueError, OSError):  # no such zone; no name at all; a folder of zones
+        name_by_lower_case = {name.lower(): name for name in available_timezones()}
+        nearest = get_close_matches(text.lower(), name_by_lower_case, n=1, cutoff=0.8)
+        hint = f": did you mean {name_by_lower_case[nearest[0]]}?" if nearest else " such as Africa/Lagos."
+        raise BadValue(f"is {show_value(text)}; it must be the IANA name of a time zone{hint}") from None
+
+
 API_KEY = Setting(
     "KROSAI_API_KEY",
     None,
@@ -69,6 +82,13 @@ BASE_URL = Setting(
 )
 ORGANIZATION_ID = Setting(
     "KROSAI_ORGANIZATION_ID", None, "sent as `x-organization-id`, stored in every call's row", header_text
+)
+TIMEZONE = Setting(
+    "KROSAI_TIMEZONE",
+    None,
+    "the IANA name, such as `Africa/Lagos`, of the time zone in which the API's times without a zone are meant; "
+    "without it they are UTC",
+    _parse_timezone,
 )
 PLAN = Setting(
     "KROSAI_PLAN",
@@ -110,6 +130,7 @@ SOURCE_SETTINGS: tuple[Setting[Any], ...] = (
     AUTH,
     BASE_URL,
     ORGANIZATION_ID,
+    TIMEZONE,
     PLAN,
     RETENTION_DAYS,
     REQUESTS_PER_SECOND,
@@ -122,6 +143,8 @@ SOURCE_SETTINGS: tuple[Setting[Any], ...] = (
 class SourceSettings:
     """How to reach KrosAI. `requests_per_second`, `requests_per_run` and `retention_days` are None for "no limit".
 
+    `timezone` is the zone of the API's times that name none; None where the setting is not given: they are UTC.
+
     `connections` is how many connections each client keeps open: one for each thread that downloads.
     """
 
@@ -129,6 +152,7 @@ class SourceSettings:
     auth: str
     base_url: str
     organization_id: str | None
+    timezone: ZoneInfo | None
     plan: Plan
     retention_days: int | None
     requests_per_second: float | None
@@ -153,6 +177,7 @@ def parse_source_settings(reader: SettingsReader) -> SourceSettings:
         auth=reader.value(AUTH),
         base_url=base_url,
         organization_id=reader.optional(ORGANIZATION_ID, None),
+        timezone=reader.optional(TIMEZONE, None),
         plan=plan,
         retention_days=reader.optional(retention_days, plan.default_retention_days),
         requests_per_second=reader.optional(REQUESTS_PER_SECOND, plan.requests_per_second),

@@ -1,97 +1,171 @@
-"""Gathers the evidence of a day: what the source said, what the tables say and what the bucket holds."""
+"""Gathers the evidence of a day: what the source said, what the tables say and what the bucket holds.
 
-from collections import Counter
-from collections.abc import Mapping
-from datetime import date
+Sets are compared in both directions, and both sides are read a batch at a time. Of the tables, only the ids of calls
+that are named in the verdict are held in memory; of the day, the digests of its list and the keys of its audio.
+"""
 
-import pyarrow.compute as pc
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import date, datetime
 
 from ..archive.acknowledgements import acknowledged_call_keys
 from ..archive.listings import read_listing
 from ..archive.object_store import ObjectStore
+from ..archive.parquet import Partition
 from ..archive.tables import Tables
 from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from ..core import schemas
-from ..core.clock import Clock
 from ..core.days import grace_is_over, parse_time
+from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, UnreadablePartition
 from ..core.evidence import Evidence
+from ..core.id_digests import digest_id, unpack_digests
 from ..core.listing import Listing
-from ..core.object_keys import call_key, call_key_in
-from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus, TranscriptStatus
+from ..core.object_keys import audio_prefix, call_key, call_key_in, listing_key
+from ..core.sorted_lookup import outer_join
+from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
+from .text_evidence import add_texts
+
+_READ_TABLES = tuple(table for table in schemas.TABLES.values() if table is not schemas.RECONCILIATION)
+
+_Opened = Mapping[str, Partition | None]
+"""The readable tables of a day, by name: None where there is no partition."""
 
 
 def gather_evidence(
-    day: date,
-    stored: Mapping[str, int],
-    *,
-    store: ObjectStore,
-    tables: Tables,
-    tombstones: Tombstones,
-    clock: Clock,
-    lookback_days: int,
+    day: date, *, store: ObjectStore, tables: Tables, tombstones: Tombstones, now: datetime, lookback_days: int
 ) -> Evidence:
-    """Read everything that the verdict on a day needs. `stored` is the day's audio in the bucket: key to bytes."""
+    """Read everything that the verdict on a day needs. `now` is the time of the check.
+
+    What cannot be read as what it should be is part of the evidence. Raises `ArchiveError` only where the archive does
+    not answer.
+    """
+    listing, digests, problem = _read_listing(day, store)
     pseudonyms = tombstones.pseudonyms()
-    calls = {row["call_id"] for row in tables.rows(schemas.CALLS, day, ("call_id",))}
-    recordings = tables.rows(schemas.RECORDINGS, day, ("call_id", "status", "object_key", "size_bytes"))
-    acknowledged = acknowledged_call_keys(store, day)
-    unsafe = [row for row in recordings if row["status"] in UNSAFE_RECORDINGS]
-    accepted = [row for row in unsafe if call_key(row["call_id"]) in acknowledged]
-    reported = [row for row in unsafe if call_key(row["call_id"]) not in acknowledged]
-    prefix = store.full_key("")
-    archived = {
-        row["object_key"].removeprefix(prefix): row["size_bytes"]
-        for row in recordings
-        if row["status"] == RecordingStatus.ARCHIVED
-    }
-    unknown = sorted(stored.keys() - archived.keys())
-    erased_keys = [key for key in unknown if tombstones.matches(call_key_in(key) or "", pseudonyms)]
-    listing = read_listing(store, day)
+    stored = {entry.key: entry.size_bytes for entry in store.list(audio_prefix(day))}
     evidence = Evidence(
         listing=listing,
-        listed_before_late_data=_was_listed_early(day, listing, clock, lookback_days),
-        calls=len(calls),
-        recordings=Counter(row["status"] for row in recordings),
-        transcripts=Counter(),
-        calls_without_recording_row=sorted(calls - {row["call_id"] for row in recordings}),
-        unsafe={
-            str(status): [row["call_id"] for row in reported if row["status"] == status] for status in UNSAFE_RECORDINGS
-        },
-        acknowledged=[row["call_id"] for row in accepted],
-        objects_missing=sorted(archived.keys() - stored.keys()),
-        objects_of_other_size=[key for key, size in archived.items() if stored.get(key, size) != size],
-        objects_unknown=[key for key in unknown if key not in erased_keys],
+        unreadable_listing=problem,
+        listed_before_late_data=_was_listed_early(day, listing, now, lookback_days),
         erased=len(tombstones.pseudonyms_of(day, max_age_seconds=MAX_AGE_SECONDS)),
-        objects_of_erased_calls=erased_keys,
+        objects=len(stored),
+        object_bytes=sum(stored.values()),
     )
-    _add_texts(day, calls, tables, evidence)
+    with _open_tables(day, tables, evidence) as opened:
+        with _note_unreadable(evidence):
+            _add_calls(opened, digests, evidence)
+        with _note_unreadable(evidence):
+            _add_recordings(opened, stored, acknowledged_call_keys(store, day), store.full_key(""), evidence)
+        for table, without_row, without_call in (
+            (schemas.RECORDINGS, evidence.calls_without_recording_row, evidence.recordings_without_call),
+            (schemas.TRANSCRIPTS, evidence.calls_without_transcript_row, evidence.transcripts_without_call),
+        ):
+            with _note_unreadable(evidence):
+                _compare_with_calls(opened, table, without_row, without_call)
+        with _note_unreadable(evidence):
+            add_texts(opened, evidence)
+        if evidence.calls:
+            evidence.missing_tables += [name for name, partition in opened.items() if partition is None]
+        elif "calls" in opened and opened["calls"] is None:
+            evidence.missing_tables.append("calls")
+    unknown, evidence.objects_unknown = evidence.objects_unknown, []
+    moved = tables.moved.keys_of(day)
+    for key in unknown:
+        named = call_key_in(key) or ""
+        if tombstones.matches(named, pseudonyms):
+            evidence.objects_of_erased_calls.append(key)
+        elif named not in moved:  # otherwise an earlier day has the call, and its recording
+            evidence.objects_unknown.append(key)
     return evidence
 
 
-def _was_listed_early(day: date, listing: Listing | None, clock: Clock, lookback_days: int) -> bool:
+def _read_listing(day: date, store: ObjectStore) -> tuple[Listing | None, set[bytes] | None, str]:
+    """Return the listing of the day and the digests of the calls that it names; or why it cannot be read."""
+    try:
+        listing = read_listing(store, day)
+        if listing is None or listing.call_digests is None:
+            return listing, None, ""
+        return listing, unpack_digests(listing.call_digests), ""
+    except (ArchiveUnavailable, ArchiveDenied):
+        raise
+    except (ArchiveError, TypeError, ValueError):
+        return None, None, f"{listing_key(day)} cannot be read as a listing of the day: materialize `calls`."
+
+
+def _was_listed_early(day: date, listing: Listing | None, now: datetime, lookback_days: int) -> bool:
     """Return whether the grace days are over, and the list was last read before they were."""
     listed_at = parse_time(listing.listed_at) if listing is not None else None
     return (
         listed_at is not None
-        and grace_is_over(day, clock.now(), lookback_days)
+        and grace_is_over(day, now, lookback_days)
         and not grace_is_over(day, listed_at, lookback_days)
     )
 
 
-def _add_texts(day: date, calls: set[str], tables: Tables, evidence: Evidence) -> None:
-    """Add up lengths of texts and of turns, a batch at a time: no text is held."""
-    missing = set(calls)
-    with tables.opened(schemas.TRANSCRIPTS, day) as transcripts:
-        for batch in transcripts.batches(("call_id", "status", "text")) if transcripts else ():
-            missing.difference_update(batch.column("call_id").to_pylist())
-            evidence.transcripts.update(batch.column("status").to_pylist())
-            is_kept = pc.equal(batch.column("status"), TranscriptStatus.KEPT.value)
-            lengths = pc.utf8_length(batch.filter(is_kept).column("text"))
-            evidence.transcript_chars += pc.sum(lengths).as_py() or 0
-            evidence.transcripts_with_text += pc.sum(pc.greater(lengths, 0)).as_py() or 0
-    evidence.calls_without_transcript_row = sorted(missing)
-    with tables.opened(schemas.UTTERANCES, day) as utterances:
-        for batch in utterances.batches(("turn_index", "char_start", "char_end")) if utterances else ():
-            spans = pc.subtract(batch.column("char_end"), batch.column("char_start"))
-            evidence.utterance_chars += pc.sum(spans).as_py() or 0
-            evidence.calls_with_utterances += pc.sum(pc.equal(batch.column("turn_index"), 0)).as_py() or 0
+@contextmanager
+def _open_tables(day: date, tables: Tables, evidence: Evidence) -> Iterator[_Opened]:
+    opened: dict[str, Partition | None] = {}
+    with ExitStack() as stack:
+        for table in _READ_TABLES:
+            with _note_unreadable(evidence):
+                opened[table.name] = stack.enter_context(tables.opened(table, day))
+        yield opened
+
+
+@contextmanager
+def _note_unreadable(evidence: Evidence) -> Iterator[None]:
+    """Add a sentence to the evidence where a table turns out to be unreadable, here or in the middle of its rows."""
+    try:
+        yield
+    except UnreadablePartition as error:
+        sentence = f"{error}."
+        if sentence not in evidence.unreadable:
+            evidence.unreadable.append(sentence)
+
+
+def _add_calls(opened: _Opened, digests: set[bytes] | None, evidence: Evidence) -> None:
+    """Count the calls, and those of the list that the table does not have."""
+    if "calls" not in opened:
+        return
+    calls = opened["calls"]
+    for row in calls.rows(("call_id",)) if calls else ():
+        evidence.calls += 1
+        if digests is not None:
+            digests.discard(digest_id(row["call_id"]))
+    evidence.lost_calls = len(digests) if digests is not None else None
+
+
+def _add_recordings(
+    opened: _Opened, stored: Mapping[str, int], acknowledged: set[str], prefix: str, evidence: Evidence
+) -> None:
+    """Compare the table `recordings` with the audio in the bucket, and find the recordings that are not safe."""
+    if "recordings" not in opened:
+        return
+    evidence.unsafe = {str(status): [] for status in UNSAFE_RECORDINGS}
+    recordings, unnamed = opened["recordings"], dict(stored)
+    columns = ("call_id", "status", "object_key", "size_bytes", "duration_seconds")
+    for row in recordings.rows(columns) if recordings else ():
+        evidence.recordings[row["status"]] += 1
+        if row["status"] == RecordingStatus.ARCHIVED:
+            evidence.audio_seconds += row["duration_seconds"] or 0.0
+            key = (row["object_key"] or "").removeprefix(prefix)
+            size_bytes = unnamed.pop(key, None)
+            if size_bytes is None:
+                evidence.objects_missing.append(key)
+            elif size_bytes != row["size_bytes"]:
+                evidence.objects_of_other_size.append(key)
+        elif row["status"] in UNSAFE_RECORDINGS:
+            is_acknowledged = call_key(row["call_id"]) in acknowledged
+            (evidence.acknowledged if is_acknowledged else evidence.unsafe[row["status"]]).append(row["call_id"])
+    evidence.objects_unknown = sorted(unnamed)
+
+
+def _compare_with_calls(opened: _Opened, table: schemas.Table, without_row: list[str], without_call: list[str]) -> None:
+    """Find the calls without a row in a table, and the rows of that table without a call."""
+    if not {"calls", table.name} <= opened.keys():
+        return
+    ids = [partition.rows(("call_id",)) if partition else () for partition in (opened["calls"], opened[table.name])]
+    for call, row in outer_join(*ids):
+        if row is None and call is not None:
+            without_row.append(call["call_id"])
+        elif call is None and row is not None:
+            without_call.append(row["call_id"])

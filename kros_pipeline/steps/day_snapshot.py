@@ -22,7 +22,7 @@ from ..core.sorted_lookup import SortedLookup
 class DaySnapshot:
     """The calls, the table `recordings` to be written, the last listing, and the keys of the audio in the bucket."""
 
-    calls: Partition | None
+    calls: Partition
     recordings: PartitionTransaction
     listing: Listing | None
     audio_keys: set[str]
@@ -30,9 +30,12 @@ class DaySnapshot:
     @classmethod
     @contextmanager
     def load(cls, day: date, *, store: ObjectStore, tables: Tables, tombstones: Tombstones) -> Iterator[Self]:
-        """Read all of it at once: one request after the other costs a second where S3 answers slowly."""
+        """Read all of it at once: one request after the other costs a second where S3 answers slowly.
+
+        Raises `MissingTable` where the day has no table `calls`.
+        """
         with ExitStack() as opened, ThreadPoolExecutor() as pool:
-            calls = pool.submit(opened.enter_context, tables.opened(schemas.CALLS, day))
+            calls = pool.submit(opened.enter_context, tables.required(schemas.CALLS, day))
             recordings = pool.submit(opened.enter_context, tables.transaction(schemas.RECORDINGS, day))
             listing = pool.submit(read_listing, store, day)
             pool.submit(tombstones.pseudonyms)  # cached, for the first recording that is put
@@ -42,5 +45,5 @@ class DaySnapshot:
     def calls_with_rows(self) -> Iterator[tuple[Row, Row | None]]:
         """Yield each call of the day with its row of `recordings`, if it has one. Neither table is held in memory."""
         rows = SortedLookup(self.recordings.rows(("call_id", "status", "attempts")))
-        for call in self.calls.rows(("call_id", "duration_seconds", "has_recording")) if self.calls else ():
+        for call in self.calls.rows(("call_id", "duration_seconds", "has_recording")):
             yield call, rows.find(call["call_id"])

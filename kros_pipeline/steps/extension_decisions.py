@@ -14,10 +14,13 @@ AllowedDays = Callable[[int], int | None]
 
 
 def read_decisions(day: date, tables: Tables) -> list[Decision]:
-    """Return, for each flagged call, the longest extension that a rule wants, where a recording is known to exist."""
-    calls = tables.rows(schemas.CALLS, day, ("call_id", "has_recording"))
+    """Return, for each flagged call, the longest extension that a rule wants, where a recording is known to exist.
+
+    Raises `MissingTable` where the day has no table `calls`.
+    """
+    with tables.required(schemas.CALLS, day) as calls:
+        recorded = {row["call_id"] for row in calls.rows(("call_id", "has_recording")) if row["has_recording"]}
     recordings = tables.rows(schemas.RECORDINGS, day, ("call_id", "status"))
-    recorded = {row["call_id"] for row in calls if row["has_recording"]}
     recorded |= {row["call_id"] for row in recordings if row["status"] == RecordingStatus.ARCHIVED}
     longest: dict[str, Decision] = {}
     for row in tables.rows(schemas.FLAGGED_CALLS, day, ("call_id", "rule_id", "extend_days")):

@@ -1,8 +1,8 @@
 """`flagged_calls`: the rules, applied to every call of a day."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import date
-from itertools import groupby
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -11,7 +11,7 @@ from ..archive.parquet import Partition, Row, batches_of
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.flags import Rules
-from ..core.sorted_lookup import SortedLookup
+from ..core.sorted_lookup import SortedLookup, group_by_call, outer_join
 from ..core.transcripts import Turn
 from .report import Report
 
@@ -21,10 +21,14 @@ _TURN_COLUMNS = ("call_id", "turn_index", "speaker", "speaker_label", "text", "c
 
 
 def flag_calls(day: date, *, tables: Tables, rules: Rules) -> Report:
-    """Write a row for each call and each rule that flags it. Upstream is not asked."""
+    """Write a row for each call and each rule that flags it. Upstream is not asked.
 
-    def build(_: Partition | None) -> Iterator[pa.RecordBatch]:
-        return batches_of(schemas.FLAGGED_CALLS, _rows(day, tables, rules))
+    Rows of a call that the table `calls` has lost stay as they are. Raises `MissingTable` where the day has no table
+    `calls`, or one that the rules need.
+    """
+
+    def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
+        return batches_of(schemas.FLAGGED_CALLS, _rows(day, tables, rules, present))
 
     report = Report()
     with tables.transaction(schemas.FLAGGED_CALLS, day) as table:
@@ -36,40 +40,35 @@ def flag_calls(day: date, *, tables: Tables, rules: Rules) -> Report:
     return report
 
 
-def _rows(day: date, tables: Tables, rules: Rules) -> Iterator[Row]:
-    """Yield the rows of the day; the three tables are read side by side, none is held."""
-    if not rules.rules:
-        return
-    with (
-        tables.opened(schemas.CALLS, day) as calls,
-        tables.opened(schemas.TRANSCRIPTS, day) as transcripts,
-        tables.opened(schemas.UTTERANCES, day) as utterances,
-    ):
-        answers = SortedLookup(transcripts.rows(_TRANSCRIPT_COLUMNS) if transcripts else ())
-        turns_by_call = SortedLookup(_group_turns(utterances))
-        for call in calls.rows(_CALL_COLUMNS) if calls else ():
-            transcript, spoken = answers.find(call["call_id"]), turns_by_call.find(call["call_id"])
-            flags = rules.find_flags(
-                SimpleNamespace(**call),
-                SimpleNamespace(**transcript) if transcript else None,
-                spoken["turns"] if spoken else (),
-            )
-            for flag in sorted(flags, key=lambda flag: flag.rule_id):
-                yield {
-                    "call_id": call["call_id"],
-                    "call_date": day,
-                    "rule_id": flag.rule_id,
-                    "reason": flag.reason,
-                    "turn_index": flag.turn_index,
-                    "extend_days": flag.extend_days,
-                    "rules_version": rules.version,
-                }
+def _rows(day: date, tables: Tables, rules: Rules, present: Partition | None) -> Iterator[Row]:
+    """Yield the rows of the day; the tables are read side by side, none is held."""
+    with ExitStack() as opened:
+        calls = opened.enter_context(tables.required(schemas.CALLS, day))
+        answers, turns_by_call = SortedLookup(()), SortedLookup(())
+        if rules.rules:
+            transcripts = opened.enter_context(tables.required(schemas.TRANSCRIPTS, day))
+            utterances = opened.enter_context(tables.required(schemas.UTTERANCES, day))
+            answers = SortedLookup(transcripts.rows(_TRANSCRIPT_COLUMNS))
+            turns_by_call = SortedLookup(group_by_call(utterances.rows(_TURN_COLUMNS)))
+        known_flags = group_by_call(present.rows() if present else ())
+        for call, known in outer_join(calls.rows(_CALL_COLUMNS), known_flags):
+            if call is not None:
+                yield from _flag(day, rules, call, answers, turns_by_call)
+            elif known is not None:
+                yield from known["rows"]
 
 
-def _group_turns(utterances: Partition | None) -> Iterator[Row]:
-    rows = utterances.rows(_TURN_COLUMNS) if utterances else ()
-    for call_id, turns in groupby(rows, key=lambda row: row["call_id"]):
+def _flag(day: date, rules: Rules, call: Row, answers: SortedLookup, turns_by_call: SortedLookup) -> Iterator[Row]:
+    transcript, spoken = answers.find(call["call_id"]), turns_by_call.find(call["call_id"])
+    turns = [Turn(**{name: turn[name] for name in _TURN_COLUMNS[1:]}) for turn in spoken["rows"]] if spoken else ()
+    flags = rules.find_flags(SimpleNamespace(**call), SimpleNamespace(**transcript) if transcript else None, turns)
+    for flag in sorted(flags, key=lambda flag: flag.rule_id):
         yield {
-            "call_id": call_id,
-            "turns": [Turn(**{name: turn[name] for name in _TURN_COLUMNS[1:]}) for turn in turns],
+            "call_id": call["call_id"],
+            "call_date": day,
+            "rule_id": flag.rule_id,
+            "reason": flag.reason,
+            "turn_index": flag.turn_index,
+            "extend_days": flag.extend_days,
+            "rules_version": rules.version,
         }

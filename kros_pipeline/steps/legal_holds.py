@@ -15,15 +15,14 @@ from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.clock import Clock
-from ..core.errors import ArchiveDenied, ArchiveError
-from ..core.object_keys import audio_key, call_key, held_key, held_prefix
+from ..core.errors import ArchiveDenied, ArchiveError, UnreadablePartition
+from ..core.object_keys import audio_key, audio_prefix, call_key, held_key, held_prefix
 
 _MAX_SENTENCES = 5
 
 
 def place_legal_holds(
     day: date,
-    stored: Collection[str],
     *,
     is_wanted: bool,
     store: ObjectStore,
@@ -35,14 +34,18 @@ def place_legal_holds(
 ) -> list[str]:
     """Hold and tag each archived recording of a flagged call that no earlier run held.
 
-    `stored` are the keys of the day's audio in the bucket. `is_wanted` is `KROS_LEGAL_HOLD`: without it nothing is
-    done. Returns a sentence for each reason why a recording is not held.
+    `is_wanted` is `KROS_LEGAL_HOLD`: without it nothing is read or done. Returns a sentence for each reason why a
+    recording is not held.
     """
     if not is_wanted:
         return []
     prefix = held_prefix(day)
     held = {entry.key.removeprefix(prefix).removesuffix(".json") for entry in store.list(prefix)}
-    flagged = {row["call_id"] for row in tables.rows(schemas.FLAGGED_CALLS, day, ("call_id",))}
+    try:
+        flagged = {row["call_id"] for row in tables.rows(schemas.FLAGGED_CALLS, day, ("call_id",))}
+    except UnreadablePartition as error:
+        return [f"Nothing is held, because nobody knows what is flagged: {error}."]
+    stored = {entry.key for entry in store.list(audio_prefix(day))} if flagged else set()
     to_hold = _select(day, flagged, held, stored)
     if not to_hold:
         return []

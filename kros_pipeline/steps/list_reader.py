@@ -1,7 +1,10 @@
-"""Reads the list of a day's calls, and proves that it was read whole.
+"""Reads the list of a day's calls, and proves by additivity that it was read whole.
 
-A pass over a window is proved when every page reported the same `total` and exactly that many distinct rows came.
-Whatever no pass could prove is returned all the same; only the verdict waits for a proof.
+One number that agrees is no proof: a `total` can be a limit, and one call can vanish while another appears. So the
+totals of a window and of its two halves are asked for, the halves are read, and their distinct calls have to be exactly
+as many as the whole's total. Then the first pages are asked for again: nothing may have changed meanwhile.
+
+Whatever could not be proved is returned all the same; only the verdict waits for a proof.
 """
 
 import logging
@@ -9,41 +12,45 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
-from ..core.calls import Call, merge_calls
-from ..source.call_source import CallSource, ListedCall, UnparsedRow, Window
+from ..core.days import LISTED_BEYOND, end_of, start_of
+from ..core.errors import RequestRefused
+from ..source.call_source import CallSource, Page, Window
 from ..source.time_format import format_time
+from .list_limits import ListLimits, may_be_a_limit
+from .listed_rows import ListedRows
 
-_MAX_PASSES = 3
+_MARGIN = timedelta(minutes=1)  # of the day's window, at both ends
+_OVERLAP = timedelta(seconds=2)  # at each side of a border: no bound may be exclusive, and times may be rounded
+_WEST, _EAST = timedelta(hours=12), timedelta(hours=14)  # UTC-12 and UTC+14: no account's times are further from UTC
+_MAX_LOOKS = 3
 _MAX_ROWS_PER_WINDOW = 10_000  # many services serve deeper offsets slowly, or refuse them
-_SHORTEST_WINDOW = timedelta(seconds=2)
-_MAX_SPLITS_OF_A_MOVING_LIST = 3
+_SHORTEST_WINDOW = timedelta(seconds=10)
+_USUAL_OVERLAP = 1.2  # the most that totals of two halves usually are, in totals of the whole
+_USUAL_LIMITS = 1_000  # and its multiples
 _PROGRESS_EVERY_PAGES = 50
-_MAX_SHARED_ROWS = 1.5  # of the whole's total, in the sum of two halves
-_FAR_FROM_WINDOW = timedelta(days=2)
+_MAX_REQUESTS_PER_PAGE, _MORE_REQUESTS = 5, 60
 
 
 @dataclass
-class _Pass:
+class _Reading:
     """What one reading of a window saw."""
 
+    total: int | None
     rows: set[str] = field(default_factory=set)
-    totals: set[int | None] = field(default_factory=set)
+    is_consistent: bool = True  # every page reported the same total
     is_repeating: bool = False  # the last page held nothing new
-    is_too_large: bool = False  # and was left after its first page
+    refusal: str | None = None  # why a later page was refused
 
     @property
-    def total(self) -> int | None:
-        return max((total for total in self.totals if total is not None), default=None)
-
-    @property
-    def is_proved(self) -> bool:
-        return self.totals == {len(self.rows)}
+    def is_whole(self) -> bool:
+        return self.is_consistent and self.refusal is None and self.total == len(self.rows)
 
 
 class ListReader:
     """Reads one day's list, window by window. The attributes hold what came so far, also after an error.
 
-    `on_first_page` is called once the source has accepted the key, before anything is kept.
+    `windows` are those to list again for fresh URLs. `on_first_page` is called once the source has accepted the key,
+    before anything is kept.
     """
 
     def __init__(
@@ -57,95 +64,229 @@ class ListReader:
     ):
         self._source, self._day, self._log = source, day, log
         self._prefetch_pages, self._on_first_page = prefetch_pages, on_first_page
-        self.calls: dict[str, Call] = {}
-        self.unparsed: dict[str, UnparsedRow] = {}
+        self.rows = ListedRows(day)
+        self.limits = ListLimits()
         self.windows: list[Window] = []
         self.problems: list[str] = []
-        self.oddities: set[str] = set()
+        self.is_moving = False  # the only problem is that the list changed while it was read
         self.pages = 0
+        self._seen: set[str] = set()
+        self._page_limit = source.page_limit  # or less, where the answers say so
+        self._has_divided = True  # False where the filter reads days only, or nothing
 
-    def read(self, window: Window, depth: int = 0) -> None:
-        """List a window until a pass is proved; in halves where that helps. Raises `ApiError`."""
-        first = self._read_pass(window, max_rows=_MAX_ROWS_PER_WINDOW)
-        if first.is_too_large:
-            if self._read_halves(window, first, depth):
-                return
-            first = self._read_pass(window)
-        passes = [first]
-        while not passes[-1].is_proved and len(passes) < _MAX_PASSES:
-            passes.append(self._read_pass(window))
-        last = passes[-1]
-        if not last.is_proved:
-            # Passes that agree on a wrong total would agree again. A list that changes while it is read is stable for
-            # a shorter window, and a window of one page needs no offset.
-            is_moving = len({frozenset(one.rows) for one in passes}) > 1 or len(last.totals) > 1
-            may_split = last.is_repeating or (is_moving and depth < _MAX_SPLITS_OF_A_MOVING_LIST)
-            if may_split and self._read_halves(window, last, depth):
-                return
-            self.problems.append(_describe_unproved(window, passes))
+    def read(self) -> None:
+        """Read the day. Raises `ApiError`.
+
+        Three more hours are listed, and more where the rows show that the filter understands other times than ours: up
+        to what an account at UTC-12 or UTC+14 needs.
+        """
+        begin, end = start_of(self._day), end_of(self._day)
+        self._prove(Window(begin - _MARGIN, end + _MARGIN))
+        if self._has_divided and not self.rows.is_unfiltered:
+            late_end = end + LISTED_BEYOND
+            self._read_beyond(Window(end + _MARGIN - _OVERLAP, late_end))
+            if self.rows.is_shown_earlier:
+                self._prove_beyond(Window(late_end - _OVERLAP, end + _EAST + _MARGIN))
+            if self.rows.is_shown_later:
+                self._prove_beyond(Window(begin - _WEST - _MARGIN, begin - _MARGIN + _OVERLAP))
+        if zone_problems := self.rows.problems():
+            self.problems += zone_problems
+            self.is_moving = False
+
+    def _prove(self, window: Window, first: Page | None = None) -> set[str]:
+        """Read a window in halves, and compare what came with its total. Return what identifies its rows."""
+        halves = _halve(window)
+        rows: set[str] = set()
+        if halves is None or self._has_asked_enough():
+            rows = self._read_alone(window, first)
+            if halves is not None:
+                self._report(window, f"after {self.pages} requests its totals still disagree")
+            return rows
+        for _ in range(_MAX_LOOKS):
+            whole, first = first or self._first_page(window), None
+            parts = [self._first_page(half) for half in halves]
+            if self._is_undivided(window, whole, parts):
+                return self._read_undivided(window, whole)
+            is_too_long = any(self.limits.is_beyond(page.total, _MAX_ROWS_PER_WINDOW) for page in parts)
+            if is_too_long or self._is_in_one_half(whole, parts):
+                return self._split(window, whole, halves, parts)
+            readings = [self._read(half, page) for half, page in zip(halves, parts, strict=True)]
+            rows = whole.identities.union(*(reading.rows for reading in readings))
+            if self._has_changed((*halves, window), (*parts, whole), rows):
+                continue
+            if all(reading.is_whole for reading in readings) and len(rows) == whole.total:
+                self.windows += [window] if self.limits.rows is None else halves
+                return rows
+            return self._doubt(window, whole, halves, parts, readings)
         self.windows.append(window)
+        self._report_moving(window)
+        return rows
 
-    def _read_halves(self, window: Window, whole: _Pass, depth: int) -> bool:
-        """List both halves; return False, and do nothing, where the filter does not divide the window's rows."""
-        if window.end - window.start < 2 * _SHORTEST_WINDOW or (whole.total or 0) <= 1:
-            return False
-        middle = (window.start + (window.end - window.start) / 2).replace(microsecond=0)
-        # The halves share their border: whether `to_date` is inclusive is not documented.
-        halves = [Window(window.start, middle), Window(middle, window.end)]
-        totals = [self._source.list_page(half, 0, 1).total for half in halves]
-        known = [total for total in totals if total is not None]
-        # Halves share their border and nothing else. A filter that reads days only, or nothing, counts most rows twice.
-        if len(known) < len(halves) or sum(known) > _MAX_SHARED_ROWS * (whole.total or 0):
-            return False
-        for half in halves:
-            self.read(half, depth + 1)
-        return True
+    def _doubt(
+        self, window: Window, whole: Page, halves: list[Window], parts: list[Page], readings: list[_Reading]
+    ) -> set[str]:
+        """Split the halves further where a limit of the list explains why the numbers disagree; else report it."""
+        rows = whole.identities.union(*(reading.rows for reading in readings))
+        totals = [whole.total, *(reading.total for reading in readings)]
+        are_whole = all(reading.is_whole for reading in readings)
+        for reading in readings:
+            self.limits.compare(reading.total, len(reading.rows), page_limit=self._page_limit)
+        if are_whole:
+            self.limits.compare(whole.total, len(rows), page_limit=self._page_limit)
+        says_too_much = are_whole and (whole.total or 0) > len(rows)
+        if None in totals or says_too_much or self.limits.are_refuted or self._has_asked_enough():
+            self.windows.append(window)
+            self._report(window, _describe(whole.total, len(rows), readings))
+            return rows
+        return self._split(window, whole, halves, parts)
 
-    def _read_pass(self, window: Window, max_rows: int | None = None) -> _Pass:
-        """Read every page of a window; only the first one, if its total is above `max_rows`."""
-        reading = _Pass()
-        for page in self._source.pages(window, prefetch=self._prefetch_pages):
-            self.pages += 1
-            if self.pages == 1:
-                self._on_first_page()
-            reading.totals.add(page.total)
-            reading.is_repeating = page.row_count > 0 and page.identities <= reading.rows
-            reading.rows |= page.identities
-            self._keep(page.calls, page.unparsed, window)
-            if max_rows is not None and (page.total or 0) > max_rows:
-                reading.is_too_large = True
-                break
-            if self.pages % _PROGRESS_EVERY_PAGES == 0:
-                self._log.info("%s: %d pages listed, %d calls of the day", self._day, self.pages, len(self.calls))
+    def _split(self, window: Window, whole: Page, halves: list[Window], parts: list[Page]) -> set[str]:
+        """Prove each half by itself, and compare both with the whole's total, which may be a limit."""
+        problem_count = len(self.problems)
+        rows = whole.identities.union(*(self._prove(half, page) for half, page in zip(halves, parts, strict=True)))
+        if len(self.problems) > problem_count or whole.total == len(rows):
+            return rows
+        again = self._first_page(window)
+        if again.total is not None and (
+            again.total == len(rows) or again.total < len(rows) == len(rows | again.identities)
+        ):
+            return rows  # where the total is smaller, it is a limit: both halves were proved without it
+        if again.total != whole.total:
+            self._report_moving(window)
+        else:
+            self._report(window, f"`total` says {again.total}, and its parts have {len(rows)} distinct rows")
+        return rows
+
+    def _is_undivided(self, window: Window, whole: Page, parts: list[Page]) -> bool:
+        """Return whether the filter does not divide a window, as one that reads days only: two seconds show it."""
+        sum_of_parts = sum(page.total or 0 for page in parts)
+        if whole.total is None or whole.total <= self._page_limit or sum_of_parts <= _USUAL_OVERLAP * whole.total:
+            return False
+        middle = window.start + (window.end - window.start) / 2
+        moment = self._first_page(Window(middle, middle + _OVERLAP))
+        return (moment.total or 0) > whole.total / 10
+
+    def _read_undivided(self, window: Window, first: Page) -> set[str]:
+        """Read a window that the filter does not divide: its total has to agree, and not to be a limit."""
+        self._has_divided = False
+        self.windows.append(window)
+        rows: set[str] = set()
+        for look in range(_MAX_LOOKS):
+            page = first if look == 0 else self._first_page(window)
+            reading = self._read(window, page)
+            rows |= reading.rows
+            if self._has_changed((window,), (page,), reading.rows):
+                continue
+            if not reading.is_whole:
+                self._report(window, _describe(reading.total, len(reading.rows), [reading]))
+            elif may_be_a_limit(reading.total, step=_USUAL_LIMITS) and not self._is_sum_of_days(window, reading):
+                self._report(
+                    window, f"`total` says {reading.total}, which may be a limit, and no smaller window proves it"
+                )
+            return rows
+        self._report_moving(window)
+        return rows
+
+    def _is_in_one_half(self, whole: Page, parts: list[Page]) -> bool:
+        """Return whether one half has all rows, so that its total proves nothing that the whole's does not."""
+        return may_be_a_limit(whole.total, step=self._page_limit) and whole.total in [page.total for page in parts]
+
+    def _is_sum_of_days(self, window: Window, reading: _Reading) -> bool:
+        """Return whether the days of a window, of which more than one has rows, have as many as the window has."""
+        first, last = window.start.date(), window.end.date()
+        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        totals = [self._first_page(Window(start_of(day), end_of(day) - _OVERLAP)).total or 0 for day in days]
+        return sum(totals) == reading.total and max(totals) < sum(totals)
+
+    def _read_alone(self, window: Window, first: Page | None) -> set[str]:
+        """Read a window that is too short to be halved."""
+        reading = self._read(window, first or self._first_page(window))
+        self.windows.append(window)
+        if not reading.is_whole:
+            self._report(window, _describe(reading.total, len(reading.rows), [reading]))
+        return reading.rows
+
+    def _read_beyond(self, window: Window) -> None:
+        """Read hours of which the day needs no proof: a filter by another time may list its calls there."""
+        count = len(self.rows.calls)
+        self._read(window, self._first_page(window))
+        if len(self.rows.calls) > count:
+            self.windows.append(window)
+
+    def _prove_beyond(self, window: Window) -> None:
+        """Prove hours in which calls of the day may be listed; one page that has all its rows needs no halves."""
+        first = self._first_page(window)
+        if first.total == len(first.identities) < self._page_limit:
+            self.windows.append(window)
+        else:
+            self._prove(window, first)
+
+    def _read(self, window: Window, first: Page) -> _Reading:
+        """Read every page of a window, the first of which came already."""
+        reading = _Reading(first.total)
+        try:
+            for page in self._source.pages(window, prefetch=self._prefetch_pages, first=first):
+                if page is not first:
+                    self._keep(page, window)
+                reading.is_consistent = reading.is_consistent and page.total == reading.total
+                reading.is_repeating = page.row_count > 0 and page.identities <= reading.rows
+                reading.rows |= page.identities
+        except RequestRefused as error:
+            reading.refusal = str(error)
         return reading
 
-    def _keep(self, calls: list[ListedCall], unparsed: list[UnparsedRow], window: Window) -> None:
-        for listed in calls:
-            call = listed.call
-            if call.status is not None and call.status.casefold() != "completed":
-                self.oddities.add("the status filter is ignored upstream: calls that are not completed were left out")
-            elif call.call_date == self._day:
-                known = self.calls.get(call.call_id)
-                self.calls[call.call_id] = merge_calls(known, call) if known else call
-                self.unparsed.pop(call.call_id, None)
-            elif not window.start - _FAR_FROM_WINDOW < call.created_at < window.end + _FAR_FROM_WINDOW:
-                self.oddities.add("the date filter is ignored upstream: calls of other days were listed and left out")
-        for row in unparsed:
-            is_of_day = row.created_at is None or row.created_at.date() == self._day
-            if is_of_day and row.call_id not in self.calls:
-                self.unparsed[row.call_id or row.raw_json] = row
+    def _has_changed(self, windows: tuple[Window, ...], pages: tuple[Page, ...], rows: set[str]) -> bool:
+        """Ask for first pages again, one right after the other: return whether a total changed, or a row is new."""
+        again = [self._first_page(window) for window in windows]
+        return any(new.total != old.total or not new.identities <= rows for new, old in zip(again, pages, strict=True))
+
+    def _first_page(self, window: Window) -> Page:
+        page = self._source.list_page(window, 0, 1)
+        self._keep(page, window)
+        return page
+
+    def _keep(self, page: Page, window: Window) -> None:
+        self.pages += 1
+        if self.pages == 1:
+            self._on_first_page()
+        self.rows.add(page, window)
+        self._seen |= page.identities
+        if page.limit:
+            self._page_limit = min(self._page_limit, page.limit)
+        if self.pages % _PROGRESS_EVERY_PAGES == 0:
+            self._log.info("%s: %d pages listed, %d calls of the day", self._day, self.pages, len(self.rows.calls))
+
+    def _has_asked_enough(self) -> bool:
+        """Return whether more requests would be out of proportion: then the totals are wrong, and prove nothing."""
+        return self.pages > _MAX_REQUESTS_PER_PAGE * -(-len(self._seen) // self._page_limit) + _MORE_REQUESTS
+
+    def _report_moving(self, window: Window) -> None:
+        self.is_moving = self.is_moving or not self.problems
+        self._add_problem(window, f"it changed in each of {_MAX_LOOKS} looks: calls complete or vanish meanwhile")
+
+    def _report(self, window: Window, what: str) -> None:
+        self.is_moving = False
+        self._add_problem(window, what)
+
+    def _add_problem(self, window: Window, what: str) -> None:
+        where = f"{format_time(window.start)} to {format_time(window.end)}"
+        self.problems.append(f"The list is not proved ({where}): {what}.")
 
 
-def _describe_unproved(window: Window, passes: list[_Pass]) -> str:
-    last, seen = passes[-1], len(passes[-1].rows)
-    totals = sorted({total for one in passes for total in one.totals if total is not None})
-    where = f"{format_time(window.start)} to {format_time(window.end)}"
-    if not totals:
-        what = f"the list gave no total; {seen} rows came"
-    elif last.is_repeating and seen < totals[-1]:
-        what = f"a page repeated an earlier one, as if the offset were ignored; {seen} of {totals[-1]} rows came"
-    elif len(totals) == 1:
-        what = f"`total` says {totals[0]}, and {len(passes)} passes saw {seen} distinct rows"
-    else:
-        what = f"`total` changed between {totals[0]} and {totals[-1]} while {len(passes)} passes were read"
-    return f"The list is not proved ({where}): {what}."
+def _halve(window: Window) -> list[Window] | None:
+    """Return two halves that overlap; None for a window that is too short."""
+    if window.end - window.start < 2 * _SHORTEST_WINDOW:
+        return None
+    middle = (window.start + (window.end - window.start) / 2).replace(microsecond=0)
+    return [Window(window.start, middle + _OVERLAP), Window(middle - _OVERLAP, window.end)]
+
+
+def _describe(total: int | None, row_count: int, readings: list[_Reading]) -> str:
+    refusal = next((reading.refusal for reading in readings if reading.refusal), None)
+    if total is None or any(reading.total is None for reading in readings):
+        return f"the list gave no total; {row_count} rows came"
+    if refusal is not None:
+        return f"a later page was refused ({refusal}); {row_count} of {total} rows came"
+    if any(reading.is_repeating and not reading.is_whole for reading in readings):
+        return f"a page repeated an earlier one, as if the offset were ignored; {row_count} of {total} rows came"
+    return f"`total` says {total}, and {row_count} distinct rows came"

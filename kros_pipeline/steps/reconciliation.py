@@ -1,7 +1,7 @@
 """`reconciliation`: the source, the tables and the bucket, compared; one row a day."""
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -15,8 +15,9 @@ from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import end_of, start_of
-from ..core.errors import ApiError, ArchiveError
-from ..core.object_keys import audio_prefix, call_key
+from ..core.errors import ApiError, ArchiveError, UnreadablePartition
+from ..core.evidence import Evidence
+from ..core.object_keys import call_key
 from ..core.redaction import redact
 from ..core.statuses import RecordingStatus, TranscriptStatus
 from ..core.verdict import Verdict, decide_verdict
@@ -40,14 +41,8 @@ class UnknownCalls(ArchiveError):
     """An operator named calls that the day does not have."""
 
 
-def list_stored_audio(day: date, store: ObjectStore) -> dict[str, int]:
-    """Return the day's audio in the bucket: keys with their sizes in bytes."""
-    return {entry.key: entry.size_bytes for entry in store.list(audio_prefix(day))}
-
-
 def reconcile_day(
     day: date,
-    stored: Mapping[str, int],
     *,
     store: ObjectStore,
     tables: Tables,
@@ -56,48 +51,70 @@ def reconcile_day(
     lookback_days: int,
     stats_total: int | None,
     hold_problems: list[str],
+    api_requests: int | None,
 ) -> ReconciliationResult:
     """Compare everything that the archive holds of a day, decide the verdict, and write the row.
 
-    `stored` is the day's audio in the bucket. `stats_total` is upstream's own count; it never moves the verdict.
-    `hold_problems` say why flagged recordings are not under legal hold.
+    `stats_total` is upstream's own count; it never moves the verdict. `hold_problems` say why flagged recordings are
+    not under legal hold. `api_requests` counts the requests of the run so far.
+
+    The day's present row is read first, then the time is taken, then the evidence is gathered. The row is written only
+    if nobody replaced the present one meanwhile; otherwise all of it is done again. So the newer evidence decides,
+    whatever the clocks of two runs say.
     """
-    evidence = gather_evidence(
-        day, stored, store=store, tables=tables, tombstones=tombstones, clock=clock, lookback_days=lookback_days
-    )
-    evidence.unheld = hold_problems
-    verdict = decide_verdict(evidence)
+    results: list[ReconciliationResult] = []  # one for each attempt: the last one was written
+
+    def build(_: Partition | None) -> Iterator[pa.RecordBatch]:
+        checked_at = clock.now()
+        evidence = gather_evidence(
+            day, store=store, tables=tables, tombstones=tombstones, now=checked_at, lookback_days=lookback_days
+        )
+        evidence.unheld = hold_problems
+        verdict = decide_verdict(evidence)
+        row = _make_row(day, evidence, verdict) | {
+            "stats_total": stats_total,
+            "checked_at": checked_at,
+            "api_requests": api_requests,
+        }
+        results.append(ReconciliationResult(Report(counts=_counts_of(row)), verdict, row))
+        return batches_of(schemas.RECONCILIATION, [row])
+
+    written = tables.commit(schemas.RECONCILIATION, day, build, replaces_unreadable=True)
+    result = results[-1]
+    result.report.written = written
+    return result
+
+
+def _make_row(day: date, evidence: Evidence, verdict: Verdict) -> Row:
     recordings, transcripts, listing = evidence.recordings, evidence.transcripts, evidence.listing
-    row = {
+    # Rows without a call count, too: less is not expected because the table `calls` has lost rows.
+    calls_recorded = max(evidence.calls, recordings.total() + len(evidence.calls_without_recording_row))
+    calls_transcribed = max(evidence.calls, transcripts.total() + len(evidence.calls_without_transcript_row))
+    return {
         "call_date": day,
         "verdict": verdict.verdict,
         "listed_total": listing.listed_total if listing is not None and listing.proved else None,
-        "stats_total": stats_total,
         "calls": evidence.calls,
         "erased": evidence.erased,
-        "recordings_expected": evidence.calls - recordings[RecordingStatus.NOT_RECORDED],
+        "recordings_expected": calls_recorded - recordings[RecordingStatus.NOT_RECORDED],
         "recordings_archived": recordings[RecordingStatus.ARCHIVED],
         "recordings_pending": recordings[RecordingStatus.PENDING],
         "recordings_lost": recordings[RecordingStatus.LOST],
         "recordings_failed": recordings[RecordingStatus.FAILED] + recordings[RecordingStatus.REFUSED],
-        "objects_in_bucket": len(stored),
-        "bytes_in_bucket": sum(stored.values()),
-        "transcripts_expected": evidence.calls - transcripts[TranscriptStatus.NONE],
+        "objects_in_bucket": evidence.objects,
+        "bytes_in_bucket": evidence.object_bytes,
+        "transcripts_expected": calls_transcribed - transcripts[TranscriptStatus.NONE],
         "transcripts_kept": transcripts[TranscriptStatus.KEPT],
         "transcripts_pending": transcripts[TranscriptStatus.PENDING],
-        "utterances": _count_rows(tables, schemas.UTTERANCES, day),
+        "utterances": evidence.utterances,
         "problems": verdict.problems,
-        "checked_at": clock.now(),
+        "audio_seconds": evidence.audio_seconds,
     }
 
-    def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
-        known = next(present.rows(), None) if present else None
-        is_newer = known is not None and known["checked_at"] > row["checked_at"]  # a run that checked later knows more
-        return batches_of(schemas.RECONCILIATION, [known if known is not None and is_newer else row])
 
-    report = Report(counts={name: value for name, value in row.items() if isinstance(value, int)})
-    report.written = tables.commit(schemas.RECONCILIATION, day, build, replaces_unreadable=True)
-    return ReconciliationResult(report, verdict, row)
+def _counts_of(row: Row) -> dict[str, int]:
+    names = [name for name in schemas.RECONCILIATION.column_names if name != "api_requests"]  # reported for every step
+    return {name: row[name] for name in names if isinstance(row[name], int)}
 
 
 def acknowledge_calls(
@@ -120,8 +137,16 @@ def acknowledge_calls(
 
 
 def read_reconciliation(tables: Tables, day: date) -> Row | None:
-    """Return the row of a day; None where it was never reconciled."""
+    """Return the row of a day; None where it was never reconciled. Raises `UnreadablePartition`."""
     return next(iter(tables.rows(schemas.RECONCILIATION, day)), None)
+
+
+def has_reconciliation(tables: Tables, day: date) -> bool:
+    """Return whether a day has a row, readable or not."""
+    try:
+        return read_reconciliation(tables, day) is not None
+    except UnreadablePartition:
+        return True
 
 
 def count_upstream(day: date, source: CallSource, log: logging.Logger) -> int | None:
@@ -132,8 +157,3 @@ def count_upstream(day: date, source: CallSource, log: logging.Logger) -> int | 
     except ApiError as error:
         log.info("%s: the statistics could not be read (%s)", day, error)
         return None
-
-
-def _count_rows(tables: Tables, table: schemas.Table, day: date) -> int:
-    with tables.opened(table, day) as partition:
-        return partition.row_count if partition else 0

@@ -1,7 +1,7 @@
 """The recording archiver: downloads one call's recording, verifies it, and puts it into the archive."""
 
 from contextlib import suppress
-from datetime import UTC, date
+from datetime import date
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.object_store import CREATE, ObjectStore
@@ -11,6 +11,9 @@ from ..core.audio_check import verify_audio
 from ..core.clock import Clock
 from ..core.days import grace_is_over
 from ..core.errors import (
+    ArchiveDenied,
+    ArchiveError,
+    ArchiveUnavailable,
     AudioGone,
     CallGone,
     CallNotFound,
@@ -27,14 +30,8 @@ from ..core.object_keys import quarantine_key
 from ..core.retention import upstream_expires_on
 from ..core.statuses import RecordingStatus
 from ..source.call_source import Body, CallSource
-from .recording_rows import (
-    RETENTION_WAS_OVER,
-    PendingRecording,
-    RecordingRows,
-    StoredAudio,
-    audio_from_metadata,
-    audio_to_metadata,
-)
+from .recording_rows import RETENTION_WAS_OVER, PendingRecording, RecordingRows, StoredAudio, audio_to_metadata
+from .stored_audio import read_stored_audio
 
 _MAX_DOWNLOADS = 4  # of one recording in one run
 _MAX_MINTED_URLS = 3  # of one recording in one run
@@ -79,17 +76,18 @@ class RecordingArchiver:
             return self.rows.unarchived(call, RecordingStatus.FAILED, str(error))
 
     def adopt(self, call: PendingRecording) -> Row:
-        """Make the row of an object that is in the bucket already, from what its writer verified (its metadata)."""
-        head = self._store.head(self.rows.key(call))
-        if head is None:
-            return self.rows.unarchived(call, RecordingStatus.FAILED, "the object was there, and is gone")
-        facts = audio_from_metadata(head.metadata)
-        if facts is None:
-            reason = "an object that this pipeline did not write stands at the recording's key"
-            return self.rows.unarchived(call, RecordingStatus.FAILED, reason)
-        sha256, audio = facts
-        stored = StoredAudio(head.size_bytes, sha256, audio, head.last_modified.astimezone(UTC))
-        return self._archived(call, stored, attempts=0)
+        """Make the row of an object that is in the bucket already, from its bytes: whoever wrote them, they are read.
+
+        Of its metadata only the SHA-256 is looked at: an object without one was not written by this pipeline, and
+        bytes with another one were changed. Such an object stays where it is, and the row is `failed`.
+        """
+        try:
+            found = read_stored_audio(self._store, self.rows.key(call))
+        except (ArchiveUnavailable, ArchiveDenied):
+            raise
+        except (ArchiveError, InvalidAudio) as error:
+            return self.rows.unarchived(call, RecordingStatus.FAILED, str(error))
+        return self._archived(call, found, attempts=0)
 
     def _try(self, call: PendingRecording, url: str | None) -> Row:
         """Download up to four times: with the same URL where a transfer broke, with a new one where it is refused."""

@@ -1,6 +1,5 @@
 """Rows of the table `recordings`: how one is made, and how two of one call are merged."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 
@@ -89,7 +88,7 @@ def merge_rows(present: Row | None, new: Row) -> Row:
 
 
 def audio_to_metadata(sha256: str, audio: mp3.Audio) -> dict[str, str]:
-    """Write what was verified of an object as its user metadata (ASCII), for a later run that adopts the object."""
+    """Write what was verified of an object as its user metadata (ASCII), for readers without the tables."""
     return {
         "sha256": sha256,
         "duration-seconds": repr(audio.duration_seconds),
@@ -97,17 +96,3 @@ def audio_to_metadata(sha256: str, audio: mp3.Audio) -> dict[str, str]:
         "channels": str(audio.channels),
         "bitrate-bps": str(audio.bitrate_bps),
     }
-
-
-def audio_from_metadata(metadata: Mapping[str, str]) -> tuple[str, mp3.Audio] | None:
-    """Read SHA-256 and audio facts from an object's user metadata; None where this pipeline did not write it."""
-    try:
-        audio = mp3.Audio(
-            float(metadata["duration-seconds"]),
-            int(metadata["sample-rate-hz"]),
-            int(metadata["channels"]),
-            int(metadata["bitrate-bps"]),
-        )
-        return metadata["sha256"], audio
-    except (KeyError, ValueError):
-        return None

@@ -56,7 +56,7 @@ def archive_recordings(
     """Archive every recording of a day that can be archived now, and write a row for every call.
 
     An error that every further call would meet (quota, key, bucket) ends the step early: it is in the report, and the
-    rest is `pending`. Raises `ArchiveError` only where the table itself cannot be read or written.
+    rest is `pending`. Raises `ArchiveError` only where a table is missing, or cannot be read or written.
     """
     archiver = RecordingArchiver(
         day,

@@ -57,13 +57,15 @@ def extend_retention(
     """Send every new decision of the day once, and write a row for every decision that is settled or in doubt.
 
     `resend` and `settle` are ids of decisions or calls that an operator named in the run `run_id`; raises `BadOrder`
-    for those that cannot be carried out. A `dry_run` reads only: it neither sends nor writes.
+    for those that cannot be carried out, and `MissingTable` where the day has no table `calls`. A `dry_run` reads only:
+    it neither sends nor writes.
     """
     report = ExtensionReport(counts={"sent_now": 0, "settled_now": 0})
+    decisions = read_decisions(day, tables)
     journal = ExtensionJournal(store, clock, day)
     rows = _read_known_rows(day, tables, journal)
     orders = read_orders(source, journal, rows.values(), resend=resend, settle=settle, run_id=run_id)
-    to_send = select_new(read_decisions(day, tables), rows, source.allowed_extension_days)
+    to_send = select_new(decisions, rows, source.allowed_extension_days)
     resent_rows = {row["decision_id"]: row for row in orders.resend}
     to_send += [Decision(row["call_id"], row["rule_id"], row["requested_days"]) for row in orders.resend]
     if dry_run:

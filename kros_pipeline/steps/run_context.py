@@ -65,6 +65,12 @@ class RunContext:
         self.source.close()
 
 
+def open_identity(store: ObjectStore, settings: Settings) -> ArchiveIdentity:
+    """Make the identity that the settings give an archive. Nothing is read yet."""
+    source = settings.source
+    return ArchiveIdentity(store, source.base_url, source.organization_id, api_key_fingerprint(source.api_key))
+
+
 def open_run_context(
     texts: Mapping[str, str | None],
     *,
@@ -88,12 +94,7 @@ def open_run_context(
         governance=governance,
         tombstones=tombstones,
         tables=Tables(store, tombstones),
-        identity=ArchiveIdentity(
-            store,
-            settings.source.base_url,
-            settings.source.organization_id,
-            api_key_fingerprint(settings.source.api_key),
-        ),
+        identity=open_identity(store, settings),
         clock=clock,
     )
     ctx.identity.check()

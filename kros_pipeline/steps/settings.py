@@ -106,7 +106,10 @@ class Settings:
 
 
 def parse_settings(texts: Mapping[str, str | None]) -> Settings:
-    """Parse the texts of the settings, by name. Raises `BadSettings` with every problem."""
+    """Parse the texts of the settings, by name. Raises `BadSettings` with every problem.
+
+    A text that is named like a setting and belongs to none is a problem; other names are ignored.
+    """
     reader = SettingsReader(texts)
     settings = _read(reader)
     if reader.problems:
@@ -146,7 +149,7 @@ def parse_webhook_url(texts: Mapping[str, str | None]) -> str | None:
 
 
 def _read(reader: SettingsReader) -> Settings:
-    return Settings(
+    settings = Settings(
         source=parse_source_settings(reader),
         archive=parse_archive_settings(reader),
         lookback_days=reader.value(LOOKBACK_DAYS),
@@ -156,6 +159,8 @@ def _read(reader: SettingsReader) -> Settings:
         rules_path=reader.optional(FLAG_RULES, None),
         webhook_url=reader.optional(WEBHOOK_URL, None),
     )
+    reader.refuse_unknown_names(SETTINGS)
+    return settings
 
 
 def _read_rules(reader: SettingsReader, settings: Settings) -> "Rules":

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from enum import StrEnum
+from itertools import islice
 
 import pyarrow as pa
 
-from ..archive.parquet import Partition, Row, batches_of
+from ..archive.parquet import ROWS_PER_BATCH, Partition, Row, batches_of
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.clock import Clock
@@ -22,7 +23,7 @@ from ..core.errors import (
     TooManyRequests,
     UnexpectedResponse,
 )
-from ..core.sorted_lookup import SortedLookup
+from ..core.sorted_lookup import outer_join
 from ..core.statuses import TranscriptStatus
 from ..core.transcripts import count_words, is_whole, split_spans
 from ..source.call_source import CallSource, TranscriptAnswer
@@ -52,7 +53,8 @@ def fetch_transcripts(
 ) -> Report:
     """Write a row for every call of the day. Upstream is asked, call by call, only where the list's text is not enough.
 
-    Quota or key end the asking early: the rest is `pending`, and the error is in the report.
+    Quota or key end the asking early: the rest is `pending`, and the error is in the report. Raises `MissingTable`
+    where the day has no table `calls`.
     """
     report = Report()
     fetcher = _Fetcher(
@@ -66,7 +68,7 @@ def fetch_transcripts(
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
         with (
-            tables.opened(schemas.CALLS, day) as calls,
+            tables.required(schemas.CALLS, day) as calls,
             ThreadPoolExecutor(download_workers, thread_name_prefix="transcripts") as pool,
         ):
             yield from batches_of(schemas.TRANSCRIPTS, fetcher.rows(calls, present, pool, log))
@@ -101,17 +103,25 @@ class _Fetcher:
         self._refused: set[str] = set()
 
     def rows(
-        self, calls: Partition | None, present: Partition | None, pool: ThreadPoolExecutor, log: logging.Logger
+        self, calls: Partition, present: Partition | None, pool: ThreadPoolExecutor, log: logging.Logger
     ) -> Iterator[Row]:
-        """Yield the rows of the day, sorted by `call_id`, a batch of calls at a time: both tables are sorted alike."""
-        known_rows = SortedLookup(present.rows() if present else ())
+        """Yield the rows of the day, sorted by `call_id`, a batch of calls at a time: both tables are sorted alike.
+
+        The row of a call that the table `calls` has lost stays as it is: its text may exist nowhere else.
+        """
+        known_rows = present.rows() if present else ()
+        joined = outer_join(calls.rows(("call_id", "listed_transcript")), known_rows)
         done = 0
-        for batch in calls.batches(("call_id", "listed_transcript")) if calls else ():
-            pairs = [(call, known_rows.find(call["call_id"])) for call in batch.to_pylist()]
+        while pairs := list(islice(joined, ROWS_PER_BATCH)):
             self._answers = {}
-            list(pool.map(self._ask, [call["call_id"] for call, known in pairs if self._is_to_ask(call, known)]))
+            list(
+                pool.map(self._ask, [call["call_id"] for call, known in pairs if call and self._is_to_ask(call, known)])
+            )
             for call, known in pairs:
-                yield self._settle(call, known)
+                if call is not None:
+                    yield self._settle(call, known)
+                elif known is not None:
+                    yield known
             done, self.answered_count = done + len(pairs), self.answered_count + len(self._answers)
             if self._answers or done % _PROGRESS_EVERY_CALLS == 0:
                 log.info("%s: %d transcripts checked", self._day, done)

@@ -1,12 +1,13 @@
 """Times are parsed as aware UTC times, or not at all."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kros_pipeline.core.days import parse_time
+from kros_pipeline.core.days import names_zone, parse_time
 
 TEN = datetime(2025, 1, 10, 10, tzinfo=UTC)
 
@@ -92,3 +93,45 @@ def test_every_time_is_parsed_from_its_own_iso_form(time: datetime) -> None:
 @given(st.text())
 def test_no_text_breaks_the_parsing(text: str) -> None:
     assert parse_time(text) is None or isinstance(parse_time(text), datetime)
+
+
+# Times without a zone, where the account's zone is known.
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "time"),
+    [
+        ("2025-01-10T11:00:00", "Africa/Lagos", "2025-01-10T10:00:00Z"),
+        ("2025-01-10T00:30:00", "Africa/Lagos", "2025-01-09T23:30:00Z"),  # another UTC day
+        ("2025-01-10", "Africa/Lagos", "2025-01-09T23:00:00Z"),
+        ("2025-07-10T10:00:00", "Europe/Berlin", "2025-07-10T08:00:00Z"),
+        # a time that names its zone is not touched
+        ("2025-01-10T10:00:00Z", "Africa/Lagos", "2025-01-10T10:00:00Z"),
+        ("2025-01-10T10:00:00-05:00", "Africa/Lagos", "2025-01-10T15:00:00Z"),
+        # 02:30 comes twice, in summer time and an hour later: the earlier one
+        ("2025-10-26T02:30:00", "Europe/Berlin", "2025-10-26T00:30:00Z"),
+    ],
+)
+def test_a_time_without_a_zone_is_meant_in_the_given_one(text: str, zone: str, time: str) -> None:
+    assert parse_time(text, ZoneInfo(zone)) == datetime.fromisoformat(time)
+
+
+def test_a_time_that_the_zone_moves_out_of_all_years_is_none() -> None:
+    assert parse_time("0001-01-01T00:00:00", ZoneInfo("Africa/Lagos")) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "is_named"),
+    [
+        ("2025-01-10T10:00:00Z", True),
+        ("2025-01-10t10:00:00z", True),
+        ("2025-01-10T10:00:00+01:00", True),
+        ("2025-01-10T10:00:00", False),
+        ("2025-01-10", False),
+        ("soon", False),
+        (None, False),
+        (1736503200, False),
+    ],
+)
+def test_whether_a_time_names_its_zone_is_known(value: object, is_named: bool) -> None:
+    assert names_zone(value) is is_named

@@ -20,11 +20,12 @@ CONTRACT = {
     " attempts! requested_at confirmed_at",
     "reconciliation": "call_date! verdict! listed_total stats_total calls! erased! recordings_expected!"
     " recordings_archived! recordings_pending! recordings_lost! recordings_failed! objects_in_bucket! bytes_in_bucket!"
-    " transcripts_expected! transcripts_kept! transcripts_pending! utterances! problems! checked_at!",
+    " transcripts_expected! transcripts_kept! transcripts_pending! utterances! problems! checked_at!"
+    " audio_seconds api_requests",
 }
 TIMESTAMPS = {"created_at", "answered_at", "completed_at", "listed_at", "archived_at", "fetched_at", "requested_at"}
 TIMESTAMPS |= {"confirmed_at", "checked_at", "settled_at"}
-NUMBERS = {"duration_seconds", "declared_duration_seconds", "cost_cents", "confidence"}
+NUMBERS = {"duration_seconds", "declared_duration_seconds", "cost_cents", "confidence", "audio_seconds"}
 OTHERS = {
     "call_date": pa.date32(),
     "upstream_expires_on": pa.date32(),

@@ -7,10 +7,12 @@ from kros_pipeline.core.settings import (
     Setting,
     SettingsReader,
     choice,
+    find_unknown_names,
     header_text,
     is_loopback,
     is_webhook,
     show_value,
+    suggest_name,
     whole_number,
 )
 
@@ -53,6 +55,46 @@ def test_a_setting_that_is_read_twice_is_one_problem() -> None:
 def test_a_setting_without_a_default_cannot_be_read_as_if_it_had_one() -> None:
     with pytest.raises(TypeError, match="COLOR has no default"):
         SettingsReader({}).value(COLOR)
+
+
+# Names that are no setting's.
+
+DECLARED = ["KROSAI_API_KEY", "KROS_ARCHIVE_URL", "KROS_LOOKBACK_DAYS", "KROS_SSE"]
+
+
+@pytest.mark.parametrize("name", ["KROS_LOOKBAK_DAYS", "KROSAI_", "KROS_", "kros_sse", "KROSAI_TEST_X", "KROS_TESTS"])
+def test_a_name_with_our_prefix_that_is_not_declared_is_unknown(name: str) -> None:
+    assert find_unknown_names([name, *DECLARED], DECLARED) == [name]
+
+
+@pytest.mark.parametrize("name", ["KROS_TEST_", "KROS_TEST_FAULTS", "PATH", "KROSX", "KROSAI", "A_KROS_SSE", *DECLARED])
+def test_a_name_of_the_tests_or_of_another_program_is_not_unknown(name: str) -> None:
+    assert find_unknown_names([name], DECLARED) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("KROS_LOOKBAK_DAYS", "KROS_LOOKBACK_DAYS"),
+        ("KROSAI_LOOKBACK_DAYS", "KROS_LOOKBACK_DAYS"),
+        ("KROS_API_KEY", "KROSAI_API_KEY"),
+        ("kros_sse", "KROS_SSE"),
+        ("KROS_ARCHIVE_URI", "KROS_ARCHIVE_URL"),
+        ("KROS_REGION", None),  # the prefix is no likeness
+        ("KROS_", None),
+    ],
+)
+def test_the_name_that_was_probably_meant_is_suggested(name: str, meant: str | None) -> None:
+    assert suggest_name(name, DECLARED) == meant
+
+
+def test_an_unknown_name_is_shown_on_one_line_without_its_value() -> None:
+    reader = SettingsReader({"KROS_A\nB": "s3cr3t", "KROS_" + "X" * 500: "s3cr3t", "KROS_BLANK": " "})
+    reader.refuse_unknown_names([WORKERS])
+    assert reader.problems == [
+        "'KROS_A\\nB' is no setting: the README lists all settings.",
+        f"KROS_{'X' * 55}… is no setting: the README lists all settings.",
+    ]
 
 
 # Parsers.

@@ -21,6 +21,7 @@ from kros_pipeline.core.verdict import (
 
 PROVED = Listing(proved=True, listed_total=3)
 UNPROVED = Listing(proved=False, listed_total=3, problems=["The list is not proved (a to b): no total."])
+NAMED = replace(PROVED, call_digests="AAAAAAAAAAA=")
 CUT_SHORT = Listing(
     proved=False, listed_total=2, out_of_requests=True, problems=["The list was not read to its end: budget."]
 )
@@ -32,10 +33,6 @@ def evidence(**changes: Any) -> Evidence:
         calls=3,
         recordings=Counter(archived=2, not_recorded=1),
         transcripts=Counter(kept=2, none=1),
-        transcript_chars=500,
-        utterance_chars=500,
-        transcripts_with_text=2,
-        calls_with_utterances=2,
     )
     return replace(good, **changes)
 
@@ -101,6 +98,28 @@ def test_a_day_is_waiting_while_something_may_still_come_and_no_check_is_red(
         ({"listing": replace(UNPROVED, problems=[])}, CALLS_CHECK, "The list is not proved."),
         ({"calls": 2}, CALLS_CHECK, "3 calls were listed, and the table `calls` has 2."),
         (
+            {"listing": NAMED, "lost_calls": 3},
+            CALLS_CHECK,
+            "3 × call that was listed, and that the table `calls` has lost.",
+        ),
+        (
+            {"unreadable_listing": "It cannot be read.", "listing": None},
+            CALLS_CHECK,
+            "It cannot be read.",
+        ),
+        ({"unreadable": ["tables/calls cannot be read."]}, CALLS_CHECK, "tables/calls cannot be read."),
+        ({"missing_tables": ["calls"]}, CALLS_CHECK, "The table `calls` of the day is missing."),
+        (
+            {"recordings_without_call": ["a"]},
+            CALLS_CHECK,
+            "1 × row of `recordings` whose call the table `calls` does not have: a.",
+        ),
+        (
+            {"transcripts_without_call": ["a"]},
+            CALLS_CHECK,
+            "1 × row of `transcripts` whose call the table `calls` does not have: a.",
+        ),
+        (
             {"listing": replace(PROVED, unparsed=["no id", "no time", "no id"])},
             CALLS_CHECK,
             "3 rows of the list are no calls, and are kept in state/unparsed/: 2 × no id; 1 × no time.",
@@ -120,10 +139,13 @@ def test_a_day_is_waiting_while_something_may_still_come_and_no_check_is_red(
             "1 × archived recording of another size in the bucket: k.",
         ),
         # the transcripts
-        ({"utterance_chars": 499}, TRANSCRIPTS_CHECK, "Kept transcripts have 500 characters, their turns 499."),
-        ({"utterance_chars": 501}, TRANSCRIPTS_CHECK, "Kept transcripts have 500 characters, their turns 501."),
-        ({"calls_with_utterances": 1}, TRANSCRIPTS_CHECK, "2 transcripts have text, 1 calls have turns."),
-        ({"transcripts_with_text": 1}, TRANSCRIPTS_CHECK, "1 transcripts have text, 2 calls have turns."),
+        ({"texts_without_turns": ["a"]}, TRANSCRIPTS_CHECK, "1 × kept text without turns: a."),
+        (
+            {"texts_unlike_their_turns": ["a", "b"]},
+            TRANSCRIPTS_CHECK,
+            "2 × kept text whose turns are not as long as it is: a, b.",
+        ),
+        ({"turns_without_text": ["a"]}, TRANSCRIPTS_CHECK, "1 × call with turns and without a kept text: a."),
         # the bucket
         ({"objects_unknown": ["k"]}, OBJECTS_CHECK, "1 × object in the bucket that no row of the table names: k."),
     ],
@@ -149,7 +171,9 @@ def test_an_incomplete_day_also_says_what_may_still_come() -> None:
 
 def test_every_problem_is_listed_and_none_hides_another() -> None:
     verdict = decide_verdict(
-        evidence(listing=None, unsafe={"lost": ["a"], "failed": ["b"]}, utterance_chars=0, objects_unknown=["k"])
+        evidence(
+            listing=None, unsafe={"lost": ["a"], "failed": ["b"]}, texts_without_turns=["a"], objects_unknown=["k"]
+        )
     )
     assert {check: len(sentences) for check, sentences in verdict.failures.items()} == {
         CALLS_CHECK: 1,
@@ -180,10 +204,16 @@ def test_a_listing_is_read_from_its_json_and_fields_of_another_version_are_ignor
 # Erased calls, and recordings without a legal hold.
 
 
-def test_erased_calls_are_not_missing_and_any_other_missing_call_is() -> None:
+def test_without_digests_erased_calls_are_not_missing_and_any_other_missing_call_is() -> None:
     assert decide_verdict(evidence(calls=2, erased=1)).verdict == DayVerdict.COMPLETE
     verdict = decide_verdict(evidence(calls=1, erased=1))
     assert verdict.failures[CALLS_CHECK] == ["3 calls were listed, and the table `calls` has 1, 1 were erased."]
+
+
+def test_with_digests_the_number_of_erased_calls_masks_no_lost_one() -> None:
+    verdict = decide_verdict(evidence(listing=NAMED, calls=1, lost_calls=2, erased=2))
+    assert verdict.failures[CALLS_CHECK] == ["2 × call that was listed, and that the table `calls` has lost."]
+    assert decide_verdict(evidence(listing=NAMED, calls=1, lost_calls=0, erased=2)).verdict == DayVerdict.COMPLETE
 
 
 def test_an_object_of_an_erased_call_makes_the_day_incomplete() -> None:

@@ -123,12 +123,13 @@ def test_each_asset_depends_on_the_assets_that_it_reads(unset: None) -> None:
         key.to_user_string(): {dep.to_user_string() for dep in graph.get(key).parent_keys}
         for key in graph.materializable_asset_keys
     }
-    assert tuple(sorted(deps)) == tuple(sorted(ASSETS))
+    assert deps.keys() == {*ASSETS, "archive"}
     assert deps["calls"] == set()
     assert deps["recordings"] == deps["transcripts"] == {"calls"}
     assert "transcripts" in deps["utterances"] and "utterances" in deps["flagged_calls"]
     assert "flagged_calls" in deps["retention_extensions"]
     assert deps["reconciliation"] >= {"recordings", "retention_extensions"}
+    assert deps["archive"] == {"reconciliation"}
 
 
 def test_the_job_has_the_seven_assets_and_their_own_checks_in_one_process(unset: None) -> None:
@@ -433,6 +434,8 @@ BAD_PATTERN = "rules:\n  - {id: broken, text_matches: '(', extend_days: 30}\n"
         ({"KROS_DOWNLOAD_WORKERS": "0"}, ("KROS_DOWNLOAD_WORKERS",)),
         ({"KROS_FLAG_RULES": "/no/such/file.yaml"}, ("KROS_FLAG_RULES", "cannot be read")),
         ({"KROS_FLAG_RULES": BAD_PATTERN}, ("KROS_FLAG_RULES", "'broken'", "text_matches")),
+        ({"KROSAI_TIMEZONE": "Mars/Base"}, ("KROSAI_TIMEZONE", "'Mars/Base'")),
+        ({"KROS_LOOKBAK_DAYS": "5"}, ("KROS_LOOKBAK_DAYS is no setting: did you mean KROS_LOOKBACK_DAYS?",)),
         ({"KROSAI_API_KEY": None, "KROSAI_PLAN": "gold"}, ("KROSAI_API_KEY", "KROSAI_PLAN")),  # all of them at once
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else None,

@@ -14,13 +14,23 @@ SECRETS = {setting.name.lower(): f"s3cr3t-of-{setting.name.lower()}" for setting
 
 
 def test_the_fields_are_the_settings_in_lower_case() -> None:
-    assert list(Archive.model_fields) == [setting.name.lower() for setting in SETTINGS]
-    assert [field.description for field in Archive.model_fields.values()] == [setting.help for setting in SETTINGS]
+    fields = {name: field.description for name, field in Archive.model_fields.items() if name != "unknown_names"}
+    assert list(fields.items()) == [(setting.name.lower(), setting.help) for setting in SETTINGS]
 
 
 def test_the_texts_are_named_like_the_settings() -> None:
     texts = Archive(kros_archive_url="s3://bucket").texts()  # type: ignore[call-arg]
     assert texts == {setting.name: "" for setting in SETTINGS} | {"KROS_ARCHIVE_URL": "s3://bucket"}
+
+
+def test_an_unknown_name_fails_the_run_with_the_bad_settings_in_one_failure() -> None:
+    fields: dict[str, Any] = {"unknown_names": "KROS_LOOKBAK_DAYS KROSAI_REGION", "kros_sse": "des"}
+    with pytest.raises(dg.Failure) as failed:
+        Archive(**fields).open(SimpleNamespace(log=None))
+    said = str(failed.value.description)
+    assert "KROS_LOOKBAK_DAYS is no setting: did you mean KROS_LOOKBACK_DAYS?" in said
+    assert "KROSAI_REGION is no setting: the README lists all settings." in said
+    assert "KROS_SSE is 'des'" in said and "KROSAI_API_KEY is missing" in said
 
 
 def test_no_secret_is_in_the_resources_repr() -> None:

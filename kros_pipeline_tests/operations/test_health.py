@@ -14,7 +14,7 @@ import dagster as dg
 import pytest
 
 from kros_pipeline.archive.parquet import batches_of
-from kros_pipeline.checks import DAYS_CHECK, DELETION_CHECK, RECORDED_CHECK
+from kros_pipeline.archive_node import DAYS_CHECK, DELETION_CHECK, RECORDED_CHECK
 from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import NotificationFailed
 from kros_pipeline.core.retention import warning_days

@@ -4,6 +4,7 @@ import json
 from dataclasses import fields
 from datetime import UTC, date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import example, given
@@ -11,8 +12,12 @@ from hypothesis import strategies as st
 
 from kros_pipeline.core.calls import Call
 from kros_pipeline.core.json_values import canonical_json
-from kros_pipeline.source.call_parsing import MalformedCall, parse_listed_call
-from kros_pipeline.source.call_source import ListedCall
+from kros_pipeline.source.api_client import ApiClient
+from kros_pipeline.source.call_parsing import MalformedCall, parse_listed_call, parse_rows
+from kros_pipeline.source.call_source import ListedCall, Window
+from kros_pipeline.source.krosai import KrosAI
+from kros_pipeline.steps.run_context import SYSTEM_CLOCK
+from kros_pipeline.steps.settings import parse_settings
 
 NOW = datetime(2025, 1, 11, 2, tzinfo=UTC)
 URL = "https://storage.krosai.com/recordings/call_abc123.mp3?X-Amz-Signature=0a1b2c"
@@ -251,3 +256,48 @@ def test_a_listed_call_never_shows_its_url() -> None:
 )
 def test_the_day_of_a_call_is_the_utc_day_of_its_creation(created_at: str, day: int) -> None:
     assert call(created_at=created_at).call_date == date(2025, 1, day)
+
+
+# Times without a zone, where KROSAI_TIMEZONE is set.
+
+
+def test_every_time_of_a_row_that_names_no_zone_is_meant_in_the_settings_zone() -> None:
+    row = {
+        "id": "a",
+        "created_at": "2025-01-10T00:30:00",
+        "answered_at": "2025-01-10T00:30:05",
+        "completed_at": "2025-01-10T00:33:05Z",  # names its own
+    }
+    call = parse_listed_call(row, organization_id=None, now=NOW, zone=ZoneInfo("Africa/Lagos")).call
+    assert call.created_at == datetime(2025, 1, 9, 23, 30, tzinfo=UTC)
+    assert call.call_date == date(2025, 1, 9)
+    assert call.answered_at == datetime(2025, 1, 9, 23, 30, 5, tzinfo=UTC)
+    assert call.completed_at == datetime(2025, 1, 10, 0, 33, 5, tzinfo=UTC)
+
+
+def test_the_rows_of_a_page_are_read_in_the_settings_zone_parsed_or_not() -> None:
+    rows = [{"id": "a", "created_at": "2025-01-10T11:00:00"}, {"created_at": "2025-01-10T11:00:00"}]
+    [listed], [unparsed] = parse_rows(rows, organization_id=None, now=NOW, zone=ZoneInfo("Africa/Lagos"))
+    assert listed.call.created_at == unparsed.created_at == datetime(2025, 1, 10, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(("zone", "hour"), [("Africa/Lagos", 10), (None, 11)])
+def test_the_source_reads_the_list_in_the_zone_of_its_settings(zone: str | None, hour: int) -> None:
+    class Wire(ApiClient):
+        def _exchange(self, *_: Any) -> tuple[int, dict[str, str], bytes]:
+            return 200, {}, b'{"calls": [{"id": "a", "created_at": "2025-01-10T11:00:00"}], "total": 1}'
+
+    texts = {"KROSAI_API_KEY": "k", "KROS_ARCHIVE_URL": "s3://bucket/p", "KROSAI_TIMEZONE": zone}
+    settings = parse_settings(texts).source
+    source = KrosAI(settings, SYSTEM_CLOCK, api=Wire(settings, SYSTEM_CLOCK))
+    [listed] = source.list_page(Window(NOW, NOW), 0, 1).calls
+    source.close()
+    assert listed.call.created_at == datetime(2025, 1, 10, hour, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("created_at", "has_zone"),
+    [("2025-01-10T10:00:00Z", True), ("2025-01-10T10:00:00-05:00", True), ("2025-01-10T10:00:00", False)],
+)
+def test_a_listed_call_says_whether_its_row_named_the_zone(created_at: str, has_zone: bool) -> None:
+    assert parse({"created_at": created_at}).has_zone is has_zone

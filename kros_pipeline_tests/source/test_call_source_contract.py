@@ -76,6 +76,7 @@ def over_the_simulator(krosai: KrosaiSimulator, stack: ExitStack) -> Upstream:
             auth="x-api-key",
             base_url=krosai.base_url,
             organization_id=None,
+            timezone=None,
             plan=plan,
             retention_days=retention_days,
             requests_per_second=None,

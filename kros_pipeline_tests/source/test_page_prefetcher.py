@@ -15,6 +15,7 @@ from kros_pipeline.core.errors import RequestRefused
 from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
 from kros_pipeline.source.call_parsing import parse_listed_call
 from kros_pipeline.source.call_source import Page
+from kros_pipeline.source.page_prefetcher import MAX_BYTES_IN_FLIGHT, PagePrefetcher
 from kros_pipeline.source.pager import read_pages
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 from kros_pipeline_tests.support.steps import list_calls
@@ -26,9 +27,9 @@ PREFETCH = 4
 Answers = dict[int, Page | None]
 
 
-def page(numbers: list[int], total: int | None, limit: int | None) -> Page:
+def page(numbers: list[int], total: int | None, limit: int | None, size_bytes: int = 0) -> Page:
     raw = [{"id": f"call_{number}", "created_at": "2025-01-10T10:00:00Z"} for number in numbers]
-    return Page([parse_listed_call(row, organization_id=None, now=NOW) for row in raw], [], total, limit)
+    return Page([parse_listed_call(row, organization_id=None, now=NOW) for row in raw], [], total, limit, size_bytes)
 
 
 class Server:
@@ -122,6 +123,55 @@ def test_no_page_is_prefetched_before_the_second_page_is_wanted() -> None:
     assert server.asked == [(0, 1)]
 
 
+# Memory is bounded by bytes.
+
+
+def most_in_flight(sizes: list[int], prefetch: int) -> tuple[int, int]:
+    """Read pages of these sizes, slowly; return the most bytes and the most pages that were in flight at once."""
+    limit, lock, in_flight = 10, threading.Lock(), dict[int, int]()
+    most = [0, 0]
+
+    def fetch(offset: int, page_number: int) -> Page:
+        size = sizes[page_number - 1]
+        with lock:
+            in_flight[page_number] = size
+            most[0], most[1] = max(most[0], sum(in_flight.values())), max(most[1], len(in_flight))
+        return page(list(range(offset, offset + limit)), len(sizes) * limit, limit, size)
+
+    came = 0
+    with PagePrefetcher(fetch, prefetch) as prefetcher:
+        for number in range(1, len(sizes) + 1):
+            assert prefetcher.page(came, number).size_bytes == sizes[number - 1]
+            came += limit
+            with lock:
+                del in_flight[number]  # the next one is wanted
+            prefetcher.prefetch(came, number + 1, limit, len(sizes) * limit)
+    return most[0], most[1]
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "pages"),
+    [
+        (0, 12),  # unknown
+        (MAX_BYTES_IN_FLIGHT // 100, 12),
+        (MAX_BYTES_IN_FLIGHT // 12, 12),
+        (MAX_BYTES_IN_FLIGHT // 12 + 1, 11),
+        (MAX_BYTES_IN_FLIGHT // 3, 3),
+        (MAX_BYTES_IN_FLIGHT, 1),
+        (MAX_BYTES_IN_FLIGHT * 2, 1),  # one by one, none ahead
+    ],
+)
+def test_as_many_pages_are_in_flight_as_have_the_limit_of_bytes_together(size_bytes: int, pages: int) -> None:
+    most_bytes, most_pages = most_in_flight([size_bytes] * 40, 12)
+    assert most_pages == pages
+    assert most_bytes <= max(MAX_BYTES_IN_FLIGHT, size_bytes)
+
+
+def test_the_largest_page_so_far_counts_and_not_the_last_one() -> None:
+    _, most_pages = most_in_flight([MAX_BYTES_IN_FLIGHT // 2, *[1] * 40], 12)
+    assert most_pages == 2
+
+
 @pytest.mark.parametrize("faults", [Faults(), Faults(list_limit_ignored=Fault(value=20))], ids=["100", "20 a page"])
 def test_a_day_of_many_pages_costs_a_request_a_page(account: MakeAccount, faults: Faults) -> None:
     count = 650
@@ -130,4 +180,4 @@ def test_a_day_of_many_pages_costs_a_request_a_page(account: MakeAccount, faults
     _, listing = list_calls(our.ctx, DAY)
     assert listing.proved and listing.listed_total == count
     rows_a_page = 20 if faults.list_limit_ignored else 100
-    assert our.requests()["list"] <= ceil(count / rows_a_page) + 1
+    assert our.requests()["list"] <= ceil(count / rows_a_page) + 7

@@ -66,6 +66,15 @@ def test_a_list_that_does_not_change_comes_whole_and_in_order(
     assert [listed.call.call_id for page in got for listed in page.calls] == [f"call_{n}" for n in range(count)]
 
 
+@given(st.integers(1, 70), st.integers(0, 40_000_000), st.integers(0, 12))
+def test_pages_of_any_size_come_whole_and_in_order(count: int, size_bytes: int, prefetch: int) -> None:
+    def fetch(offset: int, page_number: int) -> Page:
+        return Page([row(number) for number in range(count)][offset : offset + 10], [], count, 10, size_bytes)
+
+    got = read_pages(fetch, page_limit=PAGE_LIMIT, prefetch=prefetch)
+    assert [listed.call.call_id for page in got for listed in page.calls] == [f"call_{n}" for n in range(count)]
+
+
 class RefusingServer:
     """A server that refuses a page behind the end, where others answer an empty one."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from dataclasses import replace
@@ -69,7 +70,7 @@ def test_every_kind_of_list_is_read_whole_and_proved(
     assert ids(our) == set(completed_of(our.krosai, DAY))
     assert listing.proved and not listing.problems and not listing.unparsed and report.error is None
     assert listing.listed_total == len(ids(our))
-    assert our.requests()["list"] == report.counts["pages"] <= 2  # no page too many
+    assert our.requests()["list"] == report.counts["pages"] <= 12
     assert read_listing(our.ctx.store, DAY) == listing
     assert_nothing_is_false(our.krosai, our.archive, DAY)
 
@@ -119,9 +120,9 @@ def test_a_list_with_passing_faults_is_proved(
 @pytest.mark.parametrize(
     ("faults", "words"),
     [
-        (Faults(list_total_wrong=Fault()), r"`total` says (\d+), and 3 passes saw (\d+) distinct rows"),
-        (Faults(list_total_wrong=Fault(value=-1)), r"`total` says (\d+), and 3 passes saw (\d+) distinct rows"),
-        (Faults(list_total_wrong=Fault(value=500)), r"`total` says (\d+), and 3 passes saw (\d+) distinct rows"),
+        (Faults(list_total_wrong=Fault()), r"`total` says (\d+), and (\d+) distinct rows came"),
+        (Faults(list_total_wrong=Fault(value=-1)), r"`total` says (\d+), and (\d+) distinct rows came"),
+        (Faults(list_total_wrong=Fault(value=500)), r"`total` says (\d+), and (\d+) distinct rows came"),
         (
             Faults(list_offset_ignored=Fault(), list_dates_ignored=Fault()),
             r"a page repeated an earlier one, as if the offset were ignored; 100 of (\d+) rows came",
@@ -142,7 +143,7 @@ def test_a_list_with_lasting_faults_is_saved_and_not_proved(
         assert ids(our) == truth
     assert not listing.proved and report.error is None
     [sentence] = listing.problems
-    assert re.search(words, sentence) and "2025-01-10T00:00:00Z to 2025-01-11T03:00:00Z" in sentence
+    assert re.search(words, sentence) and "2025-01-09T23:59:00Z to 2025-01-11T00:01:00Z" in sentence
     assert_nothing_is_false(our.krosai, our.archive, DAY)
 
 
@@ -152,8 +153,9 @@ def test_calls_that_complete_while_the_list_is_read_are_in_it(account: MakeAccou
     our.krosai.set_faults(Faults(list_completing=Fault(share=0.15)))
     _, listing = list_day(our)
     still_held = set(our.krosai.complete_calls())
-    assert ids(our) >= set(completed_of(our.krosai, DAY)) - still_held
-    assert listing.proved or re.search("`total` changed between|passes saw", listing.problems[0])
+    assert ids(our) <= set(completed_of(our.krosai, DAY))
+    assert still_held and not listing.proved and listing.is_moving
+    assert "changed in each of 3 looks" in listing.problems[0]
     # The next reading, of a list that has come to rest, has all of them and the proof.
     our.krosai.set_faults(Faults())
     _, listing = list_day(our)
@@ -223,10 +225,10 @@ def test_a_window_that_is_too_large_is_halved_where_that_helps(
     _, listing = list_day(our)
     assert ids(our) == set(completed_of(our.krosai, DAY))
     assert listing.proved and listing.listed_total == 150
-    assert (len(listing.windows) >= 4) == halved
+    assert (len(listing.windows) >= 2) == halved
     edges = sorted(listing.windows)
-    assert edges[0][0] == "2025-01-10T00:00:00Z" and edges[-1][1] == "2025-01-11T03:00:00Z"
-    assert [end for _, end in edges[:-1]] == [start for start, _ in edges[1:]]  # without a gap
+    assert edges[0][0] == "2025-01-09T23:59:00Z" and edges[-1][1] >= "2025-01-11T00:01:00Z"
+    assert all(end > start for (_, end), (start, _) in itertools.pairwise(edges))  # they overlap
     assert our.requests()["list"] < 60
 
 
@@ -324,14 +326,14 @@ def test_a_quota_that_ends_in_the_middle_keeps_the_listed_calls_and_the_next_run
 def test_an_unreadable_page_loses_no_page_before_it(
     account: MakeAccount, knob: str, error: type[Exception], words: str
 ) -> None:
-    our = account(BUSY)
-    second = "status=completed&from_date=2025-01-10T00%3A00%3A00Z&to_date=2025-01-11T03%3A00%3A00Z&limit=100&offset=100"
+    our = account(replace(BUSY, days={"2025-01-10": 300}))
+    second = "status=completed&from_date=2025-01-09T23%3A59%3A00Z&to_date=2025-01-10T12%3A00%3A02Z&limit=100&offset=100"
     our.krosai.set_faults(faults_by_name({knob: Fault(calls=(second,))}))
     report, listing = list_day(our)
     assert our.krosai.counters()["faults"][knob] >= 1  # it was this page
     assert isinstance(report.error, error)
     assert not listing.proved and not listing.out_of_requests and words in listing.problems[0]
-    assert 80 <= len(ids(our)) < 150
+    assert 100 <= len(ids(our)) < 300
     before = ids(our)
     our.krosai.set_faults(Faults())
     list_day(our)

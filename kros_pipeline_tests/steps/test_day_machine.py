@@ -25,6 +25,7 @@ from kros_pipeline.core.errors import (
     CallGone,
     CallNotFound,
     DownloadBroken,
+    MissingTable,
     TooManyRequests,
     UrlExpired,
     UrlRefused,
@@ -32,12 +33,20 @@ from kros_pipeline.core.errors import (
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.sandbox.mp3 import mp3_audio
 from kros_pipeline.source.call_parsing import parse_listed_call
-from kros_pipeline.source.call_source import Body, Page, RecordingAnswer, Window
+from kros_pipeline.source.call_source import Body, Page, RecordingAnswer, TranscriptAnswer, Window
 from kros_pipeline.steps.run_context import RunContext, open_run_context
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, WITHIN_GRACE
 from kros_pipeline_tests.support.clocks import clock_without_waits
 from kros_pipeline_tests.support.memory_store import MemoryArchive, open_memory_archive
-from kros_pipeline_tests.support.steps import archive_recordings, list_calls, reconcile_day
+from kros_pipeline_tests.support.steps import (
+    archive_recordings,
+    extend_retention,
+    fetch_transcripts,
+    flag_calls,
+    list_calls,
+    reconcile_day,
+    split_utterances,
+)
 
 FAULTS = ("reset", "html", "denied", "gone", "foreign", "api")
 SECRET = "https://storage.krosai.com/recordings/{}.mp3?X-Amz-Signature=secret"
@@ -79,9 +88,9 @@ class Source:
 
     def close(self) -> None: ...
 
-    def pages(self, window: Window, *, prefetch: int = 0) -> Iterator[Page]:
+    def pages(self, window: Window, *, prefetch: int = 0, first: Page | None = None) -> Iterator[Page]:
         for offset in range(0, max(1, len(self.world.recorded)), self.page_limit):
-            yield self.list_page(window, offset, 1)
+            yield first if first is not None and not offset else self.list_page(window, offset, 1)
 
     def list_page(self, window: Window, offset: int, page_number: int) -> Page:
         self.world.asked()
@@ -107,6 +116,13 @@ class Source:
         if not self.world.has_audio(call_id):
             raise CallNotFound("status 404")
         return RecordingAnswer(SECRET.format(call_id), 1.0)
+
+    def transcript(self, call_id: str) -> TranscriptAnswer:
+        self.world.asked()
+        raise CallNotFound("status 404")
+
+    def allowed_extension_days(self, requested_days: int) -> int | None:
+        return requested_days
 
     def completed_total(self, window: Window) -> int | None:
         return None
@@ -177,7 +193,9 @@ class DayMachine(RuleBasedStateMachine):
         if relist:
             with suppress(TooManyRequests):
                 list_calls(ctx, DAY)
-        archive_recordings(ctx, DAY)
+        with suppress(MissingTable):  # the list was never read
+            for step in (archive_recordings, fetch_transcripts, split_utterances, flag_calls, extend_retention):
+                step(ctx, DAY)
         self.verdict = reconcile_day(ctx, DAY).verdict.verdict
         self.is_settled = True
 

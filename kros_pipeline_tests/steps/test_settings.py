@@ -3,6 +3,7 @@
 from datetime import date
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -22,6 +23,7 @@ CONTRACT = {
     "KROSAI_AUTH": "x-api-key",
     "KROSAI_BASE_URL": "https://api.krosai.com/v1",
     "KROSAI_ORGANIZATION_ID": None,
+    "KROSAI_TIMEZONE": None,  # UTC
     "KROSAI_PLAN": "pro",
     "KROSAI_RETENTION_DAYS": None,  # the plan's default
     "KROSAI_REQUESTS_PER_SECOND": None,  # the plan's rate
@@ -97,8 +99,17 @@ def test_a_blank_setting_is_an_absent_one(name: str, blank: str | None) -> None:
     assert parse_settings({**LEAST, name: blank}) == parse_settings(LEAST)
 
 
-def test_a_variable_that_is_no_setting_is_ignored() -> None:
-    assert parse_settings({**LEAST, "KROS_TYPO": "x", "PATH": "/bin"}) == parse_settings(LEAST)
+def test_a_variable_that_is_no_setting_of_ours_is_ignored() -> None:
+    others = {"KROS_TEST_TYPO": "x", "PATH": "/bin", "KROS": "x", "KROS_BLANK": " "}
+    assert parse_settings({**LEAST, **others}) == parse_settings(LEAST)
+
+
+def test_a_variable_that_is_named_like_a_setting_is_refused_without_its_value() -> None:
+    assert problems_of(KROS_LOOKBAK_DAYS="5", KROSAI_APIKEY="s3cr3t", KROSAI_AUTH="basic") == [
+        "KROSAI_AUTH is 'basic'; it must be one of x-api-key, bearer.",
+        "KROSAI_APIKEY is no setting: did you mean KROSAI_API_KEY?",
+        "KROS_LOOKBAK_DAYS is no setting: did you mean KROS_LOOKBACK_DAYS?",
+    ]
 
 
 # Good values.
@@ -120,6 +131,10 @@ def test_a_variable_that_is_no_setting_is_ignored() -> None:
             "recording_hosts",
             {"cdn.krosai.com", "b.example:8443"},
         ),
+        # times without a zone
+        ({"KROSAI_TIMEZONE": "Africa/Lagos"}, "timezone", ZoneInfo("Africa/Lagos")),
+        ({"KROSAI_TIMEZONE": "UTC"}, "timezone", ZoneInfo("UTC")),
+        ({}, "timezone", None),
         # the plan, and our own share of it
         ({"KROSAI_PLAN": "Business"}, "plan", PLANS["business"]),
         ({"KROSAI_PLAN": "business"}, "retention_days", 90),
@@ -180,6 +195,18 @@ def test_a_good_text_becomes_its_value(texts: dict[str, str], field: str, value:
         ({"KROSAI_PLAN": "gold"}, "KROSAI_PLAN is 'gold'; it must be one of free, pro, business, enterprise."),
         ({"KROS_SSE": "kms"}, "KROS_SSE is 'kms'; it must be one of aws:kms, AES256."),
         ({"KROS_TRANSCRIPT_DETAILS": "yes"}, "KROS_TRANSCRIPT_DETAILS is 'yes'; it must be one of missing, always."),
+        # a time zone
+        (
+            {"KROSAI_TIMEZONE": "africa/lagoss"},
+            "KROSAI_TIMEZONE is 'africa/lagoss'; it must be the IANA name of a time zone: did you mean Africa/Lagos?",
+        ),
+        *(
+            (
+                {"KROSAI_TIMEZONE": text},
+                f"KROSAI_TIMEZONE is {text!r}; it must be the IANA name of a time zone such as Africa/Lagos.",
+            )
+            for text in ("+01:00", "../../etc/passwd", "/etc/passwd", "a\x00b", "Africa", "é")
+        ),
         # whole numbers within limits
         *(
             (

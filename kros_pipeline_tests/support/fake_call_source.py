@@ -81,10 +81,10 @@ class FakeCallSource:
         listed = [self._list(call) for call in calls[offset : offset + self.page_limit]]
         return Page(listed, [], len(calls), self.page_limit)
 
-    def pages(self, window: Window, *, prefetch: int = 0) -> Iterator[Page]:
+    def pages(self, window: Window, *, prefetch: int = 0, first: Page | None = None) -> Iterator[Page]:
         offset, number = 0, 1
         while True:
-            page = self.list_page(window, offset, number)
+            page = first if first is not None and not offset else self.list_page(window, offset, number)
             yield page
             if page.row_count < self.page_limit:
                 return

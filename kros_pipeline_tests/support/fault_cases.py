@@ -7,21 +7,25 @@ there is no such row. `afterwards` is the day when it is run once more, the faul
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from kros_pipeline.sandbox import Fault, SandboxConfig
 from kros_pipeline.sandbox.answers import HTML_PAGE
+from kros_pipeline.sandbox.faults import HEAVY
 from kros_pipeline.source import api_client, downloads
 from kros_pipeline.steps import list_reader
-from kros_pipeline_tests.support.accounts import PLAIN
+from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account
+from kros_pipeline_tests.support.archive_check import completed_of, table_key
 from kros_pipeline_tests.support.raw_server import RESET, Build, chunk, head, sized
 
 FEW = replace(PLAIN, days={"2025-01-09": 1, "2025-01-10": 6, "2025-01-11": 2}, audio_seconds=(12, 14))
 HIDDEN = replace(FEW, variety=True, days={"2025-01-10": 50})
 OTHERS = replace(FEW, variety=True, days={"2025-01-09": 4, "2025-01-10": 20, "2025-01-11": 4})
-SECOND_PAGE = "status=completed&from_date=2025-01-10T00%3A00%3A00Z&to_date=2025-01-11T03%3A00%3A00Z&limit=100&offset=3"
+SECOND_PAGE = "status=completed&from_date=2025-01-09T23%3A59%3A00Z&to_date=2025-01-10T12%3A00%3A02Z&limit=100&offset=2"
+TWO_ROWS_A_PAGE: Mapping[str, Fault] = {"list_limit_ignored": Fault(value=2)}
 THREE_ROWS_A_PAGE: Mapping[str, Fault] = {"list_limit_ignored": Fault(value=3)}
 ASK_EVERY_TRANSCRIPT: Mapping[str, str] = {"KROS_TRANSCRIPT_DETAILS": "always"}
 FIRST_URL_REFUSED: Mapping[str, Fault] = {"storage_denied": Fault(attempts=1)}
@@ -76,6 +80,8 @@ class Case:
     """Settings of the run that meets the fault, and of no other."""
     has_rules: bool = False
     changes_the_world: bool = False
+    before: Callable[[Account], object] | None = None
+    """What happens before the first run, to the world or to the archive."""
     patches: tuple[tuple[Any, str, Any], ...] = ()
 
 
@@ -84,16 +90,63 @@ def shown(**differences: Any) -> dict[str, Any]:
     return {"once": None, "config": replace(FEW, **differences)}
 
 
+def _move_after_run(hours: int, our: Account) -> None:
+    """Archive the day, and have one of its calls move upstream."""
+    our.run_day()
+    our.krosai.move_call(min(completed_of(our.krosai, DAY)), hours * 3_600)
+
+
+def _damaged(change: Callable[[Account], object]) -> Callable[[Account], None]:
+    """Archive the day, and then damage the archive."""
+
+    def before(our: Account) -> None:
+        our.run_day()
+        change(our)
+
+    return before
+
+
+def _delete_table(name: str, our: Account) -> None:
+    our.archive.delete(table_key(name, DAY))
+
+
+def _cut_table(name: str, our: Account) -> None:
+    key = table_key(name, DAY)
+    our.archive.write(key, our.archive.read(key)[:100])
+
+
+def _restore_half(name: str, our: Account) -> None:
+    """Put back an older version of a table: one that has half of the rows."""
+    our.archive.rewrite(name, DAY, lambda rows: rows[: len(rows) // 2])
+
+
+def _swap_audio(our: Account) -> None:
+    """Lose the table, and have a page of HTML where a recording was."""
+    our.archive.delete(table_key("recordings", DAY))
+    our.archive.write(min(our.archive.objects(f"audio/dt={DAY}/")), b"<html>Not found</html>")
+
+
+def _empty_upstream_and_lose_calls(our: Account) -> None:
+    for call_id in completed_of(our.krosai, DAY):
+        our.krosai.remove_call(call_id)
+    our.archive.delete(table_key("calls", DAY))
+
+
+def noted(sentences: str) -> dict[str, Any]:
+    """The day is complete in both runs, and says what was odd."""
+    return {"always": complete(sentences), "afterwards": complete(sentences)}
+
+
 # The list of calls. Three rows a page, where pages matter.
 ENUMERATION = [
     Case("A page is HTML with status 200", always=fails("not JSON"), faults={"list_not_json": Fault()}),
     Case("The second page is HTML", always=incomplete(r"not read to its end: .*not JSON"),
-         faults={"list_not_json": Fault(calls=(SECOND_PAGE,))}, lasting=THREE_ROWS_A_PAGE),
+         faults={"list_not_json": Fault(calls=(SECOND_PAGE,))}, lasting=TWO_ROWS_A_PAGE),
     Case("The list has neither `calls` nor `data`", once=fails("neither 'calls' nor 'data': it has count, items"),
          always=fails("neither 'calls' nor 'data': it has count, items"), faults={"list_unknown_shape": Fault()}),
     Case("The second page has neither", once=incomplete("not read to its end: .*neither 'calls'"),
          always=incomplete("not read to its end: .*neither 'calls'"),
-         faults={"list_unknown_shape": Fault(calls=(SECOND_PAGE,))}, lasting=THREE_ROWS_A_PAGE),
+         faults={"list_unknown_shape": Fault(calls=(SECOND_PAGE,))}, lasting=TWO_ROWS_A_PAGE),
     Case("Status 500", always=fails("status 500"), faults={"api_error": Fault(routes=("list",))}),
     Case("Status 503", always=fails("status 503"), faults={"api_error": Fault(routes=("list",), value=503)}),
     Case("Status 404 for the list", once=fails("status 404"), always=fails("status 404"),
@@ -129,18 +182,58 @@ ENUMERATION = [
     Case("Calls vanish while the list is read, for good", once=None,
          always=incomplete("3 × recording lost.*gone upstream"), afterwards=incomplete("3 × recording lost"),
          faults={"list_vanishing": Fault(share=0.3)}, changes_the_world=True, lasting=THREE_ROWS_A_PAGE),
-    *(Case(f"A row is malformed: {kind.replace('_', ' ')}", once=incomplete("1 rows of the list are no calls"),
+    *(Case(f"A row is malformed: {kind.replace('_', ' ')}",
+           once=COMPLETE if "created_at" in kind else incomplete("1 rows of the list are no calls"),
            always=incomplete("1 rows of the list are no calls"),
            of_one_call={"list_malformed": Fault(value=kind)})
       for kind in ("missing_id", "id_not_text", "missing_created_at", "unreadable_created_at", "not_an_object")),
-    Case("The date filter reads days only", **shown(filter_reads_days_only=True)),
+    Case("The date filter reads days only", **shown(filter_reads_days_only=True) | noted("outside the hours asked for")),
     Case("The date filter means `completed_at`", **shown(filter_by="completed_at")),
     Case("`to_date` is exclusive, the order shuffled", **shown(to_date_inclusive=False, order="shuffled")),
     Case("The other dialect: `data`, `page`, `total_pages`", **shown(dialect="page"), lasting=THREE_ROWS_A_PAGE),
     Case("More rows than a window may have (10,000; 4 here)", once=None,
          patches=((list_reader, "_MAX_ROWS_PER_WINDOW", 4),)),
-    Case("The same, and no halving shrinks `total`", **shown(filter_reads_days_only=True),
+    Case("The same, and no halving shrinks `total`",
+         **shown(filter_reads_days_only=True) | noted("outside the hours asked for"),
          patches=((list_reader, "_MAX_ROWS_PER_WINDOW", 4),)),
+]  # fmt: skip
+
+# Lists that pass for others than they are.
+LIES = [
+    Case("`total` and the depth are limits (4 of 6)", **shown(total_cap=4, depth_cap=4), lasting=THREE_ROWS_A_PAGE),
+    Case("The same, and deeper pages are empty", **shown(total_cap=4, depth_cap=4, depth_answer="empty"),
+         lasting=THREE_ROWS_A_PAGE),
+    Case("`total` is a limit, in the other dialect", **shown(total_cap=4, dialect="page", order="oldest"),
+         lasting=THREE_ROWS_A_PAGE),
+    Case("The depth is a limit, and `total` counts on", **shown(depth_cap=4), lasting=THREE_ROWS_A_PAGE),
+    Case("Completed calls show the status `ended`",
+         **shown(listed_status="ended") | noted("a status that is not documented were kept: ended")),
+    Case("A call shows the status `archived`", once=complete("a status that is not documented were kept: archived"),
+         always=complete("a status that is not documented were kept: archived"),
+         of_one_call={"list_odd_status": Fault()}),
+    *(Case(f"The date filter reads our times as those of UTC{hours:+d}",
+           **shown(filter_shift_hours=hours, days={"2025-01-09": 9, "2025-01-10": 9, "2025-01-11": 9})
+           | noted("does not understand our times"))
+      for hours in (-8, 5, 13)),
+    Case("The date filter reads days only, of UTC-8",
+         **shown(filter_shift_hours=-8, filter_reads_days_only=True) | noted("outside the hours")),
+    Case("Times have no zone, and are those of UTC+1",
+         **shown(times="naive", zone_hours=1, days={"2025-01-09": 9, "2025-01-10": 24, "2025-01-11": 9})
+         | {"always": incomplete("Set KROSAI_TIMEZONE")},
+         afterwards=incomplete("Set KROSAI_TIMEZONE"), changes_the_world=True),
+    Case("Times are written with the account's offset (+01:00)", **shown(times="local", zone_hours=1)),
+    Case("Neither bound of the filter is inclusive, calls stand on both", changes_the_world=True,
+         **shown(from_date_inclusive=False, to_date_inclusive=False),
+         before=lambda our: [our.krosai.add_call(f"2025-01-{at}") for at in ("10T00:00:00Z", "10T12:00:00Z")]),
+    Case("A call vanishes and another appears, so that `total` stays", once=None, changes_the_world=True,
+         before=lambda our: our.krosai.add_call("2025-01-10T11:00:00Z", recorded=False, call_id="call_swapped"),
+         faults={"list_swapping": Fault(calls=("call_swapped",))}, lasting=THREE_ROWS_A_PAGE),
+    *(Case(f"A row is heavy: {kind.replace('_', ' ')}", of_one_call={"list_heavy": Fault(value=kind)},
+           once=None, changes_the_world=True)
+      for kind in HEAVY),
+    *(Case(f"A call's time moves over midnight, {where}", once=None, changes_the_world=True,
+           before=partial(_move_after_run, hours))
+      for where, hours in (("back", -24), ("ahead", 24))),
 ]  # fmt: skip
 
 # The audio. A fault of one call is no other call's: the rest of the day is archived in the same run.
@@ -382,12 +475,38 @@ ANSWERS = [
          has_rules=True),
 ]  # fmt: skip
 
+
+_DAILY_TABLES = ("calls", "recordings", "transcripts", "utterances", "reconciliation")
+
+# Somebody else, or a disk, damages an archive that was complete. The next run of the day finds it.
+DAMAGE = [
+    *(Case(f"`{name}` is deleted", once=None, before=_damaged(partial(_delete_table, name)))
+      for name in _DAILY_TABLES),
+    *(Case(f"`{name}` is cut", once=None, before=_damaged(partial(_cut_table, name)))
+      for name in _DAILY_TABLES),
+    *(Case(f"An older version of `{name}` is restored", once=None,
+           before=_damaged(partial(_restore_half, name)))
+      for name in ("calls", "recordings", "transcripts", "utterances")),
+    Case("The listing is deleted", once=None,
+         before=_damaged(lambda our: our.archive.delete(f"state/listings/dt={DAY}.json"))),
+    Case("A recording is deleted", once=None,
+         before=_damaged(lambda our: our.archive.delete(min(our.archive.objects(f"audio/dt={DAY}/"))))),
+    Case("`recordings` is deleted, and HTML stands where a recording was", once=None, before=_damaged(_swap_audio)),
+    Case("A folder's marker lies in `tables/reconciliation/`", once=None,
+         before=_damaged(lambda our: our.archive.write("tables/reconciliation/", b""))),
+    Case("Upstream lists none any more, and `calls` is deleted", once=None, changes_the_world=True,
+         before=_damaged(_empty_upstream_and_lose_calls)),
+]  # fmt: skip
+
+
 SECTIONS: Mapping[str, list[Case]] = {
     "The list of calls": ENUMERATION,
+    "Lies of the list": LIES,
     "Recordings": RECORDINGS,
     "Transcripts": TRANSCRIPTS,
     "Quota and rate": QUOTA_AND_RATE,
     "Longer retention": EXTENSION,
     "Bytes on the wire: audio": CLOSED,
     "Bytes on the wire: the API": ANSWERS,
+    "Damage to the archive": DAMAGE,
 }

@@ -38,7 +38,7 @@ from kros_pipeline_tests.support.raw_server import RawServer
 
 PAGE = Path(__file__).parents[2] / "docs" / "fault-matrix.md"
 NOTHING_LEFT = "complete already"
-WRITE = "KROS_WRITE_FAULT_MATRIX"
+WRITE = "KROS_TEST_WRITE_FAULT_MATRIX"
 ATTEMPTS: dict[str, int | None] = {"first attempt": 1, "every attempt": None}
 ROWS = [
     (section, case, often)
@@ -77,6 +77,8 @@ def run(case: Case, often: str, make: MakeAccount, rules: Path) -> Outcome:
         our = make(case.config, fresh=case.changes_the_world, **settings)
         if case.has_rules:
             our.environment["KROS_FLAG_RULES"] = str(rules)
+        if case.before:
+            case.before(our)
         truth = completed_of(our.krosai, DAY)
         with _faulty(case, ATTEMPTS[often], our, min(truth)):
             verdict, sentences = _run_day(our, case.settings)

@@ -23,14 +23,16 @@ from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.run_context import RunContext
 
 
-def list_calls(ctx: RunContext, day: date) -> tuple[Report, Listing]:
+def list_calls(ctx: RunContext, day: date, *, first_day: date = date.min) -> tuple[Report, Listing]:
     return calls.list_calls(
         day,
+        first_day=first_day,
         source=ctx.source,
         store=ctx.store,
         tables=ctx.tables,
         tombstones=ctx.tombstones,
         identity=ctx.identity,
+        audit=ctx.audit_log(day, "calls"),
         clock=ctx.clock,
         download_workers=ctx.settings.download_workers,
         log=ctx.log,
@@ -101,7 +103,6 @@ def extend_retention(
 def place_legal_holds(ctx: RunContext, day: date) -> list[str]:
     return legal_holds.place_legal_holds(
         day,
-        reconciliation.list_stored_audio(day, ctx.store),
         is_wanted=ctx.settings.legal_hold,
         store=ctx.store,
         governance=ctx.governance,
@@ -120,7 +121,6 @@ def reconcile_day(
     hold_problems = place_legal_holds(ctx, day)
     return reconciliation.reconcile_day(
         day,
-        reconciliation.list_stored_audio(day, ctx.store),
         store=ctx.store,
         tables=ctx.tables,
         tombstones=ctx.tombstones,
@@ -128,6 +128,7 @@ def reconcile_day(
         lookback_days=ctx.settings.lookback_days,
         stats_total=reconciliation.count_upstream(day, ctx.source, ctx.log),
         hold_problems=hold_problems,
+        api_requests=ctx.source.requests_made,
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+import requests
 
-from kros_pipeline.sandbox import SandboxConfig
+from kros_pipeline.sandbox import Fault, Faults, KrosaiSimulator, SandboxConfig
 from kros_pipeline.sandbox.transcripts import HOSTILE_ODDITIES, ODDITIES, Script, write_transcript
 from kros_pipeline_tests.support.sandbox_client import DAY, PLAIN, VARIED, InProcessApi
 
@@ -79,6 +81,102 @@ def test_added_calls_are_listed_with_the_earlier_calls() -> None:
     before = {call["id"] for call in api.all_calls()}
     added = set(api.world.add_calls(DAY, 20))
     assert {call["id"] for call in api.all_calls()} == before | added and not before & added
+
+
+def test_a_call_can_be_added_at_an_exact_moment_and_with_a_given_duration() -> None:
+    api = InProcessApi(replace(VARIED, late_share=1.0))
+    call_id = api.world.add_call("2025-01-10T18:30:00-05:00", duration_seconds=14_400, recorded=False)
+    call = api.get(f"/calls/{call_id}")
+    assert (call["created_at"], call["completed_at"][:13]) == ("2025-01-10T23:30:00Z", "2025-01-11T03")
+    assert (call["duration"], call["status"], call["recording_url"]) == (14_400, "completed", None)
+    assert call["transcript"].startswith("[Agent]: ")
+    window = {"from_date": "2025-01-10T23:30:00Z", "to_date": "2025-01-10T23:30:00Z", "status": "completed"}
+    assert call in api.all_calls(**window)
+
+
+def test_an_added_call_is_ordinary_and_recorded_unless_it_says_otherwise() -> None:
+    api = InProcessApi(replace(VARIED, late_share=1.0))
+    added = [api.world.add_call("2025-02-01T00:00:00", call_id=name) for name in (None, None, "call_mine")]
+    calls = [api.get(f"/calls/{call_id}") for call_id in added]
+    assert len(set(added)) == 3 and added[2] == "call_mine"
+    assert len({call["transcript"] for call in calls}) == 3
+    for call in calls:
+        assert call["created_at"] == "2025-02-01T00:00:00Z" and call["status"] == "completed"
+        assert api.get(f"/calls/{call['id']}/recording")["duration_seconds"] == call["duration"]
+
+
+@pytest.mark.parametrize("status", ["failed", "in_progress", "ringing"])
+def test_an_added_call_can_have_any_status(status: str) -> None:
+    api = InProcessApi(replace(PLAIN, days={DAY: 0}))
+    call_id = api.world.add_call("2025-01-10T12:00:00Z", status=status)
+    [call] = api.all_calls(status=status)
+    assert (call["id"], call["recording_url"], call["transcript"]) == (call_id, None, None)
+    assert (call["answered_at"] is None, call["completed_at"] is None) == (
+        status != "in_progress",
+        status == "in_progress",
+    )
+
+
+def test_a_call_that_cannot_be_added_is_refused() -> None:
+    api = InProcessApi(replace(PLAIN, days={DAY: 1}))
+    [known] = [call.id for call in api.world.list_final_calls()]
+    with pytest.raises(ValueError, match=f"there is a call {known} already"):
+        api.world.add_call("2025-01-10T12:00:00Z", call_id=known)
+    with pytest.raises(ValueError, match="duration_seconds must not be negative, but is -1"):
+        api.world.add_call("2025-01-10T12:00:00Z", duration_seconds=-1)
+    with pytest.raises(ValueError, match="Invalid isoformat string"):
+        api.world.add_call("noon")
+    assert api.get("/calls")["total"] == 1
+
+
+def test_a_removed_call_can_be_added_again_with_other_properties() -> None:
+    api = InProcessApi(replace(PLAIN, days={DAY: 0}))
+    for seconds in (10, 20):
+        call_id = api.world.add_call("2025-01-10T12:00:00Z", call_id="call_mine", duration_seconds=seconds)
+        assert api.get(f"/calls/{call_id}")["duration"] == seconds
+        api.world.remove_call(call_id)
+
+
+def test_a_moved_call_keeps_everything_but_its_times() -> None:
+    api = InProcessApi(replace(PLAIN, days={DAY: 3}))
+    before = api.all_calls()[0]
+    seconds = 86_400.5
+    moved_to = api.world.move_call(before["id"], seconds)
+    after = api.get(f"/calls/{before['id']}")
+    names = {name for name in after if after[name] != before[name]}
+    assert names == {"created_at", "answered_at", "completed_at", "recording_url"}
+    for name in names - {"recording_url"}:
+        moved = datetime.fromisoformat(after[name]) - datetime.fromisoformat(before[name])
+        assert moved == timedelta(seconds=seconds)
+    assert after["created_at"] == moved_to and moved_to.startswith("2025-01-11T")
+    window = {"from_date": "2025-01-11T00:00:00Z", "to_date": "2025-01-11T23:59:59.999Z"}
+    assert [call["id"] for call in api.all_calls(**window)] == [before["id"]]
+
+
+def test_a_call_that_is_moved_before_it_completes_stays_in_progress() -> None:
+    api = InProcessApi(replace(PLAIN, faults=Faults(list_completing=Fault())))
+    call_id = api.world.list_final_calls()[0].id
+    moved_to = api.world.move_call(call_id, -3600)
+    assert api.get(f"/calls/{call_id}")["status"] == "in_progress"
+    api.world.complete_calls()
+    call = api.get(f"/calls/{call_id}")
+    assert (call["status"], call["created_at"]) == ("completed", moved_to)
+
+
+def test_a_simulator_in_another_process_adds_and_moves_calls_and_changes_how_they_are_listed() -> None:
+    with KrosaiSimulator(replace(PLAIN, days={DAY: 0})) as krosai:
+        call_id = krosai.add_call("2025-01-10T23:30:00Z", duration_seconds=60)
+        assert krosai.move_call(call_id, 3600) == "2025-01-11T00:30:00Z"
+        assert [call["id"] for call in krosai.expected_calls("2025-01-11")] == [call_id]
+        krosai.change_config(times="naive", zone_hours=1.0)
+        assert (krosai.config.times, krosai.config.zone_hours) == ("naive", 1.0)
+        headers = {"x-api-key": krosai.config.api_key}
+        page = requests.get(f"{krosai.base_url}/calls", headers=headers, timeout=10).json()
+        assert [call["created_at"] for call in page["calls"]] == ["2025-01-11T01:30:00"]
+        with pytest.raises(ValueError, match="change_config: a running simulator cannot change seed"):
+            krosai.change_config(seed=1)
+        with pytest.raises(ValueError, match="move_call: 'call_unknown'"):
+            krosai.move_call("call_unknown", 1)
 
 
 def test_each_day_can_have_its_own_number_of_calls() -> None:

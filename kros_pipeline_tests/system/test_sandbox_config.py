@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
 from kros_pipeline.sandbox import Fault, Faults, SandboxConfig
+from kros_pipeline.sandbox.config import CHANGEABLE
 from kros_pipeline_tests.support.sandbox_client import DAY, VARIED
 
 
@@ -23,6 +24,12 @@ from kros_pipeline_tests.support.sandbox_client import DAY, VARIED
         ({"audio_seconds": (9, 3)}, "audio_seconds must be (shortest, longest), each at least 1, not (9, 3)"),
         ({"late_share": 2}, "late_share must be between 0 and 1, not 2"),
         ({"url_seconds": 0}, "url_seconds must be more than 0, not 0"),
+        ({"total_cap": -1}, "total_cap must not be negative, but is -1"),
+        ({"depth_cap": -2}, "depth_cap must not be negative, but is -2"),
+        ({"depth_answer": "html"}, "depth_answer must be one of 'refused', 'empty', not 'html'"),
+        ({"times": "unix"}, "times must be one of 'utc', 'local', 'naive', not 'unix'"),
+        ({"zone_hours": 24}, "zone_hours must be more than -24 and less than 24, not 24"),
+        ({"filter_shift_hours": -25}, "filter_shift_hours must be more than -24 and less than 24, not -25"),
         ({"api_key": ""}, "api_key must not be empty"),
     ],
 )
@@ -50,5 +57,9 @@ def test_a_configuration_is_equal_after_a_round_trip_through_json() -> None:
     faults = Faults(
         api_latency_seconds=0.5, api_error=Fault(share=0.5, attempts=2, calls=("a",), routes=("call",), value=503)
     )
-    config = replace(VARIED, days={DAY: 3}, faults=faults)
+    config = replace(VARIED, days={DAY: 3}, faults=faults, depth_cap=5, times="naive", filter_shift_hours=-8)
     assert SandboxConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
+
+
+def test_what_a_running_simulator_can_change_are_fields_of_the_configuration() -> None:
+    assert {field.name for field in fields(SandboxConfig)} >= CHANGEABLE

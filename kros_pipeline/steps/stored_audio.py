@@ -1,0 +1,43 @@
+"""Reads an audio object of the archive back, and verifies it: its bytes are the evidence, not its metadata."""
+
+import hashlib
+import mmap
+import tempfile
+from datetime import UTC
+
+from ..archive.object_store import ObjectStore
+from ..core.audio_check import verify_audio
+from ..core.errors import InvalidAudio
+from .recording_rows import StoredAudio
+
+_GONE = "the object was there, and is gone"
+
+
+def read_stored_audio(store: ObjectStore, key: str) -> StoredAudio:
+    """Read the whole object into a temporary file, and return what its bytes are.
+
+    The call's declared length refuses nothing here: it was compared before the object was put. Raises `InvalidAudio`
+    for bytes that are no recording or were changed since they were put, and `ArchiveError` where they cannot be read.
+    """
+    head = store.head(key)
+    if head is None:
+        raise InvalidAudio("absent", _GONE)
+    put_sha256 = head.metadata.get("sha256")
+    if put_sha256 is None:
+        raise InvalidAudio("origin", "an object that this pipeline did not write stands at the recording's key")
+    with tempfile.TemporaryFile(prefix="kros-") as file:
+        if store.copy_into(key, file) is None:
+            raise InvalidAudio("absent", _GONE)
+        file.flush()
+        size_bytes = file.tell()
+        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) if size_bytes else memoryview(b"")
+        try:
+            audio = verify_audio(data, encoding="identity", declared_seconds=None)
+        except InvalidAudio as error:
+            raise InvalidAudio(error.check, f"the object at the recording's key is no recording: {error}") from None
+        sha256 = hashlib.sha256(data).hexdigest()
+    if put_sha256 != sha256:
+        raise InvalidAudio(
+            "sha256", "the object at the recording's key was changed: its SHA-256 is not the one that it was put with"
+        )
+    return StoredAudio(size_bytes, sha256, audio, head.last_modified.astimezone(UTC))

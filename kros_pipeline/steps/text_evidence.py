@@ -1,0 +1,64 @@
+"""Compares the kept texts of a day with their turns, call by call, in both directions. No text is held."""
+
+from collections.abc import Iterator, Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..archive.parquet import Partition, Row
+from ..core.evidence import Evidence
+from ..core.sorted_lookup import outer_join
+from ..core.statuses import TranscriptStatus
+
+
+def add_texts(opened: Mapping[str, Partition | None], evidence: Evidence) -> None:
+    """Count transcripts and turns, and find the calls whose turns are not their text.
+
+    `opened` are the readable tables, by name: None where there is no partition.
+    """
+    transcripts, utterances = opened.get("transcripts"), opened.get("utterances")
+    for batch in transcripts.batches(("status",)) if transcripts else ():
+        evidence.transcripts.update(batch.column("status").to_pylist())
+    if utterances is not None:
+        evidence.utterances = utterances.row_count
+    if not {"transcripts", "utterances"} <= opened.keys():
+        return
+    for text, turns in outer_join(_measure_texts(transcripts), _measure_turns(utterances)):
+        if text is None:
+            if turns is not None:
+                evidence.turns_without_text.append(turns["call_id"])
+        elif turns is None:
+            evidence.texts_without_turns.append(text["call_id"])
+        elif not text["chars"] == turns["chars"] == turns["end"]:
+            evidence.texts_unlike_their_turns.append(text["call_id"])
+
+
+def _measure_texts(transcripts: Partition | None) -> Iterator[Row]:
+    """Yield the calls with a kept text, and its length in code points; texts of no length have no turns."""
+    for batch in transcripts.batches(("call_id", "status", "text")) if transcripts else ():
+        kept = batch.filter(pc.equal(batch.column("status"), TranscriptStatus.KEPT.value))
+        # A kept row without its text is like no turns at all.
+        lengths = pc.fill_null(pc.utf8_length(kept.column("text")), -1).to_pylist()
+        for call_id, chars in zip(kept.column("call_id").to_pylist(), lengths, strict=True):
+            if chars:
+                yield {"call_id": call_id, "chars": chars}
+
+
+def _measure_turns(utterances: Partition | None) -> Iterator[Row]:
+    """Yield the calls with turns: the sum of their turns' lengths in code points, and where the last one ends."""
+    held: Row | None = None
+    for batch in utterances.batches(("call_id", "char_start", "char_end")) if utterances else ():
+        chars = pc.subtract(batch.column("char_end"), batch.column("char_start"))
+        turns = pa.table({"call_id": batch.column("call_id"), "chars": chars, "end": batch.column("char_end")})
+        calls = turns.group_by("call_id", use_threads=False).aggregate([("chars", "sum"), ("end", "max")])
+        calls = calls.sort_by("call_id")  # Arrow returns the groups in any order
+        columns = (calls.column(name).to_pylist() for name in ("call_id", "chars_sum", "end_max"))
+        for call_id, length, end in zip(*columns, strict=True):
+            if held is not None and held["call_id"] == call_id:  # its turns began in the batch before
+                held = {"call_id": call_id, "chars": held["chars"] + length, "end": max(held["end"], end)}
+                continue
+            if held is not None:
+                yield held
+            held = {"call_id": call_id, "chars": length, "end": end}
+    if held is not None:
+        yield held

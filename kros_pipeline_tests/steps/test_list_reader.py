@@ -1,0 +1,170 @@
+"""The proof of the list, on lists that lie in every way that was seen: the day is whole, or it says that it is not."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import random
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from kros_pipeline.steps.list_reader import ListReader
+from kros_pipeline_tests.support.clocks import clock_without_waits
+from kros_pipeline_tests.support.fake_call_source import FakeCall
+from kros_pipeline_tests.support.lying_source import Lies, LyingSource
+
+DAY = date(2025, 1, 10)
+MIDNIGHT = datetime(2025, 1, 10, tzinfo=UTC)
+CLOCK = clock_without_waits(lambda: datetime(2025, 1, 20, tzinfo=UTC))
+
+
+def calls_at(*seconds: float, duration: float = 60.0, prefix: str = "call") -> list[FakeCall]:
+    """Calls at these seconds of the day."""
+    return [
+        FakeCall(f"{prefix}_{number:06d}", MIDNIGHT + timedelta(seconds=at), duration_seconds=duration)
+        for number, at in enumerate(seconds)
+    ]
+
+
+def spread(count: int, begin: float = 0.0, end: float = 86_400.0, *, seed: int = 1, **how: Any) -> list[FakeCall]:
+    """Calls at random moments between two seconds of the day."""
+    rng = random.Random(seed)
+    return calls_at(*(begin + rng.random() * (end - begin) for _ in range(count)), **how)
+
+
+def around(count: int) -> list[FakeCall]:
+    """Calls of the day and of two days on each side, as many on each."""
+    return spread(5 * count, -2 * 86_400.0, 3 * 86_400.0)
+
+
+def read(calls: Iterable[FakeCall], lies: Lies = Lies(), act: Callable[[LyingSource], None] | None = None) -> Any:
+    source = LyingSource(calls, CLOCK, lies)
+    if act is not None:
+        pages = itertools.count()
+
+        def before_page() -> None:
+            if next(pages):
+                act(source)
+
+        source.before_page = before_page
+    reader = ListReader(source, DAY, prefetch_pages=0, on_first_page=lambda: None, log=logging.getLogger("test"))
+    reader.read()
+    return reader, source
+
+
+def of_day(source: LyingSource) -> set[str]:
+    return {call.call_id for call in source.calls.values() if call.created_at.date() == DAY}
+
+
+ORDERS = ("newest", "oldest", "shuffled")
+
+
+# A limit that passes for a count.
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("depth", [{}, {"depth_cap": 1_000}, {"depth_cap": 1_000, "is_depth_refused": True}], ids=str)
+@pytest.mark.parametrize("total", [{}, {"total_cap": 1_000}, {"total_cap": 700}], ids=str)
+def test_a_capped_list_is_read_whole(order: Any, depth: dict[str, Any], total: dict[str, Any]) -> None:
+    reader, source = read(spread(3_700), Lies(order=order, **depth, **total))
+    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+    assert reader.pages <= 6 * 37
+
+
+@pytest.mark.parametrize("cap", [500, 1_000, 1_024])
+def test_a_cap_is_seen_where_one_half_of_the_day_has_all_calls(cap: int) -> None:
+    reader, source = read(spread(1_500, 50_000, 52_000), Lies(total_cap=cap, depth_cap=cap))
+    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+
+
+def test_a_cap_that_no_window_reveals_is_no_proof() -> None:
+    reader, source = read(spread(1_500), Lies(total_cap=1_000, depth_cap=1_000, reads_days_only=True))
+    assert len(reader.rows.calls) < len(of_day(source)) and reader.problems
+
+
+# A filter that does not understand our times.
+@pytest.mark.parametrize("count", [20, 300])
+@pytest.mark.parametrize("reads_days_only", [False, True])
+@pytest.mark.parametrize("hours", [-12, -8, -3.5, 1, 5.75, 14])
+def test_a_shifted_filter_shows_the_whole_day(hours: float, reads_days_only: bool, count: int) -> None:
+    reader, source = read(around(count), Lies(shift_hours=hours, reads_days_only=reads_days_only))
+    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+    if not reads_days_only:
+        assert "outside the hours asked for" in " ".join(reader.rows.oddities())
+
+
+@pytest.mark.parametrize("hours", [1, -8])
+def test_times_without_a_zone_that_are_not_utc_are_a_problem(hours: float) -> None:
+    reader, _ = read(around(200), Lies(naive_hours=hours))
+    assert "Set KROSAI_TIMEZONE" in " ".join(reader.problems) and not reader.is_moving
+
+
+def test_a_long_call_is_found_by_a_filter_on_its_end() -> None:
+    late = calls_at(84_600, duration=4 * 3_600, prefix="long")
+    others = [*spread(900, duration=300), *spread(900, -86_400, 0, duration=300, prefix="before")]
+    reader, source = read([*others, *late], Lies(filter_by="completed_at"))
+    assert set(reader.rows.calls) == of_day(source) and not reader.problems
+
+
+# Bounds that are not shared.
+@pytest.mark.parametrize("start", [True, False])
+@pytest.mark.parametrize("end", [True, False])
+@pytest.mark.parametrize("count", [0, 300])
+def test_no_call_at_a_border_is_missed(start: bool, end: bool, count: int) -> None:
+    borders = [0, 0.0004, 86_399.9996, 43_200, 43_199.5, 43_200.5]
+    lies = Lies(is_start_inclusive=start, is_end_inclusive=end)
+    reader, source = read([*spread(count), *calls_at(*borders, prefix="edge")], lies)
+    assert set(reader.rows.calls) == of_day(source) and not reader.problems
+
+
+# A list that changes while it is read.
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("at_page", range(1, 9))
+@pytest.mark.parametrize("seed", range(3))
+def test_a_call_that_replaces_another_is_listed_or_missed_by_all(order: Any, at_page: int, seed: int) -> None:
+    rng, pages = random.Random(seed), itertools.count(1)
+
+    def swap(source: LyingSource) -> None:
+        if next(pages) == at_page:
+            del source.calls[rng.choice(sorted(source.calls))]
+            new = calls_at(rng.random() * 86_400, prefix="new")[0]
+            source.calls[new.call_id] = new
+
+    reader, source = read(spread(280), Lies(order=order), swap)
+    if not reader.problems:
+        assert set(reader.rows.calls) >= of_day(source) & source.shown
+
+
+def test_a_list_that_never_rests_is_not_proved() -> None:
+    numbers = itertools.count()
+
+    def add(source: LyingSource) -> None:
+        new = calls_at(40_000 + next(numbers), prefix=f"new{next(numbers)}")[0]
+        source.calls[new.call_id] = new
+
+    reader, _ = read(spread(250), act=add)
+    assert reader.is_moving and "changed in each of 3 looks" in reader.problems[0]
+
+
+# Statuses.
+@pytest.mark.parametrize("status", ["ended", "complete", "Completed", " COMPLETED ", "archived"])
+def test_a_row_with_another_status_is_a_call(status: str) -> None:
+    reader, source = read(spread(20), Lies(status=status))
+    assert set(reader.rows.calls) == of_day(source) and not reader.problems
+    assert bool(reader.rows.oddities()) == (status.strip().casefold() != "completed")
+
+
+@pytest.mark.parametrize("status", ["failed", "BUSY", "no-answer", "in_progress", "Ringing", "initiated"])
+def test_a_row_that_is_documented_as_not_completed_is_left_out(status: str) -> None:
+    reader, _ = read(spread(20), Lies(status=status))
+    assert not reader.rows.calls and "status filter is ignored" in reader.rows.oddities()[0]
+
+
+# Requests.
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250, 999, 1_000, 3_710])
+def test_an_honest_list_costs_a_page_for_a_hundred_rows(count: int) -> None:
+    reader, source = read(spread(count))
+    assert set(reader.rows.calls) == of_day(source) and not reader.problems
+    assert reader.pages <= math.ceil(count / 100) + 9

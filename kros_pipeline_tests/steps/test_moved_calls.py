@@ -1,0 +1,150 @@
+"""Calls whose `created_at` moves over midnight upstream, and calls that the list of another day shows."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+
+from kros_pipeline.archive.listings import read_listing
+from kros_pipeline.archive.parquet import batches_of
+from kros_pipeline.core import schemas
+from kros_pipeline.core.id_digests import digest_id, unpack_digests
+from kros_pipeline.sandbox import SandboxConfig
+from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
+from kros_pipeline_tests.support.steps import list_calls
+
+BEFORE, AFTER = DAY - timedelta(days=1), DAY + timedelta(days=1)
+_seeds = itertools.count(9_000)
+
+
+@pytest.fixture
+def our(memory_account: MakeAccount) -> Account:
+    """Three days of four calls, in a world of its own."""
+    days = {"2025-01-09": 4, "2025-01-10": 4, "2025-01-11": 4}
+    return memory_account(
+        SandboxConfig(seed=next(_seeds), days=days, variety=False, audio_seconds=(12, 14)), fresh=True
+    )
+
+
+def ids(our: Account, day: date) -> set[str]:
+    return set(our.archive.by_call("calls", day))
+
+
+def verdicts(our: Account, *days: date) -> list[str]:
+    return [our.archive.table("reconciliation", day)[0]["verdict"] for day in days]
+
+
+def audio(our: Account, call_id: str) -> list[str]:
+    return [key for key in our.archive.objects("audio/") if call_id in key]
+
+
+@pytest.mark.parametrize(("hour", "seconds"), [(1, -2 * 3_600), (23, 2 * 3_600)])
+def test_a_call_keeps_its_day_whatever_its_time(our: Account, hour: int, seconds: int) -> None:
+    call_id = our.krosai.add_call(f"2025-01-10T{hour:02d}:00:00Z")
+    for day in (BEFORE, DAY, AFTER):
+        our.run_day(day)
+    our.krosai.move_call(call_id, seconds)
+    for day in (BEFORE, DAY, AFTER, DAY):
+        our.run_day(day)
+    assert [call_id in ids(our, day) for day in (BEFORE, DAY, AFTER)] == [False, True, False]
+    assert len(audio(our, call_id)) == 1
+    row = our.archive.by_call("calls", DAY)[call_id]
+    assert row["created_at"].date() != DAY and row["call_date"] == DAY
+    assert verdicts(our, BEFORE, DAY, AFTER) == ["complete"] * 3
+    assert {row["created_at"].date() for row in our.archive.table("utterances", DAY) if row["call_id"] == call_id} == {
+        row["created_at"].date()
+    }
+
+
+def test_a_call_that_another_days_list_shows_is_added_there_and_the_day_is_owed(our: Account) -> None:
+    for day in (BEFORE, DAY):
+        our.run_day(day)
+    late = our.krosai.add_call("2025-01-09T23:59:30Z")  # within the minute that the listing of the next day overlaps
+    list_calls(our.open(), DAY)
+    assert late in ids(our, BEFORE) and late not in ids(our, DAY)
+    [row] = our.archive.table("reconciliation", BEFORE)
+    assert row["verdict"] == "waiting" and "2025-01-10 showed calls that 2025-01-09 keeps" in row["problems"][-1]
+    our.run_day(BEFORE)
+    assert verdicts(our, BEFORE) == ["complete"] and len(audio(our, late)) == 1
+    before = our.archive.objects("tables/")
+    list_calls(our.open(), DAY)
+    assert our.archive.objects("tables/") == before  # told once
+
+
+def test_a_call_of_a_day_that_was_never_listed_is_left_to_that_day(our: Account) -> None:
+    our.krosai.add_call("2025-01-09T23:59:30Z")
+    our.run_day(DAY)
+    assert not our.archive.objects("tables/calls/dt=2025-01-09/")
+
+
+def test_a_call_before_the_first_partition_is_left_out(our: Account) -> None:
+    our.run_day(BEFORE)
+    our.krosai.add_call("2025-01-09T23:59:30Z")
+    before = our.archive.objects("tables/calls/dt=2025-01-09/")
+    list_calls(our.open(), DAY, first_day=DAY)
+    assert our.archive.objects("tables/calls/dt=2025-01-09/") == before
+
+
+def copy_row(our: Account, call_id: str, source: date, target: date) -> None:
+    """Put a call's rows and audio into a second day, as a run that met a moved call beside another run did."""
+    tables = our.ctx.tables
+    for table in schemas.TABLES.values():
+        if "call_id" not in table.column_names:
+            continue
+        rows: list[dict[str, Any]] = tables.rows(table, target)
+        rows += [row | {"call_date": target} for row in tables.rows(table, source) if row["call_id"] == call_id]
+        if table is schemas.RECORDINGS:
+            for row in rows:
+                row["object_key"] = row["object_key"].replace(source.isoformat(), target.isoformat())
+        ordered = sorted(rows, key=table.sort_key())
+        tables.commit(table, target, lambda _, table=table, rows=ordered: batches_of(table, rows))  # type: ignore[misc]
+    [key] = audio(our, call_id)
+    our.archive.write(key.replace(source.isoformat(), target.isoformat()), our.archive.read(key))
+
+
+def test_of_two_days_that_have_a_call_the_later_ones_next_run_removes_it(our: Account) -> None:
+    call_id = our.krosai.add_call("2025-01-09T23:00:00Z")
+    our.run_day(BEFORE)
+    our.run_day(DAY)
+    copy_row(our, call_id, BEFORE, DAY)
+    our.run_day(DAY)
+    for table in ("calls", "recordings", "transcripts", "utterances"):
+        assert call_id not in our.archive.by_call(table, DAY)
+        assert call_id in our.archive.by_call(table, BEFORE)
+    assert verdicts(our, BEFORE, DAY) == ["complete"] * 2
+    lines = [
+        json.loads(line)
+        for key in our.archive.objects(f"audit/dt={DAY}/")
+        for line in our.archive.read(key).splitlines()
+    ]
+    assert [line["kept_by"] for line in lines if line["event"] == "moved"] == [str(BEFORE)]
+    listing = read_listing(our.ctx.store, DAY)
+    assert listing is not None and listing.call_digests is not None
+    assert digest_id(call_id) not in unpack_digests(listing.call_digests)
+
+
+def test_the_earlier_days_run_makes_the_later_day_owed(our: Account) -> None:
+    call_id = our.krosai.add_call("2025-01-09T23:00:00Z")
+    our.run_day(BEFORE)
+    our.run_day(DAY)
+    copy_row(our, call_id, BEFORE, DAY)
+    our.run_day(BEFORE)
+    assert verdicts(our, BEFORE, DAY) == ["complete", "waiting"]
+
+
+def test_the_listing_names_every_call_that_was_ever_listed(our: Account) -> None:
+    our.run_day(DAY)
+    before = ids(our, DAY)
+    for call_id in before:
+        our.krosai.remove_call(call_id)
+    our.krosai.add_calls(str(DAY), 2)
+    our.run_day(DAY)
+    listing = read_listing(our.ctx.store, DAY)
+    assert listing is not None and listing.call_digests is not None
+    assert unpack_digests(listing.call_digests) == set(map(digest_id, before | ids(our, DAY)))
+    assert replace(listing, call_digests=None).listed_total == 2
