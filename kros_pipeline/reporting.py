@@ -86,7 +86,7 @@ class StepRun:
 
 @contextmanager
 def step_run(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[StepRun]:
-    """Open the archive for the partition's day. What a step raises becomes a failure of one sentence.
+    """Open and prepare the archive for the partition's day. What a step raises becomes a failure of one sentence.
 
     Where a table of the day is missing or unreadable, Dagster skips the assets that follow. So the day is reconciled
     here: its row must not say `complete` any longer.
@@ -94,8 +94,10 @@ def step_run(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[St
     day = day_of(context)
     with raise_as_dagster_failure():
         ctx = archive.open(context)
+        run = StepRun(day, ctx)
+        ctx.prepare_archive()
         try:
-            yield StepRun(day, ctx)
+            yield run
         except (MissingTable, UnreadablePartition):
             _reconcile_damaged_day(day, ctx)
             raise

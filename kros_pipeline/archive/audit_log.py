@@ -60,7 +60,7 @@ class AuditLog:
             lines, self._lines = self._lines, []
         if not lines:
             return
-        erased = self._tombstones.pseudonyms_of(self._day, max_age_seconds=MAX_AGE_SECONDS)
+        erased = self._tombstones.pseudonyms(max_age_seconds=MAX_AGE_SECONDS)
         for line in lines:
             if self._tombstones.matches(line["call"], erased):
                 line["call"] = self._tombstones.pseudonym(line["call"])

@@ -4,14 +4,16 @@ import hashlib
 import json
 from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..core.errors import ArchiveError, ObjectExists
 from .compare_and_swap import compare_and_swap
 from .object_store import CREATE, ObjectStore, PutMode, Replace
 
+Content: TypeAlias = dict[str, Any]
 
-def read_json(store: ObjectStore, key: str) -> dict[str, Any] | None:
+
+def read_json(store: ObjectStore, key: str) -> Content | None:
     """Return a JSON object; None where there is none at the key. Raises `ArchiveError` for any other content."""
     body = store.read(key)
     return _parse(store, key, body) if body is not None else None
@@ -20,7 +22,7 @@ def read_json(store: ObjectStore, key: str) -> dict[str, Any] | None:
 def create_json(store: ObjectStore, key: str, value: object) -> bool:
     """Create a JSON object. Return False, and write nothing, where an object is at the key already."""
     try:
-        _put(store, key, value, CREATE)
+        put_json(store, key, value, CREATE)
     except ObjectExists:
         return False
     return True
@@ -31,32 +33,36 @@ def replace_json(store: ObjectStore, key: str, value: object) -> None:
 
     def write() -> None:
         head = store.head(key)
-        _put(store, key, value, Replace(head.version) if head is not None else CREATE)
+        put_json(store, key, value, Replace(head.version) if head is not None else CREATE)
 
     compare_and_swap(key, write)
 
 
-def update_json(
-    store: ObjectStore, key: str, change: Callable[[dict[str, Any] | None], dict[str, Any]]
-) -> dict[str, Any]:
+def update_json(store: ObjectStore, key: str, change: Callable[[Content | None], Content]) -> Content:
     """Write what `change` makes of the present JSON object, or of None, and return it; nothing is put if it is equal.
 
     `change` is called again where another writer was first, so that neither loses what the other wrote.
     """
 
-    def write() -> dict[str, Any]:
+    def write() -> Content:
         file = BytesIO()
         version = store.copy_into(key, file)
         present = _parse(store, key, file.getvalue()) if version is not None else None
         value = change(present)
         if value != present:
-            _put(store, key, value, Replace(version) if version is not None else CREATE)
+            put_json(store, key, value, Replace(version) if version is not None else CREATE)
         return value
 
     return compare_and_swap(key, write)
 
 
-def _parse(store: ObjectStore, key: str, body: bytes) -> dict[str, Any]:
+def put_json(store: ObjectStore, key: str, value: object, mode: PutMode) -> None:
+    """Write a JSON object under the condition of `mode`. Raises what `ObjectStore.put` raises."""
+    body = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).encode()
+    store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=mode, content_type="application/json")
+
+
+def _parse(store: ObjectStore, key: str, body: bytes) -> Content:
     try:
         value = json.loads(body)
     except ValueError:
@@ -64,8 +70,3 @@ def _parse(store: ObjectStore, key: str, body: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ArchiveError(f"{store.url(key)} does not hold the JSON object that was written there")
     return value
-
-
-def _put(store: ObjectStore, key: str, value: object, mode: PutMode) -> None:
-    body = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).encode()
-    store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=mode, content_type="application/json")

@@ -53,10 +53,10 @@ class RequestJournal:
         """Return one object of a request; None where there is none."""
         return read_json(self._store, self.key(name, stage))
 
-    def stages(self) -> dict[str, set[Stage]]:
-        """List the requests of the journal, each with the stages that it has reached."""
+    def stages(self, below: str = "") -> dict[str, set[Stage]]:
+        """List the requests of the journal whose names begin with `below`, with the stages that each has reached."""
         found: dict[str, set[Stage]] = {}
-        for entry in self._store.list(self._prefix):
+        for entry in self._store.list(self._prefix + below):
             name, _, stage = entry.key.removeprefix(self._prefix).removesuffix(".json").rpartition("-")
             if stage in _STAGES:
                 found.setdefault(name, set()).add(Stage(stage))

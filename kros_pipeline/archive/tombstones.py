@@ -1,28 +1,57 @@
-"""Tombstones of erased calls: one object per call, named by its pseudonym.
+"""Tombstones of erased calls: one object per call and day, named by the call's pseudonym.
+
+A call is erased whatever day its tombstone is kept under: upstream may move a call to another day, and it must not come
+back there. The day only serves to count the erased calls of a day.
 
 A run that is under way when a call is erased still has the call in memory, and would write it again. So every write
-lists the tombstones first, or uses a list that is at most `MAX_AGE_SECONDS` old.
+looks for new tombstones first, or did so at most `MAX_AGE_SECONDS` before. That costs one HEAD: the marker
+`state/erased.json` is replaced after each tombstone, and all tombstones are listed once a run and after each change of
+the marker. The first listing always happens: version 0.1.0 wrote no marker.
 """
 
+import uuid
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import date
 from threading import Lock
 
 from ..core.clock import Clock
-from ..core.errors import ArchiveDenied
-from ..core.object_keys import ERASURE_IDENTITY, call_key, erased_row_key, tombstone_key, tombstone_prefix
+from ..core.errors import ArchiveDenied, ObjectChanged, ObjectExists
+from ..core.object_keys import (
+    ERASURE_IDENTITY,
+    TOMBSTONES,
+    TOMBSTONES_MARKER,
+    call_key,
+    day_in,
+    erased_row_key,
+    tombstone_key,
+)
 from ..core.pseudonyms import key_check, pseudonym
-from .json_objects import create_json, read_json
-from .object_store import ObjectStore
+from .json_objects import create_json, put_json, read_json
+from .object_store import CREATE, ObjectStore, Replace, VersionToken
 
-MAX_AGE_SECONDS = 2.0  # of the list that a write relies on: one listing per write would double the requests
+MAX_AGE_SECONDS = 2.0  # of the look that a write relies on: one look per write would double the requests
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """All pseudonyms, and by day, as listed once the marker had this version; and when the marker was last asked for.
+
+    `asked_at` is in seconds of the monotonic clock.
+    """
+
+    asked_at: float
+    marker: VersionToken | None
+    pseudonyms: frozenset[str]
+    by_day: dict[date, frozenset[str]]
 
 
 class Tombstones:
-    """The erased calls of the archive, by day. Threads may share it."""
+    """The erased calls of the archive. Threads may share it."""
 
     def __init__(self, store: ObjectStore, key: str | None, clock: Clock):
         self._store, self._key, self._clock = store, key, clock
-        self._known: dict[date, tuple[float, frozenset[str]]] = {}  # by day: when it was listed, and the pseudonyms
+        self._known: _Known | None = None
         self._lock = Lock()
 
     def check_key(self) -> None:
@@ -45,32 +74,49 @@ class Tombstones:
         create_json(self._store, ERASURE_IDENTITY, {"key_check": key_check(self._key)})
         self.check_key()
 
-    def pseudonyms_of(self, day: date, *, max_age_seconds: float = 0.0) -> frozenset[str]:
-        """Return the pseudonyms of a day's erased calls, from a list that is at most `max_age_seconds` old.
+    def pseudonyms(self, *, max_age_seconds: float = 0.0) -> frozenset[str]:
+        """Return the pseudonyms of all erased calls, by a look at the archive that is at most `max_age_seconds` old.
 
-        With 0 they are always listed again.
+        With 0 the archive is asked again.
         """
-        known = self._recent(day, max_age_seconds)
+        return self._look(max_age_seconds).pseudonyms
+
+    def pseudonyms_of(self, day: date, *, max_age_seconds: float = 0.0) -> frozenset[str]:
+        """Return the pseudonyms of the calls that were erased from a day: to count them, and not to recognize one."""
+        return self._look(max_age_seconds).by_day.get(day, frozenset())
+
+    def is_erased(self, call_id: str, *, max_age_seconds: float = MAX_AGE_SECONDS) -> bool:
+        """Return whether a call was erased from any day, by a look that is at most `max_age_seconds` old."""
+        return self.matches(call_key(call_id), self.pseudonyms(max_age_seconds=max_age_seconds))
+
+    def _look(self, max_age_seconds: float) -> _Known:
+        known = self._recent(max_age_seconds)
         if known is None:
             with self._lock:
-                known = self._recent(day, max_age_seconds)  # another thread may have listed them meanwhile
+                known = self._recent(max_age_seconds)  # another thread may have looked meanwhile
                 if known is None:
-                    asked_at, prefix = self._clock.monotonic(), tombstone_prefix(day)
-                    entries = self._store.list(prefix)
-                    known = frozenset(entry.key.removeprefix(prefix).removesuffix(".json") for entry in entries)
-                    self._known[day] = (asked_at, known)
+                    known = self._known = self._ask()
         return known
 
-    def _recent(self, day: date, max_age_seconds: float) -> frozenset[str] | None:
-        known = self._known.get(day)
-        if known is None or not max_age_seconds:
+    def _recent(self, max_age_seconds: float) -> _Known | None:
+        known = self._known
+        if known is None or not max_age_seconds or self._clock.monotonic() - known.asked_at > max_age_seconds:
             return None
-        listed_at, pseudonyms = known
-        return pseudonyms if self._clock.monotonic() - listed_at <= max_age_seconds else None
+        return known
 
-    def is_erased(self, day: date, call_id: str, *, max_age_seconds: float = MAX_AGE_SECONDS) -> bool:
-        """Return whether a call was erased, by a list that is at most `max_age_seconds` old."""
-        return self.matches(call_key(call_id), self.pseudonyms_of(day, max_age_seconds=max_age_seconds))
+    def _ask(self) -> _Known:
+        """Ask for the marker before the list: a tombstone that comes in between is listed once more at the worst."""
+        asked_at, head = self._clock.monotonic(), self._store.head(TOMBSTONES_MARKER)
+        marker = head.version if head is not None else None
+        if self._known is not None and self._known.marker == marker:
+            return replace(self._known, asked_at=asked_at)
+        found: dict[date, set[str]] = {}
+        for entry in self._store.list(TOMBSTONES):
+            day = day_in(entry.key)
+            if day is not None:
+                found.setdefault(day, set()).add(entry.key.rsplit("/", 1)[1].removesuffix(".json"))
+        by_day = {day: frozenset(pseudonyms) for day, pseudonyms in found.items()}
+        return _Known(asked_at, marker, frozenset().union(*by_day.values()), by_day)
 
     def matches(self, key: str, pseudonyms: frozenset[str]) -> bool:
         """Return whether one of the pseudonyms is that of a call key."""
@@ -83,10 +129,22 @@ class Tombstones:
         return pseudonym(self._key, key)
 
     def add_call(self, day: date, call_id: str) -> None:
-        """Write a call's tombstone. It is erased from now on, for good."""
+        """Write a call's tombstone, then replace the marker. The call is erased from now on, from any day, for good."""
         create_json(self._store, tombstone_key(day, self.pseudonym(call_key(call_id))), self._content())
+        self._replace_marker()  # even if the tombstone existed: a run that was killed may have left the marker out
         with self._lock:
-            self._known.pop(day, None)
+            self._known = None
+
+    def _replace_marker(self) -> None:
+        """Give the marker another version. Where another writer is faster, the marker has another version, too."""
+        head = self._store.head(TOMBSTONES_MARKER)
+        with suppress(ObjectExists, ObjectChanged):
+            put_json(
+                self._store,
+                TOMBSTONES_MARKER,
+                self._content() | {"token": uuid.uuid4().hex},
+                Replace(head.version) if head is not None else CREATE,
+            )
 
     def is_row_erased(self, unparsed_key: str) -> bool:
         """Return whether an unparsed row of the list was erased. It may have no id: its key, a hash, stands for it."""

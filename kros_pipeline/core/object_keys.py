@@ -23,6 +23,10 @@ ERASURE_IDENTITY = "state/erasure.json"
 ERASURES_UNDER_WAY = "state/erasing/"
 UNPARSED = "state/unparsed/"
 TOMBSTONES = "state/erased/"
+TOMBSTONES_MARKER = "state/erased.json"
+EXTENSIONS = "state/extensions/"
+DECISIONS = "state/decisions/"
+TABLES = "tables/"
 
 
 def call_key(call_id: str) -> str:
@@ -66,7 +70,7 @@ def audio_key(day: date, call_id: str) -> str:
 
 def table_prefix(table: str) -> str:
     """Return the prefix of a table. Nothing but partitions is below it."""
-    return f"tables/{table}/"
+    return f"{TABLES}{table}/"
 
 
 def table_key(table: str, day: date) -> str:
@@ -155,12 +159,17 @@ def request_key(prefix: str, name: str, stage: str) -> str:
 
 def extensions_prefix(day: date) -> str:
     """Return the prefix of the journal of a day's retention extensions."""
-    return f"state/extensions/dt={day.isoformat()}/"
+    return f"{EXTENSIONS}dt={day.isoformat()}/"
 
 
 def extension_request(decision_id: str, attempt: int) -> str:
     """Return the name, in its journal, of one attempt (counted from 1) to have a decision done upstream."""
     return f"{decision_id}/{attempt:03d}"
+
+
+def decision_key(decision_id: str) -> str:
+    """Return the key of a decision's claim, which names the one day whose journal has the decision."""
+    return f"{DECISIONS}{decision_id[:2]}/{decision_id}.json"
 
 
 def upstream_deletions_prefix(day: date) -> str:

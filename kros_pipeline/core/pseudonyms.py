@@ -18,3 +18,8 @@ def pseudonym(key: str, call_key: str) -> str:
 def key_check(key: str) -> str:
     """Return a value that tells whether a key is the one of the archive's tombstones; it does not reveal the key."""
     return hmac.new(key.encode(), b"kros_pipeline erasure key", hashlib.sha256).hexdigest()
+
+
+def api_key_fingerprint(api_key: str) -> str:
+    """Return a value that tells whether an API key is one that the archive knows; it does not reveal the key."""
+    return hmac.new(api_key.encode(), b"kros_pipeline api key", hashlib.sha256).hexdigest()

@@ -1,7 +1,7 @@
 """The day eraser: deletes what belongs to erased calls of one day, and rewrites what names them."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
@@ -11,6 +11,7 @@ from io import BytesIO
 import pyarrow as pa
 
 from ..archive.compare_and_swap import compare_and_swap
+from ..archive.decision_claims import read_claim
 from ..archive.governance import Governance, ObjectVersion
 from ..archive.listings import read_listing, update_listing
 from ..archive.object_store import ObjectStore, Replace
@@ -27,6 +28,7 @@ from ..core.object_keys import (
     audit_prefix,
     call_key,
     call_key_in,
+    decision_key,
     extensions_prefix,
     held_prefix,
     listing_key,
@@ -77,7 +79,8 @@ class DayEraser:
     def find_owned(self) -> list[ObjectVersion]:
         """Return every version of every object that belongs to these calls only.
 
-        The intents of a decision come last: they name the call, so that a killed run finds the rest again.
+        The intents of a decision, and then its claim, come last: they name the call, so that a killed run finds the
+        rest again.
         """
         of_calls = [
             version
@@ -90,7 +93,8 @@ class DayEraser:
             for version in self._governance.versions(unparsed_prefix(self._day))
             if version.key in self._unparsed_keys
         ]
-        return of_calls + unparsed + sorted(self._find_decisions(), key=lambda version: version.key, reverse=True)
+        claims, requests = self._find_decisions()
+        return of_calls + unparsed + sorted(requests, key=lambda version: version.key, reverse=True) + claims
 
     def erase(self) -> int:
         """Erase everything of these calls, and return how many versions were deleted."""
@@ -106,7 +110,8 @@ class DayEraser:
         self._governance.delete(outdated)
         return len(owned) + len(outdated)
 
-    def _find_decisions(self) -> Iterator[ObjectVersion]:
+    def _find_decisions(self) -> tuple[list[ObjectVersion], list[ObjectVersion]]:
+        """Return the claims of all decisions about these calls, and their requests, which other days may have."""
         versions = list(self._governance.versions(extensions_prefix(self._day)))
         rows = self._tables.rows(schemas.RETENTION_EXTENSIONS, self._day, ("call_id", "decision_id"))
         decisions = {row["decision_id"] for row in rows if row["call_id"] in self._call_ids}
@@ -117,9 +122,12 @@ class DayEraser:
             decisions |= {_decision_in(intent) for intent, is_hit in zip(unknown, hits, strict=True) if is_hit}
         # A decision without an intent is the rest of an erased call's: a killed erasure, or a run under way, left it.
         decisions |= {_decision_in(version) for version in versions} - {_decision_in(version) for version in intents}
-        for version in versions:
-            if _decision_in(version) in decisions:
-                yield version
+        requests = [version for version in versions if _decision_in(version) in decisions]
+        homes = {home for decision in decisions if (home := read_claim(self._store, decision)) not in (None, self._day)}
+        for home in homes:
+            of_home = self._governance.versions(extensions_prefix(home))
+            requests += [version for version in of_home if _decision_in(version) in decisions]
+        return find_claims(map(decision_key, decisions), self._governance), requests
 
     def _names_erased_call(self, intent: ObjectVersion) -> bool:
         body = self._governance.read_version(intent)
@@ -189,6 +197,11 @@ class DayEraser:
                 body = self._governance.read_version(version)
                 if body is not None and any(f'"{key}"'.encode() in body for key in self._keys):
                     yield version
+
+
+def find_claims(keys: Iterable[str], governance: Governance) -> list[ObjectVersion]:
+    """Return every version of the claims at these keys."""
+    return [version for key in keys for version in governance.versions(key) if version.key == key]
 
 
 def _decision_in(version: ObjectVersion) -> str:

@@ -10,6 +10,7 @@ The order of writes makes it safe to kill at any point:
 5. Delete the plan.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
@@ -17,15 +18,17 @@ from datetime import date
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.governance import Governance
 from ..archive.identity import ArchiveIdentity
+from ..archive.migration import migrate_archive
 from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from ..core.clock import Clock
 from ..core.errors import ArchiveError
+from ..core.object_keys import DECISIONS
 from ..steps.legal_holds import place_legal_holds
 from ..steps.reconciliation import count_upstream, has_reconciliation, reconcile_day
 from ..steps.run_context import RunContext
-from .day_eraser import DayEraser
+from .day_eraser import DayEraser, find_claims
 from .erasure_plan import find_held_calls, make_plan
 from .erasure_request import (
     ErasurePlan,
@@ -112,6 +115,7 @@ class Eraser:
             result.versions_deleted = sum(len(eraser.find_owned()) for eraser in self._day_erasers(plan))
             result.residue = search.find(self._governance, threads=self._threads)
             return result
+        migrate_archive(self._store, self._identity)
         self._tombstones.claim_key()
         for earlier in unfinished:
             if find_held_calls(earlier, self._governance):
@@ -160,6 +164,7 @@ class Eraser:
             )
             if not result.residue:
                 break
+            result.versions_deleted += self._delete_claims(result.residue, plan.call_ids)
         else:
             raise ErasureUnfinished(
                 f"{len(result.residue)} objects still hold something: {', '.join(result.residue[:3])}. What no step of "
@@ -170,6 +175,17 @@ class Eraser:
             if result.upstream.get(NOT_SENT):
                 raise ErasureUnfinished(f"The archive holds nothing more, and {'; '.join(result.problems[:3])}")
         delete_plan(plan, self._governance)
+
+    def _delete_claims(self, residue: list[str], call_ids: set[str]) -> int:
+        """Delete the claims of decisions about these calls that no journal has: a run was killed before the intent."""
+        keys = {found.split(" ")[0] for found in residue if found.startswith(DECISIONS)}
+        claims = [
+            claim
+            for claim in find_claims(keys, self._governance)
+            if json.loads(self._governance.read_version(claim) or b"{}").get("call_id") in call_ids
+        ]
+        self._governance.delete(claims)
+        return len(claims)
 
     def _record(self, plan: ErasurePlan) -> None:
         for day, ids in plan.calls.items():

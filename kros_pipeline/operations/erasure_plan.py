@@ -52,7 +52,7 @@ def make_plan(
 
     _add_from_tables(plan, is_requested, store, tables, threads)
     _add_unparsed(plan, ResidueSearch(call_ids, request.phone_number), store)
-    _add_erased(plan, call_ids - plan.call_ids, store, tombstones)
+    _add_erased(plan, call_ids | plan.call_ids, store, tombstones)
     unknown = sorted(call_ids - plan.call_ids)
     if unknown:
         raise ErasureRefused(
@@ -121,9 +121,9 @@ def _add_unparsed(plan: ErasurePlan, search: ResidueSearch, store: ObjectStore) 
 
 
 def _add_erased(plan: ErasurePlan, call_ids: Iterable[str], store: ObjectStore, tombstones: Tombstones) -> None:
-    """Add calls that were erased before: so what came back, or was left, is erased again."""
-    days = {entry.key.rsplit("/", 1)[1].removesuffix(".json"): day_in(entry.key) for entry in store.list(TOMBSTONES)}
-    for call_id in call_ids:
-        day = days.get(tombstones.pseudonym(call_key(call_id)))
-        if day is not None:
+    """Add calls that were erased before, under every day of theirs: what came back, or was left, is erased again."""
+    by_pseudonym = {tombstones.pseudonym(call_key(call_id)): call_id for call_id in call_ids}
+    for entry in store.list(TOMBSTONES) if by_pseudonym else ():
+        day, call_id = day_in(entry.key), by_pseudonym.get(entry.key.rsplit("/", 1)[1].removesuffix(".json"))
+        if day is not None and call_id is not None:
             plan.add(day, call_id)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ..archive.governance import Governance
-from ..archive.identity import ArchiveIdentity
 from ..archive.object_store import ObjectStore
 from ..archive.s3_governance import open_s3
 from ..archive.settings import ArchiveSettings
@@ -19,7 +18,7 @@ from ..core.errors import ExternalError
 from ..core.settings import BadSettings
 from ..source.call_source import Page, Window
 from ..source.krosai import KrosAI
-from ..steps.run_context import SYSTEM_CLOCK
+from ..steps.run_context import SYSTEM_CLOCK, open_identity
 from ..steps.settings import SETTINGS, START_DATE, Settings, parse_settings_and_rules, parse_start_date
 
 
@@ -84,7 +83,7 @@ def _look_into_archive(
 ) -> str:
     """Read what a run reads first: whose the archive is, and whether the erasure key is its own."""
     store, _ = open_archive(settings.archive)
-    is_ours = ArchiveIdentity(store, settings.source.base_url, settings.source.organization_id).check()
+    is_ours = open_identity(store, settings).check()
     Tombstones(store, settings.archive.erasure_key, clock).check_key()
     where = f"s3://{settings.archive.bucket}/{settings.archive.prefix}".rstrip("/")
     whose = "it is this account's" if is_ours else "it is nobody's yet, and becomes this account's with the first run"

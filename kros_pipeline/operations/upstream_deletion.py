@@ -47,25 +47,32 @@ class UpstreamDeletion:
         self._tombstones, self._clock = tombstones, clock
 
     def delete_all(self, plan: ErasurePlan, outcomes: dict[str, int], problems: list[str]) -> None:
-        """Delete the recording of every call of a plan.
+        """Delete the recording of every call of a plan: once, under its earliest day, if the plan has it under several.
 
         Counts each outcome in `outcomes`, and adds a sentence to `problems` for each call that a person must look at.
         """
-        for day, ids in plan.calls.items():
-            for call_id in sorted(ids):
-                outcome = self._delete(day, call_id)
-                outcomes[outcome] = outcomes.get(outcome, 0) + 1
-                if outcome in _WHAT_TO_DO:
-                    name = self._tombstones.pseudonym(call_key(call_id))[:12]
-                    problems.append(f"erased call {name}: {_WHAT_TO_DO[outcome]}")
+        days: dict[str, list[date]] = {}
+        for day in sorted(plan.calls):
+            for call_id in sorted(plan.calls[day]):
+                days.setdefault(call_id, []).append(day)
+        for call_id, days_of_call in days.items():
+            outcome = self._delete(days_of_call, call_id)
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+            if outcome in _WHAT_TO_DO:
+                name = self._tombstones.pseudonym(call_key(call_id))[:12]
+                problems.append(f"erased call {name}: {_WHAT_TO_DO[outcome]}")
 
-    def _delete(self, day: date, call_id: str) -> str:
+    def _delete(self, days: list[date], call_id: str) -> str:
         """Return the outcome. Upstream's own text is not kept: it may name the call."""
         pseudonym = self._tombstones.pseudonym(call_key(call_id))
-        journal = RequestJournal(self._store, upstream_deletions_prefix(day))
-        known = journal.read(pseudonym, Stage.OUTCOME)
-        if known is not None:
-            return str(known["outcome"])
+        journals = [RequestJournal(self._store, upstream_deletions_prefix(day)) for day in days]
+        for earlier in journals:
+            known = earlier.read(pseudonym, Stage.OUTCOME)
+            if known is not None:
+                return str(known["outcome"])
+        journal, *others = journals
+        if any(other.read(pseudonym, Stage.INTENT) is not None for other in others):
+            return UNCONFIRMED  # an earlier erasure asked when the call had another day
         if not journal.begin(pseudonym, {"sent_at": self._clock.now().isoformat()}):
             return UNCONFIRMED
         outcome = self._ask(call_id)

@@ -85,7 +85,7 @@ def _verify_day(
         row["object_key"].removeprefix(prefix): row for row in recordings if row["status"] == RecordingStatus.ARCHIVED
     }
     stored = {entry.key for entry in store.list(audio_prefix(day))}
-    pseudonyms = tombstones.pseudonyms_of(day)
+    pseudonyms = tombstones.pseudonyms()
     found.missing += sorted(rows.keys() - stored)
     for key in sorted(stored - rows.keys()):
         is_erased = tombstones.matches(call_key_in(key) or "", pseudonyms)

@@ -129,7 +129,7 @@ def _make_listing(
 
 def _without_erased(others: Mapping[date, Mapping[str, Call]], tombstones: Tombstones) -> dict[date, dict[str, Call]]:
     return {
-        other: {call_id: call for call_id, call in calls.items() if not tombstones.is_erased(other, call_id)}
+        other: {call_id: call for call_id, call in calls.items() if not tombstones.is_erased(call_id)}
         for other, calls in others.items()
     }
 
@@ -145,7 +145,7 @@ def _remove(day: date, homes: HomeDays, tables: Tables, audit: AuditLog) -> None
 
 def _keep_unparsed(day: date, row: UnparsedRow, store: ObjectStore, tombstones: Tombstones) -> None:
     """Keep a row that could not be parsed below `state/unparsed/`, unless it was erased."""
-    if row.call_id is not None and tombstones.is_erased(day, row.call_id):
+    if row.call_id is not None and tombstones.is_erased(row.call_id):
         return
     body = row.raw_json.encode()
     digest = hashlib.sha256(body).hexdigest()

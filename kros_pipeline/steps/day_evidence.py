@@ -13,7 +13,7 @@ from ..archive.listings import read_listing
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Partition
 from ..archive.tables import Tables
-from ..archive.tombstones import Tombstones
+from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from ..core import schemas
 from ..core.days import grace_is_over, parse_time
 from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, UnreadablePartition
@@ -40,14 +40,14 @@ def gather_evidence(
     not answer.
     """
     listing, digests, problem = _read_listing(day, store)
-    pseudonyms = tombstones.pseudonyms_of(day)
+    pseudonyms = tombstones.pseudonyms()
     stored = {entry.key: entry.size_bytes for entry in store.list(audio_prefix(day))}
     evidence = Evidence(
         listing=listing,
         unreadable_listing=problem,
         grace_is_over=grace_is_over(day, now, lookback_days),
         listed_before_late_data=_was_listed_early(day, listing, now, lookback_days),
-        erased=len(pseudonyms),
+        erased=len(tombstones.pseudonyms_of(day, max_age_seconds=MAX_AGE_SECONDS)),
         objects=len(stored),
         object_bytes=sum(stored.values()),
     )

@@ -38,7 +38,7 @@ class DaySnapshot:
             calls = pool.submit(opened.enter_context, tables.required(schemas.CALLS, day))
             recordings = pool.submit(opened.enter_context, tables.transaction(schemas.RECORDINGS, day))
             listing = pool.submit(read_listing, store, day)
-            pool.submit(tombstones.pseudonyms_of, day)  # cached, for the first recording that is put
+            pool.submit(tombstones.pseudonyms)  # cached, for the first recording that is put
             audio_keys = {entry.key for entry in store.list(audio_prefix(day))}
             yield cls(calls.result(), recordings.result(), listing.result(), audio_keys)
 

@@ -1,6 +1,7 @@
 """The journal of retention extensions: an intent before each request, its outcome after it, by decision and attempt.
 
-The table `retention_extensions` can be rebuilt from it. An intent without an outcome is `unconfirmed` until an operator
+A decision is journalled under one day, the first that claims it: upstream may move its call to another day. The table
+`retention_extensions` can be rebuilt from the journal. An intent without an outcome is `unconfirmed` until an operator
 settles it.
 """
 
@@ -8,16 +9,18 @@ import hashlib
 from dataclasses import dataclass
 from datetime import date
 
+from ..archive.decision_claims import claim_decision, read_claim
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Row
-from ..archive.request_journal import RequestJournal, Stage
+from ..archive.request_journal import RequestJournal
 from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import parse_time
-from ..core.object_keys import extension_request, extensions_prefix
+from ..core.object_keys import extensions_prefix
 from ..core.statuses import ExtensionStatus
+from .decision_attempts import DecisionAttempts, list_attempts
 
-NOT_SENT = "not_sent"  # the status of an outcome, and never of a row: the next run sends the request
+_KILLED = "the run ended in between"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,33 +44,43 @@ def rank(row: Row) -> tuple[int, bool, bool]:
 
 
 class ExtensionJournal:
-    """The journal of the calls of one day, as it was when the step began; a step writes each attempt once."""
+    """The journal as the calls of one day need it, as it was when the step began; a step writes each attempt once.
+
+    Of a decision that another day has claimed, the attempts are read from, and written to, the journal of that day.
+    """
 
     def __init__(self, store: ObjectStore, clock: Clock, day: date):
         self.day = day
-        self._clock = clock
-        self._requests = RequestJournal(store, extensions_prefix(day))
-        self._attempts: dict[str, dict[int, set[Stage]]] = {}
-        for name, stages in self._requests.stages().items():
-            decision_id, _, attempt = name.partition("/")
-            if attempt.isdecimal():
-                self._attempts.setdefault(decision_id, {})[int(attempt)] = stages
+        self._store, self._clock = store, clock
+        self._of_the_day = list_attempts(RequestJournal(store, extensions_prefix(day)))
+        self._found: dict[str, DecisionAttempts] = {}
 
     def decision_ids(self) -> set[str]:
-        """Return the ids of all decisions that have an intent."""
-        return set(self._attempts)
+        """Return the ids of all decisions that have an attempt in the journal of the day."""
+        return set(self._of_the_day)
+
+    def claim(self, decision: Decision) -> Row | None:
+        """Claim a decision for the day. Where another day was first, return the row that its journal gives, if any.
+
+        The row is None, too, where no attempt can have reached upstream: then the request is sent, by whichever day
+        writes the next intent first.
+        """
+        decision_id = decision.decision_id
+        home = claim_decision(self._store, decision_id, call_id=decision.call_id, day=self.day)
+        self._found[decision_id] = self._attempts_at(home, decision_id)
+        return self.row(decision_id) if home != self.day else None
 
     def next_attempt(self, decision_id: str) -> int:
         """Return the number of the next attempt; 1 for a decision without an intent."""
-        return max(self._attempts.get(decision_id, {}), default=0) + 1
+        return self._attempts(decision_id).last + 1
 
     def begin(self, decision_id: str, attempt: int, intent: Row) -> bool:
-        """Write the intent of an attempt. False where another run is sending it now."""
-        return self._requests.begin(extension_request(decision_id, attempt), intent)
+        """Write the intent of an attempt at a claimed decision. False where another run is sending it now."""
+        return self._attempts(decision_id).begin(attempt, intent)
 
     def finish(self, decision_id: str, attempt: int, outcome: Row) -> None:
         """Write the outcome of an attempt that this run has begun."""
-        self._requests.finish(extension_request(decision_id, attempt), outcome)
+        self._attempts(decision_id).finish(attempt, outcome)
 
     def settle(self, row: Row, run_id: str) -> Row:
         """Write that an operator settles a decision in run `run_id`, and return its new row."""
@@ -79,37 +92,26 @@ class ExtensionJournal:
             "settled_at": self._clock.now().isoformat(),
             "run_id": run_id,
         }
-        self._requests.settle(extension_request(row["decision_id"], row["attempts"]), settled)
+        self._attempts(row["decision_id"]).settle(row["attempts"], settled)
         return _with_settlement(row, settled)
 
     def row(self, decision_id: str) -> Row | None:
         """Return the row that the last attempt left; None where no attempt can have reached upstream."""
-        attempts = self._attempts[decision_id]
-        settled: Row | None = None
-        for attempt in sorted(attempts, reverse=True):
-            if settled is None:
-                settled = self._read(decision_id, attempt, Stage.SETTLED)
-            intent = self._read(decision_id, attempt, Stage.INTENT)
-            outcome = self._read(decision_id, attempt, Stage.OUTCOME)
-            if intent is None or (outcome and outcome["status"] == NOT_SENT):
-                continue
-            row = self.row_from(decision_id, attempt, intent, outcome) | {"attempts": max(attempts)}
-            return _with_settlement(row, settled) if settled else row
-        return None
+        attempts = self._attempts(decision_id)
+        found = attempts.effective()
+        if found is None:
+            return None
+        attempt, intent, outcome = found
+        doubt = f"it was begun for {attempts.home}, where the call was before" if attempts.home != self.day else _KILLED
+        row = self.row_from(decision_id, attempt, intent, outcome, doubt) | {"attempts": attempts.last}
+        settled = attempts.settlement(since=attempt)
+        return _with_settlement(row, settled) if settled else row
 
     def was_resent_by(self, run_id: str, decision_id: str) -> bool:
         """Return whether an operator ordered the last attempt in that run, and it may have reached upstream."""
-        attempts = self._attempts.get(decision_id)
-        if not attempts or not run_id:
-            return False
-        intent = self._read(decision_id, max(attempts), Stage.INTENT)
-        outcome = self._read(decision_id, max(attempts), Stage.OUTCOME)
-        was_not_sent = outcome is not None and outcome["status"] == NOT_SENT
-        return intent is not None and intent.get("resent_by") == run_id and not was_not_sent
+        return bool(run_id) and self._attempts(decision_id).was_resent_by(run_id)
 
-    def row_from(
-        self, decision_id: str, attempt: int, intent: Row, outcome: Row | None, doubt: str = "the run ended in between"
-    ) -> Row:
+    def row_from(self, decision_id: str, attempt: int, intent: Row, outcome: Row | None, doubt: str) -> Row:
         """Make a row of the table from what was written before and after the request.
 
         Without an outcome it is `unconfirmed`, for the reason `doubt`.
@@ -140,11 +142,17 @@ class ExtensionJournal:
             "attempts": 0,
         }
 
-    def _read(self, decision_id: str, attempt: int, stage: Stage) -> Row | None:
-        """Read one object of an attempt, if it was there when the step began."""
-        if stage not in self._attempts[decision_id][attempt]:
-            return None
-        return self._requests.read(extension_request(decision_id, attempt), stage)
+    def _attempts(self, decision_id: str) -> DecisionAttempts:
+        """Return the attempts at a decision, from the journal of the day that has the claim, or else of this day."""
+        if decision_id not in self._found:
+            home = read_claim(self._store, decision_id) or self.day
+            self._found[decision_id] = self._attempts_at(home, decision_id)
+        return self._found[decision_id]
+
+    def _attempts_at(self, home: date, decision_id: str) -> DecisionAttempts:
+        journal = RequestJournal(self._store, extensions_prefix(home))
+        listed = self._of_the_day if home == self.day else list_attempts(journal, decision_id)
+        return DecisionAttempts(journal, home, decision_id, listed.get(decision_id, {}))
 
 
 def _with_settlement(row: Row, settled: Row) -> Row:

@@ -12,7 +12,8 @@ from ..core.errors import ApiError, ApiServerError, ApiUnauthorized, ApiUnreacha
 from ..core.statuses import ExtensionStatus
 from ..source.call_source import CallSource
 from .circuit_breaker import CircuitBreaker
-from .extension_journal import NOT_SENT, Decision, ExtensionJournal
+from .decision_attempts import NOT_SENT
+from .extension_journal import Decision, ExtensionJournal
 from .report import Report
 
 
@@ -36,7 +37,8 @@ class ExtensionSender:
     def send(self, decision: Decision, resent_row: Row | None) -> Row | None:
         """Send one decision and return its row; None where it surely was not carried out, so the next run sends it.
 
-        `resent_row` is the row of a decision that an operator wants sent once more.
+        Nothing is sent where the call had another day before, and the request may have been sent then: the row says
+        what that day's journal says. `resent_row` is the row of a decision that an operator wants sent once more.
         """
         days = self._source.allowed_extension_days(decision.requested_days)
         if days is None:
@@ -44,8 +46,11 @@ class ExtensionSender:
                 "status": ExtensionStatus.NOT_ALLOWED,
                 "reason": f"plan {self._source.plan_name} keeps recordings no longer than it does already",
             }
-        if self.breaker.is_open or self._tombstones.is_erased(self._journal.day, decision.call_id):
+        if self.breaker.is_open or self._tombstones.is_erased(decision.call_id):
             return None
+        row_of_other_day = self._journal.claim(decision)
+        if row_of_other_day is not None and resent_row is None:
+            return row_of_other_day
         attempt = self._journal.next_attempt(decision.decision_id)
         if resent_row is not None:
             attempt = max(attempt, resent_row["attempts"] + 1)
@@ -61,13 +66,13 @@ class ExtensionSender:
             return None  # another run is sending it now
         outcome = self._ask_upstream(decision, days)
         if isinstance(outcome, ApiError):
-            return self._journal.row_from(decision.decision_id, attempt, intent, None, doubt=str(outcome))
-        if self._tombstones.is_erased(self._journal.day, decision.call_id, max_age_seconds=0.0):
+            return self._journal.row_from(decision.decision_id, attempt, intent, None, str(outcome))
+        if self._tombstones.is_erased(decision.call_id, max_age_seconds=0.0):
             return None  # erased during the request: its intent is gone, and its outcome must not be written
         self._journal.finish(decision.decision_id, attempt, outcome)
         if outcome["status"] == NOT_SENT:
             return None
-        return self._journal.row_from(decision.decision_id, attempt, intent, outcome)
+        return self._journal.row_from(decision.decision_id, attempt, intent, outcome, "")
 
     def _ask_upstream(self, decision: Decision, days: int) -> dict[str, Any] | ApiError:
         """Send the request once. Return its outcome, or the error after which nobody knows whether upstream acted."""

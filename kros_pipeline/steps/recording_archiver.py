@@ -124,7 +124,7 @@ class RecordingArchiver:
             if keeps_rejected and body.size_bytes:
                 self._quarantine(call, body)
             raise
-        if self._tombstones.is_erased(self._day, call.call_id):
+        if self._tombstones.is_erased(call.call_id):
             reason = "erased on request while it was on its way"
             return self.rows.unarchived(call, RecordingStatus.PENDING, reason)  # `Tables` drops this row
         try:
@@ -145,7 +145,7 @@ class RecordingArchiver:
         return self.rows.archived(call, self._store.full_key(self.rows.key(call)), stored, attempts=attempts)
 
     def _quarantine(self, call: PendingRecording, body: Body) -> None:
-        if self._tombstones.is_erased(self._day, call.call_id):
+        if self._tombstones.is_erased(call.call_id):
             return
         key = quarantine_key(self._day, call.call_id, body.sha256)
         content = body.file if body.file is not None else bytes(body.data)

@@ -1,7 +1,8 @@
 """`retention_extensions`: upstream is asked once, for each flagged call, to keep its recording longer.
 
-A decision is a call, a rule and its days. Before the request a create-only intent is written, after it the outcome.
-An intent without outcome means that nobody knows whether upstream acted: only an operator has it sent again.
+A decision is a call, a rule and its days. The first day that has it claims it: it is sent once, even if upstream moves
+the call to another day. Before the request a create-only intent is written, after it the outcome. An intent without
+outcome means that nobody knows whether upstream acted: only an operator has it sent again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -99,7 +100,7 @@ def extend_retention(
 def _read_known_rows(day: date, tables: Tables, journal: ExtensionJournal) -> dict[str, Row]:
     """Return, by decision, the table's row or, where the journal knows more (a run died in between), the journal's."""
     rows: dict[str, Row] = {row["decision_id"]: row for row in tables.rows(schemas.RETENTION_EXTENSIONS, day)}
-    for decision_id in journal.decision_ids():
+    for decision_id in journal.decision_ids() | rows.keys():
         known = rows.get(decision_id)
         if known is None or is_open(known):
             journalled = journal.row(decision_id)

@@ -32,7 +32,7 @@ def put(store: ObjectStore, key: str, body: bytes | memoryview) -> None:
 
 
 class _Wire(BaseHTTPRequestHandler):
-    """Accept every PUT and keep what came: moto forgets the checksum that obstore sends."""
+    """An empty bucket that accepts every PUT and keeps what came: moto forgets the checksum that obstore sends."""
 
     def do_PUT(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -43,8 +43,9 @@ class _Wire(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_GET(self) -> None:
-        body = b"<Error><Code>NoSuchKey</Code></Error>"
-        self.send_response(404)
+        is_list = "list-type=2" in self.path
+        body = b"<ListBucketResult></ListBucketResult>" if is_list else b"<Error><Code>NoSuchKey</Code></Error>"
+        self.send_response(200 if is_list else 404)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

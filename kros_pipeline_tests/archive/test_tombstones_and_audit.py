@@ -6,16 +6,19 @@ import itertools
 import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from typing import Any
 
 import pytest
 
 from kros_pipeline.archive.audit_log import AuditEvent, AuditLog
+from kros_pipeline.archive.json_objects import create_json
 from kros_pipeline.archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from kros_pipeline.core.clock import Clock
 from kros_pipeline.core.errors import ArchiveDenied
+from kros_pipeline.core.object_keys import TOMBSTONES_MARKER, tombstone_key
 from kros_pipeline_tests.support.memory_store import MemoryObjectStore
 
-DAY = date(2025, 1, 10)
+DAY, NEXT_DAY = date(2025, 1, 10), date(2025, 1, 11)
 NOW = datetime(2025, 1, 20, 4, 15, tzinfo=UTC)
 KEY = "k" * 32
 _numbers = itertools.count(1)
@@ -38,29 +41,83 @@ def store() -> MemoryObjectStore:
 def test_a_tombstone_of_another_run_is_seen_once_the_list_is_too_old(store: MemoryObjectStore) -> None:
     time = Time()
     ours, others = Tombstones(store, KEY, time.clock), Tombstones(store, KEY, time.clock)
-    assert not ours.is_erased(DAY, "call_a")
+    assert not ours.is_erased("call_a")
     others.add_call(DAY, "call_a")
-    assert not ours.is_erased(DAY, "call_a")  # the list is young enough
-    assert ours.is_erased(DAY, "call_a", max_age_seconds=0.0)
+    assert not ours.is_erased("call_a")  # the list is young enough
+    assert ours.is_erased("call_a", max_age_seconds=0.0)
     others.add_call(DAY, "call_b")
     time.seconds += MAX_AGE_SECONDS
-    assert not ours.is_erased(DAY, "call_b")
+    assert not ours.is_erased("call_b")
     time.seconds += 0.1
-    assert ours.is_erased(DAY, "call_b") and not ours.is_erased(DAY, "call_c")
+    assert ours.is_erased("call_b") and not ours.is_erased("call_c")
 
 
 def test_a_list_that_is_young_enough_costs_no_request(store: MemoryObjectStore) -> None:
     tombstones = Tombstones(store, KEY, Time().clock)
     for call_id in ("call_a", "call_b", "call_c"):
-        tombstones.is_erased(DAY, call_id)
-    assert store.requests_made == 1
+        tombstones.is_erased(call_id)
+    assert store.requests_made == 2  # the marker, and the list
+
+
+def test_a_call_is_erased_whatever_the_day_of_its_tombstone(store: MemoryObjectStore) -> None:
+    tombstones = Tombstones(store, KEY, Time().clock)
+    tombstones.add_call(DAY, "call_a")
+    tombstones.add_call(NEXT_DAY, "call_a")
+    tombstones.add_call(NEXT_DAY, "call_b")
+    of_a, of_b = tombstones.pseudonym("call_a"), tombstones.pseudonym("call_b")
+    assert tombstones.pseudonyms() == {of_a, of_b}
+    assert [set(tombstones.pseudonyms_of(day)) for day in (DAY, NEXT_DAY)] == [{of_a}, {of_a, of_b}]
+    assert tombstones.pseudonyms_of(date(2025, 1, 12)) == frozenset()
+
+
+def test_all_tombstones_are_listed_again_only_after_the_marker_has_changed(store: MemoryObjectStore) -> None:
+    time = Time()
+    ours, others = Tombstones(store, KEY, time.clock), Tombstones(store, KEY, time.clock)
+
+    def requests_of_a_look() -> int:
+        before = store.requests_made
+        time.seconds += MAX_AGE_SECONDS + 0.1
+        ours.is_erased("call_a")
+        return store.requests_made - before
+
+    assert [requests_of_a_look() for _ in range(3)] == [2, 1, 1]
+    others.add_call(DAY, "call_a")
+    assert [requests_of_a_look() for _ in range(2)] == [2, 1]
+    others.add_call(DAY, "call_a")  # a run that was killed before the marker would leave it out otherwise
+    assert requests_of_a_look() == 2
+
+
+def test_tombstones_of_version_0_1_0_are_known_without_a_marker(store: MemoryObjectStore) -> None:
+    tombstones = Tombstones(store, KEY, Time().clock)
+    create_json(store, tombstone_key(DAY, tombstones.pseudonym("call_a")), {})
+    assert tombstones.is_erased("call_a") and not tombstones.is_erased("call_b")
+
+
+def test_a_marker_that_another_erasure_replaces_first_is_not_replaced_again(
+    store: MemoryObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, others, reader = (Tombstones(store, KEY, Time().clock) for _ in range(3))
+    ours.add_call(DAY, "call_a")
+    assert reader.is_erased("call_a")
+    put, faster = store.put, iter(["call_c"])
+
+    def put_second(key: str, body: Any, **how: Any) -> Any:
+        if key == TOMBSTONES_MARKER:
+            for call_id in faster:
+                others.add_call(DAY, call_id)
+        return put(key, body, **how)
+
+    monkeypatch.setattr(store, "put", put_second)
+    ours.add_call(NEXT_DAY, "call_b")
+    assert next(faster, None) is None
+    assert all(reader.is_erased(call_id, max_age_seconds=0.0) for call_id in ("call_b", "call_c"))
 
 
 def test_a_runs_own_tombstone_is_seen_at_once(store: MemoryObjectStore) -> None:
     tombstones = Tombstones(store, KEY, Time().clock)
-    assert not tombstones.is_erased(DAY, "call_a")
+    assert not tombstones.is_erased("call_a")
     tombstones.add_call(DAY, "call_a")
-    assert tombstones.is_erased(DAY, "call_a")
+    assert tombstones.is_erased("call_a")
 
 
 def test_a_tombstone_names_no_call_and_says_when(store: MemoryObjectStore) -> None:
@@ -69,9 +126,11 @@ def test_a_tombstone_names_no_call_and_says_when(store: MemoryObjectStore) -> No
     tombstones.add_call(DAY, "call_a")
     tombstones.add_unparsed_row("state/unparsed/dt=2025-01-10/00.json")
     keys = [entry.key for entry in store.list("")]
-    assert len(keys) == 2 and "call_a" not in "".join(keys)
+    assert len(keys) == 3 and "call_a" not in "".join(keys)
     for key in keys:
-        assert json.loads(store.read(key) or b"") == {"erased_at": "2025-01-20T04:15:00+00:00"}
+        content = json.loads(store.read(key) or b"")
+        assert content.pop("token", None) if key == TOMBSTONES_MARKER else True
+        assert content == {"erased_at": "2025-01-20T04:15:00+00:00"}
     assert tombstones.is_row_erased("state/unparsed/dt=2025-01-10/00.json")
     assert not tombstones.is_row_erased("state/unparsed/dt=2025-01-10/01.json")
 

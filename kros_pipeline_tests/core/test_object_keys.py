@@ -12,6 +12,7 @@ from kros_pipeline.core.object_keys import (
     audio_key,
     audio_prefix,
     call_key,
+    decision_key,
     extension_request,
     extensions_prefix,
     listing_key,
@@ -128,7 +129,9 @@ def test_nothing_of_a_hostile_id_is_left_in_its_key(call_id: str) -> None:
             request_key(extensions_prefix(DAY), extension_request("d1", 2), "intent"),
             "state/extensions/dt=2025-01-10/d1/002-intent.json",
         ),
+        (decision_key("3919813956be2358"), "state/decisions/39/3919813956be2358.json"),
         (object_keys.ARCHIVE_IDENTITY, "state/archive.json"),
+        (object_keys.TOMBSTONES_MARKER, "state/erased.json"),
         (audio_key(date(987, 6, 5), "a"), "audio/dt=0987-06-05/a.mp3"),
     ],
 )

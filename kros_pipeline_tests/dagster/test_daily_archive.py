@@ -537,3 +537,49 @@ def test_a_missing_or_too_early_day_is_refused_and_nothing_is_touched(
             job.execute_in_process(instance=instance, tags=tags)
     assert not refusal.value.allow_retries
     assert our.archive.objects() == {} and our.requests() == {}
+
+
+# Whose archive, and of which version.
+
+
+def write_identity(our: Account, **fields: Any) -> None:
+    """Replace `state/archive.json` by one with these fields only."""
+    our.archive.write("state/archive.json", json.dumps(fields).encode())
+
+
+def test_another_accounts_key_fails_the_run_before_anything_is_written(
+    account: MakeAccount, run_job: Callable[..., Run]
+) -> None:
+    our, other = account(PLAIN), account(replace(PLAIN, seed=8, api_key="kros_test_other"))
+    run_job(our)
+    stored = our.archive.json("state/archive.json")
+    write_identity(our, **stored | {"base_url": other.environment["KROSAI_BASE_URL"]})  # two accounts at one API
+    before = our.archive.objects()
+    run = run_job(our, **other.environment | {"KROS_ARCHIVE_URL": our.environment["KROS_ARCHIVE_URL"]})
+    assert not run.succeeded and our.archive.objects() == before
+    assert "has calls that this API key does not list: of 2025-01-10 it lists 8 calls" in run.failures()
+
+
+def test_the_first_run_migrates_an_archive_of_version_0_1_0_and_sends_nothing_twice(
+    account: MakeAccount, run_job: Callable[..., Run], tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules:\n  - {id: all, extend_days: 90}\n")
+    our = account(PLAIN, fresh=True, KROS_FLAG_RULES=str(rules))
+    assert run_job(our).succeeded
+    claims = our.archive.objects("state/decisions/").keys()
+    stored = our.archive.json("state/archive.json")
+    write_identity(our, base_url=stored["base_url"], organization_id=None, format=1)
+    for key in [*claims, f"tables/retention_extensions/dt={DAY}/part-0.parquet"]:
+        our.archive.delete(key)
+    before = our.archive.objects()
+    run = run_job(our)
+    assert run.succeeded and not run.red()
+    assert our.archive.json("state/archive.json") == stored
+    assert our.archive.objects("state/decisions/").keys() == claims != set()
+    assert set(our.krosai.counters()["extend_requests_by_call"].values()) == {1}
+    assert {key for key in before if before[key] != our.archive.objects().get(key)} <= {
+        "state/archive.json",
+        f"state/listings/dt={DAY}.json",
+        table_key("reconciliation", DAY),
+    }

@@ -54,6 +54,7 @@ def test_a_day_is_owed_until_it_was_complete_after_its_grace_days(
 
 def test_the_grace_days_come_from_the_settings(account: MakeAccount) -> None:
     our = account(now=NOW, KROS_LOOKBACK_DAYS="0")
+    our.ctx.identity.claim()
     checked(our.ctx, DAY, "complete", datetime(2025, 1, 11, 4, 15, tzinfo=UTC))
     assert find_backlog(our.ctx, DAY, DAY) == []
     assert find_backlog(our.open(KROS_LOOKBACK_DAYS="1"), DAY, DAY) == [DAY]

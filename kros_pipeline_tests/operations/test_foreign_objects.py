@@ -31,6 +31,7 @@ FOREIGN = {
 @pytest.fixture
 def our(memory_account: MakeAccount) -> Any:
     our = memory_account(now=NOW)
+    our.ctx.identity.claim()
     for day in (DAY, GOOD):
         checked(our.ctx, day, "complete", NOW)
     return our

@@ -152,6 +152,7 @@ def test_a_day_on_which_recording_seems_switched_off_is_a_warning_that_says_what
     last_due = (datetime.now(UTC) - timedelta(days=1, hours=6)).date()
     days = [last_due - timedelta(days=number) for number in range(8, -1, -1)]
     our = account(KROS_START_DATE=days[0].isoformat())
+    our.ctx.identity.claim()
     for day in days[:-1]:
         reconciled(our.ctx, day, "complete", calls=40, recordings_archived=30, recordings_lost=4, recordings_failed=4)
     reconciled(our.ctx, days[-1], "waiting", calls=40, recordings_archived=18, recordings_pending=22)

@@ -92,7 +92,7 @@ def test_what_fails_is_one_line_and_the_other_is_looked_at_all_the_same(
 
 
 def test_another_accounts_archive_is_refused(account: MakeAccount) -> None:
-    our = account()
+    our = account(KROSAI_ORGANIZATION_ID="org-1")
     our.run_day()
     [failed] = [result for result in look(our, KROSAI_ORGANIZATION_ID="org-2") if not result.passed]
     assert failed.check == "archive" and "belongs to another account" in failed.sentence

@@ -1,8 +1,9 @@
 """Extensions, whatever happens in whatever order: never sent twice but by an operator's word, and never forgotten.
 
 Upstream and S3 fail at every point, and so do we: before the intent, after it, after the POST, after the outcome,
-before the table and after it. Upstream is asked by the real client, over a wire that is ours, and honours no
-Idempotency-Key: it would hide a request that is sent twice.
+before the table and after it. The calls have two days, as if upstream had moved them: each run is one of either day.
+Upstream is asked by the real client, over a wire that is ours, and honours no Idempotency-Key: it would hide a request
+that is sent twice.
 """
 
 from __future__ import annotations
@@ -20,20 +21,21 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from kros_pipeline.archive.audit_log import AuditLog
-from kros_pipeline.archive.object_store import CREATE, Entry, PutMode, Replace, VersionToken
+from kros_pipeline.archive.object_store import CREATE, Entry, Head, PutMode, Replace, VersionToken
 from kros_pipeline.archive.parquet import batches_of
 from kros_pipeline.archive.tables import Tables
 from kros_pipeline.archive.tombstones import Tombstones
 from kros_pipeline.core import schemas
 from kros_pipeline.core.clock import Clock
 from kros_pipeline.core.errors import ApiUnreachable, ArchiveUnavailable, ObjectChanged, ObjectExists
+from kros_pipeline.core.object_keys import DECISIONS, extensions_prefix
 from kros_pipeline.source.api_client import ApiClient
 from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline.steps.extension_orders import BadOrder
 from kros_pipeline.steps.retention_extensions import extend_retention
 from kros_pipeline.steps.settings import parse_settings
 
-DAY = date(2025, 1, 10)
+DAY, NEXT_DAY = DAYS = (date(2025, 1, 10), date(2025, 1, 11))
 NOW = datetime(2025, 1, 20, tzinfo=UTC)
 CLOCK = Clock(now=lambda: NOW, monotonic=lambda: 0.0, sleep=lambda _: None)
 CALLS = ("call_a", "call_b", "call_c")
@@ -42,7 +44,9 @@ SETTINGS = parse_settings({"KROSAI_API_KEY": "k", "KROS_ARCHIVE_URL": "s3://buck
 # What becomes of a POST, and whether upstream acts.
 ACTS = {"accepted": True, "lost": True, "failed_after": True, "busy_then_accepted": True}
 ACTS |= dict.fromkeys(("unconnected", "never_arrived", "failed_before", "busy", "key_refused", "refused"), False)
-POINTS = [f"{when} {what}" for what in ("intent", "outcome", "settled", "table") for when in ("before", "after")]
+POINTS = [
+    f"{when} {what}" for what in ("claim", "intent", "outcome", "settled", "table") for when in ("before", "after")
+]
 POINTS.append("after post")
 
 
@@ -67,10 +71,14 @@ class Disturbed:
     def url(self, key: str) -> str:
         return f"memory://{key}"
 
-    def head(self, key: str) -> Any:
+    def head(self, key: str) -> Head | None:
+        body = self.objects.get(key)
+        return Head(len(body), version_of(body), {}, NOW) if body is not None else None
+
+    def digest(self, key: str) -> Any:
         raise NotImplementedError("no step asks for it here")
 
-    digest = folders = head
+    folders = digest
 
     def read(self, key: str) -> bytes | None:
         return self.objects.get(key)
@@ -90,6 +98,7 @@ class Disturbed:
             body.seek(0)
             body = body.read()
         what = "table" if key.endswith(".parquet") else key.removesuffix(".json").rpartition("-")[2]
+        what = "claim" if key.startswith(DECISIONS) else what
         self.fails_at(f"before {what}")
         present = self.objects.get(key)
         if mode == CREATE and present is not None:
@@ -157,61 +166,67 @@ class Extensions(RuleBasedStateMachine):
 
     @initialize()
     def calls_are_there(self) -> None:
-        row = dict.fromkeys(schemas.CALLS.column_names) | {"call_date": DAY, "created_at": NOW, "listed_at": NOW}
-        rows = [row | {"call_id": call_id, "has_recording": True} for call_id in CALLS]
-        self.tables.commit(schemas.CALLS, DAY, lambda _: batches_of(schemas.CALLS, rows))
+        for day in DAYS:
+            row = dict.fromkeys(schemas.CALLS.column_names) | {"call_date": day, "created_at": NOW, "listed_at": NOW}
+            self.commit(schemas.CALLS, day, [row | {"call_id": call_id, "has_recording": True} for call_id in CALLS])
+
+    def commit(self, table: schemas.Table, day: date, rows: list[dict[str, Any]]) -> None:
+        self.tables.commit(table, day, lambda _: batches_of(table, rows))
 
     @rule(call_id=st.sampled_from(CALLS), rule_id=st.sampled_from("xyz"), days=st.sampled_from((30, 120, 400)))
     def a_rule_flags(self, call_id: str, rule_id: str, days: int) -> None:
         self.flags[call_id, rule_id] = days
-        row = {"call_date": DAY, "reason": "because", "rules_version": "v"}
-        rows = [
-            row | {"call_id": call_id, "rule_id": rule_id, "extend_days": days}
-            for (call_id, rule_id), days in sorted(self.flags.items())
-        ]
-        self.tables.commit(schemas.FLAGGED_CALLS, DAY, lambda _: batches_of(schemas.FLAGGED_CALLS, rows))
+        for day in DAYS:
+            row = {"call_date": day, "reason": "because", "rules_version": "v"}
+            rows = [
+                row | {"call_id": call_id, "rule_id": rule_id, "extend_days": days}
+                for (call_id, rule_id), days in sorted(self.flags.items())
+            ]
+            self.commit(schemas.FLAGGED_CALLS, day, rows)
 
     faults = st.dictionaries(st.sampled_from(CALLS), st.sampled_from(sorted(ACTS)))
+    days = st.sampled_from(DAYS)
     points = st.none() | st.sampled_from(POINTS)
     errors = st.sampled_from((Crash, ArchiveUnavailable))
 
-    @rule(faults=faults, point=points, error=errors)
-    def a_run(self, faults: dict[str, str], point: str | None, error: Any) -> None:
-        self.run(faults, point, error)
+    @rule(day=days, faults=faults, point=points, error=errors)
+    def a_run(self, day: date, faults: dict[str, str], point: str | None, error: Any) -> None:
+        self.run(faults, point, error, day)
 
     @rule(
         name=st.sampled_from(("resend", "settle")),
         calls=st.sets(st.sampled_from(CALLS), min_size=1),
+        day=days,
         faults=faults,
         point=points,
         error=errors,
         repeated=st.booleans(),
     )
-    def an_operator_says(self, name: str, calls: set[str], repeated: bool, **trouble: Any) -> None:
+    def an_operator_says(self, name: str, calls: set[str], repeated: bool, day: date, **trouble: Any) -> None:
         self.runs += 1
-        rows = self.tables.rows(schemas.RETENTION_EXTENSIONS, DAY)
+        rows = self.tables.rows(schemas.RETENTION_EXTENSIONS, day)
         waiting = {row["call_id"] for row in rows if row["status"] in ("unconfirmed", "refused")}
         orders: dict[str, Any] = {name: sorted(calls & waiting or calls), "run_id": f"run-{self.runs}"}
         if name == "resend":
             self.ordered.update(orders[name])
-        if not self.run(**trouble, **orders):
+        if not self.run(**trouble, day=day, **orders):
             self.ordered.subtract(orders.get("resend", ()))
         elif repeated:  # by Dagster, with the same config: no order of its own
-            self.run({}, None, Crash, **orders)
+            self.run({}, None, Crash, day, **orders)
 
-    def run(self, faults: dict[str, str], point: str | None, error: Any, **orders: Any) -> bool:
+    def run(self, faults: dict[str, str], point: str | None, error: Any, day: date = DAY, **orders: Any) -> bool:
         """One run, to its end or not; False where its orders were refused."""
         self.upstream.faults, self.upstream.sent = dict(faults), []
         self.store.point, self.store.error = point, error
         before = dict(self.store.objects)
         try:
             report = extend_retention(
-                DAY,
+                day,
                 source=KrosAI(SETTINGS.source, CLOCK, api=self.upstream),
                 store=self.store,
                 tables=self.tables,
                 tombstones=self.tombstones,
-                audit=AuditLog(self.store, self.tombstones, CLOCK, run_id="run", day=DAY, step="extensions"),
+                audit=AuditLog(self.store, self.tombstones, CLOCK, run_id="run", day=day, step="extensions"),
                 clock=CLOCK,
                 **orders,
             )
@@ -226,12 +241,12 @@ class Extensions(RuleBasedStateMachine):
             longest = max(days for (flagged, _), days in self.flags.items() if flagged == call_id)
             assert days == min(longest, 365) or call_id in orders.get("resend", ())
         if report is not None:
-            self.nothing_is_missing(report, is_quiet=not faults)
+            self.nothing_is_missing(report, day, is_quiet=not faults)
         return True
 
-    def nothing_is_missing(self, report: Any, *, is_quiet: bool) -> None:
+    def nothing_is_missing(self, report: Any, day: date, *, is_quiet: bool) -> None:
         """After a run that came to its end: each wish has its row, and no row says more than what happened."""
-        rows = {row["decision_id"]: row for row in self.tables.rows(schemas.RETENTION_EXTENSIONS, DAY)}
+        rows = {row["decision_id"]: row for row in self.tables.rows(schemas.RETENTION_EXTENSIONS, day)}
         for row in rows.values():
             acted, was_ordered = self.upstream.acted[row["decision_id"]], self.ordered[row["call_id"]] > 0
             if row["status"] == "extended" and row["settled_at"] is None:
@@ -240,7 +255,8 @@ class Extensions(RuleBasedStateMachine):
                 assert row["status"] in ("extended", "unconfirmed")
             if row["status"] in ("unconfirmed", "refused") and row["settled_at"] is None:
                 assert report.to_do, "unconfirmed, and no sentence says so"
-        assert {decision_id for decision_id, count in self.upstream.acted.items() if count} <= rows.keys()
+        journalled = {key.split("/")[3] for key in self.store.objects if key.startswith(extensions_prefix(day))}
+        assert {name for name, count in self.upstream.acted.items() if count and name in journalled} <= rows.keys()
         if is_quiet:
             for call_id in {call_id for call_id, _ in self.flags}:
                 longest = max(days for (flagged, _), days in self.flags.items() if flagged == call_id)
@@ -260,10 +276,12 @@ class Extensions(RuleBasedStateMachine):
             assert count <= 1 + self.ordered[calls[decision_id]]
 
     def teardown(self) -> None:
-        """At the end of all troubles two quiet runs: the first makes up leeway, the second has nothing to send."""
-        self.run({}, None, Crash)
-        self.run({}, None, Crash)
-        assert self.upstream.sent == []
+        """At the end of all troubles two quiet runs a day: the first makes up leeway, the second sends nothing."""
+        for day in DAYS:
+            self.run({}, None, Crash, day)
+        for day in DAYS:
+            self.run({}, None, Crash, day)
+            assert self.upstream.sent == []
         self.upstream.close()
 
 
@@ -286,11 +304,65 @@ def test_a_crash_at_each_single_point(point: str, fault: str) -> None:
     machine.no_decision_happens_twice_but_by_an_operators_word()
     machine.teardown()
     [row] = machine.tables.rows(schemas.RETENTION_EXTENSIONS, DAY)
-    if point == "before intent":
+    was_sent_late = point in ("before claim", "after claim", "before intent")
+    if was_sent_late:
         assert row["status"] == "extended"  # nothing was sent yet
     elif point in ("after intent", "after post", "before outcome"):
         assert row["status"] == "unconfirmed"
     else:
         assert row["status"] == {"accepted": "extended", "refused": "refused"}.get(fault, "unconfirmed")
-    was_sent_late = point == "before intent"
     assert machine.upstream.acted.total() == (was_sent_late or (ACTS[fault] and point != "after intent"))
+
+
+@pytest.mark.parametrize("point", [None, *POINTS])
+@pytest.mark.parametrize("fault", ["accepted", "lost", "busy", "refused"])
+def test_a_decision_that_moves_to_another_day_is_sent_once(point: str | None, fault: str) -> None:
+    """A run of one day sends it, or is killed; then the call has the other day."""
+    machine = Extensions()
+    machine.calls_are_there()
+    machine.a_rule_flags("call_b", "x", 120)
+    machine.run({"call_b": fault}, point, Crash)
+    sent_first = list(machine.upstream.sent)
+    machine.run({}, None, Crash, NEXT_DAY)
+    sent_then = list(machine.upstream.sent)
+    machine.no_decision_happens_twice_but_by_an_operators_word()
+    machine.teardown()
+    was_begun = point not in ("before claim", "after claim", "before intent")
+    has_outcome = point not in ("after intent", "after post", "before outcome")
+    assert bool(sent_first) == (was_begun and point != "after intent")
+    assert bool(sent_then) == (not was_begun or (fault == "busy" and has_outcome))
+    rows = [row for day in DAYS for row in machine.tables.rows(schemas.RETENTION_EXTENSIONS, day)]
+    assert [row["call_date"] for row in rows] == list(DAYS)
+    facts = [{name: value for name, value in row.items() if name not in ("call_date", "reason")} for row in rows]
+    assert facts[0] == facts[1]
+    homes = {key.split("/")[2] for key in machine.store.objects if key.startswith("state/extensions/")}
+    assert homes == {f"dt={NEXT_DAY if point == 'before claim' else DAY}"}
+
+
+def test_a_day_that_another_day_has_settled_knows_it() -> None:
+    machine = Extensions()
+    machine.calls_are_there()
+    machine.a_rule_flags("call_b", "x", 120)
+    machine.run({"call_b": "lost"}, None, Crash)
+    machine.run({}, None, Crash, NEXT_DAY)
+    machine.run({}, None, Crash, NEXT_DAY, settle=["call_b"], run_id="order")
+    machine.run({}, None, Crash)
+    for day in DAYS:
+        [row] = machine.tables.rows(schemas.RETENTION_EXTENSIONS, day)
+        assert (row["status"], row["settled_at"] is not None) == ("extended", True)
+    assert machine.upstream.acted.total() == 1
+
+
+def test_an_operator_resends_from_the_day_that_the_call_has_now() -> None:
+    machine = Extensions()
+    machine.calls_are_there()
+    machine.a_rule_flags("call_b", "x", 120)
+    machine.run({"call_b": "never_arrived"}, None, Crash)
+    machine.run({}, None, Crash, NEXT_DAY)
+    for _ in range(2):  # Dagster repeats a failed run with the same order
+        machine.run({}, None, Crash, NEXT_DAY, resend=["call_b"], run_id="order")
+    machine.run({}, None, Crash)
+    for day in DAYS:
+        [row] = machine.tables.rows(schemas.RETENTION_EXTENSIONS, day)
+        assert (row["status"], row["attempts"]) == ("extended", 2)
+    assert machine.upstream.acted.total() == 1

@@ -161,20 +161,26 @@ def test_statistics_do_not_change_the_verdict(account: MakeAccount) -> None:
     assert reconcile_day(our.ctx, DAY).row["stats_total"] == 4
 
 
-# Two accounts never mix.
+# Two accounts never mix. What is confirmed with the account's list is in `test_account_check.py`.
+
+ORGANIZATION = "5c1f8a52-0000-4000-8000-000000000000"
+
+
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("first", "then", "words"),
     [
-        ({"KROSAI_BASE_URL": "https://other.example.com/v1"}, "base_url"),
-        ({"KROSAI_ORGANIZATION_ID": "5c1f8a52-0000-4000-8000-000000000000"}, "organization_id"),
+        ({}, {"KROSAI_BASE_URL": "https://other.example.com/v1"}, "base_url"),
+        ({"KROSAI_ORGANIZATION_ID": ORGANIZATION}, {"KROSAI_ORGANIZATION_ID": "another"}, "organization_id"),
     ],
 )
-def test_an_archive_refuses_a_second_account(account: MakeAccount, change: dict[str, str], words: str) -> None:
-    our = account(FEW)
+def test_an_archive_refuses_a_second_account(
+    account: MakeAccount, first: dict[str, str], then: dict[str, str], words: str
+) -> None:
+    our = account(FEW, **first)
     list_calls(our.ctx, DAY)
     before = our.archive.objects()
     with pytest.raises(WrongArchive, match="belongs to another account") as refused:
-        open_run_context(our.environment | change)
+        open_run_context(our.environment | then)
     assert words in str(refused.value) and "KROS_ARCHIVE_URL" in str(refused.value)
     assert our.environment["KROSAI_API_KEY"] not in str(refused.value)
     assert our.archive.objects() == before
@@ -182,7 +188,7 @@ def test_an_archive_refuses_a_second_account(account: MakeAccount, change: dict[
 
 def test_of_two_accounts_that_begin_at_once_one_is_refused(account: MakeAccount) -> None:
     our = account(FEW)
-    ctx, other = our.open(), our.open(KROSAI_ORGANIZATION_ID="5c1f8a52-0000-4000-8000-000000000000")
+    ctx, other = our.open(), our.open(KROSAI_ORGANIZATION_ID=ORGANIZATION)
     list_calls(ctx, DAY)
     before = our.archive.objects()
     with pytest.raises(WrongArchive):

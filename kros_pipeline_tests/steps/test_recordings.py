@@ -572,7 +572,9 @@ def test_the_day_snapshot_is_loaded_concurrently_and_nothing_is_read_twice(
     before = ctx.store.requests_made
     report = archive_recordings(ctx, DAY)
     assert report.counts["archived"] == 5
-    assert ctx.store.requests_made - before == 5 + 7  # beside those four: the erased, the account's PUT, the table's
+    assert (
+        ctx.store.requests_made - before == 5 + 8
+    )  # beside those four: the erased and their marker, the account's PUT, the table's
 
 
 def test_one_connection_to_the_storage_serves_all_recordings(account: MakeAccount) -> None:

@@ -1,0 +1,75 @@
+"""Migrates an archive that version 0.1.0 wrote (format 1) to format 2, in which every decision has a claim.
+
+The migration is complete before a step or an erasure of this version begins. So no reader has to look in two places: a
+decision without a claim was never begun. The order of writes makes it safe to kill at any point, and to run twice at
+once:
+
+1. Raise `format` in `state/archive.json`, under a condition: version 0.1.0 refuses the archive from then on.
+2. Create the claims, each for the earliest day whose journal has the decision. All keys of format 1 stay.
+3. Say that the migration is done.
+"""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+from ..core.object_keys import DECISIONS, EXTENSIONS, day_in
+from .decision_claims import claim_decision
+from .identity import (
+    FORMAT,
+    FORMAT_OF_VERSION_0_1_0,
+    MIGRATION_DONE,
+    MIGRATION_UNDER_WAY,
+    ArchiveIdentity,
+    update_identity,
+)
+from .json_objects import Content
+from .object_store import ObjectStore
+
+_THREADS = 16
+_INTENT = "-intent.json"
+
+
+def migrate_archive(store: ObjectStore, identity: ArchiveIdentity) -> None:
+    """Migrate the archive, unless the identity, as it was read, says that it is migrated. Nothing is deleted."""
+    if identity.is_migrated:
+        return
+    update_identity(store, _begin)
+    _claim_decisions(store)
+    update_identity(store, _end)
+    identity.check()
+
+
+def _begin(stored: Content) -> Content:
+    if stored["format"] != FORMAT_OF_VERSION_0_1_0:
+        return stored  # another run has begun, or has even ended
+    return stored | {"format": FORMAT, "migration": MIGRATION_UNDER_WAY}
+
+
+def _end(stored: Content) -> Content:
+    return stored | {"migration": MIGRATION_DONE} if stored["format"] == FORMAT else stored
+
+
+def _claim_decisions(store: ObjectStore) -> None:
+    claimed = {entry.key.rsplit("/", 1)[1].removesuffix(".json") for entry in store.list(DECISIONS)}
+    intents: dict[str, str] = {}
+    for entry in store.list(EXTENSIONS):  # in ascending order: the first intent of a decision is of its earliest day
+        parts = entry.key.split("/")
+        if len(parts) == len(("state", "extensions", "day", "decision", "object")) and parts[4].endswith(_INTENT):
+            intents.setdefault(parts[3], entry.key)
+
+    def claim(decision_id: str) -> None:
+        key = intents[decision_id]
+        day, intent = day_in(key), store.read(key)
+        if day is not None and intent is not None:  # else somebody else's object, or erased meanwhile
+            claim_decision(store, decision_id, call_id=_call_id_in(intent), day=day)
+
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="migration") as pool:
+        list(pool.map(claim, sorted(intents.keys() - claimed)))
+
+
+def _call_id_in(intent: bytes) -> str:
+    """Return the call of an intent; an empty text where it cannot be read, which must not stop the other decisions."""
+    try:
+        return str(json.loads(intent)["call_id"])
+    except (ValueError, KeyError, TypeError):
+        return ""

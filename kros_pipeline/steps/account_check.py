@@ -1,0 +1,84 @@
+"""Notices another account's API key before anything is written: two accounts must not mix in one archive.
+
+An archive stores fingerprints of the keys that belong to its account. A key that it does not know (a new one, or the
+first after version 0.1.0), and an organization that is only named now, are confirmed: the list must show calls that the
+archive has. A known key costs no request.
+"""
+
+from collections.abc import Collection, Iterator
+from datetime import date
+from itertools import islice
+
+from ..archive.archived_days import days_of_table
+from ..archive.identity import ArchiveIdentity
+from ..archive.object_store import ObjectStore
+from ..archive.tables import Tables
+from ..core import schemas
+from ..core.days import end_of, start_of
+from ..core.errors import UnreadablePartition, WrongArchive
+from ..source.call_source import CallSource, Window
+
+_MAX_DAYS = 3
+_MAX_PAGES = 5  # of a day: the first page shows a known call, unless many calls were late
+_WHAT_TO_DO = (
+    "Set KROSAI_API_KEY and KROSAI_ORGANIZATION_ID to those of the archive's own account, or give this account a "
+    "prefix of its own in KROS_ARCHIVE_URL."
+)
+
+
+def confirm_account(*, source: CallSource, store: ObjectStore, tables: Tables, identity: ArchiveIdentity) -> None:
+    """Confirm that the source lists calls that the archive has, unless the archive knows the key and organization.
+
+    The newest days with calls are listed, three at most. Where one call is known, the archive stores the fingerprint of
+    the key. Raises `WrongArchive` where none is, and `ApiError` where the source cannot be asked.
+    """
+    if identity.is_confirmed:
+        return
+    asked: list[date] = []
+    listed_count = 0
+    for day, known_ids in _days_with_calls(store, tables):
+        for listed_ids in _listed_ids(source, day):
+            if not known_ids.isdisjoint(listed_ids):
+                identity.confirm(has_calls=True)
+                return
+            listed_count += len(listed_ids)
+        asked.append(day)
+        if len(asked) == _MAX_DAYS:
+            break
+    if not asked:
+        identity.confirm(has_calls=False)
+        return
+    found = f"{listed_count} calls, and the archive has none of them" if listed_count else "no call"
+    raise WrongArchive(
+        f"{store.url('')} has calls that this API key does not list: of {', '.join(map(str, asked))} it lists {found}. "
+        f"Nothing was written. {_WHAT_TO_DO}"
+    )
+
+
+def check_known_ids(day: date, known_ids: Collection[str], listed_ids: Collection[str]) -> None:
+    """Raise `WrongArchive` where the list shows calls of a day, and none of those that the day's table has.
+
+    `listed_ids` are the calls that the list shows of this day, without those of its neighbours and without erased ones.
+    """
+    if known_ids and listed_ids and set(known_ids).isdisjoint(listed_ids):
+        raise WrongArchive(
+            f"{day}: the archive has {len(known_ids)} calls, the list shows {len(listed_ids)}, and none is the same: "
+            f"another account would be mixed into the day. Nothing was written. {_WHAT_TO_DO}"
+        )
+
+
+def _days_with_calls(store: ObjectStore, tables: Tables) -> Iterator[tuple[date, set[str]]]:
+    """Yield the days that have calls with the ids of their calls, the newest day first."""
+    for day in reversed(days_of_table(store, schemas.CALLS.name)):
+        try:
+            known_ids = {row["call_id"] for row in tables.rows(schemas.CALLS, day, ("call_id",))}
+        except UnreadablePartition:
+            continue
+        if known_ids:
+            yield day, known_ids
+
+
+def _listed_ids(source: CallSource, day: date) -> Iterator[set[str]]:
+    """Yield the ids on each of the first pages of a day's list."""
+    for page in islice(source.pages(Window(start_of(day), end_of(day))), _MAX_PAGES):
+        yield {listed.call.call_id for listed in page.calls}
