@@ -19,6 +19,7 @@ from ..core.errors import UnreadablePartition, WrongArchive
 from ..source.call_source import CallSource, Window
 
 _MAX_DAYS = 3
+_FEW_CALLS = 3  # fewer may have been deleted upstream, all of them, while late ones came
 _MAX_PAGES = 5  # of a day: the first page shows a known call, unless many calls were late
 _WHAT_TO_DO = (
     "Set KROSAI_API_KEY and KROSAI_ORGANIZATION_ID to those of the archive's own account, or give this account a "
@@ -56,11 +57,11 @@ def confirm_account(*, source: CallSource, store: ObjectStore, tables: Tables, i
 
 
 def check_known_ids(day: date, known_ids: Collection[str], listed_ids: Collection[str]) -> None:
-    """Raise `WrongArchive` where the list shows calls of a day, and none of those that the day's table has.
+    """Raise `WrongArchive` where the list shows three or more calls of a day, and none of those that its table has.
 
     `listed_ids` are the calls that the list shows of this day, without those of its neighbours and without erased ones.
     """
-    if known_ids and listed_ids and set(known_ids).isdisjoint(listed_ids):
+    if min(len(known_ids), len(listed_ids)) >= _FEW_CALLS and set(known_ids).isdisjoint(listed_ids):
         raise WrongArchive(
             f"{day}: the archive has {len(known_ids)} calls, the list shows {len(listed_ids)}, and none is the same: "
             f"another account would be mixed into the day. Nothing was written. {_WHAT_TO_DO}"

@@ -21,6 +21,7 @@ from ..core.listing import Listing
 from ..core.object_keys import unparsed_key
 from ..source.call_source import CallSource, UnparsedRow
 from ..source.time_format import format_time
+from .account_check import check_known_ids
 from .list_reader import ListReader
 from .other_days import ArchivedIds, add_calls, may_be_added_to, save_to_other_days
 from .report import Report
@@ -48,7 +49,8 @@ def list_calls(
     from `first_day` on, the archive's first partition; each of them is owed then.
 
     The archive is claimed for the account after the first page, once the source has accepted the key. Raises
-    `ApiError` only where nothing could be listed; a later error is in the report, and what came before it is saved.
+    `WrongArchive` where the list shows another account's calls, and `ApiError` only where nothing could be listed; a
+    later error is in the report, and what came before it is saved.
     """
     report = Report()
     reader = ListReader(
@@ -66,10 +68,11 @@ def list_calls(
         report.error = error
         reader.is_moving = False
         reader.problems.append(f"The list was not read to its end: {error}.")
+    archived = ArchivedIds(day, tables)
+    check_known_ids(day, archived(day), [call_id for call_id in reader.rows.calls if not tombstones.is_erased(call_id)])
     for row in reader.rows.unparsed.values():
         report.add_problem(row.call_id or "(no id)", row.problem)
         _keep_unparsed(day, row, store, tombstones)
-    archived = ArchivedIds(day, tables)
     homes = find_home_days(
         day,
         reader.rows.calls,
