@@ -32,16 +32,17 @@ from ..core.object_keys import (
     extensions_prefix,
     held_prefix,
     listing_key,
+    moved_prefix,
     quarantine_prefix,
     table_key,
     unparsed_prefix,
 )
 
 _DAY_PREFIXES = (
-    audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, extensions_prefix, unparsed_prefix,
+    audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, extensions_prefix, unparsed_prefix,
     audit_prefix, listing_key,
 )  # fmt: skip
-_CALL_PREFIXES = (audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix)
+_CALL_PREFIXES = (audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix)
 
 
 class DayEraser:
