@@ -101,6 +101,7 @@ def test_each_column_carries_its_description_in_the_file(our: Account) -> None:
 
 def test_a_partition_is_read_once_however_often_it_is_replaced_and_read(our: Account) -> None:
     our.ctx.tombstones.pseudonyms()
+    our.ctx.tables.moved.keys_of(DAY)
     before = our.ctx.store.requests_made
     with our.ctx.tables.transaction(TABLE, DAY) as table:
         for call_id in "abc":

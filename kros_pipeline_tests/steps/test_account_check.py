@@ -161,11 +161,13 @@ def test_an_unreadable_partition_stops_no_confirmation(our: Account) -> None:
 @pytest.mark.parametrize(
     ("known", "listed", "is_refused"),
     [
-        ({"a", "b"}, {"c"}, True),
-        ({"a", "b"}, {"b", "c"}, False),
-        ({"a"}, set(), False),
-        (set(), {"c"}, False),
-        ({"a", "b"}, ["c", "d"], True),
+        ({"a", "b", "c"}, {"d", "e", "f"}, True),
+        ({"a", "b", "c"}, {"c", "d", "e"}, False),
+        ({"a", "b", "c"}, {"d", "e"}, False),  # so few may be late ones of the same account
+        ({"a", "b"}, {"d", "e", "f"}, False),
+        ({"a", "b", "c"}, set(), False),
+        (set(), {"d", "e", "f"}, False),
+        ({"a", "b", "c"}, ["d", "e", "f"], True),
     ],
 )
 def test_a_day_whose_list_shows_none_of_its_calls_is_not_mixed(known: Any, listed: Any, *, is_refused: bool) -> None:

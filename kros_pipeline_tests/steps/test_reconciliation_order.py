@@ -92,7 +92,7 @@ def test_the_time_is_taken_and_the_row_is_read_before_any_evidence(our: Account)
 
         def asking(key: str, *more: Any) -> Any:
             asked.append(key)
-            if not key.startswith(("tables/reconciliation/", "state/erased/")):  # these are for the write alone
+            if not key.startswith(("tables/reconciliation/", "state/erased")):  # these are for the write alone
                 our.now += timedelta(minutes=1)  # the evidence takes its time
             return true(key, *more)
 

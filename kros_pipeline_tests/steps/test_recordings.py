@@ -503,7 +503,7 @@ def test_a_list_that_cannot_be_read_again_is_replaced_by_one_request_per_call(ac
 def test_the_requests_of_a_day_stay_within_their_budget(account: MakeAccount) -> None:
     n = 230
     our = account(SandboxConfig(days={str(DAY): n}, variety=False, audio_seconds=(1, 2)))
-    most_on = {"first": (2 * ceil(n / 100) + 5, 1.1 * n + 60), "again": (ceil(n / 100) + 3, 0.01 * n + 60)}
+    most_on = {"first": (2 * ceil(n / 100) + 12, 1.1 * n + 60), "again": (ceil(n / 100) + 10, 0.01 * n + 60)}
     for most_api, most_s3 in most_on.values():
         our.krosai.reset_counters()
         our.ctx = ctx = our.open()  # a run of its own
