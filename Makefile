@@ -53,7 +53,8 @@ up: setup ## run the Dagster UI and its daemon for the account in .env; keeps it
 test: setup ## run the tests; ARGS="-k name", ARGS=--lf, ARGS="-m 'not slow'", WORKERS=1
 	@$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadscope $(ARGS)
 
-soak: setup ## kill runs at 200 random moments and compare the archive each time; SEED=7 repeats a trial
+soak: setup ## try 2,000 random worlds, and kill runs at 200 random moments; SEED=7 repeats a trial
+	@$(BIN)/python -m kros_pipeline_tests.support.worlds --worlds 2000
 	@$(BIN)/python -m kros_pipeline_tests.support.crash_trial --kills 200 --cli-kills 8 $(if $(SEED),--seed $(SEED))
 
 fault-matrix: setup ## run every row of docs/fault-matrix.md and write the file
