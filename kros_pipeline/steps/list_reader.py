@@ -116,7 +116,7 @@ class ListReader:
             if self._has_changed((*halves, window), (*parts, whole), rows):
                 continue
             if all(reading.is_whole for reading in readings) and len(rows) == whole.total:
-                self.windows += [window] if self.limits.rows is None else halves
+                self.windows += halves if is_paged else [window]
                 return rows
             return self._doubt(window, whole, halves, parts, readings)
         self.windows.append(window)
