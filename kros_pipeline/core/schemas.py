@@ -199,7 +199,7 @@ RECONCILIATION = Table(
     (
         _CALL_DATE,
         Column("verdict", STRING, _list_values(DayVerdict), nullable=False),
-        Column("listed_total", INT64, "distinct calls that the proved pass saw; null without a proof"),
+        Column("listed_total", INT64, "distinct calls of the proved list that this day keeps; null without a proof"),
         Column("stats_total", INT64, "what upstream's statistics say, where readable; weighs nothing"),
         Column("calls", INT64, "rows of the table calls", nullable=False),
         Column("erased", INT64, "calls of the day that were erased on request", nullable=False),
