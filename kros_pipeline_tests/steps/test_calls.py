@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import re
 from dataclasses import replace
 from typing import Any
@@ -345,3 +346,24 @@ def test_an_empty_day_is_a_table_of_no_rows(account: MakeAccount) -> None:
     _, listing = list_day(our)
     assert listing.proved and listing.listed_total == 0
     assert our.archive.table("calls", DAY) == [] and table_key("calls", DAY) in our.archive.objects()
+
+
+# Requests.
+
+
+@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 199, 230])
+@pytest.mark.parametrize("shift_hours", [0.0, -8.0])
+def test_the_api_requests_of_a_day_stay_within_their_budget(
+    memory_account: MakeAccount, count: int, shift_hours: float
+) -> None:
+    """Two requests for each hundred rows and 12 more; one and 10 more for a complete day again."""
+    around = {"2025-01-09": 0, "2025-01-10": count, "2025-01-11": 0} if not shift_hours else {"2025-01-10": count}
+    our = memory_account(
+        SandboxConfig(days=around, variety=False, audio_seconds=(1, 2), filter_shift_hours=shift_hours)
+    )
+    pages = math.ceil(count / 100)
+    for most in (2 * pages + 12, pages + 10):
+        our.krosai.reset_counters()
+        our.ctx = our.open()
+        assert our.run_day().verdict.verdict == "complete"
+        assert sum(our.requests().values()) <= most
