@@ -73,7 +73,7 @@ WORKERS = 8  # downloads that one kill may interrupt
 EXTENDERS = 8  # extensions that one kill may interrupt
 MOST_KILLS_A_ROUND = 5  # a day that is done already has less to interrupt: new rounds begin from nothing
 OUR_CLOCK = {"listed_at", "archived_at", "fetched_at", "requested_at", "confirmed_at", "checked_at"}
-NOT_COMPARED = OUR_CLOCK | {"attempts"}
+NOT_COMPARED = OUR_CLOCK | {"attempts", "api_requests"}
 UNCONFIRMED_CHECK = "every_extension_is_confirmed"
 BETWEEN, AFTER = "between two steps", "after the end"
 
