@@ -76,6 +76,11 @@ class Tables:
                 )
             yield partition
 
+    def version(self, table: Table, day: date) -> VersionToken | None:
+        """Return the version of a partition; None where there is none."""
+        head = self._store.head(table_key(table.name, day))
+        return head.version if head is not None else None
+
     def rows(self, table: Table, day: date, columns: Iterable[str] | None = None) -> list[Row]:
         """Return all rows of a partition, none where there is no partition. For tables that fit into memory."""
         with self.transaction(table, day) as transaction:

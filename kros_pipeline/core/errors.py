@@ -22,6 +22,7 @@
     │   ├── ArchiveUnavailable    no answer, throttled, 5xx
     │   ├── ArchiveDenied         no credentials, no permission, no such bucket
     │   ├── UnreadablePartition   the object of a partition is no whole Parquet file of its table
+    │   ├── UnreadableListing     the listing of a day is not what a run wrote
     │   ├── MissingTable          a day has no partition of a table that the step needs
     │   └── WrongArchive          the prefix belongs to another account
     └── NotificationFailed        the webhook did not accept the message
@@ -128,6 +129,10 @@ class UnreadablePartition(ArchiveError):
 
 class MissingTable(ArchiveError):
     """A day has no partition of a table that a step needs: the step before it never ran, or the object was deleted."""
+
+
+class UnreadableListing(ArchiveError):
+    """The listing of a day is no JSON of a listing: somebody else wrote or cut it. A run of `calls` replaces it."""
 
 
 class WrongArchive(ArchiveError):

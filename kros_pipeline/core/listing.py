@@ -4,17 +4,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from .days import parse_time
+from .id_digests import unpack_digests
+
 
 @dataclass(frozen=True)
 class Listing:
     """What one enumeration of a day found, and whether the list was read whole.
 
-    `listed_total` counts the distinct calls of the day that were seen, proved or not. `windows` are the spans of time
-    that were listed, as the API's times: listing them again mints fresh URLs. `problems` keep the day from being
+    `listed_total` counts the distinct calls of the list that the day keeps, proved or not. `windows` are the spans of
+    time that were listed, as the API's times: listing them again mints fresh URLs. `problems` keep the day from being
     complete; `is_moving` says that the list changed while it was read, and nothing else was wrong, so that a later run
-    may prove it. `oddities` are reported only. `unparsed` has a sentence for each row that could not be read as a call.
-    `call_digests` names every call that the day's table has to hold, packed by `id_digests`: those of this enumeration
-    and of all before it, without erased ones. It is None in a listing that version 0.1.0 wrote.
+    may prove it. `pending` has sentences for what the next enumeration settles; until then the day waits. `oddities`
+    are reported only. `unparsed` has a sentence for each row that could not be read as a call.
+
+    `shows_earlier` and `shows_later` say that rows lay before, or behind, the hours asked for: the neighbouring days
+    need more hours, too. `call_digests` names every call that the day's table has to hold, packed by `id_digests`:
+    those of this enumeration and of all before it, without erased ones. It is None in a listing of version 0.1.0.
     """
 
     proved: bool
@@ -23,15 +29,46 @@ class Listing:
     is_moving: bool = False
     windows: list[tuple[str, str]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    pending: list[str] = field(default_factory=list)
     oddities: list[str] = field(default_factory=list)
     unparsed: list[str] = field(default_factory=list)
     listed_at: str = ""
+    shows_earlier: bool = False
+    shows_later: bool = False
     call_digests: str | None = None
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Listing":
-        """Read a stored JSON object; fields that this version does not know are left out."""
-        known = {item.name for item in fields(cls)}
+        """Read a stored JSON object; fields that this version does not know are left out.
+
+        Raises `ValueError` for an object that no version wrote.
+        """
+        known = {item.name: item.type for item in fields(cls)}
         values = {name: value for name, value in stored.items() if name in known}
+        if not {"proved", "listed_total"} <= values.keys():
+            raise ValueError("a field is missing")
+        for name, value in values.items():
+            if not _is_of_type(value, known[name]):
+                raise ValueError(f"field {name!r} is of another type")
         values["windows"] = [(start, end) for start, end in values.get("windows", [])]
+        if values.get("call_digests") is not None:
+            unpack_digests(values["call_digests"])
         return cls(**values)
+
+
+def _is_of_type(value: object, declared: Any) -> bool:
+    if declared is bool:
+        return isinstance(value, bool)
+    if declared is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if declared is str:
+        return value == "" or parse_time(value) is not None  # `listed_at`
+    if declared == list[str]:
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    if declared == list[tuple[str, str]]:
+        return isinstance(value, list) and all(_is_window(item) for item in value)
+    return value is None or isinstance(value, str)
+
+
+def _is_window(item: object) -> bool:
+    return isinstance(item, (list, tuple)) and len(item) == 2 and all(parse_time(time) is not None for time in item)

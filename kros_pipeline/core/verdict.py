@@ -139,6 +139,8 @@ def _find_what_may_still_come(evidence: Evidence) -> Iterator[str]:
     """Yield a sentence for each thing that is missing and may still come without anybody acting."""
     if evidence.listing is not None and (evidence.listing.out_of_requests or _may_be_proved_later(evidence)):
         yield from evidence.listing.problems
+    if evidence.listing is not None:
+        yield from evidence.listing.pending
     if evidence.listed_before_late_data:
         yield "The list was last read before late calls could come: materialize the whole day."
     pending = {

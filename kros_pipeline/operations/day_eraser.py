@@ -13,7 +13,7 @@ import pyarrow as pa
 from ..archive.compare_and_swap import compare_and_swap
 from ..archive.decision_claims import read_claim
 from ..archive.governance import Governance, ObjectVersion
-from ..archive.listings import read_listing, update_listing
+from ..archive.listings import read_usable_listing, update_listing
 from ..archive.object_store import ObjectStore, Replace
 from ..archive.parquet import Partition
 from ..archive.tables import Tables
@@ -176,12 +176,12 @@ class DayEraser:
 
         def change(last: Listing | None) -> Listing:
             if last is None:
-                raise ArchiveError(f"{listing_key(self._day)} is gone")
+                raise ArchiveError(f"{listing_key(self._day)} is gone or was damaged meanwhile: launch the job again")
             if last.call_digests is None:
                 return last
             return replace(last, call_digests=pack_digests(unpack_digests(last.call_digests) - erased))
 
-        if read_listing(self._store, self._day) is not None:
+        if read_usable_listing(self._store, self._day) is not None:
             update_listing(self._store, self._day, change)
 
     def _find_outdated(self) -> Iterator[ObjectVersion]:

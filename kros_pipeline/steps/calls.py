@@ -3,29 +3,30 @@
 import hashlib
 import logging
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, timedelta
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.identity import ArchiveIdentity
-from ..archive.listings import update_listing
+from ..archive.listings import read_usable_listing, update_listing
 from ..archive.object_store import CREATE, ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.calls import Call
 from ..core.clock import Clock
-from ..core.errors import ApiError, ObjectExists, TooManyRequests
+from ..core.errors import ApiError, ObjectExists, WrongArchive
 from ..core.home_days import HomeDays, find_home_days
-from ..core.id_digests import digest_id, pack_digests, unpack_digests
 from ..core.listing import Listing
 from ..core.object_keys import unparsed_key
+from ..core.statuses import DayVerdict
 from ..source.call_source import CallSource, UnparsedRow
-from ..source.time_format import format_time
 from .account_check import check_known_ids
 from .list_reader import ListReader
-from .other_days import ArchivedIds, add_calls, may_be_added_to, save_to_other_days
+from .listing_maker import ListingMaker
+from .other_days import ArchivedIds, add_calls, has_news, mark, may_be_added_to, save_to_other_days
 from .report import Report
 
+_ONE_DAY = timedelta(days=1)
 _MAX_PREFETCHED_PAGES = 12  # 200 requests a second, the fastest plan's rate, at 60 ms an answer
 
 
@@ -53,23 +54,15 @@ def list_calls(
     later error is in the report, and what came before it is saved.
     """
     report = Report()
-    reader = ListReader(
-        source,
-        day,
-        prefetch_pages=min(_MAX_PREFETCHED_PAGES, download_workers),
-        on_first_page=identity.claim,
-        log=log,
-    )
+    reader = _make_reader(day, source, store, identity, download_workers, log)
     try:
         reader.read()
     except ApiError as error:
-        if not reader.pages:
+        if not reader.proof.pages:
             raise
         report.error = error
-        reader.is_moving = False
-        reader.problems.append(f"The list was not read to its end: {error}.")
     archived = ArchivedIds(day, tables)
-    check_known_ids(day, archived(day), [call_id for call_id in reader.rows.calls if not tombstones.is_erased(call_id)])
+    oddities = _check_account(day, reader, archived, identity, tombstones)
     for row in reader.rows.unparsed.values():
         report.add_problem(row.call_id or "(no id)", row.problem)
         _keep_unparsed(day, row, store, tombstones)
@@ -82,13 +75,18 @@ def list_calls(
     )
     _remove(day, homes, tables, audit)
     added_to_others = save_to_other_days(day, homes, archived.unreadable, tables=tables, clock=clock)
+    oddities += [f"{why}." for _, why in sorted(archived.unreadable.items())]
     with tables.transaction(schemas.CALLS, day) as table:
+        if has_news(table.rows(), homes.kept):
+            # A run that is killed before it reconciles the day leaves no row that says `complete`.
+            mark(day, DayVerdict.WAITING, f"A run began and did not reconcile {day}.", tables, clock)
         report.written = table.commit(lambda present: add_calls(present, homes.kept))
         present_ids = {row["call_id"] for row in table.rows(("call_id",))}
-    oddities = [*reader.rows.oddities(), *(f"{why}." for _, why in sorted(archived.unreadable.items()))]
+    pending = _find_doubled(day, present_ids, archived, tables, clock)
 
     def make_listing(last: Listing | None) -> Listing:
-        return _make_listing(reader, report, homes, present_ids, last, oddities, clock)
+        made = ListingMaker(day, reader, homes, present_ids, tombstones)
+        return made.make(last, report.error, pending, oddities, clock.now())
 
     listing = update_listing(store, day, make_listing)
     report.counts = {
@@ -98,36 +96,50 @@ def list_calls(
         "added_to_other_days": added_to_others,
         "kept_by_other_days": sum(map(len, homes.updated.values())),
         "removed": len(homes.removed),
-        "pages": reader.pages,
+        "pages": reader.proof.pages,
     }
     return report, listing
 
 
-def _make_listing(
-    reader: ListReader,
-    report: Report,
-    homes: HomeDays,
-    present_ids: set[str],
-    last: Listing | None,
-    oddities: list[str],
-    clock: Clock,
-) -> Listing:
-    rows = reader.rows
-    known = unpack_digests(last.call_digests) if last is not None and last.call_digests else set()
-    gone = (homes.kept.keys() - present_ids) | homes.removed.keys()  # erased, or kept by an earlier day
-    digests = (known - set(map(digest_id, gone))) | set(map(digest_id, present_ids))
-    return Listing(
-        proved=not reader.problems,
-        listed_total=len(homes.kept),
-        out_of_requests=isinstance(report.error, TooManyRequests),
-        is_moving=reader.is_moving,
-        windows=[(format_time(window.start), format_time(window.end)) for window in reader.windows],
-        problems=reader.problems,
-        oddities=oddities,
-        unparsed=[row.problem for row in rows.unparsed.values()],
-        listed_at=clock.now().isoformat(timespec="seconds"),
-        call_digests=pack_digests(digests),
+def _make_reader(
+    day: date,
+    source: CallSource,
+    store: ObjectStore,
+    identity: ArchiveIdentity,
+    download_workers: int,
+    log: logging.Logger,
+) -> ListReader:
+    beside = [read_usable_listing(store, other) for other in (day - _ONE_DAY, day + _ONE_DAY)]
+    return ListReader(
+        source,
+        day,
+        prefetch_pages=min(_MAX_PREFETCHED_PAGES, download_workers),
+        on_first_page=identity.claim,
+        log=log,
+        has_shown_earlier=any(listing is not None and listing.shows_earlier for listing in beside),
+        has_shown_later=any(listing is not None and listing.shows_later for listing in beside),
     )
+
+
+def _check_account(
+    day: date, reader: ListReader, archived: ArchivedIds, identity: ArchiveIdentity, tombstones: Tombstones
+) -> list[str]:
+    """Return a sentence where none of the day's calls is listed any more, and others are.
+
+    Raises `WrongArchive` where the account was not confirmed, either.
+    """
+    beside = archived(day - _ONE_DAY) | archived(day + _ONE_DAY)
+    listed = [call_id for call_id in reader.rows.calls if call_id not in beside and not tombstones.is_erased(call_id)]
+    try:
+        check_known_ids(day, archived(day), listed)
+    except WrongArchive:
+        if not identity.is_confirmed:
+            raise
+        count = len(archived(day))
+        return [
+            f"none of the {count} calls that the archive has of the day is listed any more; {len(listed)} others are"
+        ]
+    return []
 
 
 def _without_erased(others: Mapping[date, Mapping[str, Call]], tombstones: Tombstones) -> dict[date, dict[str, Call]]:
@@ -135,6 +147,21 @@ def _without_erased(others: Mapping[date, Mapping[str, Call]], tombstones: Tombs
         other: {call_id: call for call_id, call in calls.items() if not tombstones.is_erased(call_id)}
         for other, calls in others.items()
     }
+
+
+def _find_doubled(day: date, present_ids: set[str], archived: ArchivedIds, tables: Tables, clock: Clock) -> list[str]:
+    """Look again at neighbours that another run changed meanwhile: of a call in two days, the later day is owed."""
+    pending = []
+    for other in (day - _ONE_DAY, day + _ONE_DAY):
+        archived.forget_changed(other)
+        if archived(other).isdisjoint(present_ids):
+            continue
+        sentence = f"{max(day, other)} has calls that {min(day, other)} keeps. Materialize the whole day."
+        if other > day:
+            mark(other, DayVerdict.WAITING, sentence, tables, clock)
+        else:
+            pending.append(sentence)
+    return pending
 
 
 def _remove(day: date, homes: HomeDays, tables: Tables, audit: AuditLog) -> None:

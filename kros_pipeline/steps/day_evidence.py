@@ -16,11 +16,11 @@ from ..archive.tables import Tables
 from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from ..core import schemas
 from ..core.days import grace_is_over, parse_time
-from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, UnreadablePartition
+from ..core.errors import UnreadableListing, UnreadablePartition
 from ..core.evidence import Evidence
 from ..core.id_digests import digest_id, unpack_digests
 from ..core.listing import Listing
-from ..core.object_keys import audio_prefix, call_key, call_key_in, listing_key
+from ..core.object_keys import audio_prefix, call_key, call_key_in
 from ..core.sorted_lookup import outer_join
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
 from .text_evidence import add_texts
@@ -83,13 +83,10 @@ def _read_listing(day: date, store: ObjectStore) -> tuple[Listing | None, set[by
     """Return the listing of the day and the digests of the calls that it names; or why it cannot be read."""
     try:
         listing = read_listing(store, day)
-        if listing is None or listing.call_digests is None:
-            return listing, None, ""
-        return listing, unpack_digests(listing.call_digests), ""
-    except (ArchiveUnavailable, ArchiveDenied):
-        raise
-    except (ArchiveError, TypeError, ValueError):
-        return None, None, f"{listing_key(day)} cannot be read as a listing of the day: materialize `calls`."
+    except UnreadableListing as error:
+        return None, None, f"{error}: materialize the whole day."
+    has_digests = listing is not None and listing.call_digests is not None
+    return listing, unpack_digests(listing.call_digests or "") if listing and has_digests else None, ""
 
 
 def _was_listed_early(day: date, listing: Listing | None, now: datetime, lookback_days: int) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Self
 
-from ..archive.listings import read_listing
+from ..archive.listings import read_usable_listing
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Partition, Row
 from ..archive.tables import PartitionTransaction, Tables
@@ -37,7 +37,7 @@ class DaySnapshot:
         with ExitStack() as opened, ThreadPoolExecutor() as pool:
             calls = pool.submit(opened.enter_context, tables.required(schemas.CALLS, day))
             recordings = pool.submit(opened.enter_context, tables.transaction(schemas.RECORDINGS, day))
-            listing = pool.submit(read_listing, store, day)
+            listing = pool.submit(read_usable_listing, store, day)
             pool.submit(tombstones.pseudonyms)  # cached, for the first recording that is put
             audio_keys = {entry.key for entry in store.list(audio_prefix(day))}
             yield cls(calls.result(), recordings.result(), listing.result(), audio_keys)

@@ -4,11 +4,11 @@ A row is of this day, of another day, of a status that is documented as not comp
 outside the window that was asked for is evidence: the filter does not understand our times as we mean them.
 """
 
-from collections import Counter
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from ..core.call_statuses import is_completed
 from ..core.calls import Call, merge_calls
+from ..core.days import end_of, start_of
 from ..core.redaction import redact
 from ..source.call_source import ListedCall, Page, UnparsedRow, Window
 
@@ -19,31 +19,35 @@ _MAX_NAMED_STATUSES = 3
 
 
 class ListedRows:
-    """The rows of one day's list. `others` are calls of the neighbouring days, by day and id."""
+    """The rows of one day's list. `others` are calls of other days, by day and id."""
 
     def __init__(self, day: date):
         self._day = day
         self.calls: dict[str, Call] = {}
         self.others: dict[date, dict[str, Call]] = {}
         self.unparsed: dict[str, UnparsedRow] = {}
-        self.earliest = self.latest = timedelta(0)  # how far rows lie before and behind the window asked for
-        self.is_by_completion = False  # rows were created before the window asked for, and ended within it
-        self.has_naive_times = False  # of rows that lie outside
-        self._unknown_statuses: Counter[str] = Counter()
-        self._not_completed = self._far = 0
+        self.longest_beyond = timedelta(0)  # of calls that began before the window asked for and ended within it
+        self._earliest = self._latest = timedelta(0)  # how far rows lie before and behind the window asked for
+        self._has_naive_times = False  # of rows that lie outside
+        self._unknown_statuses: set[str] = set()
+        self._first: datetime | None = None
+        self._last: datetime | None = None
+        self._near: set[str] = set()  # rows outside the window asked for, and those days away from it
+        self._far: set[str] = set()
+        self._not_completed = 0
 
     def add(self, page: Page, window: Window) -> None:
         """Account for the rows of one page of a window."""
         for listed in page.calls:
             call = listed.call
             completed = is_completed(call.status)
-            self._compare_with_window(listed, window)
+            is_explained = self._compare_with_window(listed, window)
             if completed is False:
                 self._not_completed += 1
                 continue
             if completed is None:
-                self._unknown_statuses[call.status or ""] += 1
-            self._keep(call)
+                self._unknown_statuses.add(call.status or "")
+            self._keep(call, is_explained=is_explained)
         for row in page.unparsed:
             is_of_day = row.created_at is None or row.created_at.date() == self._day
             if is_of_day and row.call_id not in self.calls:
@@ -52,29 +56,39 @@ class ListedRows:
     @property
     def is_shown_earlier(self) -> bool:
         """Whether rows lie before the window asked for: then the end of the day may be missing."""
-        return self.is_by_completion or bool(self.earliest)
+        return bool(self._earliest)
 
     @property
     def is_shown_later(self) -> bool:
         """Whether rows lie behind the window asked for: then the beginning of the day may be missing."""
-        return bool(self.latest)
+        return bool(self._latest)
+
+    @property
+    def is_on_both_sides(self) -> bool:
+        """Whether rows came from before the day and from behind it."""
+        first, last = self._first, self._last
+        return first is not None and last is not None and first < start_of(self._day) and last >= end_of(self._day)
 
     @property
     def is_unfiltered(self) -> bool:
-        """Whether rows of far days came: the date filter has no effect, so that every window shows everything."""
-        return bool(self._far)
+        """Whether the date filter has no effect: more than a single row is days away from the window asked for."""
+        return len(self._far) > 1
 
     def oddities(self) -> list[str]:
         """Return a sentence for each thing that is odd about the rows. The day may be complete all the same."""
         sentences = []
         if self._not_completed:
             sentences.append("the status filter is ignored upstream: calls that are not completed were left out")
-        if self._far:
+        if self.is_unfiltered:
             sentences.append("the date filter is ignored upstream: calls of other days were listed and left out")
-        elif self.earliest or self.latest:
+        elif self._far:
+            sentences.append(
+                f"{len(self._far)} rows lie more than 3 days outside the hours asked for, and were left out"
+            )
+        if self._near and not self.is_unfiltered:
             sentences.append(
                 "the date filter does not understand our times: rows came that lie up to "
-                f"{_in_hours(max(self.earliest, self.latest))} outside the hours asked for, so more hours were listed"
+                f"{_in_hours(max(self._earliest, self._latest))} outside the hours asked for, so more hours were listed"
             )
         if self._unknown_statuses:
             names = ", ".join(sorted(redact(status) for status in self._unknown_statuses)[:_MAX_NAMED_STATUSES])
@@ -83,35 +97,40 @@ class ListedRows:
 
     def problems(self) -> list[str]:
         """Return a sentence where the rows show that their times are not UTC, though no row says so."""
-        is_one_sided = bool(self.earliest) != bool(self.latest)  # a filter that reads days only shows both
-        if not self.has_naive_times or self._far or not is_one_sided:
+        is_one_sided = bool(self._earliest) != bool(self._latest)  # a filter that reads days only shows both
+        if not self._has_naive_times or self.is_unfiltered or not is_one_sided:
             return []
         return [
             "The list's times have no zone, and they are not UTC: rows lie up to "
-            f"{_in_hours(max(self.earliest, self.latest))} outside the hours asked for. Set KROSAI_TIMEZONE to the "
+            f"{_in_hours(max(self._earliest, self._latest))} outside the hours asked for. Set KROSAI_TIMEZONE to the "
             "zone of the account (UTC, if the times are UTC after all)."
         ]
 
-    def _compare_with_window(self, listed: ListedCall, window: Window) -> None:
+    def _compare_with_window(self, listed: ListedCall, window: Window) -> bool:
+        """Compare a row with the window that was asked for. Return whether its end explains why it came."""
         call = listed.call
+        self._first = min(self._first or call.created_at, call.created_at)
+        self._last = max(self._last or call.created_at, call.created_at)
         before, behind = window.start - call.created_at, call.created_at - window.end
         if max(before, behind) <= _TOLERANCE:
-            return
-        if max(before, behind) > _FAR:
-            self._far += 1
-            return
+            return False
         later_times = [time for time in (call.answered_at, call.completed_at) if time is not None]
         if any(window.start - _TOLERANCE <= time <= window.end + _TOLERANCE for time in later_times):
-            self.is_by_completion = True
-            return
-        self.earliest, self.latest = max(self.earliest, before), max(self.latest, behind)
-        self.has_naive_times = self.has_naive_times or not listed.has_zone
+            self.longest_beyond = max(self.longest_beyond, max(later_times) - call.created_at)
+            return True
+        if max(before, behind) > _FAR:
+            self._far.add(call.call_id)
+            return False
+        self._near.add(call.call_id)
+        self._earliest, self._latest = max(self._earliest, before), max(self._latest, behind)
+        self._has_naive_times = self._has_naive_times or not listed.has_zone
+        return False
 
-    def _keep(self, call: Call) -> None:
+    def _keep(self, call: Call, *, is_explained: bool) -> None:
         if call.call_date == self._day:
             calls = self.calls
             self.unparsed.pop(call.call_id, None)
-        elif abs((call.call_date - self._day).days) <= OTHER_DAYS:
+        elif is_explained or abs((call.call_date - self._day).days) <= OTHER_DAYS:
             calls = self.others.setdefault(call.call_date, {})
         else:
             return

@@ -1,10 +1,11 @@
-"""What the listing of one day means for the days beside it: calls that belong there, and calls that stay there."""
+"""Saves what the listing of one day shows of other days: calls that belong there, and calls that stay there."""
 
 from collections.abc import Iterator, Mapping
 from datetime import date
 
 import pyarrow as pa
 
+from ..archive.object_store import VersionToken
 from ..archive.parquet import Partition, Row, batches_of
 from ..archive.tables import Tables
 from ..core import schemas
@@ -16,7 +17,7 @@ from ..core.home_days import HomeDays
 from ..core.statuses import DayVerdict
 
 _TO_DO = "Materialize the whole day."
-_UTTERED_FIELDS = ("created_at", "direction")  # other tables repeat them
+_FIELDS_OF_OTHER_TABLES = ("created_at", "direction", "has_recording", "listed_transcript")
 
 
 class ArchivedIds:
@@ -28,6 +29,7 @@ class ArchivedIds:
     def __init__(self, day: date, tables: Tables):
         self._day, self._tables = day, tables
         self._ids: dict[date, frozenset[str] | None] = {}
+        self._versions: dict[date, VersionToken | None] = {}
         self.unreadable: dict[date, str] = {}
 
     def __call__(self, day: date) -> frozenset[str]:
@@ -38,12 +40,18 @@ class ArchivedIds:
         """Return whether the day has a table."""
         return self._read(day) is not None
 
+    def forget_changed(self, day: date) -> None:
+        """Read a day again, when it is asked for, if its table was replaced since it was read."""
+        if day not in self._ids or self._tables.version(schemas.CALLS, day) != self._versions.get(day):
+            self._ids.pop(day, None)
+
     def _read(self, day: date) -> frozenset[str] | None:
         if day not in self._ids:
-            self._ids[day] = None
+            self._ids[day] = self._versions[day] = None
             try:
                 with self._tables.opened(schemas.CALLS, day) as partition:
                     if partition is not None:
+                        self._versions[day] = partition.version
                         self._ids[day] = frozenset(row["call_id"] for row in partition.rows(("call_id",)))
             except UnreadablePartition as error:
                 if day == self._day:
@@ -65,20 +73,21 @@ def save_to_other_days(
     `unreadable` says of other days why their table `calls` cannot be read: each is incomplete.
 
     Such a day is owed first and changed then: a run that is killed in between leaves no day that is complete and lacks
-    a row.
+    a row. It is owed once more afterwards, because a run of that day may have written its row in between.
     """
     for other, why in sorted(unreadable.items()):
-        _mark(other, DayVerdict.INCOMPLETE, f"{why}.", tables, clock)
+        mark(other, DayVerdict.INCOMPLETE, f"{why}.", tables, clock)
     for other in sorted(homes.doubled):
-        _mark(other, DayVerdict.WAITING, f"{other} has calls that {day} keeps. {_TO_DO}", tables, clock)
+        mark(other, DayVerdict.WAITING, f"{other} has calls that {day} keeps. {_TO_DO}", tables, clock)
     for other in sorted({*homes.added, *homes.updated}):
         found = homes.updated.get(other, {}) | homes.added.get(other, {})
+        sentence = f"The listing of {day} showed calls that {other} keeps. {_TO_DO}"
         with tables.transaction(schemas.CALLS, other) as transaction:
-            present = {row["call_id"]: Call(**row) for row in transaction.rows() if row["call_id"] in found}
-            if any(_is_news(present.get(call_id), call) for call_id, call in found.items()):
-                sentence = f"The listing of {day} showed calls that {other} keeps. {_TO_DO}"
-                _mark(other, DayVerdict.WAITING, sentence, tables, clock)
+            if not has_news(transaction.rows(), found):
+                continue
+            mark(other, DayVerdict.WAITING, sentence, tables, clock)
             transaction.commit(lambda partition, found=found: add_calls(partition, found))  # type: ignore[misc]
+            mark(other, DayVerdict.WAITING, sentence, tables, clock)
     return sum(map(len, homes.added.values()))
 
 
@@ -91,11 +100,21 @@ def add_calls(present: Partition | None, found: Mapping[str, Call]) -> Iterator[
     return batches_of(schemas.CALLS, (_to_row(calls[call_id]) for call_id in sorted(calls)))
 
 
-def _is_news(known: Call | None, call: Call) -> bool:
-    return known is None or any(getattr(known, name) != getattr(call, name) for name in _UTTERED_FIELDS)
+def has_news(rows: Iterator[Row], found: Mapping[str, Call]) -> bool:
+    """Return whether calls are new in a table, or change what other tables are made of."""
+    known_count = 0
+    for row in rows:
+        call = found.get(row["call_id"])
+        if call is None:
+            continue
+        known_count += 1
+        merged = merge_calls(Call(**row), call)
+        if any(getattr(merged, name) != row[name] for name in _FIELDS_OF_OTHER_TABLES):
+            return True
+    return known_count < len(found)
 
 
-def _mark(day: date, verdict: DayVerdict, sentence: str, tables: Tables, clock: Clock) -> None:
+def mark(day: date, verdict: DayVerdict, sentence: str, tables: Tables, clock: Clock) -> None:
     """Turn a day's verdict `complete` into another: its next run looks at everything anew."""
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
@@ -103,12 +122,11 @@ def _mark(day: date, verdict: DayVerdict, sentence: str, tables: Tables, clock: 
         return batches_of(schemas.RECONCILIATION, [_with_verdict(row, verdict, sentence, clock) for row in rows])
 
     try:
-        with tables.opened(schemas.RECONCILIATION, day) as present:
-            if present is None:
-                return  # owed already
+        with tables.transaction(schemas.RECONCILIATION, day) as transaction:
+            if transaction.present is not None:  # otherwise the day is owed already
+                transaction.commit(build)
     except UnreadablePartition:
-        return  # and so is this one
-    tables.commit(schemas.RECONCILIATION, day, build, replaces_unreadable=True)
+        return  # and so is a day whose row cannot be read
 
 
 def _with_verdict(row: Row, verdict: DayVerdict, sentence: str, clock: Clock) -> Row:

@@ -16,7 +16,7 @@ from kros_pipeline.sandbox import Fault, SandboxConfig
 from kros_pipeline.sandbox.answers import HTML_PAGE
 from kros_pipeline.sandbox.faults import HEAVY
 from kros_pipeline.source import api_client, downloads
-from kros_pipeline.steps import list_reader
+from kros_pipeline.steps import list_proof
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account
 from kros_pipeline_tests.support.archive_check import completed_of, table_key
 from kros_pipeline_tests.support.raw_server import RESET, Build, chunk, head, sized
@@ -199,10 +199,10 @@ ENUMERATION = [
     Case("`to_date` is exclusive, the order shuffled", **shown(to_date_inclusive=False, order="shuffled")),
     Case("The other dialect: `data`, `page`, `total_pages`", **shown(dialect="page"), lasting=THREE_ROWS_A_PAGE),
     Case("More rows than a window may have (10,000; 4 here)", once=None,
-         patches=((list_reader, "_MAX_ROWS_PER_WINDOW", 4),)),
+         patches=((list_proof, "_MAX_ROWS_PER_WINDOW", 4),)),
     Case("The same, and no halving shrinks `total`",
          **shown(filter_reads_days_only=True) | noted("outside the hours asked for"),
-         patches=((list_reader, "_MAX_ROWS_PER_WINDOW", 4),)),
+         patches=((list_proof, "_MAX_ROWS_PER_WINDOW", 4),)),
 ]  # fmt: skip
 
 # Lists that pass for others than they are.

@@ -1,0 +1,80 @@
+"""Makes the listing of a day from what was read, what the table has, and the last listing."""
+
+from collections.abc import Iterable
+from datetime import date, datetime
+
+from ..archive.tombstones import Tombstones
+from ..core.errors import ExternalError, TooManyRequests
+from ..core.home_days import HomeDays
+from ..core.id_digests import digest_id, pack_digests, unpack_digests
+from ..core.listing import Listing
+from ..core.object_keys import call_key
+from ..source.time_format import format_time
+from .list_reader import ListReader
+
+
+class ListingMaker:
+    """Makes the listing of one day. `present_ids` are the ids that the table `calls` has after this run's write."""
+
+    def __init__(
+        self,
+        day: date,
+        reader: ListReader,
+        homes: HomeDays,
+        present_ids: set[str],
+        tombstones: Tombstones,
+    ):
+        self._day, self._reader, self._homes, self._present_ids = day, reader, homes, present_ids
+        self._tombstones = tombstones
+
+    def make(
+        self,
+        last: Listing | None,
+        error: ExternalError | None,
+        pending: list[str],
+        oddities: list[str],
+        now: datetime,
+    ) -> Listing:
+        """Return the new listing. `error` is what ended the reading; `pending` and `oddities` are added to it.
+
+        Its digests are those of the last listing and of the table, without erased calls (asked for anew: an erasure
+        may have come in between) and without calls that an earlier day keeps.
+        """
+        problems = self._reader.problems
+        if error is not None:
+            problems = [*problems, f"The list was not read to its end: {error}."]
+        known = unpack_digests(last.call_digests) if last is not None and last.call_digests else set()
+        erased = self._erased_of({*self._homes.kept, *self._present_ids})
+        lost = self._homes.kept.keys() - self._present_ids - erased
+        if lost:
+            problems = [*problems, self._describe_lost(len(lost))]
+        gone = set(map(digest_id, erased | self._homes.removed.keys()))
+        digests = (known | set(map(digest_id, self._present_ids))) - gone
+        rows, proof = self._reader.rows, self._reader.proof
+        return Listing(
+            proved=not problems,
+            listed_total=len(self._homes.kept),
+            out_of_requests=isinstance(error, TooManyRequests),
+            is_moving=self._reader.is_moving and error is None and not lost,
+            windows=[(format_time(window.start), format_time(window.end)) for window in proof.windows],
+            problems=problems,
+            pending=pending,
+            oddities=[*rows.oddities(), *oddities],
+            unparsed=[row.problem for row in rows.unparsed.values()],
+            listed_at=now.isoformat(timespec="seconds"),
+            shows_earlier=rows.is_shown_earlier,
+            shows_later=rows.is_shown_later,
+            call_digests=pack_digests(digests),
+        )
+
+    def _erased_of(self, call_ids: Iterable[str]) -> set[str]:
+        pseudonyms = self._tombstones.pseudonyms()
+        if not pseudonyms:
+            return set()
+        return {call_id for call_id in call_ids if self._tombstones.matches(call_key(call_id), pseudonyms)}
+
+    def _describe_lost(self, count: int) -> str:
+        return (
+            f"{count} calls are listed, and an earlier day that was to keep them has lost them: restore that day's "
+            f"table `calls`, or delete their objects below state/moved/dt={self._day}/ and materialize this day."
+        )
