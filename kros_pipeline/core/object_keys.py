@@ -22,6 +22,7 @@ ARCHIVE_IDENTITY = "state/archive.json"
 ERASURE_IDENTITY = "state/erasure.json"
 ERASURES_UNDER_WAY = "state/erasing/"
 UNPARSED = "state/unparsed/"
+MOVED = "state/moved/"
 TOMBSTONES = "state/erased/"
 TOMBSTONES_MARKER = "state/erased.json"
 EXTENSIONS = "state/extensions/"
@@ -128,7 +129,7 @@ def held_key(day: date, call_id: str) -> str:
 
 def moved_prefix(day: date) -> str:
     """Return the prefix of the markers of calls that two days had, and that an earlier day keeps."""
-    return f"state/moved/dt={day.isoformat()}/"
+    return f"{MOVED}dt={day.isoformat()}/"
 
 
 def moved_key(day: date, call_id: str) -> str:
