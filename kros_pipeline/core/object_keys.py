@@ -23,6 +23,7 @@ ERASURE_IDENTITY = "state/erasure.json"
 ERASURES_UNDER_WAY = "state/erasing/"
 UNPARSED = "state/unparsed/"
 MOVED = "state/moved/"
+LISTINGS = "state/listings/"
 TOMBSTONES = "state/erased/"
 TOMBSTONES_MARKER = "state/erased.json"
 EXTENSIONS = "state/extensions/"
@@ -94,7 +95,7 @@ def quarantine_key(day: date, call_id: str, sha256: str) -> str:
 
 def listing_key(day: date) -> str:
     """Return the key of a day's listing: what the last enumeration saw, and whether it was proved."""
-    return f"state/listings/dt={day.isoformat()}.json"
+    return f"{LISTINGS}dt={day.isoformat()}.json"
 
 
 def unparsed_prefix(day: date) -> str:

@@ -118,9 +118,7 @@ class Eraser:
         migrate_archive(self._store, self._identity)
         self._tombstones.claim_key()
         for earlier in unfinished:
-            add_moved_days(
-                earlier, earlier.call_ids, self._store
-            )  # one may have been moved since
+            add_moved_days(earlier, earlier.call_ids, self._store)  # one may have been moved since
             if find_held_calls(earlier, self._governance):
                 result.problems.append("an earlier erasure waits for a legal hold to be lifted")
             else:
