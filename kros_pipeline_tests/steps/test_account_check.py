@@ -127,6 +127,11 @@ def test_the_first_run_after_version_0_1_0_confirms_its_key(our: Account) -> Non
     assert sum(our.requests().values()) == 1
 
 
+def test_another_accounts_key_does_not_migrate_the_archive(our: Account) -> None:
+    write_identity(our, format=1, migration="absent", key_fingerprints="absent")
+    refused_other(our, WrongArchive, "Nothing was written")
+
+
 def test_an_archive_without_calls_takes_any_key_and_knows_only_the_last(memory_account: MakeAccount) -> None:
     our = memory_account(FEW)
     list_calls(our.ctx, date(2025, 1, 20))  # an empty day
