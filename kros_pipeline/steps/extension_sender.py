@@ -9,10 +9,9 @@ from ..archive.parquet import Row
 from ..archive.tombstones import Tombstones
 from ..core.clock import Clock
 from ..core.errors import ApiError, ApiServerError, ApiUnauthorized, ApiUnreachable, TooManyRequests
-from ..core.statuses import ExtensionStatus
+from ..core.statuses import NOT_SENT, ExtensionStatus
 from ..source.call_source import CallSource
 from .circuit_breaker import CircuitBreaker
-from .decision_attempts import NOT_SENT
 from .extension_journal import Decision, ExtensionJournal
 from .report import Report
 
