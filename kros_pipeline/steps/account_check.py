@@ -22,10 +22,11 @@ from ..source.call_source import CallSource, Window
 _MAX_DAYS = 3
 _FEW_CALLS = 3  # fewer may have been deleted upstream, all of them, while late ones came
 _MAX_PAGES = 5  # of a day: the first page shows a known call, unless many calls were late
-_WHAT_TO_DO = (
+_OTHER_ACCOUNT = (
     "Set KROSAI_API_KEY and KROSAI_ORGANIZATION_ID to those of the archive's own account, or give this account a "
     "prefix of its own in KROS_ARCHIVE_URL."
 )
+_WHAT_TO_DO = f"{_OTHER_ACCOUNT} If the key is the account's, docs/custody.md says how it is entered by hand."
 
 
 def confirm_account(*, source: CallSource, store: ObjectStore, tables: Tables, identity: ArchiveIdentity) -> None:
@@ -75,7 +76,7 @@ def check_known_ids(day: date, known_ids: Collection[str], listed_ids: Collectio
     if min(len(known_ids), len(listed_ids)) >= _FEW_CALLS and set(known_ids).isdisjoint(listed_ids):
         raise WrongArchive(
             f"{day}: the archive has {len(known_ids)} calls, the list shows {len(listed_ids)}, and none is the same: "
-            f"another account would be mixed into the day. Nothing was written. {_WHAT_TO_DO}"
+            f"another account would be mixed into the day. Nothing was written. {_OTHER_ACCOUNT}"
         )
 
 

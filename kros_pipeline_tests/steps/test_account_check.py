@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +17,7 @@ import pytest
 from kros_pipeline.archive.json_objects import create_json
 from kros_pipeline.core.errors import ApiUnauthorized, UnreadablePartition, WrongArchive
 from kros_pipeline.core.object_keys import ARCHIVE_IDENTITY, table_key
+from kros_pipeline.core.pseudonyms import api_key_fingerprint
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.account_check import check_known_ids, confirm_account
 from kros_pipeline.steps.run_context import RunContext, open_run_context
@@ -19,6 +25,7 @@ from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccoun
 from kros_pipeline_tests.support.fake_call_source import FakeCall, FakeCallSource
 from kros_pipeline_tests.support.steps import archive_recordings, list_calls
 
+CUSTODY = Path(__file__).parents[2] / "docs/custody.md"
 FEW = replace(PLAIN, audio_seconds=(1, 2))
 ORGANIZATION = "5c1f8a52-0000-4000-8000-000000000000"
 
@@ -161,6 +168,24 @@ def test_an_unreadable_partition_stops_no_confirmation(our: Account) -> None:
     ctx = with_other_key(our)
     confirm_account(source=ctx.source, store=ctx.store, tables=ctx.tables, identity=ctx.identity)
     assert ctx.identity.is_confirmed
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="the command needs openssl")
+def test_a_key_that_is_entered_by_hand_as_the_page_says_is_confirmed(our: Account) -> None:
+    """Upstream lists none of the archive's calls any more."""
+    ctx = with_other_key(our)
+    source = source_of(ctx, {})
+    with pytest.raises(WrongArchive, match=r"docs/custody\.md says how it is entered by hand"):
+        replace(ctx, source=source).prepare_archive()
+    [command] = re.findall(r"^ *(printf .*KROSAI_API_KEY.*)$", CUSTODY.read_text("utf-8"), re.MULTILINE)
+    environment = {"PATH": os.environ["PATH"], "KROSAI_API_KEY": "another-key"}
+    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=True)
+    fingerprint = done.stdout.rpartition("=")[2].strip()
+    assert fingerprint == api_key_fingerprint("another-key")
+    write_identity(our, key_fingerprints=[*our.archive.json(ARCHIVE_IDENTITY)["key_fingerprints"], fingerprint])
+    asked = source.requests_made
+    replace(with_other_key(our), source=source).prepare_archive()
+    assert source.requests_made == asked
 
 
 DAYS = (date(2025, 1, 9), DAY, date(2025, 1, 11))
