@@ -22,6 +22,8 @@ ARCHIVE_IDENTITY = "state/archive.json"
 ERASURE_IDENTITY = "state/erasure.json"
 ERASURES_UNDER_WAY = "state/erasing/"
 UNPARSED = "state/unparsed/"
+MOVED = "state/moved/"
+LISTINGS = "state/listings/"
 TOMBSTONES = "state/erased/"
 TOMBSTONES_MARKER = "state/erased.json"
 EXTENSIONS = "state/extensions/"
@@ -93,7 +95,7 @@ def quarantine_key(day: date, call_id: str, sha256: str) -> str:
 
 def listing_key(day: date) -> str:
     """Return the key of a day's listing: what the last enumeration saw, and whether it was proved."""
-    return f"state/listings/dt={day.isoformat()}.json"
+    return f"{LISTINGS}dt={day.isoformat()}.json"
 
 
 def unparsed_prefix(day: date) -> str:
@@ -128,7 +130,7 @@ def held_key(day: date, call_id: str) -> str:
 
 def moved_prefix(day: date) -> str:
     """Return the prefix of the markers of calls that two days had, and that an earlier day keeps."""
-    return f"state/moved/dt={day.isoformat()}/"
+    return f"{MOVED}dt={day.isoformat()}/"
 
 
 def moved_key(day: date, call_id: str) -> str:

@@ -5,6 +5,7 @@ collects one problem for each bad or missing setting, so that all of them are re
 """
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +17,10 @@ _MAX_SHOWN_CHARACTERS = 20
 _MAX_SHOWN_NAME_CHARACTERS = 60
 _PREFIXES = ("KROS_", "KROSAI_")
 _TEST_PREFIX = "KROS_TEST_"  # variables of the tests, never refused
+# Kubernetes puts these into every container, for a service whose name begins with `kros`, like `kros-archive`.
+_OF_A_SERVICE = re.compile(
+    r"[A-Z0-9_]+_(?:SERVICE_(?:HOST|PORT(?:_[A-Z0-9_]+)?)|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)?)"
+).fullmatch
 
 Value = TypeVar("Value")
 Fallback = TypeVar("Fallback")
@@ -109,10 +114,11 @@ class SettingsReader:
 def find_unknown_names(names: Iterable[str], declared: Iterable[str]) -> list[str]:
     """Return the names that begin with `KROS_` or `KROSAI_`, in any case, and are not declared; sorted.
 
-    `KROS_TEST_*` belongs to the tests and is never among them.
+    `KROS_TEST_*` belongs to the tests and is never among them, nor is what Kubernetes derives from a service's name
+    (`KROS_ARCHIVE_SERVICE_HOST`, `KROS_ARCHIVE_PORT_443_TCP`).
     """
     ours = (name for name in names if name.upper().startswith(_PREFIXES) and not name.upper().startswith(_TEST_PREFIX))
-    return sorted(set(ours) - set(declared))
+    return sorted(name for name in set(ours) - set(declared) if not _OF_A_SERVICE(name))
 
 
 def suggest_name(name: str, declared: Iterable[str]) -> str | None:

@@ -39,6 +39,10 @@ class ExtensionStatus(StrEnum):
     NOT_ALLOWED = "not_allowed"
 
 
+NOT_SENT = "not_sent"
+"""The status of a request's outcome in the journal, and never of a row: the next run sends the request."""
+
+
 class DayVerdict(StrEnum):
     """The verdict on a day (`reconciliation.verdict`)."""
 

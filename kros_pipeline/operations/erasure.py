@@ -29,7 +29,7 @@ from ..steps.legal_holds import place_legal_holds
 from ..steps.reconciliation import count_upstream, has_reconciliation, reconcile_day
 from ..steps.run_context import RunContext
 from .day_eraser import DayEraser, find_claims
-from .erasure_plan import find_held_calls, make_plan
+from .erasure_plan import add_moved_days, find_held_calls, make_plan
 from .erasure_request import (
     ErasurePlan,
     ErasureRefused,
@@ -118,11 +118,13 @@ class Eraser:
         migrate_archive(self._store, self._identity)
         self._tombstones.claim_key()
         for earlier in unfinished:
+            add_moved_days(earlier, earlier.call_ids, self._store)  # one may have been moved since
             if find_held_calls(earlier, self._governance):
                 result.problems.append("an earlier erasure waits for a legal hold to be lifted")
             else:
                 result.calls = len(plan.call_ids | earlier.call_ids)
                 result.days = sorted({*result.days, *earlier.days})
+                save_plan(earlier, self._store)
                 self._carry_out(earlier, ResidueSearch(earlier.call_ids, None), result)
         if plan.days:
             save_plan(plan, self._store)
@@ -167,8 +169,8 @@ class Eraser:
             result.versions_deleted += self._delete_claims(result.residue, plan.call_ids)
         else:
             raise ErasureUnfinished(
-                f"{len(result.residue)} objects still hold something: {', '.join(result.residue[:3])}. What no step of "
-                "this pipeline wrote has to be deleted by hand."
+                f"{len(result.residue)} objects still hold something: {', '.join(result.residue[:3])}. Delete by hand "
+                "what no step of this pipeline wrote; otherwise report this as a bug. Then launch the job again."
             )
         if plan.delete_upstream:
             self._upstream.delete_all(plan, result.upstream, result.problems)

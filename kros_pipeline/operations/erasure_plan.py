@@ -11,7 +11,7 @@ from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
-from ..core.object_keys import TOMBSTONES, UNPARSED, audio_key, call_key, day_in, erasure_plan_key
+from ..core.object_keys import MOVED, TOMBSTONES, UNPARSED, audio_key, call_key, call_key_in, day_in, erasure_plan_key
 from ..core.redaction import redact
 from .erasure_request import ErasurePlan, ErasureRefused, ErasureRequest
 from .residue_search import ResidueSearch, digits_of
@@ -34,8 +34,9 @@ def make_plan(
 ) -> ErasurePlan:
     """Find the calls of a request in the whole archive.
 
-    Raises `ErasureRefused`: for ids that no table, no row in `state/unparsed/` and no tombstone has, for a reason that
-    names somebody, for calls whose recording is under legal hold, and for a bucket with a default retention.
+    Raises `ErasureRefused`: for ids that no table, no row in `state/unparsed/`, no tombstone and no marker in
+    `state/moved/` has, for a reason that names somebody, for calls whose recording is under legal hold, and for a
+    bucket with a default retention.
     """
     request.check()
     plan = ErasurePlan(
@@ -53,6 +54,7 @@ def make_plan(
     _add_from_tables(plan, is_requested, store, tables, threads)
     _add_unparsed(plan, ResidueSearch(call_ids, request.phone_number), store)
     _add_erased(plan, call_ids | plan.call_ids, store, tombstones)
+    add_moved_days(plan, call_ids | plan.call_ids, store)
     unknown = sorted(call_ids - plan.call_ids)
     if unknown:
         raise ErasureRefused(
@@ -72,6 +74,15 @@ def make_plan(
             f"allows, and launch again. They are: {_sample(held)}."
         )
     return plan
+
+
+def add_moved_days(plan: ErasurePlan, call_ids: Iterable[str], store: ObjectStore) -> None:
+    """Add the days that had one of these calls, too, before an earlier day kept it: its object may still be there."""
+    by_key = {call_key(call_id): call_id for call_id in call_ids}
+    for entry in store.list(MOVED) if by_key else ():
+        day, call_id = day_in(entry.key), by_key.get(call_key_in(entry.key) or "")
+        if day is not None and call_id is not None:
+            plan.add(day, call_id)
 
 
 def find_held_calls(plan: ErasurePlan, governance: Governance) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from ..archive.governance import Governance
+from ..archive.identity import FORMAT
 from ..archive.object_store import ObjectStore
 from ..archive.s3_governance import open_s3
 from ..archive.settings import ArchiveSettings
@@ -76,18 +77,30 @@ def _try(check: str, look: Callable[[], str]) -> PreflightResult:
         return PreflightResult(check, True, look())
     except ExternalError as error:
         return PreflightResult(check, False, str(error))
+    except Exception as error:  # its message is not ours, and may show a secret
+        kind = type(error).__name__
+        return PreflightResult(check, False, f"it ended with {kind}, which no check expects. Report this as a bug.")
 
 
 def _look_into_archive(
     settings: Settings, clock: Clock, open_archive: Callable[[ArchiveSettings], tuple[ObjectStore, Governance]]
 ) -> str:
-    """Read what a run reads first: whose the archive is, and whether the erasure key is its own."""
+    """Read what a run reads first: whose the archive is, its format, and whether the erasure key is its own."""
     store, _ = open_archive(settings.archive)
-    is_ours = open_identity(store, settings).check()
+    identity = open_identity(store, settings)
+    has_identity = identity.check()
     Tombstones(store, settings.archive.erasure_key, clock).check_key()
     where = f"s3://{settings.archive.bucket}/{settings.archive.prefix}".rstrip("/")
-    whose = "it is this account's" if is_ours else "it is nobody's yet, and becomes this account's with the first run"
-    return f"{where} can be read; {whose}."
+    if not has_identity:
+        whose = "it is nobody's yet, and becomes this account's with the first run"
+    elif identity.is_confirmed:
+        whose = "it is this account's"
+    else:
+        whose = "it does not know this API key yet: the first run compares the key's calls with the archive's"
+    sentence = f"{where} can be read; {whose}."
+    if not identity.is_migrated:
+        sentence += f" The first run migrates it to format {FORMAT}: end all runs of version 0.1.0 before."
+    return sentence
 
 
 def _ask_api(settings: Settings, clock: Clock) -> str:

@@ -11,7 +11,8 @@ from typing import IO, Any
 import pyarrow.parquet as pq
 
 from ..archive.governance import Governance, ObjectVersion
-from ..core.object_keys import ERASURES_UNDER_WAY, call_key, call_key_in
+from ..core.id_digests import digest_id, unpack_digests
+from ..core.object_keys import ERASURES_UNDER_WAY, LISTINGS, call_key, call_key_in
 
 _BATCH_SIZE = 1_000  # versions
 _ID_LIKE = re.compile(r"[A-Za-z0-9_-]{4,}")  # a shorter id is only found as a whole text
@@ -19,10 +20,11 @@ _READ_PREFIXES = ("tables/", "state/", "audit/")
 
 
 class ResidueSearch:
-    """Searches for what identifies calls: their ids, their keys, and the number of a person who asked for erasure."""
+    """Searches for what identifies calls: ids, keys, digests, and the number of a person who asked for erasure."""
 
     def __init__(self, call_ids: Collection[str], number: str | None):
         self._names = frozenset(call_ids) | {call_key(call_id) for call_id in call_ids}
+        self._digests = {digest_id(call_id) for call_id in call_ids}
         self._number = digits_of(number) if number else None
 
     def find(self, governance: Governance, prefixes: Iterable[str] = ("",), *, threads: int) -> list[str]:
@@ -50,7 +52,10 @@ class ResidueSearch:
             if not governance.copy_version_into(version, file):
                 return False
             file.seek(0)
-            return self.is_in_table(file) if version.key.endswith(".parquet") else self.is_in_text(file.read())
+            if version.key.endswith(".parquet"):
+                return self.is_in_table(file)
+            body = file.read()
+            return self.is_in_text(body) or (version.key.startswith(LISTINGS) and self._is_in_digests(body))
 
     def _is_in_key(self, key: str) -> bool:
         owner = call_key_in(key)
@@ -81,6 +86,20 @@ class ResidueSearch:
             if any(self.is_named_in(text) for text in _texts_in(value)):
                 return True
         return False
+
+    def _is_in_digests(self, body: bytes) -> bool:
+        """Return whether a listing has the digest of one of the calls, or digests that cannot be read."""
+        try:
+            listing = json.loads(body)
+        except ValueError:
+            return False
+        packed = listing.get("call_digests") if isinstance(listing, dict) else None
+        if not isinstance(packed, str):
+            return False
+        try:
+            return not self._digests.isdisjoint(unpack_digests(packed))
+        except ValueError:
+            return True  # nobody can tell whom it names
 
     def is_named_in(self, text: str) -> bool:
         """Return whether a text is, or contains, an id, a key or the number."""

@@ -87,9 +87,12 @@ def _verify_day(
     stored = {entry.key for entry in store.list(audio_prefix(day))}
     pseudonyms = tombstones.pseudonyms()
     found.missing += sorted(rows.keys() - stored)
+    moved = tables.moved.keys_of(day)
     for key in sorted(stored - rows.keys()):
-        is_erased = tombstones.matches(call_key_in(key) or "", pseudonyms)
-        (found.erased if is_erased else found.unknown).append(key)
+        if tombstones.matches(call_key_in(key) or "", pseudonyms):
+            found.erased.append(key)
+        elif call_key_in(key) not in moved:  # the object of a call that an earlier day keeps stays: no step deletes
+            found.unknown.append(key)
     keys = sorted(rows.keys() & stored)
     for key, digest in zip(keys, pool.map(lambda key: _read_digest(store, key, log), keys), strict=True):
         call_id, archived_sha256 = rows[key]["call_id"], rows[key]["sha256"]

@@ -16,28 +16,33 @@ from ..archive.tables import Tables
 from ..core import schemas
 from ..core.days import end_of, start_of
 from ..core.errors import UnreadablePartition, WrongArchive
+from ..core.object_keys import AUDIO
 from ..source.call_source import CallSource, Window
 
 _MAX_DAYS = 3
 _FEW_CALLS = 3  # fewer may have been deleted upstream, all of them, while late ones came
 _MAX_PAGES = 5  # of a day: the first page shows a known call, unless many calls were late
-_WHAT_TO_DO = (
+_OTHER_ACCOUNT = (
     "Set KROSAI_API_KEY and KROSAI_ORGANIZATION_ID to those of the archive's own account, or give this account a "
     "prefix of its own in KROS_ARCHIVE_URL."
 )
+_WHAT_TO_DO = f"{_OTHER_ACCOUNT} If the key is the account's, docs/custody.md says how it is entered by hand."
 
 
 def confirm_account(*, source: CallSource, store: ObjectStore, tables: Tables, identity: ArchiveIdentity) -> None:
     """Confirm that the source lists calls that the archive has, unless the archive knows the key and organization.
 
     The newest days with calls are listed, three at most. Where one call is known, the archive stores the fingerprint of
-    the key. Raises `WrongArchive` where none is, and `ApiError` where the source cannot be asked.
+    the key. Raises `WrongArchive` where none is, or where the archive has recordings and no call to compare;
+    `UnreadablePartition` where a day that might have confirmed the key cannot be read; and `ApiError` where the source
+    cannot be asked.
     """
     if identity.is_confirmed:
         return
     asked: list[date] = []
     listed_count = 0
-    for day, known_ids in _days_with_calls(store, tables):
+    unreadable: list[UnreadablePartition] = []
+    for day, known_ids in _days_with_calls(store, tables, unreadable):
         for listed_ids in _listed_ids(source, day):
             if not known_ids.isdisjoint(listed_ids):
                 identity.confirm(has_calls=True)
@@ -46,7 +51,14 @@ def confirm_account(*, source: CallSource, store: ObjectStore, tables: Tables, i
         asked.append(day)
         if len(asked) == _MAX_DAYS:
             break
+    if unreadable:
+        raise unreadable[0]  # the newest: its calls might have confirmed the key
     if not asked:
+        if _has_recordings(store, tables):
+            raise WrongArchive(
+                f"{store.url('')} has recordings, and no table `calls` that this API key could be compared with. "
+                f"Nothing was written. Restore the partitions of tables/calls/. {_WHAT_TO_DO}"
+            )
         identity.confirm(has_calls=False)
         return
     found = f"{listed_count} calls, and the archive has none of them" if listed_count else "no call"
@@ -64,19 +76,32 @@ def check_known_ids(day: date, known_ids: Collection[str], listed_ids: Collectio
     if min(len(known_ids), len(listed_ids)) >= _FEW_CALLS and set(known_ids).isdisjoint(listed_ids):
         raise WrongArchive(
             f"{day}: the archive has {len(known_ids)} calls, the list shows {len(listed_ids)}, and none is the same: "
-            f"another account would be mixed into the day. Nothing was written. {_WHAT_TO_DO}"
+            f"another account would be mixed into the day. Nothing was written. {_OTHER_ACCOUNT}"
         )
 
 
-def _days_with_calls(store: ObjectStore, tables: Tables) -> Iterator[tuple[date, set[str]]]:
-    """Yield the days that have calls with the ids of their calls, the newest day first."""
+def _days_with_calls(
+    store: ObjectStore, tables: Tables, unreadable: list[UnreadablePartition]
+) -> Iterator[tuple[date, set[str]]]:
+    """Yield the days that have calls with the ids of their calls, the newest day first.
+
+    The errors of partitions that cannot be read are added to `unreadable`.
+    """
     for day in reversed(days_of_table(store, schemas.CALLS.name)):
         try:
             known_ids = {row["call_id"] for row in tables.rows(schemas.CALLS, day, ("call_id",))}
-        except UnreadablePartition:
+        except UnreadablePartition as error:
+            unreadable.append(error)
             continue
         if known_ids:
             yield day, known_ids
+
+
+def _has_recordings(store: ObjectStore, tables: Tables) -> bool:
+    """Return whether the archive has audio, or a row in `recordings`: a day without calls has a partition, too."""
+    return bool(list(store.folders(AUDIO))) or any(
+        tables.rows(schemas.RECORDINGS, day, ("call_id",)) for day in days_of_table(store, schemas.RECORDINGS.name)
+    )
 
 
 def _listed_ids(source: CallSource, day: date) -> Iterator[set[str]]:

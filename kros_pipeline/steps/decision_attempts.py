@@ -6,8 +6,7 @@ from datetime import date
 from ..archive.parquet import Row
 from ..archive.request_journal import RequestJournal, Stage
 from ..core.object_keys import extension_request
-
-NOT_SENT = "not_sent"  # the status of an outcome, and never of a row: the next run sends the request
+from ..core.statuses import NOT_SENT
 
 
 class DecisionAttempts:

@@ -70,6 +70,11 @@ class ExtensionJournal:
         self._found[decision_id] = self._attempts_at(home, decision_id)
         return self.row(decision_id) if home != self.day else None
 
+    def is_of_other_day(self, decision_id: str) -> bool:
+        """Return whether another day's journal has a decision. It sends no request: False if nobody looked it up."""
+        found = self._found.get(decision_id)
+        return found is not None and found.home != self.day
+
     def next_attempt(self, decision_id: str) -> int:
         """Return the number of the next attempt; 1 for a decision without an intent."""
         return self._attempts(decision_id).last + 1

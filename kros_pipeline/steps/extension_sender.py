@@ -9,16 +9,18 @@ from ..archive.parquet import Row
 from ..archive.tombstones import Tombstones
 from ..core.clock import Clock
 from ..core.errors import ApiError, ApiServerError, ApiUnauthorized, ApiUnreachable, TooManyRequests
-from ..core.statuses import ExtensionStatus
+from ..core.statuses import NOT_SENT, ExtensionStatus
 from ..source.call_source import CallSource
 from .circuit_breaker import CircuitBreaker
-from .decision_attempts import NOT_SENT
 from .extension_journal import Decision, ExtensionJournal
 from .report import Report
 
 
 class ExtensionSender:
-    """Sends the decisions of one day; threads share it. `run_id` is the run in which an operator asked to resend."""
+    """Sends the decisions of one day; threads share it. `run_id` is the run in which an operator asked to resend.
+
+    `sent_ids` has the decisions for which a request was begun.
+    """
 
     def __init__(
         self,
@@ -33,6 +35,7 @@ class ExtensionSender:
         self._journal, self._source, self._tombstones = journal, source, tombstones
         self._clock, self._report, self._run_id = clock, report, run_id
         self.breaker = CircuitBreaker()
+        self.sent_ids: set[str] = set()
 
     def send(self, decision: Decision, resent_row: Row | None) -> Row | None:
         """Send one decision and return its row; None where it surely was not carried out, so the next run sends it.
@@ -64,6 +67,7 @@ class ExtensionSender:
         }
         if not self._journal.begin(decision.decision_id, attempt, intent):
             return None  # another run is sending it now
+        self.sent_ids.add(decision.decision_id)
         outcome = self._ask_upstream(decision, days)
         if isinstance(outcome, ApiError):
             return self._journal.row_from(decision.decision_id, attempt, intent, None, str(outcome))

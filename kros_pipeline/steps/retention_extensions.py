@@ -5,7 +5,7 @@ the call to another day. Before the request a create-only intent is written, aft
 outcome means that nobody knows whether upstream acted: only an operator has it sent again.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
@@ -77,14 +77,18 @@ def extend_retention(
         )
         new_rows: list[Row] = [journal.settle(row, run_id) for row in orders.settle]
         report.counts["settled_now"] = len(new_rows)
+        settled_ids = {row["decision_id"] for row in new_rows}
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="extensions") as pool:
             sent = pool.map(lambda decision: sender.send(decision, resent_rows.get(decision.decision_id)), to_send)
             new_rows += [row for row in sent if row is not None]
         report.error = sender.breaker.error
         for row in new_rows:
             rows[row["decision_id"]] = row
-            report.counts["sent_now"] += row["status"] == ExtensionStatus.EXTENDED and row["settled_at"] is None
-        _record_changes(day, tables, audit, rows)
+            is_extended = row["status"] == ExtensionStatus.EXTENDED and row["settled_at"] is None
+            report.counts["sent_now"] += is_extended and row["decision_id"] in sender.sent_ids
+        own_ids = sender.sent_ids | settled_ids
+        taken_over = {one for one in rows.keys() - own_ids if journal.is_of_other_day(one)}
+        _record_changes(day, tables, audit, rows, taken_over)
         report.written = _write_rows(day, tables, rows)
     unsent = sorted({f"{reason} The next run sends it." for _, reason in report.problems})
     for row in rows.values():
@@ -109,11 +113,17 @@ def _read_known_rows(day: date, tables: Tables, journal: ExtensionJournal) -> di
     return rows
 
 
-def _record_changes(day: date, tables: Tables, audit: AuditLog, rows: dict[str, Row]) -> None:
-    """Write an audit line for each decision whose row the table does not have yet."""
+def _record_changes(
+    day: date, tables: Tables, audit: AuditLog, rows: dict[str, Row], taken_over: Collection[str]
+) -> None:
+    """Write an audit line for each decision whose row the table does not have yet.
+
+    Rows of the decisions `taken_over` say what another day did, which has the line.
+    """
     written = {row["decision_id"]: row for row in tables.rows(schemas.RETENTION_EXTENSIONS, day)}
     for decision_id, row in rows.items():
-        if decision_id not in written or rank(row) > rank(written[decision_id]):
+        is_changed = decision_id not in written or rank(row) > rank(written[decision_id])
+        if is_changed and decision_id not in taken_over:
             # Not the decision's id: it is a plain hash of the call's id, and would outlive the call's erasure.
             audit.record(row["status"], row["call_id"], rule=row["rule_id"], days=row["sent_days"])
     audit.write()

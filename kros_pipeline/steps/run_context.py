@@ -53,12 +53,13 @@ class RunContext:
         return AuditLog(self.store, self.tombstones, self.clock, run_id=self.run_id, day=day, step=step)
 
     def prepare_archive(self) -> None:
-        """Migrate the archive and confirm its account: before a step writes anything. Mostly it costs no request.
+        """Confirm the archive's account and migrate the archive: before a step writes. Mostly it costs no request.
 
+        The account comes first: a wrong key must not migrate another account's archive.
         Raises `WrongArchive` for another account, and `ApiError` where the source has to be asked and does not answer.
         """
-        migrate_archive(self.store, self.identity)
         confirm_account(source=self.source, store=self.store, tables=self.tables, identity=self.identity)
+        migrate_archive(self.store, self.identity)
 
     def close(self) -> None:
         """Close the connections."""

@@ -24,7 +24,11 @@ def read_stored_audio(store: ObjectStore, key: str) -> StoredAudio:
         raise InvalidAudio("absent", _GONE)
     put_sha256 = head.metadata.get("sha256")
     if put_sha256 is None:
-        raise InvalidAudio("origin", "an object that this pipeline did not write stands at the recording's key")
+        raise InvalidAudio(
+            "origin",
+            "the object at the recording's key was not written by this pipeline: move it out of audio/, then "
+            "materialize the day",
+        )
     with tempfile.TemporaryFile(prefix="kros-") as file:
         if store.copy_into(key, file) is None:
             raise InvalidAudio("absent", _GONE)

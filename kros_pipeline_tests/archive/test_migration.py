@@ -146,6 +146,32 @@ def test_a_decision_that_is_claimed_keeps_its_day(store: MemoryObjectStore) -> N
     assert read_claim(store, "aa01") == DAYS[1]
 
 
+@pytest.mark.parametrize(
+    ("first_day", "second_day", "home"),
+    [
+        (["not_sent"], ["extended"], DAYS[1]),
+        (["not_sent", "not_sent"], ["not_sent", "refused"], DAYS[1]),
+        (["not_sent"], [None], DAYS[1]),  # nobody knows whether upstream acted
+        (["not_sent"], ["unreadable"], DAYS[1]),
+        (["not_sent", "extended"], ["extended"], DAYS[0]),
+        ([None], ["extended"], DAYS[0]),
+        (["not_sent"], ["not_sent"], DAYS[0]),
+        (["not_sent"], [], DAYS[0]),
+    ],
+)
+def test_the_claim_names_the_earliest_day_whose_request_may_have_been_sent(
+    store: MemoryObjectStore, first_day: list[str | None], second_day: list[str | None], home: date
+) -> None:
+    for day, outcomes in zip(DAYS, (first_day, second_day), strict=True):
+        for attempt, status in enumerate(outcomes, 1):
+            prefix = f"state/extensions/dt={day}/ee06/{attempt:03d}"
+            create_json(store, f"{prefix}-intent.json", {"call_id": "call-ee06"})
+            if status:
+                create_json(store, f"{prefix}-outcome.json", [] if status == "unreadable" else {"status": status})
+    migrate(store)
+    assert read_claim(store, "ee06") == home
+
+
 def test_what_is_no_intent_of_ours_stops_no_migration(store: MemoryObjectStore) -> None:
     put: Callable[..., None] = put_json
     put(store, "state/extensions/", {}, CREATE)

@@ -72,6 +72,25 @@ def test_a_name_of_the_tests_or_of_another_program_is_not_unknown(name: str) -> 
     assert find_unknown_names([name], DECLARED) == []
 
 
+@pytest.mark.parametrize("service", ["KROS", "KROS_ARCHIVE", "KROS_ARCHIVE_2", "KROSAI_PROXY"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        "SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_HTTPS", "SERVICE_PORT_WEB_UI", "PORT", "PORT_443_TCP",
+        "PORT_443_TCP_PROTO", "PORT_443_TCP_PORT", "PORT_443_TCP_ADDR", "PORT_53_UDP", "PORT_9_SCTP_ADDR",
+    ],
+)  # fmt: skip
+def test_what_kubernetes_derives_from_the_name_of_a_service_is_not_unknown(service: str, end: str) -> None:
+    assert find_unknown_names([f"{service}_{end}"], DECLARED) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["KROS_SERVICE", "KROS_PORTS", "KROS_X_PORT_443", "KROS_X_PORT_A_TCP", "KROS_SERVICE_HOSTS", "kros_a_port"]
+)
+def test_a_name_that_only_resembles_those_of_kubernetes_is_unknown(name: str) -> None:
+    assert find_unknown_names([name], DECLARED) == [name]
+
+
 @pytest.mark.parametrize(
     ("name", "meant"),
     [

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from kros_pipeline.archive.listings import read_listing
-from kros_pipeline.core.id_digests import digest_id, unpack_digests
+from dataclasses import replace
+
+import pytest
+
+from kros_pipeline.archive.listings import read_listing, update_listing
+from kros_pipeline.core.id_digests import digest_id, pack_digests, unpack_digests
+from kros_pipeline.core.listing import Listing
+from kros_pipeline.core.object_keys import listing_key
 from kros_pipeline.operations.erasure_request import ErasureRequest
+from kros_pipeline.operations.residue_search import ResidueSearch
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, MakeAccount
 from kros_pipeline_tests.support.steps import erase_calls
 
@@ -21,3 +28,22 @@ def test_after_an_erasure_the_listing_names_the_other_calls_and_the_day_is_compl
     assert unpack_digests(after.call_digests) == {digest_id(call_id) for call_id in call_ids[1:]}
     [row] = our.archive.table("reconciliation", DAY)
     assert (row["verdict"], row["erased"], row["api_requests"]) == ("complete", 1, None), row["problems"]
+
+
+@pytest.mark.parametrize(
+    ("packed", "is_residue"),
+    [
+        (pack_digests(map(digest_id, ("a", "b/1", "c"))), True),
+        (pack_digests(map(digest_id, ("a", "c"))), False),
+        (pack_digests(map(digest_id, ("b/1",)))[:-4], True),  # cut: it may be the erased call's
+        ("?", True),
+        (None, False),
+    ],
+)
+def test_a_digest_that_is_left_in_a_listing_is_residue(
+    memory_account: MakeAccount, packed: str | None, *, is_residue: bool
+) -> None:
+    ctx = memory_account(PLAIN).ctx
+    update_listing(ctx.store, DAY, lambda _: replace(Listing(proved=True, listed_total=3), call_digests=packed))
+    found = ResidueSearch({"b/1"}, None).find(ctx.governance, threads=1)
+    assert [key.split(" ")[0] for key in found] == ([listing_key(DAY)] if is_residue else [])

@@ -13,9 +13,9 @@ from kros_pipeline.archive.json_objects import create_json
 from kros_pipeline.archive.parquet import Row, batches_of
 from kros_pipeline.archive.tables import Build
 from kros_pipeline.core import schemas
-from kros_pipeline.core.object_keys import decision_key
+from kros_pipeline.core.object_keys import audio_key, decision_key, erasure_plan_key, moved_key
 from kros_pipeline.operations.erasure import ErasureResult
-from kros_pipeline.operations.erasure_request import ErasureRefused, ErasureRequest
+from kros_pipeline.operations.erasure_request import ErasurePlan, ErasureRefused, ErasureRequest, save_plan
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.extension_journal import Decision
 from kros_pipeline_tests.operations.test_erasure import KEY, RULES, SMALL, ids_of, mentions
@@ -158,6 +158,48 @@ def test_an_erasure_migrates_the_archive_and_asks_upstream_for_nothing(our: Acco
     assert read_claim(our.ctx.store, of_kept) == DAY
     assert read_claim(our.ctx.store, of_erased) is None
     assert mentions(our, erased) == []
+
+
+def leave_on_next_day(our: Account, call_id: str) -> str:
+    """Leave what a call has on a day after an earlier day kept it: a marker, and an object. Return the object's key."""
+    our.ctx.tables.moved.add(NEXT_DAY, call_id, DAY)
+    key = audio_key(NEXT_DAY, call_id)
+    our.archive.write(key, our.archive.read(audio_key(DAY, call_id)))
+    return key
+
+
+def test_a_call_that_an_earlier_day_keeps_is_erased_from_both(our: Account) -> None:
+    erased, kept = ids_of(our)[:2]
+    for call_id in (erased, kept):
+        leave_on_next_day(our, call_id)
+    found = forget(our, erased)
+    assert (found.calls, found.days) == (1, [DAY, NEXT_DAY])
+    assert mentions(our, erased) == []
+    assert {moved_key(NEXT_DAY, kept), audio_key(NEXT_DAY, kept)} <= our.archive.objects().keys()
+
+
+def test_a_call_that_a_run_moved_after_the_plan_was_made_is_erased_by_the_next_launch(our: Account) -> None:
+    """The first launch was killed once its plan was stored."""
+    erased, other = ids_of(our)[:2]
+    save_plan(ErasurePlan({DAY: {erased}}, reason="request 17", key=erasure_plan_key("killed")), our.ctx.store)
+    leave_on_next_day(our, erased)
+    forget(our, other)
+    assert mentions(our, erased) == []
+    assert our.archive.objects("state/erasing/") == {}
+
+
+def test_a_legal_hold_on_the_object_of_the_later_day_refuses_the_erasure(account: MakeAccount) -> None:
+    our = account(SMALL, bucket="locked", KROS_ERASURE_KEY=KEY)
+    our.run_day()
+    call_id = ids_of(our)[0]
+    key = leave_on_next_day(our, call_id)
+    our.archive.client.put_object_legal_hold(
+        Bucket=our.archive.bucket, Key=f"{our.archive.prefix}/{key}", LegalHold={"Status": "ON"}
+    )
+    before = our.archive.objects()
+    with pytest.raises(ErasureRefused, match="under legal hold"):
+        forget(our, call_id)
+    assert our.archive.objects() == before
 
 
 def _extensions_of(our: Account, *call_ids: str) -> list[dict[str, Any]]:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kros_pipeline import __main__ as command_line
+from kros_pipeline.archive.settings import ArchiveSettings
+from kros_pipeline.core.object_keys import ARCHIVE_IDENTITY
 from kros_pipeline.operations.preflight import PreflightResult, run_preflight
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.settings import SETTINGS
@@ -45,6 +49,32 @@ def test_each_check_that_passes_is_a_line_with_what_it_found(account: MakeAccoun
     assert our.requests() == {"list": 1}
     our.run_day()
     assert lines(our)[1] == f"ok      archive: {where} can be read; it is this account's."
+
+
+def test_a_key_that_the_archive_does_not_know_is_told(account: MakeAccount) -> None:
+    our = account()
+    our.run_day()
+    stored = our.archive.json(ARCHIVE_IDENTITY)
+    our.archive.write(ARCHIVE_IDENTITY, json.dumps(stored | {"key_fingerprints": ["another"]}).encode())
+    before = our.archive.objects()
+    assert lines(our)[1].endswith(
+        " can be read; it does not know this API key yet: the first run compares the key's calls with the archive's."
+    )
+    assert our.archive.objects() == before
+
+
+@pytest.mark.parametrize("stored", [{"format": 1}, {"format": 2, "migration": "under way"}])
+def test_an_archive_that_the_first_run_will_migrate_is_told(account: MakeAccount, stored: dict[str, object]) -> None:
+    our = account()
+    our.run_day()
+    identity = {"base_url": our.archive.json(ARCHIVE_IDENTITY)["base_url"], "organization_id": None, **stored}
+    our.archive.write(ARCHIVE_IDENTITY, json.dumps(identity).encode())
+    before = our.archive.objects()
+    assert lines(our)[1].endswith(
+        " the key's calls with the archive's. "
+        "The first run migrates it to format 2: end all runs of version 0.1.0 before."
+    )
+    assert our.archive.objects() == before
 
 
 def test_a_large_number_is_grouped(account: MakeAccount) -> None:
@@ -111,6 +141,22 @@ def test_an_answer_that_is_no_list_fails_in_one_line(account: MakeAccount) -> No
     assert [str(result) for result in look(our) if not result.passed] == [
         "FAILED  API: the list of calls has neither 'calls' nor 'data': it has count, items"
     ]
+
+
+def test_an_error_that_nobody_foresaw_is_one_line_and_the_other_check_is_made(account: MakeAccount) -> None:
+    our = account()
+
+    def fail(_: ArchiveSettings) -> Any:
+        raise KeyError("s3cr3t")
+
+    found = list(run_preflight(our.environment, clock=clock_without_waits(lambda: DAY_AFTER), open_archive=fail))
+    assert [result.passed for result in found] == [True, False, True]
+    assert str(found[1]) == "FAILED  archive: it ended with KeyError, which no check expects. Report this as a bug."
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_unknown_name_without_a_text_is_ignored(account: MakeAccount, text: str) -> None:
+    assert all(result.passed for result in look(account(), KROS_NO_SUCH_SETTING=text))
 
 
 # The command line.

@@ -69,3 +69,19 @@ def test_audio_of_an_erased_call_and_of_a_day_without_tables_is_found(account: M
     found = verify_days(our.ctx, archived_days(our.ctx.store))
     assert (found.erased, found.unknown) == ([audio_key(DAY, call_id)], [audio_key(forgotten, "call_z")])
     assert not found.is_sound
+
+
+def test_the_object_of_a_call_that_an_earlier_day_keeps_is_no_unknown_one(account: MakeAccount) -> None:
+    our = account(KROS_ERASURE_KEY="k" * 32)
+    our.run_day()
+    next_day = DAY + timedelta(days=1)
+    call_id = ids_of(our)[0]
+    left, unknown = audio_key(next_day, call_id), audio_key(next_day, "call_of_nobody")
+    our.archive.write(left, b"x")
+    our.ctx.tables.moved.add(next_day, call_id, DAY)
+    assert verify_days(our.ctx, [DAY, next_day]).is_sound
+    our.archive.write(unknown, b"x")
+    assert verify_days(our.ctx, [next_day]).unknown == [unknown]
+    our.ctx.tombstones.claim_key()
+    our.ctx.tombstones.add_call(DAY, call_id)
+    assert verify_days(our.open(), [next_day]).erased == [left]

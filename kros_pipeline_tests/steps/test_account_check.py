@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kros_pipeline.archive.json_objects import create_json
-from kros_pipeline.core.errors import ApiUnauthorized, WrongArchive
-from kros_pipeline.core.object_keys import ARCHIVE_IDENTITY
+from kros_pipeline.core.errors import ApiUnauthorized, UnreadablePartition, WrongArchive
+from kros_pipeline.core.object_keys import ARCHIVE_IDENTITY, table_key
+from kros_pipeline.core.pseudonyms import api_key_fingerprint
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.account_check import check_known_ids, confirm_account
 from kros_pipeline.steps.run_context import RunContext, open_run_context
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
 from kros_pipeline_tests.support.fake_call_source import FakeCall, FakeCallSource
-from kros_pipeline_tests.support.steps import list_calls
+from kros_pipeline_tests.support.steps import archive_recordings, list_calls
 
+CUSTODY = Path(__file__).parents[2] / "docs/custody.md"
 FEW = replace(PLAIN, audio_seconds=(1, 2))
 ORGANIZATION = "5c1f8a52-0000-4000-8000-000000000000"
 
@@ -127,6 +134,11 @@ def test_the_first_run_after_version_0_1_0_confirms_its_key(our: Account) -> Non
     assert sum(our.requests().values()) == 1
 
 
+def test_another_accounts_key_does_not_migrate_the_archive(our: Account) -> None:
+    write_identity(our, format=1, migration="absent", key_fingerprints="absent")
+    refused_other(our, WrongArchive, "Nothing was written")
+
+
 def test_an_archive_without_calls_takes_any_key_and_knows_only_the_last(memory_account: MakeAccount) -> None:
     our = memory_account(FEW)
     list_calls(our.ctx, date(2025, 1, 20))  # an empty day
@@ -156,6 +168,62 @@ def test_an_unreadable_partition_stops_no_confirmation(our: Account) -> None:
     ctx = with_other_key(our)
     confirm_account(source=ctx.source, store=ctx.store, tables=ctx.tables, identity=ctx.identity)
     assert ctx.identity.is_confirmed
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="the command needs openssl")
+def test_a_key_that_is_entered_by_hand_as_the_page_says_is_confirmed(our: Account) -> None:
+    """Upstream lists none of the archive's calls any more."""
+    ctx = with_other_key(our)
+    source = source_of(ctx, {})
+    with pytest.raises(WrongArchive, match=r"docs/custody\.md says how it is entered by hand"):
+        replace(ctx, source=source).prepare_archive()
+    [command] = re.findall(r"^ *(printf .*KROSAI_API_KEY.*)$", CUSTODY.read_text("utf-8"), re.MULTILINE)
+    environment = {"PATH": os.environ["PATH"], "KROSAI_API_KEY": "another-key"}
+    done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, check=True)
+    fingerprint = done.stdout.rpartition("=")[2].strip()
+    assert fingerprint == api_key_fingerprint("another-key")
+    write_identity(our, key_fingerprints=[*our.archive.json(ARCHIVE_IDENTITY)["key_fingerprints"], fingerprint])
+    asked = source.requests_made
+    replace(with_other_key(our), source=source).prepare_archive()
+    assert source.requests_made == asked
+
+
+DAYS = (date(2025, 1, 9), DAY, date(2025, 1, 11))
+
+
+def refused_other(our: Account, error: type[Exception], words: str) -> None:
+    """Another account's key is refused, and nothing is written."""
+    before = our.archive.objects()
+    ctx = with_other_key(our)
+    with pytest.raises(error, match=words):
+        replace(ctx, source=source_of(ctx, {DAY: ["other"]})).prepare_archive()
+    assert our.archive.objects() == before
+
+
+@pytest.mark.parametrize("cut", [DAYS, DAYS[2:], DAYS[:1]])
+def test_a_key_that_no_readable_day_confirms_is_refused_while_a_day_cannot_be_read(
+    our: Account, cut: tuple[date, ...]
+) -> None:
+    for day in cut:
+        our.archive.write(table_key("calls", day), b"cut")
+    refused_other(our, UnreadablePartition, f"{table_key('calls', cut[-1])} cannot be read")
+
+
+def test_a_key_is_refused_where_recordings_have_no_table_of_calls(our: Account) -> None:
+    archive_recordings(our.ctx, DAY)
+    for day in DAYS:
+        our.archive.delete(table_key("calls", day))
+    refused_other(our, WrongArchive, "has recordings, and no table `calls`.*Restore the partitions of tables/calls/")
+    our.archive.delete(table_key("recordings", DAY))
+    refused_other(our, WrongArchive, "has recordings, and no table `calls`")  # the audio is there
+
+
+def test_days_that_never_had_a_call_take_any_key(memory_account: MakeAccount) -> None:
+    our = memory_account(FEW)
+    our.run_day(date(2025, 1, 20))
+    assert our.archive.objects(table_key("recordings", date(2025, 1, 20)))
+    with_other_key(our).prepare_archive()
+    assert len(our.archive.json(ARCHIVE_IDENTITY)["key_fingerprints"]) == 1
 
 
 @pytest.mark.parametrize(

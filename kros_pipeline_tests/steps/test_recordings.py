@@ -306,7 +306,11 @@ def test_an_unknown_object_at_a_recordings_key_is_never_overwritten(account: Mak
     our.archive.write(audio_key(DAY, call_id), b"somebody else's")
     move(our)
     row = our.archive.by_call("recordings", DAY)[call_id]
-    assert row["status"] == "failed" and "did not write" in row["reason"]
+    assert row["status"] == "failed"
+    assert row["reason"] == (
+        "the object at the recording's key was not written by this pipeline: move it out of audio/, then materialize "
+        "the day"
+    )
     assert our.archive.read(audio_key(DAY, call_id)) == b"somebody else's"
     assert sorted(statuses(our).values()) == ["archived"] * 4 + ["failed"]
 

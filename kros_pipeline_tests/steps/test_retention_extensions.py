@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from kros_pipeline.archive.parquet import batches_of
+from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests
+from kros_pipeline.core.object_keys import audit_prefix
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline.steps.extension_journal import ExtensionJournal
 from kros_pipeline_tests.support.accounts import DAY, VARIED, Account
 from kros_pipeline_tests.support.archive_check import completed_of, table_key
 from kros_pipeline_tests.support.extensions import extend, extended_days, extensions, posts, ruled
-from kros_pipeline_tests.support.steps import (
-    list_calls,
-)
+from kros_pipeline_tests.support.steps import extend_retention, list_calls
 
 __all__ = ["ruled"]
 
@@ -176,6 +180,45 @@ def test_the_table_can_be_rebuilt_from_the_journal(ruled: Callable[..., Account]
         [row[name] for name in known] for row in before
     ]
     assert posts(our) == sent
+
+
+NEXT_DAY = DAY + timedelta(days=1)
+
+
+def audited(our: Account, day: date) -> Counter[str]:
+    keys = [key for key in our.archive.objects(audit_prefix(day)) if "-extensions" in key]
+    return Counter(json.loads(line)["event"] for key in keys for line in our.archive.read(key).splitlines())
+
+
+def show_on_next_day(our: Account) -> None:
+    """Write the calls and their flags under the next day, too, as a run does to which upstream shows them there."""
+    for table in (schemas.CALLS, schemas.FLAGGED_CALLS):
+        rows = [row | {"call_date": NEXT_DAY} for row in our.ctx.tables.rows(table, DAY)]
+        our.ctx.tables.commit(table, NEXT_DAY, lambda _, table=table, rows=rows: batches_of(table, rows))  # type: ignore[misc]
+
+
+def test_what_another_day_sent_is_neither_counted_nor_audited(ruled: Callable[..., Account]) -> None:
+    our = ruled()
+    extend(our)
+    show_on_next_day(our)
+    report = extend_retention(our.open(), NEXT_DAY)
+    assert (report.counts["sent_now"], report.counts["extended"]) == (0, 5)
+    assert (audited(our, DAY), audited(our, NEXT_DAY)) == ({"extended": 5}, {})
+
+
+def test_what_an_operator_does_about_another_days_extensions_is_audited(ruled: Callable[..., Account]) -> None:
+    our = ruled()
+    our.krosai.set_faults(Faults(extend_lost=Fault()))
+    extend(our)
+    our.krosai.set_faults(Faults())
+    show_on_next_day(our)
+    assert extend_retention(our.open(), NEXT_DAY).counts["unconfirmed"] == 5
+    resent, settled = [row["call_id"] for row in extensions(our)][:2]
+    report = extend_retention(our.open(), NEXT_DAY, resend=[resent], settle=[settled], run_id="operator")
+    assert (report.counts["sent_now"], report.counts["settled_now"]) == (1, 1)
+    assert (audited(our, DAY), audited(our, NEXT_DAY)) == ({"unconfirmed": 5}, {"extended": 2})
+    extend(our)
+    assert audited(our, DAY) == {"unconfirmed": 5, "extended": 2}, "its journal says so now"
 
 
 # Plans: as many days as they allow, and no request where they keep a recording that long already.
