@@ -1,8 +1,9 @@
 """The seven assets of a day. Each body passes to its step what the step uses, and reports what it did.
 
 The assets before `reconciliation` save what they have, and a red check says what is missing: `reconciliation` decides
-whether that fails the day. Only where a person must act do they fail by themselves, once they are materialized. Steps
-are imported where they run: Dagster loads the definitions often, and their libraries take a second.
+whether that fails the day. Only where a person must act before recordings or transcripts can be had do these fail by
+themselves, once they are materialized; extensions never move the verdict. Steps are imported where they run: Dagster
+loads the definitions often, and their libraries take a second.
 """
 
 from collections.abc import Callable, Iterator
@@ -159,7 +160,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
     @asset(schemas.RETENTION_EXTENSIONS, ["flagged_calls"])
     def retention_extensions(
         context: dg.AssetExecutionContext, config: ExtensionsConfig, archive: Archive
-    ) -> Iterator[Any]:
+    ) -> dg.MaterializeResult:
         from .steps.retention_extensions import extend_retention
 
         with step_run(context, archive) as run:
@@ -178,8 +179,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 run_id=context.run.root_run_id or context.run.run_id,  # a run that Dagster repeats is the same order
             )
         sample = {"would be sent": sample_table(report.would_send)} if report.would_send else None
-        yield run.materialize(report, EXTENSIONS_CHECK, " ".join(report.to_do), sample)
-        run.fail_if_person_must_act(report)
+        return run.materialize(report, EXTENSIONS_CHECK, " ".join(report.to_do), sample)
 
     @asset(schemas.RECONCILIATION, ["recordings", "retention_extensions"])
     def reconciliation(

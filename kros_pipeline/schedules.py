@@ -33,7 +33,7 @@ def owed_days_schedule(job: AssetJob, days: dg.DailyPartitionsDefinition) -> dg.
         job=job,
         name="owed_days_schedule",
         cron_schedule="40 * * * *",
-        description="Takes up days that are missing, failed, waiting or changed, or were last checked before late data.",
+        description="Takes up days that are missing, failed, waiting or changed, or were checked before late data.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
     def owed(context: dg.ScheduleEvaluationContext, archive: Archive) -> dg.SkipReason | list[dg.RunRequest]:
