@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from kros_pipeline.core.object_keys import table_key
 from kros_pipeline.operations.day_states import DayState
 from kros_pipeline.operations.settled_days import select_days_to_repeat
 from kros_pipeline_tests.operations.test_backlog import checked
-from kros_pipeline_tests.support.accounts import DAY, MakeAccount
+from kros_pipeline_tests.support.accounts import DAY, VARIED, MakeAccount
 from kros_pipeline_tests.support.steps import find_backlog, find_days_to_repeat
 
 TODAY = date(2025, 6, 1)
@@ -143,3 +144,11 @@ def test_no_day_is_both_owed_and_repeated(memory_account: MakeAccount) -> None:
     our.archive.delete(table_key("reconciliation", DAY))
     owed, repeated = find_backlog(our.ctx, DAY, days[-1]), find_days_to_repeat(our.ctx, DAY, days[-1])
     assert owed == [DAY] and repeated == [days[1]]
+
+
+def test_a_turn_of_one_day_makes_no_neighbour_owed(memory_account: MakeAccount) -> None:
+    our = memory_account(replace(VARIED, filter_by="completed_at"), now=datetime(2025, 1, 20, tzinfo=UTC))
+    days = [DAY - timedelta(days=1), DAY, DAY + timedelta(days=1)]
+    for day in [*days, *days]:
+        our.run_day(day)
+    assert find_backlog(our.ctx, days[0], days[-1]) == []
