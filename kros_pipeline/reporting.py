@@ -89,7 +89,7 @@ class StepRun:
         What was done before is saved and materialized. Without this, the rest would be pending, and the day `waiting`.
         """
         if report.error is not None and what_to_do(report.error) is WhatToDo.PERSON_MUST_ACT:
-            reconcile_failed_day(self.day, self.ctx, blocked_by=f"{report.error}.")
+            reconcile_failed_day(self.day, self.ctx, blocked_by=report.error)
             raise failure(report.error)
 
 
@@ -112,11 +112,11 @@ def step_run(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[St
             raise
         except (ApiUnauthorized, ArchiveDenied) as error:
             if context.asset_key.to_user_string() != CALLS.name:  # a list that was not read refutes no earlier proof
-                reconcile_failed_day(day, ctx, blocked_by=f"{error}.")
+                reconcile_failed_day(day, ctx, blocked_by=error)
             raise
 
 
-def reconcile_failed_day(day: date, ctx: "RunContext", *, blocked_by: str = "") -> None:
+def reconcile_failed_day(day: date, ctx: "RunContext", *, blocked_by: ExternalError | None = None) -> None:
     """Write the row of a day whose step fails, because Dagster skips the assets that follow.
 
     Neither legal holds nor upstream's statistics are looked at.
@@ -134,7 +134,7 @@ def reconcile_failed_day(day: date, ctx: "RunContext", *, blocked_by: str = "") 
             stats_total=None,
             hold_problems=[],
             api_requests=ctx.source.requests_made,
-            blocked_by=blocked_by,
+            blocked_by=f"{str(blocked_by).rstrip('.')}." if blocked_by is not None else "",
         )
     except ExternalError as error:
         ctx.log.warning("%s: a step failed, and the day's row could not be written (%s)", day, error)

@@ -94,6 +94,7 @@ def test_a_key_that_is_refused_in_the_middle_of_recordings_fails_the_run_and_the
     [row] = our.archive.table("reconciliation", DAY)
     assert row["verdict"] == "incomplete"
     assert "a person must act" in row["problems"][0] and "Check KROSAI_API_KEY" in row["problems"][0]
+    assert not row["problems"][0].endswith("..")
     our.krosai.set_faults(Faults())
     assert run(our).success
     assert_archive_is_true(our.krosai, our.archive, DAY)

@@ -93,7 +93,9 @@ class Account:
         for step in (archive_recordings, fetch_transcripts, split_utterances, flag_calls, extend_retention):
             self.reports[step.__name__] = step(ctx, day)
         errors = [self.reports[name].error for name in ("archive_recordings", "fetch_transcripts")]
-        blocked_by = [f"{error}." for error in errors if isinstance(error, ApiUnauthorized | ArchiveDenied)]
+        blocked_by = [
+            f"{error}".rstrip(".") + "." for error in errors if isinstance(error, ApiUnauthorized | ArchiveDenied)
+        ]
         return reconcile_day(ctx, day, blocked_by=" ".join(blocked_by))  # as the failed asset does
 
     def requests(self) -> dict[str, int]:
