@@ -15,6 +15,7 @@ from .core import schemas
 from .core.object_keys import call_key
 from .failures import raise_as_dagster_failure
 from .jobs import TURN_ON_RECORDING, VERIFY_ARCHIVE
+from .partitions import days_under_way
 from .resources import Archive
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ DELETION_CHECK = "no_recording_is_about_to_be_deleted"
 RECORDED_CHECK = "recorded_calls_are_not_dropping"
 BYTES_CHECK = "every_object_is_as_it_was_archived"
 _STANDING_CHECKS = {
-    DAYS_CHECK: "Every day of the last two weeks is archived, and none is incomplete or waits too long.",
+    DAYS_CHECK: (
+        "Every day of the last two weeks is archived. No day that upstream still has is incomplete or waits too long, "
+        "and no table of a complete day was deleted or replaced."
+    ),
     DELETION_CHECK: "Upstream deletes no recording within the next days that is not in the archive.",
     RECORDED_CHECK: "On no day of the last week were markedly fewer calls recorded than in the days before.",
 }
@@ -65,6 +69,7 @@ def archive_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
                 clock=ctx.clock,
                 retention_days=ctx.settings.source.retention_days,
                 lookback_days=ctx.settings.lookback_days,
+                under_way=days_under_way(context.instance),
             )
         results = [_days_result(health), _deletion_result(health), _recorded_result(health)]
         yield dg.MaterializeResult(metadata=_health_metadata(health), check_results=results)
@@ -105,6 +110,9 @@ def _days_result(health: "ArchiveHealth") -> dg.AssetCheckResult:
 
 def _deletion_result(health: "ArchiveHealth") -> dg.AssetCheckResult:
     never_listed = "".join(f" {day} was never listed, {left} days are left." for day, left in health.days_never_listed)
+    never_proved = "".join(
+        f" The list of {day} was never proved, {left} days are left." for day, left in health.days_never_proved
+    )
     sample = dg.TableMetadataValue(
         records=[
             dg.TableRecord({"call": call_key(call_id), "day": str(day), "days left": left})
@@ -119,8 +127,8 @@ def _deletion_result(health: "ArchiveHealth") -> dg.AssetCheckResult:
         severity=dg.AssetCheckSeverity.ERROR if health.is_urgent else dg.AssetCheckSeverity.WARN,
         description=(
             f"{health.count} recordings are not archived, and upstream deletes the first of them in "
-            f"{health.least_days_left} days.{never_listed} Materialize their days now; if that does not help, have "
-            "the recordings' retention extended in the KrosAI dashboard."
+            f"{health.least_days_left} days.{never_listed}{never_proved} Materialize their days now; if that does not "
+            "help, have the recordings' retention extended in the KrosAI dashboard."
             if health.least_days_left is not None
             else "No recording that is not archived is near its deletion."
         ),

@@ -1,7 +1,9 @@
 """The seven assets of a day. Each body passes to its step what the step uses, and reports what it did.
 
-`reconciliation` is the only asset that fails a day. The others save what they have, and a red check says what is
-missing. Steps are imported where they run: Dagster loads the definitions often, and their libraries take a second.
+The assets before `reconciliation` save what they have, and a red check says what is missing: `reconciliation` decides
+whether that fails the day. Only where a person must act before recordings or transcripts can be had do these fail by
+themselves, once they are materialized; extensions never move the verdict. Steps are imported where they run: Dagster
+loads the definitions often, and their libraries take a second.
 """
 
 from collections.abc import Callable, Iterator
@@ -98,7 +100,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         )
 
     @asset(schemas.RECORDINGS, ["calls"])
-    def recordings(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
+    def recordings(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[Any]:
         from .steps.recordings import archive_recordings
 
         with step_run(context, archive) as run:
@@ -116,10 +118,11 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 download_workers=ctx.settings.download_workers,
                 log=ctx.log,
             )
-        return run.materialize(report, RECORDINGS_TRIED_CHECK, str(report.error or ""))
+        yield run.materialize(report, RECORDINGS_TRIED_CHECK, str(report.error or ""))
+        run.fail_if_person_must_act(report)
 
     @asset(schemas.TRANSCRIPTS, ["calls"])
-    def transcripts(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
+    def transcripts(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[Any]:
         from .steps.transcripts import fetch_transcripts
 
         with step_run(context, archive) as run:
@@ -135,7 +138,8 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 log=ctx.log,
             )
         unanswered = f"Upstream did not answer for {report.problem_count} calls." if report.problem_count else ""
-        return run.materialize(report, TRANSCRIPTS_ASKED_CHECK, str(report.error or unanswered))
+        yield run.materialize(report, TRANSCRIPTS_ASKED_CHECK, str(report.error or unanswered))
+        run.fail_if_person_must_act(report)
 
     @asset(schemas.UTTERANCES, ["transcripts"], asks_krosai=False)
     def utterances(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:

@@ -20,6 +20,7 @@ from .resources import Archive
 from .schedules import (
     daily_archive_schedule,
     owed_days_schedule,
+    settled_days_schedule,
     standing_checks_schedule,
     verify_archive_schedule,
 )
@@ -52,6 +53,7 @@ def defs() -> dg.Definitions:
         schedules=[
             daily_archive_schedule(daily),
             owed_days_schedule(daily, days),
+            settled_days_schedule(daily, days),
             standing_checks_schedule(hourly),
             verify_archive_schedule(nightly),
         ],

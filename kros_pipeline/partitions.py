@@ -1,11 +1,20 @@
-"""The daily partition, and the day that a run is about."""
+"""The daily partition, and the days that runs are about."""
 
+import re
 from datetime import UTC, date, datetime
 
 import dagster as dg
 
 from .core.days import is_over
 from .steps.settings import parse_start_date
+
+_IS_DAY = re.compile(r"\d{4}-\d\d-\d\d").fullmatch
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 
 
 def daily_partitions(start_date: str | None) -> dg.DailyPartitionsDefinition:
@@ -24,6 +33,13 @@ def day_of(context: dg.AssetExecutionContext) -> date:
     if not is_over(day, datetime.now(UTC)):
         raise _refuse(f"{day} is not over (UTC): its calls are archived when no new one can be created on it.")
     return day
+
+
+def days_under_way(instance: dg.DagsterInstance) -> set[date]:
+    """Return the days of the runs that are queued or running."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
+    keys = {run.tags.get("dagster/partition", "") for run in runs}
+    return {date.fromisoformat(key) for key in keys if _IS_DAY(key)}
 
 
 def _refuse(sentence: str) -> dg.Failure:

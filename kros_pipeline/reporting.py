@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from .core.errors import ExternalError, MissingTable, UnreadablePartition
+from .core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, MissingTable, UnreadablePartition
 from .core.object_keys import call_key
-from .core.schemas import Table
-from .failures import raise_as_dagster_failure, what_to_do
+from .core.schemas import CALLS, Table
+from .failures import WhatToDo, failure, raise_as_dagster_failure, what_to_do
 from .partitions import day_of
 from .resources import Archive
 
@@ -83,6 +83,15 @@ class StepRun:
             check_results=[dg.AssetCheckResult(passed=not problem, check_name=check_name, description=problem or None)],
         )
 
+    def fail_if_person_must_act(self, report: "Report") -> None:
+        """Raise where the step met an error that only a person can mend; the day's row says it first.
+
+        What was done before is saved and materialized. Without this, the rest would be pending, and the day `waiting`.
+        """
+        if report.error is not None and what_to_do(report.error) is WhatToDo.PERSON_MUST_ACT:
+            reconcile_failed_day(self.day, self.ctx, blocked_by=report.error)
+            raise failure(report.error)
+
 
 @contextmanager
 def step_run(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[StepRun]:
@@ -99,12 +108,19 @@ def step_run(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[St
         try:
             yield run
         except (MissingTable, UnreadablePartition):
-            _reconcile_damaged_day(day, ctx)
+            reconcile_failed_day(day, ctx)
+            raise
+        except (ApiUnauthorized, ArchiveDenied) as error:
+            if context.asset_key.to_user_string() != CALLS.name:  # a list that was not read refutes no earlier proof
+                reconcile_failed_day(day, ctx, blocked_by=error)
             raise
 
 
-def _reconcile_damaged_day(day: date, ctx: "RunContext") -> None:
-    """Write the day's row with what is wrong. Neither legal holds nor upstream's statistics are looked at."""
+def reconcile_failed_day(day: date, ctx: "RunContext", *, blocked_by: ExternalError | None = None) -> None:
+    """Write the row of a day whose step fails, because Dagster skips the assets that follow.
+
+    Neither legal holds nor upstream's statistics are looked at.
+    """
     from .steps.reconciliation import reconcile_day
 
     try:
@@ -118,6 +134,7 @@ def _reconcile_damaged_day(day: date, ctx: "RunContext") -> None:
             stats_total=None,
             hold_problems=[],
             api_requests=ctx.source.requests_made,
+            blocked_by=f"{str(blocked_by).rstrip('.')}." if blocked_by is not None else "",
         )
     except ExternalError as error:
-        ctx.log.warning("%s: a table is damaged, and the day's row could not be written (%s)", day, error)
+        ctx.log.warning("%s: a step failed, and the day's row could not be written (%s)", day, error)

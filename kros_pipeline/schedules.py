@@ -1,6 +1,6 @@
 """The schedules: when Dagster launches the jobs."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -8,15 +8,10 @@ import dagster as dg
 from .core.days import LISTED_BEYOND
 from .failures import raise_as_dagster_failure
 from .jobs import AssetJob
+from .partitions import days_under_way
 from .resources import Archive
 
 _DAYS_PER_TICK = 3
-_UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def daily_archive_schedule(job: AssetJob) -> Any:
@@ -38,37 +33,81 @@ def owed_days_schedule(job: AssetJob, days: dg.DailyPartitionsDefinition) -> dg.
         job=job,
         name="owed_days_schedule",
         cron_schedule="40 * * * *",
-        description="Takes up days that are missing, failed, waiting, or were checked before late data could come.",
+        description="Takes up days that are missing, failed, waiting or changed, or were checked before late data.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
     def owed(context: dg.ScheduleEvaluationContext, archive: Archive) -> dg.SkipReason | list[dg.RunRequest]:
         from .operations.backlog import find_backlog
 
-        now = context.scheduled_execution_time.astimezone(UTC)
-        first = datetime.fromisoformat(days.get_first_partition_key() or now.date().isoformat()).date()
+        first, last = _span(context, days)
         with raise_as_dagster_failure("the next tick looks again"):
             ctx = archive.open(context)
             backlog = find_backlog(
                 first,
-                (now - timedelta(days=1) - LISTED_BEYOND).date(),
+                last,
                 store=ctx.store,
                 tables=ctx.tables,
                 clock=ctx.clock,
                 retention_days=ctx.settings.source.retention_days,
                 lookback_days=ctx.settings.lookback_days,
             )
-        unfinished_runs = context.instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
-        under_way = {run.tags.get("dagster/partition") for run in unfinished_runs}
-        due = [day for day in backlog if day.isoformat() not in under_way]
+        under_way = days_under_way(context.instance)
+        due = [day for day in backlog if day not in under_way]
         if not due:
             return dg.SkipReason("No day owes anything that is not under way.")
-        tick = now.strftime("%Y-%m-%dT%H:%M")
-        return [
-            dg.RunRequest(run_key=f"{day.isoformat()} {tick}", partition_key=day.isoformat())
-            for day in due[:_DAYS_PER_TICK]
-        ]
+        return _run_requests(context, due[:_DAYS_PER_TICK])
 
     return owed
+
+
+def settled_days_schedule(job: AssetJob, days: dg.DailyPartitionsDefinition) -> dg.ScheduleDefinition:
+    """Archive settled days anew every night, after the night's daily archive: what upstream shows may have changed.
+
+    It is a schedule of its own, because it has a budget of its own: the backlog keeps its three days an hour, and
+    either can be stopped without the other.
+    """
+
+    @dg.schedule(
+        job=job,
+        name="settled_days_schedule",
+        cron_schedule="20 5 * * *",
+        description="Lists and reconciles a 28th of the settled days anew, while upstream has their recordings.",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    def settled(context: dg.ScheduleEvaluationContext, archive: Archive) -> dg.SkipReason | list[dg.RunRequest]:
+        from .operations.settled_days import find_days_to_repeat
+
+        first, last = _span(context, days)
+        with raise_as_dagster_failure("the next night looks again"):
+            ctx = archive.open(context)
+            due = find_days_to_repeat(
+                first,
+                last,
+                store=ctx.store,
+                tables=ctx.tables,
+                clock=ctx.clock,
+                retention_days=ctx.settings.source.retention_days,
+                lookback_days=ctx.settings.lookback_days,
+                requests_per_day=ctx.settings.source.plan.requests_per_day,
+                under_way=days_under_way(context.instance),
+            )
+        if not due:
+            return dg.SkipReason("No settled day has its turn tonight.")
+        return _run_requests(context, due)
+
+    return settled
+
+
+def _span(context: dg.ScheduleEvaluationContext, days: dg.DailyPartitionsDefinition) -> tuple[date, date]:
+    """Return the first and the last day that can be archived at a tick."""
+    now = context.scheduled_execution_time.astimezone(UTC)
+    first = datetime.fromisoformat(days.get_first_partition_key() or now.date().isoformat()).date()
+    return first, (now - timedelta(days=1) - LISTED_BEYOND).date()
+
+
+def _run_requests(context: dg.ScheduleEvaluationContext, due: list[date]) -> list[dg.RunRequest]:
+    tick = context.scheduled_execution_time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
+    return [dg.RunRequest(run_key=f"{day.isoformat()} {tick}", partition_key=day.isoformat()) for day in due]
 
 
 def standing_checks_schedule(job: AssetJob) -> dg.ScheduleDefinition:

@@ -34,6 +34,7 @@ class Entry:
 
     key: str
     size_bytes: int
+    version: VersionToken
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,7 @@ class S3ObjectStore:
             paginator = self.client.get_paginator("list_objects_v2")
             for page in paginator.paginate(Bucket=self.bucket, Prefix=self.full_key(prefix)):
                 for item in page.get("Contents", []):
-                    yield Entry(item["Key"].removeprefix(self._prefix), item["Size"])
+                    yield Entry(item["Key"].removeprefix(self._prefix), item["Size"], VersionToken(item["ETag"]))
 
     def folders(self, prefix: str) -> Iterator[str]:
         """Yield each folder directly below a prefix, with its closing slash."""

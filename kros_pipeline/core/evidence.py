@@ -21,15 +21,18 @@ class Evidence:
     utterances: int = 0
     unreadable_listing: str = ""  # a sentence
     unreadable: list[str] = field(default_factory=list)  # sentences: which table cannot be read
+    table_versions: dict[str, str] = field(default_factory=dict)  # of the tables that were compared, by name
     missing_tables: list[str] = field(default_factory=list)  # names
     lost_calls: int | None = None  # listed calls without a row; None where the listing does not name its calls
     calls_without_recording_row: list[str] = field(default_factory=list)
     calls_without_transcript_row: list[str] = field(default_factory=list)
     recordings_without_call: list[str] = field(default_factory=list)
     transcripts_without_call: list[str] = field(default_factory=list)
+    blocked_by: str = ""  # what kept a step from its work, and only a person can change
     unsafe: dict[str, list[str]] = field(default_factory=dict)  # by status: lost, failed, refused
     grace_is_over: bool = True  # late calls, recordings and transcripts are waited for no longer
     listed_before_late_data: bool = False  # the list was read before the grace days ended, and they are over now
+    asked_too_late: list[str] = field(default_factory=list)  # first after retention, and upstream had no recording
     acknowledged: list[str] = field(default_factory=list)  # unsafe too, but an operator knows of them
     objects: int = 0
     object_bytes: int = 0

@@ -98,6 +98,11 @@ def listing_key(day: date) -> str:
     return f"{LISTINGS}dt={day.isoformat()}.json"
 
 
+def table_versions_key(day: date) -> str:
+    """Return the key of the versions of a day's tables, as its last reconciliation found them."""
+    return f"state/tables/dt={day.isoformat()}.json"
+
+
 def unparsed_prefix(day: date) -> str:
     """Return the prefix of the listed rows of a day that could not be read as calls."""
     return f"{UNPARSED}dt={day.isoformat()}/"

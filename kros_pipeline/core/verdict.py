@@ -1,7 +1,7 @@
 """Decide whether a day is complete, from what the source says, what the tables say and what the bucket holds.
 
 - A day is `incomplete` if its list, its tables and its bucket do not agree, or if a recording is lost, failed or
-  refused and no operator has acknowledged that.
+  refused and no operator has acknowledged that, or if a step could not do its work and a person must act.
 - Otherwise it is `waiting` if something is missing that may still come without anybody acting.
 - Otherwise it is `complete`.
 
@@ -59,8 +59,12 @@ def decide_verdict(evidence: Evidence) -> Verdict:
         verdict = DayVerdict.COMPLETE
     acknowledged = _count("recording that is not safe, acknowledged", _keys(evidence.acknowledged))
     oddities = evidence.listing.oddities if evidence.listing is not None else []
+    too_late = _count(
+        "call that was first asked about when upstream's retention was over: a deleted recording looks the same",
+        _keys(evidence.asked_too_late),
+    )
     failures = mismatches | {HOLD_CHECK: evidence.unheld}
-    return Verdict(verdict, failures, [*may_still_come, *acknowledged, *oddities])
+    return Verdict(verdict, failures, [*may_still_come, *acknowledged, *too_late, *oddities])
 
 
 def _check_calls(evidence: Evidence) -> Iterator[str]:
@@ -69,6 +73,8 @@ def _check_calls(evidence: Evidence) -> Iterator[str]:
     Every table of the day must be there. Calls and their rows must be the same sets: a row without its call is what the
     table `calls` has lost.
     """
+    if evidence.blocked_by:
+        yield f"A step could not do its work, and a person must act: {evidence.blocked_by}"
     yield from evidence.unreadable
     for name in evidence.missing_tables:
         yield f"The table `{name}` of the day is missing."

@@ -35,12 +35,13 @@ from ..core.object_keys import (
     moved_prefix,
     quarantine_prefix,
     table_key,
+    table_versions_key,
     unparsed_prefix,
 )
 
 _DAY_PREFIXES = (
     audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, extensions_prefix, unparsed_prefix,
-    audit_prefix, listing_key,
+    audit_prefix, listing_key, table_versions_key,
 )  # fmt: skip
 _CALL_PREFIXES = (audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix)
 

@@ -3,6 +3,7 @@
 Everything is read from the archive. Upstream is not asked: it may be the part that is down.
 """
 
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -20,6 +21,7 @@ from ..core.recorded_share import DAYS_BEFORE, Drop, RecordedDay, find_drops
 from ..core.retention import warning_days
 from ..core.statuses import DayVerdict, RecordingStatus
 from .day_rows import read_day_rows
+from .day_states import DayState, read_day_states
 
 _RECENT_DAYS = 14
 _DROPS_REPORTED_DAYS = 7
@@ -36,6 +38,7 @@ class ArchiveHealth:
     calls: list[tuple[str, date, int]] = field(default_factory=list)
     count: int = 0
     days_never_listed: list[tuple[date, int]] = field(default_factory=list)
+    days_never_proved: list[tuple[date, int]] = field(default_factory=list)
     least_days_left: int | None = None
     is_urgent: bool = False
     drops: list[Drop] = field(default_factory=list)
@@ -50,8 +53,12 @@ def check_health(
     clock: Clock,
     retention_days: int | None,
     lookback_days: int,
+    under_way: Collection[date] = (),
 ) -> ArchiveHealth:
-    """Check the days from `first` to `last` of which upstream may still have recordings."""
+    """Check the days from `first` to `last` of which upstream may still have recordings.
+
+    The runs of days in `under_way` may be writing tables right now.
+    """
     health = ArchiveHealth()
     today = clock.now().date()
     oldest = max(first, today - timedelta(days=retention_days if retention_days is not None else _RECENT_DAYS))
@@ -59,17 +66,17 @@ def check_health(
     first_read = min(oldest, max(first, first_drop - timedelta(days=DAYS_BEFORE)))
     read = [first_read + timedelta(days=number) for number in range((last - first_read).days + 1)]
     days = [day for day in read if day >= oldest]
+    states = read_day_states(days, store=store, tables=tables)
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = read_day_rows(read, tables, pool)
-        rows = found.rows
+        older = read_day_rows((day for day in read if day < oldest), tables, pool)
+        rows = older.rows | {day: state.row for day, state in states.items()}
+        unreadable = older.unreadable | {day: state.unreadable for day, state in states.items() if state.unreadable}
         recorded = (_count_recorded(day, row) for day, row in rows.items() if row is not None)
         health.drops = find_drops(recorded, since=first_drop)
-        recent = [day for day in days if (today - day).days <= _RECENT_DAYS]
-        sentences = [
-            _describe_day(day, rows[day], clock, lookback_days) for day in recent if day not in found.unreadable
-        ]
-        health.days = [sentence for sentence in sentences if sentence is not None]
-        health.days += [f"{day}: {reason}." for day, reason in found.unreadable.items()]
+        for day in days:
+            if day not in unreadable and (rows[day] is not None or (today - day).days <= _RECENT_DAYS):
+                health.days += _describe_day(day, states[day], clock, lookback_days, is_under_way=day in under_way)
+        health.days += [f"{day}: {reason}." for day, reason in unreadable.items()]
         if retention_days is not None:
             unsafe = [day for day in days if not _is_safe(rows[day])]
             calls_at_risk = pool.map(lambda day: _find_calls_at_risk(store, tables, day), unsafe)
@@ -81,15 +88,27 @@ def check_health(
     return health
 
 
-def _describe_day(day: date, row: Row | None, clock: Clock, lookback_days: int) -> str | None:
-    """Return what is wrong with a recent day; None where nothing is."""
+def _describe_day(day: date, state: DayState, clock: Clock, lookback_days: int, *, is_under_way: bool) -> Iterator[str]:
+    """Yield what is wrong with a day: a recent one, or an older one that was looked at and that upstream still has."""
+    row = state.row
     if row is None:
-        return f"{day} was never archived."
-    if row["verdict"] == DayVerdict.INCOMPLETE:
-        return f"{day} is incomplete."
-    if row["verdict"] != DayVerdict.COMPLETE and grace_is_over(day, clock.now(), lookback_days + 1):
-        return f"{day} is still waiting, a day after its grace days."
-    return None
+        yield f"{day} was never archived."
+    elif row["verdict"] == DayVerdict.INCOMPLETE:
+        yield f"{day} is incomplete."
+    elif row["verdict"] != DayVerdict.COMPLETE:
+        if grace_is_over(day, clock.now(), lookback_days + 1):
+            yield f"{day} is still waiting, a day after its grace days."
+    elif row["listed_total"] is None:
+        yield f"{day} is complete by its row, and its list was never proved."
+    if state.deleted:
+        yield f"{day}: deleted since its check: {_name(state.deleted)}."
+    if state.replaced and not is_under_way and state.was_proved_after_grace(day, lookback_days):
+        yield f"{day}: replaced since its check: {_name(state.replaced)}."
+
+
+def _name(tables: list[str]) -> str:
+    """Name tables as a sentence does."""
+    return ", ".join(f"the table `{name}`" for name in tables)
 
 
 def _count_recorded(day: date, row: Row) -> RecordedDay:
@@ -123,12 +142,15 @@ def _add_risk(
     """Add a day's recordings that upstream deletes soon."""
     days_left = (day + timedelta(days=retention_days) - today).days
     warning, urgent = warning_days(retention_days)
-    if days_left > warning or not (calls or row is None):
+    is_proved = row is not None and row["listed_total"] is not None
+    if days_left > warning or not (calls or not is_proved):
         return
     health.count += len(calls)
     health.calls += [(call_id, day, days_left) for call_id in calls[: _SAMPLE_SIZE - len(health.calls)]]
     if row is None:
         health.days_never_listed.append((day, days_left))
+    elif not is_proved:
+        health.days_never_proved.append((day, days_left))
     least = health.least_days_left
     health.least_days_left = days_left if least is None else min(days_left, least)
     health.is_urgent = health.is_urgent or days_left <= urgent

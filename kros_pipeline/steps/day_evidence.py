@@ -23,6 +23,7 @@ from ..core.listing import Listing
 from ..core.object_keys import audio_prefix, call_key, call_key_in
 from ..core.sorted_lookup import outer_join
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
+from .recording_rows import ASKED_TOO_LATE
 from .text_evidence import add_texts
 
 _READ_TABLES = tuple(table for table in schemas.TABLES.values() if table is not schemas.RECONCILIATION)
@@ -52,6 +53,7 @@ def gather_evidence(
         object_bytes=sum(stored.values()),
     )
     with _open_tables(day, tables, evidence) as opened:
+        evidence.table_versions = {name: partition.version for name, partition in opened.items() if partition}
         with _note_unreadable(evidence):
             _add_calls(opened, digests, evidence)
         with _note_unreadable(evidence):
@@ -140,9 +142,11 @@ def _add_recordings(
         return
     evidence.unsafe = {str(status): [] for status in UNSAFE_RECORDINGS}
     recordings, unnamed = opened["recordings"], dict(stored)
-    columns = ("call_id", "status", "object_key", "size_bytes", "duration_seconds")
+    columns = ("call_id", "status", "reason", "object_key", "size_bytes", "duration_seconds")
     for row in recordings.rows(columns) if recordings else ():
         evidence.recordings[row["status"]] += 1
+        if row["reason"] in ASKED_TOO_LATE:
+            evidence.asked_too_late.append(row["call_id"])
         if row["status"] == RecordingStatus.ARCHIVED:
             evidence.audio_seconds += row["duration_seconds"] or 0.0
             key = (row["object_key"] or "").removeprefix(prefix)

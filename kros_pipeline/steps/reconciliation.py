@@ -10,6 +10,7 @@ import pyarrow as pa
 from ..archive.acknowledgements import acknowledge
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Partition, Row, batches_of
+from ..archive.table_versions import TableVersions, record_table_versions
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
@@ -19,7 +20,7 @@ from ..core.errors import ApiError, ArchiveError, UnreadablePartition
 from ..core.evidence import Evidence
 from ..core.object_keys import call_key
 from ..core.redaction import redact
-from ..core.statuses import RecordingStatus, TranscriptStatus
+from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus, TranscriptStatus
 from ..core.verdict import Verdict, decide_verdict
 from ..source.call_source import CallSource, Window
 from .day_evidence import gather_evidence
@@ -30,15 +31,20 @@ _MAX_NAMED_CALLS = 5
 
 @dataclass(frozen=True)
 class ReconciliationResult:
-    """The verdict, and the row that was written."""
+    """The verdict, the row that was written, and the versions of the tables that were compared."""
 
     report: Report
     verdict: Verdict
     row: Row
+    table_versions: TableVersions
 
 
 class UnknownCalls(ArchiveError):
     """An operator named calls that the day does not have."""
+
+
+class NotYetFailed(ArchiveError):
+    """An operator acknowledged calls whose recording is not lost, failed or refused."""
 
 
 def reconcile_day(
@@ -52,15 +58,18 @@ def reconcile_day(
     stats_total: int | None,
     hold_problems: list[str],
     api_requests: int | None,
+    blocked_by: str = "",
 ) -> ReconciliationResult:
     """Compare everything that the archive holds of a day, decide the verdict, and write the row.
 
     `stats_total` is upstream's own count; it never moves the verdict. `hold_problems` say why flagged recordings are
-    not under legal hold. `api_requests` counts the requests of the run so far.
+    not under legal hold. `api_requests` counts the requests of the run so far. `blocked_by` is the error that a step
+    met and only a person can mend: the day is incomplete then.
 
     The day's present row is read first, then the time is taken, then the evidence is gathered. The row is written only
     if nobody replaced the present one meanwhile; otherwise all of it is done again. So the newer evidence decides,
-    whatever the clocks of two runs say.
+    whatever the clocks of two runs say. The versions of the tables are recorded last: where a run is killed before
+    that, the day is owed.
     """
     results: list[ReconciliationResult] = []  # one for each attempt: the last one was written
 
@@ -69,19 +78,23 @@ def reconcile_day(
         evidence = gather_evidence(
             day, store=store, tables=tables, tombstones=tombstones, now=checked_at, lookback_days=lookback_days
         )
-        evidence.unheld = hold_problems
+        evidence.unheld, evidence.blocked_by = hold_problems, blocked_by
         verdict = decide_verdict(evidence)
         row = _make_row(day, evidence, verdict) | {
             "stats_total": stats_total,
             "checked_at": checked_at,
             "api_requests": api_requests,
         }
-        results.append(ReconciliationResult(Report(counts=_counts_of(row)), verdict, row))
+        report = Report(counts=_counts_of(row))
+        results.append(ReconciliationResult(report, verdict, row, evidence.table_versions))
         return batches_of(schemas.RECONCILIATION, [row])
 
-    written = tables.commit(schemas.RECONCILIATION, day, build, replaces_unreadable=True)
+    with tables.transaction(schemas.RECONCILIATION, day, replaces_unreadable=True) as own:
+        written = own.commit(build)
+        own_version = own.present.version if own.present is not None else ""
     result = results[-1]
     result.report.written = written
+    record_table_versions(store, day, {**result.table_versions, schemas.RECONCILIATION.name: own_version})
     return result
 
 
@@ -122,7 +135,9 @@ def acknowledge_calls(
 ) -> None:
     """Record that an operator knows that the recordings of these calls are not safe: they fail the day no more.
 
-    Ids are the calls' own, or the keys by which they are shown. Raises `UnknownCalls` for those of no call of the day.
+    Ids are the calls' own, or the keys by which they are shown. Raises `UnknownCalls` for those of no call of the day,
+    and `NotYetFailed` for those whose recording is not lost, failed or refused now: what is acknowledged before it
+    fails would be hidden when it does. Nothing is recorded then.
     """
     if not call_ids:
         return
@@ -132,7 +147,16 @@ def acknowledge_calls(
     if unknown:
         names = ", ".join(sorted(redact(call_id) for call_id in unknown)[:_MAX_NAMED_CALLS])
         raise UnknownCalls(f"acknowledged_call_ids: {len(unknown)} of them are no calls of {day}: {names}")
-    for call_id in {named[name] for name in call_ids}:
+    chosen = {named[name] for name in call_ids}
+    rows = tables.rows(schemas.RECORDINGS, day, ("call_id", "status"))
+    not_failed = chosen - {row["call_id"] for row in rows if row["status"] in UNSAFE_RECORDINGS}
+    if not_failed:
+        names = ", ".join(sorted(map(call_key, not_failed))[:_MAX_NAMED_CALLS])
+        raise NotYetFailed(
+            f"acknowledged_call_ids: the recordings of {len(not_failed)} of them are not lost, failed or refused now: "
+            f"{names}. There is nothing to acknowledge: take them out of the run config, and launch it again"
+        )
+    for call_id in chosen:
         acknowledge(store, day, call_id, clock.now())
 
 

@@ -30,7 +30,14 @@ from ..core.object_keys import quarantine_key
 from ..core.retention import upstream_expires_on
 from ..core.statuses import RecordingStatus
 from ..source.call_source import Body, CallSource
-from .recording_rows import RETENTION_WAS_OVER, PendingRecording, RecordingRows, StoredAudio, audio_to_metadata
+from .recording_rows import (
+    LOST_UNSEEN,
+    RETENTION_WAS_OVER,
+    PendingRecording,
+    RecordingRows,
+    StoredAudio,
+    audio_to_metadata,
+)
 from .stored_audio import read_stored_audio
 
 _MAX_DOWNLOADS = 4  # of one recording in one run
@@ -43,6 +50,9 @@ class RecordingArchiver:
 
     What is wrong with one call becomes that call's row. What is likely to be wrong with every call is raised: any
     other `ApiError`, and any `ArchiveError`.
+
+    `was_seen_with_recordings` says that the list has shown a recording of some call of the day: the day was looked at
+    while upstream still had its recordings.
     """
 
     def __init__(
@@ -60,6 +70,7 @@ class RecordingArchiver:
         self._day, self._source, self._store = day, source, store
         self._tombstones, self._audit, self._clock = tombstones, audit, clock
         self._grace_is_over = grace_is_over(day, clock.now(), lookback_days)
+        self.was_seen_with_recordings = False
         self.rows = RecordingRows(day, upstream_expires_on(day, retention_days))
 
     def archive(self, call: PendingRecording, url: str | None) -> Row:
@@ -69,7 +80,7 @@ class RecordingArchiver:
         except (CallNotFound, CallGone) as error:
             if call.has_recording or isinstance(error, CallGone):
                 return self.rows.unarchived(call, RecordingStatus.LOST, f"gone upstream: {error}")
-            return self.rows.unarchived(call, RecordingStatus.NOT_RECORDED, self._why_not_recorded())
+            return self._without_recording(call)
         except UrlRefused as error:
             return self.rows.unarchived(call, RecordingStatus.REFUSED, str(error), attempts=1)
         except (DownloadError, RequestRefused, UnexpectedResponse) as error:
@@ -159,14 +170,24 @@ class RecordingArchiver:
         elif call.has_recording:
             status, reason = RecordingStatus.LOST, "listed with a recording once, and upstream shows none now"
         else:
-            status, reason = RecordingStatus.NOT_RECORDED, self._why_not_recorded()
+            return self._without_recording(call, attempts)
         return self.rows.unarchived(call, status, reason, attempts=attempts)
 
-    def _why_not_recorded(self) -> str:
+    def _without_recording(self, call: PendingRecording, attempts: int = 0) -> Row:
+        """Make the row of a call of which neither the list nor upstream's answer has ever shown a recording.
+
+        Once retention is over, a deleted recording looks like one that never was. Where the list shows no recording of
+        the day at all, everything may have been deleted before the first look: that is a loss, until an operator
+        acknowledges it. Where it shows others, calls without one were mostly not recorded: the day's problems say it.
+        """
         expires_on = self.rows.expires_on
+        status, reason = RecordingStatus.NOT_RECORDED, "asked, upstream has none"
         if expires_on is not None and self._clock.now().date() >= expires_on:
-            return RETENTION_WAS_OVER
-        return "asked, upstream has none"
+            if self.was_seen_with_recordings:
+                reason = RETENTION_WAS_OVER
+            else:
+                status, reason = RecordingStatus.LOST, LOST_UNSEEN
+        return self.rows.unarchived(call, status, reason, attempts=attempts)
 
 
 def _status_after(error: DownloadError) -> RecordingStatus:

@@ -9,6 +9,8 @@ from ..core.object_keys import audio_key
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
 
 RETENTION_WAS_OVER = "asked, upstream has none; its retention is over, so that a deleted one would look the same"
+LOST_UNSEEN = "upstream has none, and shows no recording of the day any more: retention was over before it was asked"
+ASKED_TOO_LATE = frozenset({RETENTION_WAS_OVER, LOST_UNSEEN})
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from .circuit_breaker import CircuitBreaker
 from .day_snapshot import DaySnapshot
 from .progress_log import ProgressLog
 from .recording_archiver import RecordingArchiver
-from .recording_rows import RETENTION_WAS_OVER, PendingRecording, merge_rows
+from .recording_rows import ASKED_TOO_LATE, PendingRecording, merge_rows
 from .recording_urls import mint_urls
 from .report import Report
 
@@ -79,7 +79,7 @@ def archive_recordings(
         outcomes = Counter(tuple(row.values()) for row in snapshot.recordings.rows(("status", "reason")))
     for (status, reason), count in outcomes.items():
         step.report.counts[status] += count
-        step.report.counts["asked_after_retention"] += count * (reason == RETENTION_WAS_OVER)
+        step.report.counts["asked_after_retention"] += count * (reason in ASKED_TOO_LATE)
     step.report.error = step.breaker.error
     return step.report
 
@@ -107,6 +107,7 @@ class _Step:
             pending = PendingRecording(
                 call["call_id"], call["duration_seconds"], call["has_recording"], row["attempts"] if row else 0
             )
+            self._archiver.was_seen_with_recordings |= pending.has_recording
             if self._archiver.rows.key(pending) in self._snapshot.audio_keys:
                 if status != RecordingStatus.ARCHIVED:
                     to_adopt.append(pending)

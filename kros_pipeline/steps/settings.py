@@ -149,6 +149,7 @@ def parse_webhook_url(texts: Mapping[str, str | None]) -> str | None:
 
 
 def _read(reader: SettingsReader) -> Settings:
+    problem_count = len(reader.problems)
     settings = Settings(
         source=parse_source_settings(reader),
         archive=parse_archive_settings(reader),
@@ -159,6 +160,13 @@ def _read(reader: SettingsReader) -> Settings:
         rules_path=reader.optional(FLAG_RULES, None),
         webhook_url=reader.optional(WEBHOOK_URL, None),
     )
+    retention_days = settings.source.retention_days
+    are_good = len(reader.problems) == problem_count
+    if are_good and retention_days is not None and settings.lookback_days >= retention_days:
+        reader.add_problem(
+            f"{LOOKBACK_DAYS.name} is {settings.lookback_days}, and must be below upstream's retention of "
+            f"{retention_days} days: what is waited for longer is deleted by then."
+        )
     reader.refuse_unknown_names(SETTINGS)
     return settings
 

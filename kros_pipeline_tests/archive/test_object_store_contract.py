@@ -226,11 +226,11 @@ def test_digest_is_sha256_and_size_of_the_stored_bytes(store: ObjectStore) -> No
 
 def test_a_listing_is_sorted_by_key_and_has_every_object_below_its_prefix_only(store: ObjectStore) -> None:
     keys = [f"audio/dt=2025-01-10/{name}" for name in ("-x", "0000", "0001", "A", "_", "a", "a.mp3", "b/c", "z")]
-    for number, key in reversed(list(enumerate(keys))):
-        put(store, key, b"x" * number)
+    versions = {key: put(store, key, b"x" * number) for number, key in reversed(list(enumerate(keys)))}
     put(store, "audio/dt=2025-01-100/other", b"")
     put(store, "audio/dt=2025-01-1", b"")
-    assert list(store.list("audio/dt=2025-01-10/")) == [Entry(key, number) for number, key in enumerate(keys)]
+    listed = [Entry(key, number, versions[key]) for number, key in enumerate(keys)]
+    assert list(store.list("audio/dt=2025-01-10/")) == listed
     assert [entry.key for entry in store.list("audio/dt=2025-01-10")] == [*keys, "audio/dt=2025-01-100/other"]
 
 

@@ -226,3 +226,22 @@ def test_a_missing_legal_hold_makes_its_check_red_and_the_day_stays_complete() -
     verdict = decide_verdict(evidence(unheld=["The bucket has no Object Lock."]))
     assert verdict.verdict == DayVerdict.COMPLETE
     assert verdict.failures[HOLD_CHECK] == verdict.problems == ["The bucket has no Object Lock."]
+
+
+# What only a person can change, and what was asked too late.
+
+
+def test_a_step_that_only_a_person_can_unblock_makes_the_day_incomplete_and_comes_first() -> None:
+    verdict = decide_verdict(evidence(blocked_by="status 401.", recordings=Counter(archived=2, pending=1)))
+    assert verdict.verdict == DayVerdict.INCOMPLETE
+    assert verdict.problems[0] == "A step could not do its work, and a person must act: status 401."
+    assert verdict.failures[CALLS_CHECK] == verdict.problems[:1]
+
+
+def test_calls_that_were_asked_about_too_late_are_named_and_change_no_verdict() -> None:
+    verdict = decide_verdict(evidence(asked_too_late=["call_b", "call_a"]))
+    assert verdict.verdict == DayVerdict.COMPLETE and not any(verdict.failures.values())
+    assert verdict.problems == [
+        "2 × call that was first asked about when upstream's retention was over: a deleted recording looks the same: "
+        "call_a, call_b."
+    ]

@@ -240,6 +240,7 @@ def test_a_second_run_changes_nothing_but_the_reconciliation_and_downloads_nothi
     assert {key for key in before if before[key] != after[key]} <= {
         table_key("reconciliation", DAY),
         f"state/listings/dt={DAY}.json",
+        f"state/tables/dt={DAY}.json",
     }
     assert our.krosai.counters()["storage_requests"] == 0
     assert {name for name in ASSETS if again.metadata(name)["table changed"]} <= {"reconciliation"}
@@ -581,5 +582,6 @@ def test_the_first_run_migrates_an_archive_of_version_0_1_0_and_sends_nothing_tw
     assert {key for key in before if before[key] != our.archive.objects().get(key)} <= {
         "state/archive.json",
         f"state/listings/dt={DAY}.json",
+        f"state/tables/dt={DAY}.json",
         table_key("reconciliation", DAY),
     }

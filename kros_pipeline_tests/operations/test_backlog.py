@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from kros_pipeline.archive.parquet import batches_of
+from kros_pipeline.archive.table_versions import record_table_versions
 from kros_pipeline.core import schemas
+from kros_pipeline.core.object_keys import table_key
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, MakeAccount
 from kros_pipeline_tests.support.steps import find_backlog
@@ -18,13 +20,19 @@ YESTERDAY = date(2025, 1, 19)
 LONG_AGO = date(2020, 1, 1)
 
 
-def checked(ctx: RunContext, day: date, verdict: str, checked_at: datetime) -> None:
-    """Writes a day's reconciliation as a run would have."""
+def checked(
+    ctx: RunContext, day: date, verdict: str, checked_at: datetime, *, is_recorded: bool = True, **counts: int | None
+) -> None:
+    """Writes a day's reconciliation as a run would have, and its version, if the run was not killed before that."""
     row: dict[str, Any] = dict.fromkeys(schemas.RECONCILIATION.column_names, 0) | {
-        "call_date": day, "verdict": verdict, "listed_total": None, "stats_total": None, "problems": [],
-        "checked_at": checked_at,
+        "call_date": day, "verdict": verdict, "stats_total": None, "problems": [],
+        "checked_at": checked_at, **counts,
     }  # fmt: skip
     ctx.tables.commit(schemas.RECONCILIATION, day, lambda _: batches_of(schemas.RECONCILIATION, [row]))
+    if is_recorded:
+        head = ctx.store.head(table_key(schemas.RECONCILIATION.name, day))
+        assert head is not None
+        record_table_versions(ctx.store, day, {schemas.RECONCILIATION.name: head.version})
 
 
 def days_from(first: date, last: date) -> list[date]:

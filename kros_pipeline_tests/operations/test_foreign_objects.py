@@ -57,7 +57,7 @@ def test_the_days_next_reconciliation_replaces_its_unreadable_row(our: Any) -> N
 def test_an_unreadable_table_of_recordings_is_named_by_health_and_verification(our: Any) -> None:
     key = table_key("recordings", DAY)
     our.archive.write(key, b"<html>")
-    checked(our.ctx, DAY, "waiting", NOW)
+    checked(our.ctx, DAY, "waiting", NOW, recordings_pending=1)
     found = verify_days(our.ctx, [DAY, GOOD])
     assert found.unread == [key] and not found.is_sound
     health = check_health(our.open(KROSAI_RETENTION_DAYS="30"), DAY, GOOD)

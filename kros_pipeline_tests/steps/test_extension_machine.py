@@ -91,7 +91,9 @@ class Disturbed:
         return version_of(body)
 
     def list(self, prefix: str) -> Iterator[Entry]:
-        yield from [Entry(key, len(body)) for key, body in sorted(self.objects.items()) if key.startswith(prefix)]
+        for key, body in sorted(self.objects.items()):
+            if key.startswith(prefix):
+                yield Entry(key, len(body), version_of(body))
 
     def put(self, key: str, body: Any, *, sha256: str, mode: PutMode, **_: Any) -> VersionToken:
         if not isinstance(body, bytes):

@@ -35,7 +35,8 @@ def test_a_day_is_archived_whole_and_a_second_run_changes_nothing(account: MakeA
     after = our.archive.objects()
     changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     assert {key for key in changed if not key.startswith("state/listings/")} <= {
-        f"tables/reconciliation/dt={DAY}/part-0.parquet"
+        f"tables/reconciliation/dt={DAY}/part-0.parquet",
+        f"state/tables/dt={DAY}.json",
     }
     assert our.krosai.counters()["storage_requests"] == downloads
     assert our.krosai.counters()["leaked_credentials"] == 0

@@ -20,6 +20,7 @@ from kros_pipeline.archive.object_store import ObjectStore
 from kros_pipeline.archive.s3_governance import open_s3
 from kros_pipeline.archive.settings import ArchiveSettings
 from kros_pipeline.core.clock import Clock
+from kros_pipeline.core.errors import ApiUnauthorized, ArchiveDenied
 from kros_pipeline.sandbox import Fault, Faults, KrosaiSimulator, LocalS3, SandboxConfig
 from kros_pipeline.steps.reconciliation import ReconciliationResult
 from kros_pipeline.steps.report import Report
@@ -91,7 +92,11 @@ class Account:
         self.reports["list_calls"], _ = list_calls(ctx, day)
         for step in (archive_recordings, fetch_transcripts, split_utterances, flag_calls, extend_retention):
             self.reports[step.__name__] = step(ctx, day)
-        return reconcile_day(ctx, day)
+        errors = [self.reports[name].error for name in ("archive_recordings", "fetch_transcripts")]
+        blocked_by = [
+            f"{error}".rstrip(".") + "." for error in errors if isinstance(error, ApiUnauthorized | ArchiveDenied)
+        ]
+        return reconcile_day(ctx, day, blocked_by=" ".join(blocked_by))  # as the failed asset does
 
     def requests(self) -> dict[str, int]:
         """API requests by route, as the server counted them."""

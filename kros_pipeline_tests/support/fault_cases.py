@@ -302,8 +302,8 @@ TRANSCRIPTS = [
          settings=ASK_EVERY_TRANSCRIPT),
     Case("400 for one call, and the list shows its text", once=complete("status 400"), always=complete("status 400"),
          of_one_call={"api_error": Fault(routes=("transcript",), value=400)}, settings=ASK_EVERY_TRANSCRIPT),
-    Case("The key is refused only for transcripts", once=waiting("transcripts are pending.*Check KROSAI_API_KEY"),
-         always=waiting("6 transcripts are pending.*Check KROSAI_API_KEY"),
+    Case("The key is refused only for transcripts", once=incomplete("a person must act.*Check KROSAI_API_KEY"),
+         always=incomplete("a person must act.*Check KROSAI_API_KEY.*6 transcripts are pending"),
          faults={"api_key_refused": Fault(routes=("transcript",))}, settings=ASK_EVERY_TRANSCRIPT),
 ]  # fmt: skip
 

@@ -92,7 +92,7 @@ class MemoryObjectStore:
     def list(self, prefix: str) -> Iterator[Entry]:
         self.requests_made += 1
         for key, found in self._below(prefix):
-            yield Entry(key, len(found.body))
+            yield Entry(key, len(found.body), found.version)
 
     def folders(self, prefix: str) -> Iterator[str]:
         self.requests_made += 1

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import date
 
 from kros_pipeline.core.listing import Listing
-from kros_pipeline.operations import backlog, health, verification
+from kros_pipeline.operations import backlog, health, settled_days, verification
 from kros_pipeline.operations.erasure import ErasureResult, open_eraser
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.steps import (
@@ -114,7 +114,7 @@ def place_legal_holds(ctx: RunContext, day: date) -> list[str]:
 
 
 def reconcile_day(
-    ctx: RunContext, day: date, acknowledged_call_ids: Collection[str] = ()
+    ctx: RunContext, day: date, acknowledged_call_ids: Collection[str] = (), *, blocked_by: str = ""
 ) -> reconciliation.ReconciliationResult:
     """All that the asset `reconciliation` does."""
     reconciliation.acknowledge_calls(day, acknowledged_call_ids, store=ctx.store, tables=ctx.tables, clock=ctx.clock)
@@ -129,6 +129,7 @@ def reconcile_day(
         stats_total=reconciliation.count_upstream(day, ctx.source, ctx.log),
         hold_problems=hold_problems,
         api_requests=ctx.source.requests_made,
+        blocked_by=blocked_by,
     )
 
 
@@ -144,7 +145,21 @@ def find_backlog(ctx: RunContext, first: date, last: date) -> list[date]:
     )
 
 
-def check_health(ctx: RunContext, first: date, last: date) -> health.ArchiveHealth:
+def find_days_to_repeat(ctx: RunContext, first: date, last: date) -> list[date]:
+    return settled_days.find_days_to_repeat(
+        first,
+        last,
+        store=ctx.store,
+        tables=ctx.tables,
+        clock=ctx.clock,
+        retention_days=ctx.settings.source.retention_days,
+        lookback_days=ctx.settings.lookback_days,
+        requests_per_day=ctx.settings.source.plan.requests_per_day,
+        under_way=(),
+    )
+
+
+def check_health(ctx: RunContext, first: date, last: date, under_way: Collection[date] = ()) -> health.ArchiveHealth:
     return health.check_health(
         first,
         last,
@@ -153,6 +168,7 @@ def check_health(ctx: RunContext, first: date, last: date) -> health.ArchiveHeal
         clock=ctx.clock,
         retention_days=ctx.settings.source.retention_days,
         lookback_days=ctx.settings.lookback_days,
+        under_way=under_way,
     )
 
 

@@ -1,0 +1,95 @@
+"""The state of days, read from the archive itself: the row of each, and what happened to its tables since.
+
+Dagster's history is not used: it may be incomplete.
+"""
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+
+from ..archive.object_store import ObjectStore
+from ..archive.parquet import Row
+from ..archive.table_versions import TableVersions, list_table_versions, read_recorded_versions
+from ..archive.tables import Tables
+from ..core import schemas
+from ..core.clock import Clock
+from ..core.days import grace_is_over
+from ..core.statuses import DayVerdict
+from .day_rows import read_day_rows
+
+_THREADS = 16
+_ROW = schemas.RECONCILIATION.name
+
+
+@dataclass(frozen=True)
+class DayState:
+    """What the archive says of one day.
+
+    `row` is None where there is none, or where `unreadable` says why it cannot be read. `deleted` and `replaced` name
+    tables that are not there any more, or are not the ones that the row is about. `is_recorded` is False where the
+    versions of the row's tables are not known: a run was killed after the row, or an older version wrote it.
+    """
+
+    row: Row | None = None
+    unreadable: str = ""
+    deleted: list[str] = field(default_factory=list)
+    replaced: list[str] = field(default_factory=list)
+    is_recorded: bool = False
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether the day's row says that its list was proved, and that nothing is missing."""
+        return (
+            self.row is not None and self.row["verdict"] == DayVerdict.COMPLETE and self.row["listed_total"] is not None
+        )
+
+    def was_proved_after_grace(self, day: date, lookback_days: int) -> bool:
+        """Return whether the day was complete when late data could not come any more."""
+        return self.is_proved and self.row is not None and grace_is_over(day, self.row["checked_at"], lookback_days)
+
+    def is_settled(self, day: date, lookback_days: int) -> bool:
+        """Return whether the day was complete after its grace days, and its tables are the ones that were compared."""
+        is_unchanged = self.is_recorded and not self.deleted and not self.replaced
+        return is_unchanged and self.was_proved_after_grace(day, lookback_days)
+
+
+def days_within_retention(first: date, last: date, clock: Clock, retention_days: int | None) -> list[date]:
+    """Return the days from `first` to `last` of which upstream may still have recordings."""
+    if retention_days is not None:
+        first = max(first, clock.now().date() - timedelta(days=retention_days))
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+
+
+def read_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tables) -> dict[date, DayState]:
+    """Read the states of these days.
+
+    Requests: one a table for each 1,000 days of the archive, and two for each of these days.
+    """
+    days = list(days)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        names = list(schemas.TABLES)
+        listed = dict(zip(names, pool.map(lambda name: list_table_versions(store, name), names), strict=True))
+        found = read_day_rows((day for day in days if day in listed[_ROW]), tables, pool)
+        complete = [day for day, row in found.rows.items() if row and row["verdict"] == DayVerdict.COMPLETE]
+        recorded = dict(zip(complete, pool.map(lambda day: read_recorded_versions(store, day), complete), strict=True))
+    states = {}
+    for day in days:
+        present = {name: versions[day] for name, versions in listed.items() if day in versions}
+        state = DayState(found.rows.get(day), found.unreadable.get(day, ""))
+        versions = recorded.get(day)
+        states[day] = state if versions is None else _compare(state, versions, present)
+    return states
+
+
+def _compare(state: DayState, recorded: TableVersions, present: TableVersions) -> DayState:
+    """Add what happened to the tables since. Versions that were recorded with another row say what there was only."""
+    is_of_this_row = _ROW in recorded and recorded[_ROW] == present.get(_ROW)
+    replaced = [name for name in recorded if name in present and recorded[name] != present[name]]
+    return DayState(
+        state.row,
+        state.unreadable,
+        deleted=[name for name in recorded if name not in present],
+        replaced=replaced if is_of_this_row else [],
+        is_recorded=is_of_this_row,
+    )

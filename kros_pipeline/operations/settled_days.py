@@ -1,0 +1,91 @@
+"""Settled days that are looked at again: a proof is only as good as what upstream showed on its day.
+
+A call may complete, or appear, after the grace days. Each night a 28th of the days is listed and reconciled anew, while
+upstream still has them.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import date
+
+from ..archive.object_store import ObjectStore
+from ..archive.parquet import Row
+from ..archive.tables import Tables
+from ..core.clock import Clock
+from ..core.retention import upstream_expires_on
+from .day_states import DayState, days_within_retention, read_day_states
+
+_NIGHTS = 28
+_SHARE_OF_QUOTA_PERCENT = 5
+_CALLS_PER_REQUEST = 100
+_OTHER_REQUESTS = 10  # totals, the second look, statistics
+
+
+def find_days_to_repeat(
+    first: date,
+    last: date,
+    *,
+    store: ObjectStore,
+    tables: Tables,
+    clock: Clock,
+    retention_days: int | None,
+    lookback_days: int,
+    requests_per_day: int | None,
+    under_way: Collection[date],
+) -> list[date]:
+    """Return the settled days from `first` to `last` that are to be archived anew tonight.
+
+    `requests_per_day` is the plan's quota. Days of `under_way` have a run already.
+    """
+    days = days_within_retention(first, last, clock, retention_days)
+    return select_days_to_repeat(
+        read_day_states(days, store=store, tables=tables),
+        today=clock.now().date(),
+        retention_days=retention_days,
+        lookback_days=lookback_days,
+        requests_per_day=requests_per_day,
+        under_way=under_way,
+    )
+
+
+def select_days_to_repeat(
+    states: Mapping[date, DayState],
+    *,
+    today: date,
+    retention_days: int | None,
+    lookback_days: int,
+    requests_per_day: int | None,
+    under_way: Collection[date] = (),
+) -> list[date]:
+    """Select settled days, the one that upstream deletes first at the front; `states` are of all days within retention.
+
+    They are a 28th of the days, and need at most 5 % of the plan's daily requests: a day that does not fit is left out,
+    and so is one whose recordings may be deleted today. A day pauses after each check, so that it is not repeated every
+    night: for 28 nights, and for a quarter of a shorter retention, so that each day has a turn before it is deleted.
+    """
+    pause_days = _NIGHTS if retention_days is None else min(_NIGHTS, max(1, retention_days // 4))
+    count = -(-len(states) // _NIGHTS)
+    requests_left = None if requests_per_day is None else requests_per_day * _SHARE_OF_QUOTA_PERCENT // 100
+    chosen: list[date] = []
+    for day, state in sorted(states.items()):
+        expires_on = upstream_expires_on(day, retention_days)
+        if day in under_way or (expires_on is not None and expires_on <= today):
+            continue
+        row = state.row
+        if row is None or not state.is_settled(day, lookback_days):
+            continue
+        if (today - row["checked_at"].date()).days < pause_days:
+            continue
+        cost = _estimate_requests(row)
+        if requests_left is not None and cost > requests_left:
+            continue
+        requests_left = None if requests_left is None else requests_left - cost
+        chosen.append(day)
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def _estimate_requests(row: Row) -> int:
+    """Return how many API requests a settled day needs: its list, and a few more. Nothing else of it is pending."""
+    calls: int = max(row["calls"], row["listed_total"])
+    return -(-calls // _CALLS_PER_REQUEST) + _OTHER_REQUESTS

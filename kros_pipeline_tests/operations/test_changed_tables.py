@@ -1,0 +1,171 @@
+"""Tables of a settled day that are deleted or replaced: the day is owed again, and named, without a byte being read."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+
+from kros_pipeline.core.errors import ArchiveUnavailable
+from kros_pipeline.core.object_keys import table_key, table_versions_key
+from kros_pipeline.core.schemas import TABLES
+from kros_pipeline_tests.operations.test_backlog import checked
+from kros_pipeline_tests.support.accounts import DAY, WITHIN_GRACE, Account, MakeAccount
+from kros_pipeline_tests.support.steps import check_health, find_backlog, list_calls
+
+NOW = datetime(2025, 1, 20, 10, 40, tzinfo=UTC)
+
+
+@pytest.fixture
+def our(memory_account: MakeAccount) -> Account:
+    """An account whose day is settled."""
+    our = memory_account(now=NOW)
+    assert our.run_day().verdict.verdict == "complete"
+    assert find_backlog(our.ctx, DAY, DAY) == [] and check_health(our.ctx, DAY, DAY).days == []
+    return our
+
+
+@pytest.mark.parametrize("table", sorted(TABLES.keys() - {"reconciliation"}))
+def test_a_deleted_table_of_a_settled_day_makes_it_owed_and_named(our: Account, table: str) -> None:
+    our.archive.delete(table_key(table, DAY))
+    assert find_backlog(our.ctx, DAY, DAY) == [DAY]
+    assert check_health(our.ctx, DAY, DAY).days == [f"{DAY}: deleted since its check: the table `{table}`."]
+
+
+@pytest.mark.parametrize("table", sorted(TABLES.keys() - {"reconciliation"}))
+def test_a_replaced_table_of_a_settled_day_makes_it_owed_and_named(our: Account, table: str) -> None:
+    our.archive.write(table_key(table, DAY), our.archive.read(table_key(table, DAY)))
+    assert find_backlog(our.ctx, DAY, DAY) == [DAY]
+    assert check_health(our.ctx, DAY, DAY).days == [f"{DAY}: replaced since its check: the table `{table}`."]
+
+
+def test_a_deleted_row_of_the_day_is_a_day_that_was_never_archived(our: Account) -> None:
+    our.archive.delete(table_key("reconciliation", DAY))
+    assert find_backlog(our.ctx, DAY, DAY) == [DAY]
+    assert check_health(our.ctx, DAY, DAY).days == [f"{DAY} was never archived."]
+
+
+def test_all_tables_of_all_settled_days_can_be_deleted_and_none_is_green(our: Account) -> None:
+    our.run_day(DAY + timedelta(days=1))
+    for name in TABLES.keys() - {"reconciliation"}:
+        for day in (DAY, DAY + timedelta(days=1)):
+            our.archive.delete(table_key(name, day))
+    assert find_backlog(our.ctx, DAY, DAY + timedelta(days=1)) == [DAY, DAY + timedelta(days=1)]
+    assert len(check_health(our.ctx, DAY, DAY + timedelta(days=1)).days) == 2
+
+
+def test_the_next_run_settles_the_day_again(our: Account) -> None:
+    our.archive.delete(table_key("utterances", DAY))
+    our.run_day()
+    assert find_backlog(our.ctx, DAY, DAY) == [] and check_health(our.ctx, DAY, DAY).days == []
+
+
+def test_a_run_that_found_a_new_call_and_was_killed_after_calls_leaves_the_day_owed(
+    memory_account: MakeAccount,
+) -> None:
+    our = memory_account(now=NOW, fresh=True)
+    our.run_day()
+    list_calls(our.ctx, DAY)
+    assert find_backlog(our.ctx, DAY, DAY) == [], "nothing is new"
+    our.krosai.add_call(f"{DAY}T10:00:00Z")
+    list_calls(our.ctx, DAY)
+    assert find_backlog(our.ctx, DAY, DAY) == [DAY]
+    assert check_health(our.ctx, DAY, DAY).days == [f"{DAY}: replaced since its check: the table `calls`."]
+
+
+def test_a_run_that_is_under_way_replaces_tables_and_is_no_alarm(our: Account) -> None:
+    our.archive.rewrite("calls", DAY, lambda rows: rows[1:])
+    assert len(check_health(our.ctx, DAY, DAY).days) == 1
+    assert check_health(our.ctx, DAY, DAY, under_way={DAY}).days == []
+
+
+# Killed between the row and the record, or of an older version: owed, and no reason for red.
+@pytest.mark.parametrize("record", [None, b"{}", b"[]", b"<html>", b'{"versions": 3}', "of an older row"])
+def test_a_day_whose_tables_versions_are_not_known_is_owed_and_not_red(
+    our: Account, record: bytes | str | None
+) -> None:
+    key = table_versions_key(DAY)
+    if record is None:
+        our.archive.delete(key)
+    elif isinstance(record, bytes):
+        our.archive.write(key, record)
+    else:
+        versions = our.archive.json(key)["versions"]
+        our.archive.write(key, json.dumps({"versions": versions | {"reconciliation": "1", "calls": "1"}}).encode())
+    assert find_backlog(our.ctx, DAY, DAY) == [DAY]
+    assert check_health(our.ctx, DAY, DAY).days == []
+    our.run_day()
+    assert find_backlog(our.ctx, DAY, DAY) == []
+
+
+def test_a_run_that_is_killed_before_the_versions_are_recorded_leaves_the_day_owed(
+    our: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise ArchiveUnavailable("killed")
+
+    monkeypatch.setattr("kros_pipeline.steps.reconciliation.record_table_versions", killed)
+    with pytest.raises(ArchiveUnavailable):
+        our.run_day()
+    assert find_backlog(our.ctx, DAY, DAY) == [DAY] and check_health(our.ctx, DAY, DAY).days == []
+
+
+def test_a_day_within_its_grace_days_is_owed_anyway_and_named_only_for_what_is_gone(
+    memory_account: MakeAccount,
+) -> None:
+    our = memory_account(now=WITHIN_GRACE)
+    our.run_day()
+    our.archive.rewrite("calls", DAY, lambda rows: rows[1:])
+    assert check_health(our.ctx, DAY, DAY).days == []
+    our.archive.delete(table_key("calls", DAY))
+    assert check_health(our.ctx, DAY, DAY).days == [f"{DAY}: deleted since its check: the table `calls`."]
+
+
+def test_what_is_recorded_are_the_versions_of_the_seven_tables(our: Account) -> None:
+    recorded = our.archive.json(table_versions_key(DAY))["versions"]
+    assert recorded == {name: our.archive.objects()[table_key(name, DAY)][0] for name in TABLES}
+
+
+def test_s3_names_the_same_versions_in_a_listing_as_when_tables_are_read_and_written(account: MakeAccount) -> None:
+    our = account(now=NOW)
+    our.run_day()
+    assert find_backlog(our.ctx, DAY, DAY) == [] and check_health(our.ctx, DAY, DAY).days == []
+
+
+# Requests: a listing for each table, and two for each day within retention, however many days the archive has.
+def test_the_requests_are_bounded_however_old_the_archive_is(memory_account: MakeAccount) -> None:
+    our = memory_account(now=NOW, KROSAI_PLAN="free")
+    our.ctx.identity.claim()
+    for number in range(1, 60):
+        checked(our.ctx, NOW.date() - timedelta(days=number), "complete", NOW)
+    for look in (find_backlog, check_health):
+        before = our.ctx.store.requests_made
+        look(our.ctx, date(2020, 1, 1), NOW.date() - timedelta(days=1))
+        assert our.ctx.store.requests_made - before <= len(TABLES) + 2 * 7 + 21
+
+
+# What was never proved.
+
+
+def test_a_day_that_is_complete_by_its_row_and_was_never_proved_is_owed_and_named(memory_account: MakeAccount) -> None:
+    our = memory_account(now=NOW)
+    our.ctx.identity.claim()
+    checked(our.ctx, DAY, "complete", NOW, listed_total=None)
+    assert find_backlog(our.ctx, DAY, DAY) == [DAY]
+    assert check_health(our.ctx, DAY, DAY).days == [f"{DAY} is complete by its row, and its list was never proved."]
+
+
+@pytest.mark.parametrize("verdict", ["waiting", "incomplete"])
+def test_an_unproved_day_older_than_two_weeks_is_owed_and_named_while_upstream_has_it(
+    memory_account: MakeAccount, verdict: str
+) -> None:
+    our = memory_account(now=datetime(2025, 2, 5, tzinfo=UTC), KROSAI_PLAN="pro")
+    our.ctx.identity.claim()
+    checked(our.ctx, DAY, verdict, NOW, listed_total=None)
+    assert find_backlog(our.ctx, DAY, DAY) == [DAY]
+    found = check_health(our.ctx, DAY, DAY)
+    assert [sentence.startswith(str(DAY)) for sentence in found.days] == [True]
+    assert (found.days_never_proved, found.least_days_left) == ([(DAY, 4)], 4)
+    our.now = datetime(2025, 2, 10, tzinfo=UTC)  # upstream has nothing of it any more
+    assert find_backlog(our.ctx, DAY, DAY) == [] and check_health(our.ctx, DAY, DAY).days == []
