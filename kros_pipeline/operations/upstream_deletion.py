@@ -87,8 +87,10 @@ class UpstreamDeletion:
     def _ask(self, call_id: str) -> str:
         try:
             self._source.delete_recording(call_id)
-        except (CallNotFound, CallGone):
+        except CallGone:
             return GONE
+        except CallNotFound:
+            return self._find_why_not_found(call_id)
         except (TooManyRequests, ApiUnauthorized):
             return NOT_SENT
         except RequestRefused:
@@ -98,3 +100,13 @@ class UpstreamDeletion:
         except ApiError:
             return UNCONFIRMED
         return DELETED
+
+    def _find_why_not_found(self, call_id: str) -> str:
+        """Return the outcome of a request that had no effect: a 404 can mean that deleting is not offered here."""
+        try:
+            has_recording = self._source.recording(call_id).recording_url is not None
+        except (CallNotFound, CallGone):
+            return GONE
+        except ApiError:
+            return NOT_SENT
+        return REFUSED if has_recording else GONE
