@@ -67,11 +67,11 @@ def extend_retention(
     journal = ExtensionJournal(store, clock, day)
     rows = _read_known_rows(day, tables, journal)
     orders = read_orders(source, journal, rows.values(), resend=resend, settle=settle, run_id=run_id)
-    resent_rows = {row["decision_id"]: row for row in orders.resend}  # first: they ask whether extensions are offered
-    to_send = [Decision(row["call_id"], row["rule_id"], row["requested_days"]) for row in orders.resend]
-    to_send += select_new(decisions, rows, source.allowed_extension_days)
+    new = select_new(decisions, rows, source.allowed_extension_days)
+    resent_rows = {row["decision_id"]: row for row in orders.resend}
+    to_resend = [Decision(row["call_id"], row["rule_id"], row["requested_days"]) for row in orders.resend]
     if dry_run:
-        _describe_dry_run(to_send, source.allowed_extension_days, report)
+        _describe_dry_run(new + to_resend, source.allowed_extension_days, report)
         report.counts["would_settle"] = len(orders.settle)
     else:
         sender = ExtensionSender(
@@ -86,8 +86,11 @@ def extend_retention(
         new_rows: list[Row] = [journal.settle(row, run_id) for row in orders.settle]
         report.counts["settled_now"] = len(new_rows)
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="extensions") as pool:
-            sent = pool.map(lambda decision: sender.send(decision, resent_rows.get(decision.decision_id)), to_send)
-            new_rows += [row for row in sent if row is not None]
+            for decisions in (to_resend, new):  # what an operator orders tells whether extensions are offered
+                sent = pool.map(
+                    lambda decision: sender.send(decision, resent_rows.get(decision.decision_id)), decisions
+                )
+                new_rows += [row for row in sent if row is not None]
         report.error = sender.breaker.error
         for row in new_rows:
             rows[row["decision_id"]] = row

@@ -65,7 +65,7 @@ def test_an_operator_resends_at_once_and_an_accepted_request_ends_the_memory(rul
     [late] = our.krosai.add_calls(str(DAY), 1)
     list_calls(our.ctx, DAY)
     assert resend(our, second, "two") == {"refused", "extended"}
-    assert posts(our) == {second: 1, late: 1}  # the new decision is sent, too: the ordered one comes first
+    assert posts(our) == {second: 1, late: 1}  # the ordered one is sent first, and then the new one
     assert our.archive.json(MEMORY) == {"not_offered_at": None}
 
 
