@@ -9,8 +9,8 @@
     │   ├── UnexpectedResponse    an answer that the documentation does not describe
     │   ├── CallNotFound          404 with the API's own error: upstream does not have it for this call
     │   ├── CallGone              410 with the API's own error: upstream had it, and deleted it
-    │   └── RequestRefused        any other 4xx, or a change refused in a 2xx, with upstream's message
-    │       └── UnaddressableCall the id cannot be part of a URL: nothing is ever sent
+    │   ├── RequestRefused        any other 4xx, or a change refused in a 2xx, with upstream's message
+    │   └── UnaddressableCall     the id cannot be part of a URL: nothing is ever sent
     ├── DownloadError             the audio of one call
     │   ├── UrlRefused            the settings do not allow the URL
     │   ├── UrlExpired            storage answered 400, 401 or 403
@@ -79,7 +79,7 @@ class RequestRefused(ApiError):
     """The API answered another 4xx, or told in a 2xx that it refuses a change. Nothing was changed."""
 
 
-class UnaddressableCall(RequestRefused):
+class UnaddressableCall(ApiError):
     """A call cannot be asked for by its id, today or later. No request is sent."""
 
 

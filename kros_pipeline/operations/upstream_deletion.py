@@ -18,6 +18,7 @@ from ..core.errors import (
     CallNotFound,
     RequestRefused,
     TooManyRequests,
+    UnaddressableCall,
 )
 from ..core.object_keys import call_key, upstream_deletions_prefix
 from ..source.call_source import CallSource
@@ -93,7 +94,7 @@ class UpstreamDeletion:
             return self._find_why_not_found(call_id)
         except (TooManyRequests, ApiUnauthorized):
             return NOT_SENT
-        except RequestRefused:
+        except (RequestRefused, UnaddressableCall):
             return REFUSED
         except ApiUnreachable as error:
             return NOT_SENT if error.surely_not_sent else UNCONFIRMED
