@@ -40,7 +40,7 @@ class ExtensionOffer:
         if self._is_offered:
             return None
         known = read_json(self._store, EXTEND_NOT_OFFERED)
-        asked_at = parse_time(known["not_offered_at"]) if known is not None else None
+        asked_at = parse_time(known.get("not_offered_at")) if known is not None else None
         if asked_at is None or self._clock.now() - asked_at >= _ASK_AGAIN_AFTER:
             return None
         return _describe(asked_at)
