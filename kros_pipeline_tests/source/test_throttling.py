@@ -30,6 +30,7 @@ FORMS: dict[str, tuple[Scripted, float | None]] = {
     "200, with a header": ((200, {"Retry-After": "4"}, BARE_LIMIT), 4.0),
     "403": ((403, {}, LIMIT), 1.5),
     "403, nothing": ((403, {}, BARE_LIMIT), None),
+    "403 of another envelope": ((403, {}, b'{"message": "Too fast", "code": "RATE_LIMIT_EXCEEDED"}'), None),
     "503": ((503, {"Retry-After": "2"}, HTML), 2.0),
     "503, a date": (
         (503, {"Retry-After": format_datetime(NOW.replace(second=9), usegmt=True), "Date": DATE}, b""),

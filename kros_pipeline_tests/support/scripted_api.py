@@ -13,7 +13,7 @@ from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline.steps.settings import parse_settings
 
 NOW = datetime(2025, 1, 10, 10, tzinfo=UTC)
-KEY = "kros_live_0123456789"
+KEY = "topsecretvalue"  # of no form that is redacted anyway
 SETTINGS = parse_settings(
     {"KROSAI_API_KEY": KEY, "KROS_ARCHIVE_URL": "s3://bucket/p", "KROSAI_PLAN": "business"}
 ).source
