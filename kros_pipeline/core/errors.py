@@ -3,13 +3,14 @@
     ExternalError
     ├── ApiError                  KrosAI's API
     │   ├── ApiUnreachable        no answer, or a broken one: refused, reset, timed out
-    │   ├── ApiServerError        5xx, or 2xx without the JSON that was asked for
-    │   ├── TooManyRequests       429, or this run's own share of the quota is used up
-    │   ├── ApiUnauthorized       401; 403 where no single call was asked for
+    │   ├── ApiServerError        5xx, 408, 409, and what is not the API's own answer: see there
+    │   ├── TooManyRequests       a rate limit, or this run's own share of the quota is used up
+    │   ├── ApiUnauthorized       401; 403 where no single call was asked for; the key expired, the address not allowed
     │   ├── UnexpectedResponse    an answer that the documentation does not describe
-    │   ├── CallNotFound          404: upstream does not have it for this call
-    │   ├── CallGone              410: upstream had it, and deleted it
-    │   └── RequestRefused        any other 4xx, with upstream's message
+    │   ├── CallNotFound          404 with the API's own error: upstream does not have it for this call
+    │   ├── CallGone              410 with the API's own error: upstream had it, and deleted it
+    │   ├── RequestRefused        any other 4xx, or a change refused in a 2xx, with upstream's message
+    │   └── UnaddressableCall     the id cannot be part of a URL: nothing is ever sent
     ├── DownloadError             the audio of one call
     │   ├── UrlRefused            the settings do not allow the URL
     │   ├── UrlExpired            storage answered 400, 401 or 403
@@ -48,7 +49,11 @@ class ApiUnreachable(ApiError):
 
 
 class ApiServerError(ApiError):
-    """The API answered 5xx, or 2xx without the JSON that was asked for."""
+    """The API answered 5xx, 408 or 409, or something else answered in its place.
+
+    That is a 404 or 410 without the API's error in its body, or a 2xx without the JSON that was asked for. The same
+    request may succeed when it is repeated. A change may have acted: 5xx, 408, 409, a redirect, or a 2xx with HTML.
+    """
 
 
 class TooManyRequests(ApiError):
@@ -56,7 +61,7 @@ class TooManyRequests(ApiError):
 
 
 class ApiUnauthorized(ApiError):
-    """The API does not accept the key, or not for this organization."""
+    """The API does not accept the key: not for this organization, not from this address, or no longer."""
 
 
 class UnexpectedResponse(ApiError):
@@ -64,15 +69,19 @@ class UnexpectedResponse(ApiError):
 
 
 class CallNotFound(ApiError):
-    """The API answered 404 for one call."""
+    """The API itself answered 404 for one call."""
 
 
 class CallGone(ApiError):
-    """The API answered 410 for one call."""
+    """The API itself answered 410 for one call."""
 
 
 class RequestRefused(ApiError):
-    """The API answered another 4xx."""
+    """The API answered another 4xx, or told in a 2xx that it refuses a change. Nothing was changed."""
+
+
+class UnaddressableCall(ApiError):
+    """A call cannot be asked for by its id, today or later. No request is sent."""
 
 
 class DownloadError(ExternalError):

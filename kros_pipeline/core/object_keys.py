@@ -28,6 +28,7 @@ TOMBSTONES = "state/erased/"
 TOMBSTONES_MARKER = "state/erased.json"
 EXTENSIONS = "state/extensions/"
 DECISIONS = "state/decisions/"
+EXTEND_NOT_OFFERED = "state/not_offered/extend.json"
 TABLES = "tables/"
 
 

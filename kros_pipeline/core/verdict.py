@@ -156,6 +156,11 @@ def _find_what_may_still_come(evidence: Evidence) -> Iterator[str]:
     for what, count in pending.items():
         if count:
             yield f"{count} {what} are pending."
+    if pending["transcripts"] and evidence.grace_is_over:
+        yield (
+            "The grace days are over, and upstream has not answered for the pending transcripts: each run asks again. "
+            "The metadata of `transcripts` says why; a refusal needs a person."
+        )
 
 
 def _keys(call_ids: list[str]) -> list[str]:

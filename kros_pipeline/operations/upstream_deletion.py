@@ -18,6 +18,7 @@ from ..core.errors import (
     CallNotFound,
     RequestRefused,
     TooManyRequests,
+    UnaddressableCall,
 )
 from ..core.object_keys import call_key, upstream_deletions_prefix
 from ..source.call_source import CallSource
@@ -87,14 +88,26 @@ class UpstreamDeletion:
     def _ask(self, call_id: str) -> str:
         try:
             self._source.delete_recording(call_id)
-        except (CallNotFound, CallGone):
+        except CallGone:
             return GONE
+        except CallNotFound:
+            return self._find_why_not_found(call_id)
         except (TooManyRequests, ApiUnauthorized):
             return NOT_SENT
-        except RequestRefused:
+        except (RequestRefused, UnaddressableCall):
             return REFUSED
         except ApiUnreachable as error:
             return NOT_SENT if error.surely_not_sent else UNCONFIRMED
         except ApiError:
             return UNCONFIRMED
         return DELETED
+
+    def _find_why_not_found(self, call_id: str) -> str:
+        """Return the outcome of a request that had no effect: a 404 can mean that deleting is not offered here."""
+        try:
+            has_recording = self._source.recording(call_id).recording_url is not None
+        except (CallNotFound, CallGone):
+            return GONE
+        except ApiError:
+            return NOT_SENT
+        return REFUSED if has_recording else GONE

@@ -43,19 +43,48 @@ def fault_error(fault: Fault, default_status: int) -> Answer:
     return error(status, "FORBIDDEN" if status == 403 else "INTERNAL_ERROR", "Something went wrong")
 
 
+def gateway(fault: Fault) -> Answer:
+    """Make the answer of something in front of the API; the fault's `value` is status and body ("404 html").
+
+    Bodies: "html", "message" (`{"message"}`), "empty", or a code, which is put into the API's own error. No redirect
+    has a `Location`.
+    """
+    status, _, body = str(fault.value or "404 html").partition(" ")
+    match body:
+        case "html":
+            return Answer(int(status), HTML_PAGE, "text/html")
+        case "message":
+            return json_answer({"message": "no Route matched with those values"}, int(status))
+        case "empty":
+            return Answer(int(status))
+    return error(int(status), body, "Something went wrong")
+
+
 def silence(fault: Fault) -> Answer:
     """Make an answer that sends nothing for the fault's `value` in seconds and then closes the connection."""
     return Answer(delay_seconds=float(fault.value or _SILENCE_SECONDS), ending="silence")
 
 
 def rate_limited(retry_after: float | str, now: float) -> Answer:
-    """Make a 429. `retry_after` is sent as it is, with two exceptions.
+    """Make a 429. `retry_after` is sent as it is, with these exceptions.
 
-    "http-date" becomes the date one second after `now` (Unix time); "absent" leaves the header out.
+    "http-date" becomes the date one second after `now` (Unix time); "absent" leaves the header out; "reset" does, too,
+    and sends `Date`, with which `X-RateLimit-Reset` can be compared. "as-200" and "as-403" put the error, with
+    `retry_after` in it, under that status and without the header; "as-503" is a gateway's 503 with `Retry-After: 0.2`.
     """
     body: dict[str, Any] = {"error": "Rate limit exceeded", "code": "RATE_LIMIT_EXCEEDED"}
     if retry_after == "absent":
         return json_answer(body, 429)
+    if retry_after == "reset":
+        answer = json_answer(body, 429)
+        answer.headers["Date"] = formatdate(now, usegmt=True)
+        return answer
+    if retry_after in ("as-200", "as-403"):
+        return json_answer(body | {"retry_after": 0.2}, int(str(retry_after)[-3:]))
+    if retry_after == "as-503":
+        answer = Answer(503, HTML_PAGE, "text/html")
+        answer.headers["Retry-After"] = "0.2"
+        return answer
     if retry_after == "http-date":
         answer = json_answer(body, 429)
         answer.headers["Date"] = formatdate(now, usegmt=True)

@@ -107,6 +107,8 @@ class Api:
             return answers.rate_limited(fault.value or "0.2", self._world.now())
         if fault := trigger("api_error", subject, route):
             return answers.fault_error(fault, 500)
+        if fault := trigger("api_gateway", subject, route):
+            return answers.gateway(fault)
         return None
 
     # Routes.

@@ -46,8 +46,9 @@ class Faults:
     api_key_refused: Fault | None = None  # 401 for a valid key
     api_reset: Fault | None = None  # the connection is reset instead of an answer
     api_timeout: Fault | None = None  # no answer for `value` seconds (10), then the connection closes
-    api_rate_limited: Fault | None = None  # 429; `value` is Retry-After ("0.2"), "http-date" or "absent"
+    api_rate_limited: Fault | None = None  # 429; `value` is Retry-After ("0.2"), or a form of `answers.rate_limited`
     api_error: Fault | None = None  # `value` is the status (500)
+    api_gateway: Fault | None = None  # a gateway's answer; `value` is status and body ("404 html"): `answers.gateway`
 
     # GET /calls
     list_unknown_shape: Fault | None = None  # JSON, but neither "calls" nor "data"

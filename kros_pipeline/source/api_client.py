@@ -1,6 +1,6 @@
 """The API client: one request at a time, through the rate limiter, with the retries that are safe.
 
-A GET is retried. Anything else is sent once, and again only after a 429.
+A GET is retried. Anything else is sent once, and again only after a rate limit: then it had no effect.
 """
 
 import io
@@ -12,15 +12,17 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from ..core.clock import Clock
 from ..core.errors import ApiServerError, ApiUnreachable, TooManyRequests
+from .api_answers import ApiAnswer
 from .api_errors import cause_of, names_in, never_connected, read_answer
-from .rate_limiter import LONGEST_WAIT_SECONDS, RateLimiter, retry_after_seconds
+from .rate_limiter import LONGEST_WAIT_SECONDS, RateLimiter
 from .response_body import BrokenBody, read_body
 from .sessions import CONNECT_SECONDS, READ_SECONDS, new_session
 from .settings import SourceSettings
+from .throttling import is_rate_limit, seconds_to_wait
 
 _MAX_ATTEMPTS = 4
 _MAX_PAUSES = 10  # consecutive ones, of the rate limiter, without an accepted request
-_LONGEST_QUEUE_SECONDS = 120.0  # that one request waits, over all of its 429s
+_LONGEST_QUEUE_SECONDS = 120.0  # that one request waits, over all of its rate limits
 _DEFAULT_PAUSE_SECONDS = 1.0
 _MAX_ANSWER_BYTES = 1 << 30  # a page may hold a hundred transcripts of megabytes
 _ANSWER_SECONDS = 120.0
@@ -35,7 +37,7 @@ class ApiClient:
         if settings.organization_id:
             headers["x-organization-id"] = settings.organization_id
         self._session = new_session(settings.connections, headers)
-        self._key = key.encode()
+        self._key = key
         self._base_url = settings.base_url
         self._clock = clock
         self._limiter = RateLimiter(settings.requests_per_second, settings.requests_per_run, clock)
@@ -70,8 +72,7 @@ class ApiClient:
     ) -> tuple[dict[str, Any], int]:
         """Return the answer of a GET, which is retried up to three times, and the length of its body in bytes.
 
-        Raises `ApiServerError` where the answer lacks `field`, which may be null: an error with status 200 says nothing
-        about the call.
+        Raises `ApiServerError` where the answer lacks `field`, which may be null.
         """
 
         def attempt() -> tuple[dict[str, Any], int]:
@@ -100,10 +101,12 @@ class ApiClient:
         headers: dict[str, str] | None = None,
         is_about_one_call: bool = True,
     ) -> None:
-        """Send a request that changes something, once. Any 2xx means that it was accepted: no answer is documented."""
-        self._send(
-            method, path, body=body, headers=headers, is_about_one_call=is_about_one_call, accepts_any_answer=True
-        )
+        """Send a request that changes something, once. A 2xx without an error in its body means that it was done.
+
+        After `RequestRefused`, `ApiUnauthorized` and `TooManyRequests` it had no effect. After `ApiServerError` it may
+        have had one: 5xx, 408, 409, a redirect, or a 2xx that is no JSON.
+        """
+        self._send(method, path, body=body, headers=headers, is_about_one_call=is_about_one_call, is_change=True)
 
     def _send(
         self,
@@ -114,31 +117,32 @@ class ApiClient:
         body: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
         is_about_one_call: bool = True,
-        accepts_any_answer: bool = False,
+        is_change: bool = False,
     ) -> tuple[dict[str, Any], int]:
-        """Send one request, and again after each 429 that asks for a short wait.
+        """Send one request, and again after each rate limit that asks for a short wait.
 
-        Returns the answer's JSON object, and the length of its body in bytes.
+        Returns the answer's JSON object, `{}` for a change, and the length of its body in bytes.
         """
         what = f"{method} {_hide_id(path)}"
         waited_seconds = 0.0
         while True:
             self._limiter.acquire()
-            status, answer_headers, answer = self._exchange(what, method, path, query, body, headers)
-            if status != 429:
+            answer = ApiAnswer.parse(*self._exchange(what, method, path, query, body, headers))
+            now = self._clock.now()
+            if not is_rate_limit(answer, now=now):
                 self._limiter.on_success()
-                if accepts_any_answer and 200 <= status < 300:
-                    return {}, len(answer)
-                return read_answer(what, status, answer, is_about_one_call=is_about_one_call), len(answer)
-            seconds = retry_after_seconds(
-                answer_headers.get("Retry-After"), date=answer_headers.get("Date"), now=self._clock.now()
-            )
+                fields = read_answer(
+                    what, answer, is_change=is_change, is_about_one_call=is_about_one_call, secret=self._key
+                )
+                return fields, answer.size_bytes
+            seconds = seconds_to_wait(answer, now=now)
             if seconds is not None and seconds > LONGEST_WAIT_SECONDS:
                 raise TooManyRequests(f"{what}: upstream asks to wait {min(seconds, 1e9):,.0f} seconds (quota)")
             pauses = self._limiter.on_throttled(seconds)
             waited_seconds += seconds or _DEFAULT_PAUSE_SECONDS
             if pauses >= _MAX_PAUSES or waited_seconds > _LONGEST_QUEUE_SECONDS:
-                raise TooManyRequests(f"{what}: upstream answers 429 again and again (quota)")
+                form = "429" if answer.status == 429 else f"{answer.status}, a rate limit,"
+                raise TooManyRequests(f"{what}: upstream answers {form} again and again (quota)")
 
     def _exchange(
         self,
@@ -171,10 +175,7 @@ class ApiClient:
                 read_body(response, sink, max_bytes=_MAX_ANSWER_BYTES, seconds=_ANSWER_SECONDS, clock=self._clock)
         except BrokenBody as error:
             raise ApiUnreachable(f"{what}: {error}") from None
-        answer = sink.getvalue()
-        if not response.ok:  # its text is shown, and may repeat what was sent
-            answer = answer.replace(self._key, b"(secret)")
-        return response.status_code, response.headers, answer
+        return response.status_code, response.headers, sink.getvalue()
 
 
 def _hide_id(path: str) -> str:

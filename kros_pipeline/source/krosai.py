@@ -10,7 +10,7 @@ from functools import partial
 from urllib.parse import quote
 
 from ..core.clock import Clock
-from ..core.errors import RequestRefused, UnexpectedResponse
+from ..core.errors import UnaddressableCall, UnexpectedResponse
 from ..core.json_values import finite_number
 from ..core.transcripts import clean_text
 from .api_client import ApiClient
@@ -141,5 +141,5 @@ class KrosAI:
 def _quote(call_id: str) -> str:
     """Return an id as one segment of a path. URL libraries take `.` and `..` for folders, however they are written."""
     if call_id in (".", ".."):
-        raise RequestRefused("a call whose id is only dots cannot be asked for by itself")
+        raise UnaddressableCall("a call whose id is only dots cannot be asked for by itself")
     return quote(call_id, safe="")

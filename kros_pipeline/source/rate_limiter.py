@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from ..core.clock import Clock
 from ..core.errors import TooManyRequests
 
-LONGEST_WAIT_SECONDS = 60.0  # a 429 that asks for more ends the run cleanly; the next one continues
+LONGEST_WAIT_SECONDS = 60.0  # a rate limit that asks for more ends the run cleanly; the next one continues
 _MAX_SLOWDOWN = 20.0
 _SLOWER, _FASTER = 1.5, 0.99
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 16.0
@@ -48,7 +48,7 @@ class RateLimiter:
             # A pause began while this thread waited for its turn: it takes another one.
 
     def on_throttled(self, seconds: float | None) -> int:
-        """Pause after a 429, for the `seconds` that it asked for, if any, and send more slowly from then on.
+        """Pause after a rate limit, for the `seconds` that it asked for, if any, and send more slowly from then on.
 
         Returns how many pauses followed each other without an accepted request. A server that is slower than its
         documentation is soon asked at its own rate.
@@ -63,7 +63,7 @@ class RateLimiter:
         return pauses
 
     def on_success(self) -> None:
-        """Send a little faster again, up to the rate of the settings: any answer but a 429 was accepted."""
+        """Send a little faster again, up to the rate of the settings: any answer but a rate limit was accepted."""
         with self._lock:
             self._consecutive_pauses = 0
             self._slowdown = max(1.0, self._slowdown * _FASTER)
@@ -85,12 +85,13 @@ def retry_after_seconds(value: str | None, *, date: str | None, now: datetime) -
     try:
         seconds = float(value)
     except ValueError:
-        until = _parse_http_date(value)
-        return None if until is None else max(0.0, (until - (_parse_http_date(date) or now)).total_seconds())
+        until = parse_http_date(value)
+        return None if until is None else max(0.0, (until - (parse_http_date(date) or now)).total_seconds())
     return seconds if seconds >= 0 and not math.isnan(seconds) else None
 
 
-def _parse_http_date(text: str | None) -> datetime | None:
+def parse_http_date(text: str | None) -> datetime | None:
+    """Parse the date of an HTTP header; None where there is none, or it cannot be read."""
     try:
         parsed = parsedate_to_datetime(text) if text else None
     except (ValueError, OverflowError):

@@ -8,11 +8,12 @@ from typing import Any
 from ..archive.parquet import Row
 from ..archive.tombstones import Tombstones
 from ..core.clock import Clock
-from ..core.errors import ApiError, ApiServerError, ApiUnauthorized, ApiUnreachable, TooManyRequests
+from ..core.errors import ApiError, ApiServerError, ApiUnauthorized, ApiUnreachable, CallNotFound, TooManyRequests
 from ..core.statuses import NOT_SENT, ExtensionStatus
 from ..source.call_source import CallSource
 from .circuit_breaker import CircuitBreaker
 from .extension_journal import Decision, ExtensionJournal
+from .extension_offer import ExtensionOffer
 from .report import Report
 
 
@@ -27,12 +28,13 @@ class ExtensionSender:
         journal: ExtensionJournal,
         *,
         source: CallSource,
+        offer: ExtensionOffer,
         tombstones: Tombstones,
         clock: Clock,
         report: Report,
         run_id: str,
     ):
-        self._journal, self._source, self._tombstones = journal, source, tombstones
+        self._journal, self._source, self._offer, self._tombstones = journal, source, offer, tombstones
         self._clock, self._report, self._run_id = clock, report, run_id
         self.breaker = CircuitBreaker()
         self.sent_ids: set[str] = set()
@@ -67,8 +69,8 @@ class ExtensionSender:
         }
         if not self._journal.begin(decision.decision_id, attempt, intent):
             return None  # another run is sending it now
-        self.sent_ids.add(decision.decision_id)
-        outcome = self._ask_upstream(decision, days)
+        with self._offer.one_by_one():
+            outcome = self._ask_unless_refused(decision, days, is_ordered=resent_row is not None)
         if isinstance(outcome, ApiError):
             return self._journal.row_from(decision.decision_id, attempt, intent, None, str(outcome))
         if self._tombstones.is_erased(decision.call_id, max_age_seconds=0.0):
@@ -78,8 +80,16 @@ class ExtensionSender:
             return None
         return self._journal.row_from(decision.decision_id, attempt, intent, outcome, "")
 
+    def _ask_unless_refused(self, decision: Decision, days: int, *, is_ordered: bool) -> dict[str, Any] | ApiError:
+        """Send the request, unless extensions are known not to be offered. What an operator orders is sent anyway."""
+        refusal = None if is_ordered else self._offer.refusal()
+        if refusal is not None:
+            return {"status": ExtensionStatus.REFUSED, "reason": refusal, "confirmed_at": None}
+        return self._ask_upstream(decision, days)
+
     def _ask_upstream(self, decision: Decision, days: int) -> dict[str, Any] | ApiError:
         """Send the request once. Return its outcome, or the error after which nobody knows whether upstream acted."""
+        self.sent_ids.add(decision.decision_id)
         try:
             self._source.extend(decision.call_id, days, idempotency_key=decision.decision_id)
         except (TooManyRequests, ApiUnauthorized) as error:
@@ -90,10 +100,21 @@ class ExtensionSender:
                 return error
             self._report.add_problem(decision.call_id, str(error))
             return {"status": NOT_SENT, "reason": str(error), "confirmed_at": None}
+        except CallNotFound as error:
+            reason = self._offer.on_not_offered() if self._has_recording(decision.call_id) else str(error)
+            return {"status": ExtensionStatus.REFUSED, "reason": reason, "confirmed_at": None}
         except ApiError as error:
             return {"status": ExtensionStatus.REFUSED, "reason": str(error), "confirmed_at": None}
+        self._offer.on_accepted()
         return {
             "status": ExtensionStatus.EXTENDED,
             "reason": None,
             "confirmed_at": self._clock.now().isoformat(),
         }
+
+    def _has_recording(self, call_id: str) -> bool:
+        """Ask upstream whether it has the recording of a call whose extension it answered with 404."""
+        try:
+            return self._source.recording(call_id).recording_url is not None
+        except ApiError:
+            return False

@@ -22,6 +22,7 @@ from ..core.errors import (
     InvalidAudio,
     ObjectExists,
     RequestRefused,
+    UnaddressableCall,
     UnexpectedResponse,
     UrlExpired,
     UrlRefused,
@@ -83,7 +84,7 @@ class RecordingArchiver:
             return self._without_recording(call)
         except UrlRefused as error:
             return self.rows.unarchived(call, RecordingStatus.REFUSED, str(error), attempts=1)
-        except (DownloadError, RequestRefused, UnexpectedResponse) as error:
+        except (DownloadError, RequestRefused, UnaddressableCall, UnexpectedResponse) as error:
             return self.rows.unarchived(call, RecordingStatus.FAILED, str(error))
 
     def adopt(self, call: PendingRecording) -> Row:

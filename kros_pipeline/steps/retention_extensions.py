@@ -2,7 +2,8 @@
 
 A decision is a call, a rule and its days. The first day that has it claims it: it is sent once, even if upstream moves
 the call to another day. Before the request a create-only intent is written, after it the outcome. An intent without
-outcome means that nobody knows whether upstream acted: only an operator has it sent again.
+outcome means that nobody knows whether upstream acted: only an operator has it sent again. Where the deployment does
+not offer extensions, it is asked once a week.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -25,6 +26,7 @@ from ..core.statuses import ExtensionStatus
 from ..source.call_source import CallSource
 from .extension_decisions import AllowedDays, read_decisions, select_new
 from .extension_journal import Decision, ExtensionJournal, rank
+from .extension_offer import ExtensionOffer
 from .extension_orders import describe_open_decisions, is_open, read_orders
 from .extension_sender import ExtensionSender
 from .report import SAMPLE_SIZE, Report
@@ -65,22 +67,31 @@ def extend_retention(
     journal = ExtensionJournal(store, clock, day)
     rows = _read_known_rows(day, tables, journal)
     orders = read_orders(source, journal, rows.values(), resend=resend, settle=settle, run_id=run_id)
-    to_send = select_new(decisions, rows, source.allowed_extension_days)
+    new = select_new(decisions, rows, source.allowed_extension_days)
     resent_rows = {row["decision_id"]: row for row in orders.resend}
-    to_send += [Decision(row["call_id"], row["rule_id"], row["requested_days"]) for row in orders.resend]
+    to_resend = [Decision(row["call_id"], row["rule_id"], row["requested_days"]) for row in orders.resend]
     if dry_run:
-        _describe_dry_run(to_send, source.allowed_extension_days, report)
+        _describe_dry_run(new + to_resend, source.allowed_extension_days, report)
         report.counts["would_settle"] = len(orders.settle)
     else:
         sender = ExtensionSender(
-            journal, source=source, tombstones=tombstones, clock=clock, report=report, run_id=run_id
+            journal,
+            source=source,
+            offer=ExtensionOffer(store, clock),
+            tombstones=tombstones,
+            clock=clock,
+            report=report,
+            run_id=run_id,
         )
         new_rows: list[Row] = [journal.settle(row, run_id) for row in orders.settle]
         report.counts["settled_now"] = len(new_rows)
         settled_ids = {row["decision_id"] for row in new_rows}
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="extensions") as pool:
-            sent = pool.map(lambda decision: sender.send(decision, resent_rows.get(decision.decision_id)), to_send)
-            new_rows += [row for row in sent if row is not None]
+            for decisions in (to_resend, new):  # what an operator orders tells whether extensions are offered
+                sent = pool.map(
+                    lambda decision: sender.send(decision, resent_rows.get(decision.decision_id)), decisions
+                )
+                new_rows += [row for row in sent if row is not None]
         report.error = sender.breaker.error
         for row in new_rows:
             rows[row["decision_id"]] = row

@@ -21,6 +21,7 @@ from ..core.errors import (
     CallNotFound,
     RequestRefused,
     TooManyRequests,
+    UnaddressableCall,
     UnexpectedResponse,
 )
 from ..core.sorted_lookup import outer_join
@@ -100,7 +101,7 @@ class _Fetcher:
         self.breaker = CircuitBreaker()
         self.answered_count = 0
         self._answers: dict[str, TranscriptAnswer | None] = {}
-        self._refused: set[str] = set()
+        self._unaddressable: set[str] = set()
 
     def rows(
         self, calls: Partition, present: Partition | None, pool: ThreadPoolExecutor, log: logging.Logger
@@ -160,12 +161,18 @@ class _Fetcher:
             if listed:
                 return self._row(call, TranscriptStatus.KEPT, _TextSource.LIST, listed)
             return self._row(call, TranscriptStatus.NONE, _TextSource.CALL)
-        if listed and self._grace_is_over and call["call_id"] in self._refused:
+        if listed and self._grace_is_over and call["call_id"] in self._unaddressable:
             return self._row(call, TranscriptStatus.KEPT, _TextSource.LIST, listed)  # nothing better will come
-        return known or self._row(call, TranscriptStatus.PENDING, None)
+        if known is not None and not (listed and known["status"] == TranscriptStatus.NONE):
+            return known
+        return self._row(call, TranscriptStatus.PENDING, None)  # also where the list shows a text that there was not
 
     def _ask(self, call_id: str) -> None:
-        """Keep upstream's answer, None where it has no transcript; keep nothing where there was no answer."""
+        """Keep upstream's answer, None where it has no transcript; keep nothing where there was no answer.
+
+        A refusal (403, a redirect) is no answer: the text stays `pending`, whatever the list shows, and is asked for by
+        every later run. A gateway's refusal was once taken for upstream's, and the shortened text kept for good.
+        """
         if self.breaker.is_open:
             return
         try:
@@ -177,9 +184,9 @@ class _Fetcher:
             self.breaker.trip(error)
         except ApiError as error:
             self._report.add_problem(call_id, str(error))
-            if isinstance(error, (RequestRefused, UnexpectedResponse)):
-                self._refused.add(call_id)
-            else:
+            if isinstance(error, UnaddressableCall):
+                self._unaddressable.add(call_id)
+            elif not isinstance(error, (RequestRefused, UnexpectedResponse)):
                 self.breaker.on_failure(error)
 
     def _row(

@@ -74,7 +74,7 @@ def test_an_oddity_is_a_note_and_does_not_change_the_verdict() -> None:
     ("changes", "sentence"),
     [
         ({"recordings": Counter(archived=1, pending=2)}, "2 recordings are pending."),
-        ({"transcripts": Counter(kept=1, pending=2)}, "2 transcripts are pending."),
+        ({"transcripts": Counter(kept=1, pending=2), "grace_is_over": False}, "2 transcripts are pending."),
         ({"listing": CUT_SHORT}, "The list was not read to its end: budget."),
     ],
 )
@@ -161,8 +161,18 @@ def test_any_mismatch_makes_the_day_incomplete_and_only_its_own_check_red(
     assert verdict.problems[0] == verdict.failures[check][0]
 
 
+def test_a_transcript_that_is_pending_after_the_grace_days_is_said_to_lack_an_answer() -> None:
+    verdict = decide_verdict(evidence(transcripts=Counter(kept=1, pending=2), grace_is_over=True))
+    assert verdict.verdict == DayVerdict.WAITING
+    first, second = verdict.problems
+    assert first == "2 transcripts are pending."
+    assert second.startswith("The grace days are over, and upstream has not answered")
+    recordings = decide_verdict(evidence(recordings=Counter(archived=1, pending=2), grace_is_over=True))
+    assert recordings.problems == ["2 recordings are pending."]
+
+
 def test_an_incomplete_day_also_says_what_may_still_come() -> None:
-    verdict = decide_verdict(evidence(objects_unknown=["k"], transcripts=Counter(pending=1)))
+    verdict = decide_verdict(evidence(objects_unknown=["k"], transcripts=Counter(pending=1), grace_is_over=False))
     assert verdict.problems == [
         "1 × object in the bucket that no row of the table names: k.",
         "1 transcripts are pending.",

@@ -470,6 +470,33 @@ def test_upstream_deletes_once_where_that_is_wanted(archived: Callable[..., Acco
     assert_forgotten(our, call_id)
 
 
+@pytest.mark.parametrize(
+    ("value", "outcome"),
+    [
+        ("200 PLAN_LIMIT", "refused"),
+        ("403 html", "refused"),
+        ("404 NOT_FOUND", "refused"),  # upstream has the recording: deleting is not offered here
+        ("200 html", "unconfirmed"),
+        ("404 html", "unconfirmed"),
+        ("302 html", "unconfirmed"),
+    ],
+)
+def test_nothing_is_said_to_be_deleted_that_was_not(archived: Callable[..., Account], value: str, outcome: str) -> None:
+    our = archived(fresh=True)
+    call_id = ids_of(our)[0]
+    our.krosai.set_faults(Faults(api_gateway=Fault(routes=("delete",), value=value)))
+    found = forget(our, call_id, delete_upstream=True)
+    assert found.upstream == {outcome: 1} and found.problems
+    assert our.krosai.counters()["deletes_by_call"] == {}
+
+
+def test_a_404_to_a_deletion_means_gone_where_the_recording_is_gone(archived: Callable[..., Account]) -> None:
+    our = archived(fresh=True)
+    call_id = ids_of(our)[0]
+    our.krosai.set_faults(Faults(api_gateway=Fault(routes=("delete", "recording"), value="404 NOT_FOUND")))
+    assert forget(our, call_id, delete_upstream=True).upstream == {"was gone": 1}
+
+
 @pytest.mark.slow
 def test_a_deletion_upstream_is_repeated_only_where_the_first_certainly_failed(
     archived: Callable[..., Account], monkeypatch: pytest.MonkeyPatch

@@ -44,6 +44,20 @@ SETTINGS = parse_settings({"KROSAI_API_KEY": "k", "KROS_ARCHIVE_URL": "s3://buck
 # What becomes of a POST, and whether upstream acts.
 ACTS = {"accepted": True, "lost": True, "failed_after": True, "busy_then_accepted": True}
 ACTS |= dict.fromkeys(("unconnected", "never_arrived", "failed_before", "busy", "key_refused", "refused"), False)
+LIMIT = b'{"error": "Rate limit exceeded", "code": "RATE_LIMIT_EXCEEDED", "retry_after": 3600}'
+# Answers of a gateway, and errors under a status that says otherwise: whether upstream acts, the status, the body.
+LIES: dict[str, tuple[bool, int, bytes]] = {
+    "html_after": (True, 200, b"<html>"),
+    "timeout_after": (True, 408, b"<html>"),
+    "conflict_after": (True, 409, b'{"error": "Conflict"}'),
+    "redirect": (False, 302, b"<html>"),
+    "no_route": (False, 404, b"<html>"),
+    "not_offered": (False, 404, b'{"error": "Route not found"}'),
+    "refused_in_200": (False, 200, b'{"error": "No", "code": "PLAN_LIMIT"}'),
+    "busy_in_200": (False, 200, LIMIT),
+    "busy_in_403": (False, 403, LIMIT),
+}
+ACTS |= {name: acts for name, (acts, _, _) in LIES.items()}
 POINTS = [
     f"{when} {what}" for what in ("claim", "intent", "outcome", "settled", "table") for when in ("before", "after")
 ]
@@ -131,6 +145,8 @@ class Upstream(ApiClient):
         self.sent: list[tuple[str, str, int]] = []
 
     def _exchange(self, what: str, method: str, path: str, query: Any, body: Any, headers: Any) -> Any:
+        if (method, path.split("/")[3:]) == ("GET", ["recording"]):  # is the 404 about the call, or about the request?
+            return 200, {}, b'{"recording_url": "https://storage.krosai.com/a.mp3"}'
         assert (method, path.split("/")[3:]) == ("POST", ["recording", "extend"])
         call_id, decision_id = path.split("/")[2], headers["Idempotency-Key"]
         fault = self.faults.get(call_id, "accepted")
@@ -149,6 +165,9 @@ class Upstream(ApiClient):
         self.store.fails_at("after post")
         if fault == "lost":
             raise ApiUnreachable("no answer")
+        if fault in LIES:
+            _, answered, content = LIES[fault]
+            return answered, {}, content
         status = {"failed_before": 500, "failed_after": 502, "busy": 429, "key_refused": 401, "refused": 403}
         return status.get(fault, 200), {"Retry-After": "3600"}, b"{}"
 
@@ -297,7 +316,9 @@ def test_extensions_are_sent_once_and_never_forgotten() -> None:
 
 
 @pytest.mark.parametrize("point", POINTS)
-@pytest.mark.parametrize("fault", ["accepted", "lost", "failed_before", "refused"])
+@pytest.mark.parametrize(
+    "fault", ["accepted", "lost", "failed_before", "refused", "html_after", "refused_in_200", "not_offered"]
+)
 def test_a_crash_at_each_single_point(point: str, fault: str) -> None:
     machine = Extensions()
     machine.calls_are_there()
@@ -312,7 +333,9 @@ def test_a_crash_at_each_single_point(point: str, fault: str) -> None:
     elif point in ("after intent", "after post", "before outcome"):
         assert row["status"] == "unconfirmed"
     else:
-        assert row["status"] == {"accepted": "extended", "refused": "refused"}.get(fault, "unconfirmed")
+        assert row["status"] == {"accepted": "extended"}.get(
+            fault, "refused" if fault in ("refused", "refused_in_200", "not_offered") else "unconfirmed"
+        )
     assert machine.upstream.acted.total() == (was_sent_late or (ACTS[fault] and point != "after intent"))
 
 

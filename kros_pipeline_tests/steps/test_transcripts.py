@@ -145,6 +145,63 @@ def test_the_lists_text_is_kept_where_upstream_has_no_better_one(account: MakeAc
     assert asked(our) == before
 
 
+def poor_of(our: Account) -> dict[str, str]:
+    """The texts that the list shows shortened or without labels, by call."""
+    return {
+        call_id: call["listed_transcript"]
+        for call_id, call in our.archive.by_call("calls", DAY).items()
+        if call["listed_transcript"] and not is_whole(call["listed_transcript"])
+    }
+
+
+@pytest.mark.parametrize(
+    "value", ["403 html", "403 FORBIDDEN", "404 html", "404 message", "410 empty", "302 html", "400 BAD", "200 BUSY"]
+)
+def test_a_refusal_never_makes_a_shortened_text_the_transcript(account: MakeAccount, value: str) -> None:
+    our = listed(account(replace(MANY, days={"2025-01-10": 60})))
+    truth = completed_of(our.krosai, DAY)
+    our.krosai.set_faults(Faults(api_gateway=Fault(routes=("transcript",), value=value)))
+    for _ in range(2):
+        report = keep(our)
+        poor = poor_of(our)
+        assert poor and {rows(our)[call_id]["status"] for call_id in poor} == {"pending"}
+        assert poor.keys() <= {call_id for call_id, _ in report.problems}
+        assert not any(row["status"] == "none" for row in rows(our).values())
+    our.krosai.set_faults(Faults())
+    keep(our)
+    assert {rows(our)[call_id]["text"] for call_id in poor} == {
+        as_stored(truth[call_id]["transcript"]) for call_id in poor
+    }
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+
+
+def test_a_day_whose_transcripts_are_refused_for_good_waits_and_says_so(account: MakeAccount) -> None:
+    our = account(replace(MANY, days={"2025-01-10": 20}))
+    our.krosai.set_faults(Faults(api_gateway=Fault(routes=("transcript",), value="403 html")))
+    for _ in range(2):
+        verdict = our.run_day().verdict
+        assert verdict.verdict == "waiting"
+        assert "upstream has not answered for the pending transcripts" in " ".join(verdict.problems)
+    our.krosai.set_faults(Faults(api_gateway=Fault(routes=("transcript",), value="404 NOT_FOUND")))
+    assert our.run_day().verdict.verdict == "complete"  # upstream's own answer
+    assert all(rows(our)[call_id]["text"] == text for call_id, text in poor_of(our).items())
+
+
+def test_a_text_that_the_list_begins_to_show_is_pending_until_upstream_answers(account: MakeAccount) -> None:
+    our = listed(account(replace(MANY, days={"2025-01-10": 40}, late_share=1.0), fresh=True))
+    keep(our)
+    assert {row["status"] for row in rows(our).values()} == {"none"}
+    our.krosai.release_late()
+    list_calls(our.ctx, DAY)
+    our.krosai.set_faults(Faults(api_gateway=Fault(routes=("transcript",), value="403 html")))
+    keep(our)
+    poor = poor_of(our)
+    assert poor and {rows(our)[call_id]["status"] for call_id in poor} == {"pending"}
+    our.krosai.set_faults(Faults())
+    keep(our)
+    assert {rows(our)[call_id]["status"] for call_id in poor} == {"kept"}
+
+
 # Doors and faults: what was answered is kept, the rest is pending, and the next run goes on.
 
 

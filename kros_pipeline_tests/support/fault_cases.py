@@ -300,7 +300,8 @@ TRANSCRIPTS = [
     Case("404 for one call, and the list shows its text",
          of_one_call={"api_error": Fault(routes=("transcript",), value=404)},
          settings=ASK_EVERY_TRANSCRIPT),
-    Case("400 for one call, and the list shows its text", once=complete("status 400"), always=complete("status 400"),
+    Case("400 for one call, and the list shows its text", once=waiting("1 transcripts are pending.*status 400"),
+         always=waiting("1 transcripts are pending.*status 400"),
          of_one_call={"api_error": Fault(routes=("transcript",), value=400)}, settings=ASK_EVERY_TRANSCRIPT),
     Case("The key is refused only for transcripts", once=incomplete("a person must act.*Check KROSAI_API_KEY"),
          always=incomplete("a person must act.*Check KROSAI_API_KEY.*6 transcripts are pending"),
@@ -361,6 +362,82 @@ EXTENSION = [
          of_one_call={"api_reset": Fault(routes=("extend",))}, has_rules=True),
     Case("Upstream says no (403)", once=complete("status 403"), always=complete("status 403"),
          afterwards=complete("status 403"), of_one_call={"extend_refused": Fault()}, has_rules=True),
+]  # fmt: skip
+
+
+def gateway(value: str, *routes: str) -> dict[str, Fault]:
+    return {"api_gateway": Fault(routes=routes, value=value)}
+
+
+def both(expected: Expected) -> dict[str, Any]:
+    """It is not retried within a run: one attempt is as bad as every one."""
+    return {"once": expected, "always": expected}
+
+
+def lasts(expected: Expected) -> dict[str, Any]:
+    """A request that is sent once: its answer stays what it is."""
+    return both(expected) | {"afterwards": expected}
+
+
+# Answers that something in front of the API gives in its place, and errors under a status that says otherwise.
+NOT_OURS = "a gateway may have sent it"
+NOT_OFFERED = complete("not offered here")
+GATEWAY = [
+    *(Case(f"The list: {what}", always=fails(NOT_OURS), faults=gateway(value, "list"))
+      for what, value in (("404 with HTML", "404 html"), ("410, an empty body", "410 empty"))),
+    Case("The list: 408", always=fails("status 408"), faults=gateway("408 html", "list")),
+    Case("The list: an error with status 200", always=fails("status 200 with an error, “BUSY"),
+         faults=gateway("200 BUSY", "list")),
+    Case("The list: the address is not allowed, with status 403", **both(fails("Allow the public IP address")),
+         faults=gateway("403 IP_NOT_ALLOWED", "list")),
+    *(Case(f"A recording that the list hides: {what}", always=incomplete(f"recording failed.*{NOT_OURS}"),
+           faults=gateway(value, "recording"), config=HIDDEN)
+      for what, value in (("404 with HTML", "404 html"), ("404 with `message`", "404 message"),
+                          ("404, an empty body", "404 empty"), ("410 with HTML", "410 html"))),
+    *(Case(f"A recording that the list hides: {what}", **both(incomplete(f"recording failed.*{words}")),
+           faults=gateway(value, "recording"), config=HIDDEN)
+      for what, value, words in (("403 with HTML", "403 html", "status 403"), ("302", "302 html", "a redirect"))),
+    *(Case(f"A URL for a recording: {what}", **both(waiting(f"recordings are pending.*{words}")),
+           faults=gateway(value, "recording"), lasting=FIRST_URL_REFUSED)
+      for what, value, words in (("the key expired (403)", "403 KEY_EXPIRED", "The API key has expired"),
+                                 ("the same with status 200", "200 KEY_EXPIRED", "The API key has expired"),
+                                 ("the address is not allowed", "401 IP_NOT_ALLOWED", "Allow the public IP address"))),
+    *(Case(f"A transcript that the list shortens: {what}", always=waiting(f"transcripts are pending.*{words}"),
+           faults=gateway(value, "transcript"), config=OTHERS)
+      for what, value, words in (("404 with HTML", "404 html", NOT_OURS), ("409", "409 html", "status 409"),
+                                 ("404 with `message`", "404 message", NOT_OURS), ("200 with HTML", "200 html", "JSON"),
+                                 ("410, an empty body", "410 empty", NOT_OURS))),
+    *(Case(f"A transcript that the list shortens: {what}", **both(waiting(f"transcripts are pending.*{words}")),
+           faults=gateway(value, "transcript"), config=OTHERS)
+      for what, value, words in (("403 with HTML", "403 html", "status 403"), ("302", "302 html", "a redirect"),
+                                 ("403, the key expired", "403 KEY_EXPIRED", "The API key has expired"))),
+    *(Case(f"An extension: refused, with status {status}", **lasts(complete("refused.*PLAN_LIMIT")),
+           of_one_call=gateway(f"{status} PLAN_LIMIT", "extend"), has_rules=True)
+      for status in (200, 403)),
+    *(Case(f"An extension: {what}", **lasts(DOUBT), of_one_call=gateway(value, "extend"), has_rules=True)
+      for what, value in (("200 with HTML", "200 html"), ("404 with HTML", "404 html"),
+                          ("404 with `message`", "404 message"), ("302", "302 html"), ("408", "408 html"),
+                          ("409", "409 CONFLICT"))),
+    *(Case(f"An extension: it is done, and the answer is {status}", **lasts(DOUBT),
+           of_one_call={"extend_lost": Fault(value=status)}, has_rules=True)
+      for status in (302, 408, 409)),
+    Case("An extension: 404, and upstream has the recording", **lasts(NOT_OFFERED),
+         faults=gateway("404 NOT_FOUND", "extend"), has_rules=True),
+    Case("An extension: the key expired (403)", **both(complete("The API key has expired")),
+         faults=gateway("403 KEY_EXPIRED", "extend"), has_rules=True),
+    *(Case(f"A rate limit for the list: {what}", always=fails(f"answers {words} again and again"),
+           faults=limited(value))
+      for what, value, words in (("its error in a 200", "as-200", "200, a rate limit,"),
+                                 ("its error in a 403", "as-403", "403, a rate limit,"),
+                                 ("503 with Retry-After", "as-503", "503, a rate limit,"),
+                                 ("429 with X-RateLimit-Reset and Date", "reset", "429"))),
+    *(Case(f"A rate limit for a transcript: {what}", config=OTHERS, faults=limited(value, "transcript"),
+           always=waiting("transcripts are pending.*again and again"))
+      for what, value in (("its error in a 200", "as-200"), ("its error in a 403", "as-403"))),
+    *(Case(f"A rate limit for an extension: {what}", always=complete("again and again"),
+           faults={"extend_rate_limited": Fault(value=value)}, has_rules=True)
+      for what, value in (("its error in a 200", "as-200"), ("its error in a 403", "as-403"),
+                          ("503 with Retry-After", "as-503"))),
 ]  # fmt: skip
 
 # Bytes on the wire, to the last header: what a proxy, a broken server or a cut line may send.
@@ -462,7 +539,7 @@ ANSWERS = [
     Case("A transcript: an empty body with status 200", always=waiting("transcripts are pending.*empty"),
          answer=("/transcript$", lambda _: sized(b"")), config=OTHERS, settings=ASK_EVERY_TRANSCRIPT),
     Case("A transcript: an error with status 200",
-         always=waiting("pending.*expected field is missing; the answer has code, error"),
+         always=waiting("pending.*status 200 with an error, “BUSY Try again”"),
          answer=("/transcript$", lambda _: sized(b'{"error": "Try again", "code": "BUSY"}')), config=OTHERS,
          settings=ASK_EVERY_TRANSCRIPT),
     Case("A transcript: cut, nothing tells", always=waiting("transcripts are pending.*not JSON"),
@@ -474,13 +551,13 @@ ANSWERS = [
                                      ("a recording that the list hides", HIDDEN, {}))
       for what, words, build in (
           ("an empty body", "an empty body", lambda _: sized(b"")),
-          ("an error with status 200", "expected field is missing; the answer has code, error",
+          ("an error with status 200", "status 200 with an error, “BUSY Try again”",
            lambda _: sized(b'{"error": "Try again", "code": "BUSY"}')),
       )),
     Case("An extension: done, and the answer breaks off", once=DOUBT, always=DOUBT, afterwards=DOUBT,
          answer=("/extend$", lambda body: sized(body, length=len(body) + 10)), has_rules=True),
-    Case("An extension: done, and the answer is no JSON", answer=("/extend$", lambda _: sized(HTML_PAGE)),
-         has_rules=True),
+    Case("An extension: done, and the answer is no JSON", once=DOUBT, always=DOUBT, afterwards=DOUBT,
+         answer=("/extend$", lambda _: sized(HTML_PAGE)), has_rules=True),
 ]  # fmt: skip
 
 
@@ -521,6 +598,7 @@ SECTIONS: Mapping[str, list[Case]] = {
     "Transcripts": TRANSCRIPTS,
     "Quota and rate": QUOTA_AND_RATE,
     "Longer retention": EXTENSION,
+    "Lies of a gateway": GATEWAY,
     "Bytes on the wire: audio": CLOSED,
     "Bytes on the wire: the API": ANSWERS,
     "Damage to the archive": DAMAGE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -59,6 +60,43 @@ def test_retry_after_is_sent_in_every_form(value: Any, pattern: str) -> None:
 
 def test_retry_after_can_be_absent() -> None:
     assert "Retry-After" not in inject(api_rate_limited=Fault(value="absent")).answer("GET", "/calls").headers
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "has_header", "body"),
+    [
+        ("as-200", 200, False, b'"retry_after":0.2'),
+        ("as-403", 403, False, b'"code":"RATE_LIMIT_EXCEEDED"'),
+        ("as-503", 503, True, b"<!doctype html>"),
+        ("reset", 429, False, b'"code":"RATE_LIMIT_EXCEEDED"'),
+    ],
+)
+def test_a_rate_limit_is_sent_in_every_other_form(value: str, status: int, has_header: bool, body: bytes) -> None:
+    answer = inject(api_rate_limited=Fault(value=value)).answer("GET", "/calls")
+    assert (answer.status, "Retry-After" in answer.headers) == (status, has_header)
+    assert body in bytes(answer.body).replace(b'": ', b'":')
+    if value == "reset":
+        sent_at = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+        assert 0 < int(answer.headers["X-RateLimit-Reset"]) - sent_at <= 3
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "body"),
+    [
+        (None, 404, rb"<!doctype html>.*"),
+        ("403 html", 403, rb"<!doctype html>.*"),
+        ("410 empty", 410, rb""),
+        ("404 message", 404, rb'\{"message": ?"no Route.*'),
+        ("200 PLAN_LIMIT", 200, rb'\{"error": ?"Something.*"PLAN_LIMIT".*'),
+    ],
+)
+def test_a_gateway_answers_in_place_of_the_api_and_nothing_is_done(value: Any, status: int, body: bytes) -> None:
+    api = inject(api_gateway=Fault(value=value, routes=("delete", "extend", "recording")))
+    call_id = api.all_calls()[0]["id"]
+    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/extend")):
+        answer = api.answer(method, f"/calls/{call_id}/recording{path}", body=b'{"days": 30}')
+        assert answer.status == status and re.fullmatch(body, bytes(answer.body))
+    assert not api.world.deleted and not api.world.extended_days
 
 
 @pytest.mark.parametrize(
