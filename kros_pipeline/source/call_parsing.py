@@ -43,13 +43,20 @@ def parse_rows(
             call_id = fields.get("id")
             unparsed.append(
                 UnparsedRow(
-                    call_id if isinstance(call_id, str) else None,
+                    _name_of(call_id),
                     parse_time(fields.get("created_at"), zone or UTC),
                     canonical_json(remove_urls(row)),
                     str(error),
                 )
             )
     return calls, unparsed
+
+
+def _name_of(call_id: object) -> str | None:
+    """Return an id as a text. An id that arrives as a number is the same call's: else an erased call would be kept."""
+    if isinstance(call_id, int) and not isinstance(call_id, bool):
+        return str(call_id)
+    return call_id if isinstance(call_id, str) else None
 
 
 def parse_listed_call(

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import date, datetime
 
 from ..archive.tombstones import Tombstones
+from ..core.days import LISTED_BEYOND
 from ..core.errors import ExternalError, TooManyRequests
 from ..core.home_days import HomeDays
 from ..core.id_digests import digest_id, pack_digests, unpack_digests
@@ -62,7 +63,7 @@ class ListingMaker:
             oddities=[*rows.oddities(), *oddities],
             unparsed=[row.problem for row in rows.unparsed.values()],
             listed_at=now.isoformat(timespec="seconds"),
-            shows_earlier=rows.is_shown_earlier,
+            shows_earlier=rows.is_shown_earlier or rows.longest_beyond > LISTED_BEYOND,
             shows_later=rows.is_shown_later,
             call_digests=pack_digests(digests),
         )

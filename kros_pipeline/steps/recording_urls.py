@@ -7,10 +7,11 @@ import logging
 from collections.abc import Iterator, Sequence
 from datetime import date
 
+from ..core.call_statuses import is_completed
 from ..core.days import parse_time
 from ..core.errors import ApiError, ApiUnauthorized, TooManyRequests
 from ..core.listing import Listing
-from ..source.call_source import CallSource, Window
+from ..source.call_source import CallSource, ListedCall, Window
 from .circuit_breaker import CircuitBreaker
 from .recording_rows import PendingRecording
 
@@ -22,11 +23,14 @@ def mint_urls(
     calls: Sequence[PendingRecording],
     listing: Listing | None,
     *,
+    shown: set[str],
     source: CallSource,
     breaker: CircuitBreaker,
     log: logging.Logger,
 ) -> Iterator[tuple[PendingRecording, str | None]]:
     """Yield each call once, with a URL where listing the day again gave one.
+
+    The ids of all completed calls of the day that the list shows meanwhile are added to `shown`.
 
     The next page is asked for when the consumer has used the last one. Listing costs one request a page, asking call
     by call one request a call, so that few calls are left without a URL and asked for later.
@@ -34,7 +38,10 @@ def mint_urls(
     left = {call.call_id: call for call in calls}
     if listing is not None and _is_listing_cheaper(left, listing, source.page_limit):
         try:
-            for call_id, url in _list_urls(listing, source):
+            for listed in _list_again(listing, source):
+                call_id, url = listed.call.call_id, listed.recording_url
+                if listed.call.call_date == day and is_completed(listed.call.status) is not False:
+                    shown.add(call_id)
                 if call_id in left and url is not None:
                     yield left.pop(call_id), url
                 if not left:
@@ -52,10 +59,9 @@ def _is_listing_cheaper(left: dict[str, PendingRecording], listing: Listing, pag
     return bool(left) and (len(left) > pages or not _UNADDRESSABLE_IDS.isdisjoint(left))
 
 
-def _list_urls(listing: Listing, source: CallSource) -> Iterator[tuple[str, str | None]]:
+def _list_again(listing: Listing, source: CallSource) -> Iterator[ListedCall]:
     for start, end in listing.windows:
         begins, ends = parse_time(start), parse_time(end)
         if begins is not None and ends is not None:
             for page in source.pages(Window(begins, ends)):
-                for listed in page.calls:
-                    yield listed.call.call_id, listed.recording_url
+                yield from page.calls

@@ -28,6 +28,7 @@ from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
 from ..source.call_source import CallSource
 from .circuit_breaker import CircuitBreaker
 from .day_snapshot import DaySnapshot
+from .late_calls import note_late_calls
 from .progress_log import ProgressLog
 from .recording_archiver import RecordingArchiver
 from .recording_rows import ASKED_TOO_LATE, PendingRecording, merge_rows
@@ -72,14 +73,17 @@ def archive_recordings(
         threads = int(download_workers * _THREADS_PER_DOWNLOAD)
         step = _Step(snapshot, archiver, audit, threads=threads)
         to_archive, to_ask = step.sort_calls(may_ask=grace_is_over(day, clock.now(), lookback_days))
-        minted = mint_urls(day, to_archive, snapshot.listing, source=source, breaker=step.breaker, log=log)
+        shown: set[str] = set()
+        minted = mint_urls(day, to_archive, snapshot.listing, shown=shown, source=source, breaker=step.breaker, log=log)
         total = len(to_archive) + len(to_ask)
         step.archive_all(chain(minted, ((call, None) for call in to_ask)), ProgressLog(day, total, clock, log))
         step.save()
+        missing = shown - {call["call_id"] for call in (snapshot.calls.rows(("call_id",)) if shown else ())}
         outcomes = Counter(tuple(row.values()) for row in snapshot.recordings.rows(("status", "reason")))
     for (status, reason), count in outcomes.items():
         step.report.counts[status] += count
         step.report.counts["asked_after_retention"] += count * (reason in ASKED_TOO_LATE)
+    step.report.counts["late_calls"] = note_late_calls(day, missing, store=store, tables=tables, tombstones=tombstones)
     step.report.error = step.breaker.error
     return step.report
 
