@@ -54,7 +54,7 @@ test: setup ## run the tests; ARGS="-k name", ARGS=--lf, ARGS="-m 'not slow'", W
 	@$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadscope $(ARGS)
 
 soak: setup ## try 2,000 random worlds, and kill runs at 200 random moments; SEED=7 repeats a trial
-	@$(BIN)/python -m kros_pipeline_tests.support.worlds --worlds 2000
+	@$(BIN)/python -m kros_pipeline_tests.support.worlds --worlds 2000 $(if $(SEED),--first $(SEED))
 	@$(BIN)/python -m kros_pipeline_tests.support.crash_trial --kills 200 --cli-kills 8 $(if $(SEED),--seed $(SEED))
 
 fault-matrix: setup ## run every row of docs/fault-matrix.md and write the file

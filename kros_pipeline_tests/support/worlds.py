@@ -1,7 +1,7 @@
 """Random worlds, in which the list lies, calls come and go, and somebody damages the archive; and the law that holds.
 
     For every completed call that any answer of the list has shown since its day ended, once the owed runs have come to
-    rest: it is in exactly one day's table, or it was erased on request, or a day is not complete and says why.
+    rest: it is in exactly one day's table, or it was erased on request, or its day is not complete and says why.
 
 A world is made from its seed. `python -m kros_pipeline_tests.support.worlds --worlds 2000` tries many; `--seed 7` one.
 """
@@ -52,7 +52,7 @@ class World:
     days: tuple[date, ...] = DAYS
     log: list[str] = field(default_factory=list)
     now: datetime = datetime(2025, 1, 11, 4, 15, tzinfo=UTC)
-    shown: set[str] = field(default_factory=set)
+    shown: dict[str, date] = field(default_factory=dict)  # the calls, with the day on which each was last shown
     erased: set[str] = field(default_factory=set)
     result: tuple[list[str], dict[date, Row | None]] = field(default=([], {}))  # what breaks the law, and the verdicts
 
@@ -198,6 +198,10 @@ class World:
         elif key.startswith("audio/"):
             kind = "replace"
             self.archive.write(key, b"<html>22 bytes</html>\n")
+        elif key.startswith("state/"):
+            kind = "replace"
+            bodies = (b"{}", b"[]", b"<html>", b'{"proved": true, "listed_total": "2"}', body[:40])
+            self.archive.write(key, self._choose(*bodies))
         elif key.startswith("tables/"):
             kind = "truncate"
             self.archive.write(key, body[: self.random.randrange(len(body))])
@@ -238,18 +242,18 @@ class World:
 
     def breaches(self) -> list[str]:
         """Return a sentence for each call that breaks the law."""
-        verdicts = self.verdicts()
-        is_said = any(
-            row is None or (row["verdict"] != DayVerdict.COMPLETE and row["problems"]) for row in verdicts.values()
-        )
+        is_said = {
+            day: row is None or bool(row["verdict"] != DayVerdict.COMPLETE and row["problems"])
+            for day, row in self.verdicts().items()
+        }
         breaches = []
-        for call_id in sorted(self.shown):
+        for call_id, shown_on in sorted(self.shown.items()):
             holders = [day for day in DAYS if call_id in self._ids(day)]
             if call_id in self.erased:
                 if holders:
                     breaches.append(f"{call_id} was erased, and is in {holders}")
-            elif len(holders) != 1 and not is_said:
-                breaches.append(f"{call_id} is in {len(holders)} days, and every day is complete")
+            elif len(holders) != 1 and not any(is_said[day] for day in holders or [shown_on]):
+                breaches.append(f"{call_id} is in {len(holders)} days, and {shown_on} is complete")
         return breaches
 
     def _ids(self, day: date) -> set[str]:
@@ -274,7 +278,7 @@ class _Shown(LyingSource):
         for listed in page.calls:
             day = listed.call.created_at.date()
             if day in DAYS and self._world.now >= datetime.combine(day, time.min, UTC) + timedelta(days=1):
-                self._world.shown.add(listed.call.call_id)
+                self._world.shown[listed.call.call_id] = day
         return page
 
 

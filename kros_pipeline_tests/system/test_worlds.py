@@ -27,8 +27,8 @@ def test_every_day_of_a_world_without_lies_is_complete(seed: int) -> None:
 def test_the_law_is_broken_where_a_call_is_in_no_table() -> None:
     """The law can fail: a call that was shown, and that no table has while every day is complete, is named."""
     world = try_world(10_000, has_lies=False)
-    world.shown.add("call_that_was_shown")
+    world.shown["call_that_was_shown"] = world.days[0]
     world.run_day(world.days[0])
     world.run_day(world.days[1])
-    assert world.breaches() == ["call_that_was_shown is in 0 days, and every day is complete"]
+    assert world.breaches() == [f"call_that_was_shown is in 0 days, and {world.days[0]} is complete"]
     world.archive.forget()
