@@ -58,7 +58,7 @@ def read_answer(
 
 def _read_object(what: str, message: str, answer: ApiAnswer) -> dict[str, Any]:
     """Return the object of a GET. An error in it is an error: a status of 200 says nothing about the call."""
-    if not answer.is_json:
+    if answer.value is None:  # `null`, too
         content = "a body that is not JSON" if answer.size_bytes else "an empty body"
         raise ApiServerError(f"{what}: status {answer.status} with {content}")
     if not isinstance(answer.value, dict):

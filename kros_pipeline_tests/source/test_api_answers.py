@@ -79,6 +79,12 @@ def test_a_200_with_an_error_is_no_answer_even_where_it_has_the_field(body: byte
     assert len(client.sent) == 4
 
 
+@pytest.mark.parametrize("body", [b"", b"null", HTML])
+def test_a_200_without_json_is_retried(body: bytes) -> None:
+    client = ScriptedApi((200, {}, body), (200, {}, b'{"transcript": "x"}'))
+    assert client.source.transcript("call_a").text == "x"
+
+
 def test_a_200_whose_error_is_null_is_an_answer() -> None:
     assert api(200, b'{"transcript": "x", "error": null}').source.transcript("call_a").text == "x"
 
