@@ -12,7 +12,7 @@ _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}").fullmatch
 _ENCODED = "sha256."  # no plain id holds a dot, so that no encoded id can collide with one
 
 _QUARANTINED = re.compile(r"quarantine/dt=[0-9-]{10}/(.+)-[0-9a-f]{16}\.bin").fullmatch
-_PARTITION = re.compile(r"/dt=(\d{4}-\d\d-\d\d)/").search
+_PARTITION = re.compile(r"/dt=(\d{4}-\d\d-\d\d)(?:/|\.json$)").search
 _OF_ONE_CALL = re.compile(
     r"(?:audio|state/acknowledged|state/held|state/moved)/dt=[0-9-]{10}/(sha256\.[a-z2-7]+|[A-Za-z0-9_-]+)\.(?:mp3|json)"
 ).fullmatch
@@ -50,7 +50,7 @@ def call_key_in(key: str) -> str | None:
 
 
 def day_in(key: str) -> date | None:
-    """Return the day of a key's partition; None where the key has none, or one that is no day (`dt=2025-99-99`)."""
+    """Return the day of a partition's or a listing's key; None where it has none, or no real one (`dt=2025-99-99`)."""
     match = _PARTITION(key)
     try:
         return date.fromisoformat(match[1]) if match else None

@@ -29,7 +29,7 @@ from ..steps.legal_holds import place_legal_holds
 from ..steps.reconciliation import count_upstream, has_reconciliation, reconcile_day
 from ..steps.run_context import RunContext
 from .day_eraser import DayEraser, find_claims
-from .erasure_plan import add_moved_days, find_held_calls, make_plan
+from .erasure_plan import add_other_days, find_held_calls, make_plan
 from .erasure_request import (
     ErasurePlan,
     ErasureRefused,
@@ -118,7 +118,7 @@ class Eraser:
         migrate_archive(self._store, self._identity)
         self._tombstones.claim_key()
         for earlier in unfinished:
-            add_moved_days(earlier, earlier.call_ids, self._store)  # one may have been moved since
+            add_other_days(earlier, earlier.call_ids, self._store, self._threads)  # since it was made
             if find_held_calls(earlier, self._governance):
                 result.problems.append("an earlier erasure waits for a legal hold to be lifted")
             else:

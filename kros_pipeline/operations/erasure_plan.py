@@ -1,7 +1,7 @@
 """Finds the calls that an erasure request selects, and makes the erasure plan."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
@@ -11,7 +11,18 @@ from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
-from ..core.object_keys import MOVED, TOMBSTONES, UNPARSED, audio_key, call_key, call_key_in, day_in, erasure_plan_key
+from ..core.id_digests import digest_id, unpack_digests
+from ..core.object_keys import (
+    LISTINGS,
+    MOVED,
+    TOMBSTONES,
+    UNPARSED,
+    audio_key,
+    call_key,
+    call_key_in,
+    day_in,
+    erasure_plan_key,
+)
 from ..core.redaction import redact
 from .erasure_request import ErasurePlan, ErasureRefused, ErasureRequest
 from .residue_search import ResidueSearch, digits_of
@@ -34,9 +45,9 @@ def make_plan(
 ) -> ErasurePlan:
     """Find the calls of a request in the whole archive.
 
-    Raises `ErasureRefused`: for ids that no table, no row in `state/unparsed/`, no tombstone and no marker in
-    `state/moved/` has, for a reason that names somebody, for calls whose recording is under legal hold, and for a
-    bucket with a default retention.
+    Raises `ErasureRefused`: for ids that are in no table, row in `state/unparsed/`, tombstone, marker in `state/moved/`
+    or listing, for a reason that names somebody, for calls whose recording is under legal hold, and for a bucket with a
+    default retention.
     """
     request.check()
     plan = ErasurePlan(
@@ -54,7 +65,7 @@ def make_plan(
     _add_from_tables(plan, is_requested, store, tables, threads)
     _add_unparsed(plan, ResidueSearch(call_ids, request.phone_number), store)
     _add_erased(plan, call_ids | plan.call_ids, store, tombstones)
-    add_moved_days(plan, call_ids | plan.call_ids, store)
+    add_other_days(plan, call_ids | plan.call_ids, store, threads)
     unknown = sorted(call_ids - plan.call_ids)
     if unknown:
         raise ErasureRefused(
@@ -76,13 +87,37 @@ def make_plan(
     return plan
 
 
-def add_moved_days(plan: ErasurePlan, call_ids: Iterable[str], store: ObjectStore) -> None:
-    """Add the days that had one of these calls, too, before an earlier day kept it: its object may still be there."""
+def add_other_days(plan: ErasurePlan, call_ids: Collection[str], store: ObjectStore, threads: int) -> None:
+    """Add days that have something of these calls, and maybe no row.
+
+    These are the days that had a call before an earlier day kept it, whose object may still be there, and those whose
+    listing names a call.
+    """
+    if not call_ids:
+        return
     by_key = {call_key(call_id): call_id for call_id in call_ids}
-    for entry in store.list(MOVED) if by_key else ():
-        day, call_id = day_in(entry.key), by_key.get(call_key_in(entry.key) or "")
-        if day is not None and call_id is not None:
-            plan.add(day, call_id)
+    for entry in store.list(MOVED):
+        moved_from, moved_id = day_in(entry.key), by_key.get(call_key_in(entry.key) or "")
+        if moved_from is not None and moved_id is not None:
+            plan.add(moved_from, moved_id)
+    by_digest = {digest_id(call_id): call_id for call_id in call_ids}
+    keys = {day: entry.key for entry in store.list(LISTINGS) if (day := day_in(entry.key)) is not None}
+
+    def find(key: str) -> set[str]:
+        return {by_digest[digest] for digest in _digests_in(store.read(key)) & by_digest.keys()}
+
+    with ThreadPoolExecutor(threads, thread_name_prefix="erasure") as pool:
+        for day, listed_ids in zip(keys, pool.map(find, keys.values()), strict=True):
+            for call_id in listed_ids:
+                plan.add(day, call_id)
+
+
+def _digests_in(listing: bytes | None) -> set[bytes]:
+    """Return the digests of the calls that a listing names; none where it cannot be read, which the search reports."""
+    try:
+        return unpack_digests(json.loads(listing or b"{}")["call_digests"])
+    except (ValueError, KeyError, TypeError):
+        return set()
 
 
 def find_held_calls(plan: ErasurePlan, governance: Governance) -> list[str]:

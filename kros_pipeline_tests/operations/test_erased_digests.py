@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -28,6 +29,19 @@ def test_after_an_erasure_the_listing_names_the_other_calls_and_the_day_is_compl
     assert unpack_digests(after.call_digests) == {digest_id(call_id) for call_id in call_ids[1:]}
     [row] = our.archive.table("reconciliation", DAY)
     assert (row["verdict"], row["erased"], row["api_requests"]) == ("complete", 1, None), row["problems"]
+
+
+def test_a_call_is_taken_out_of_the_listing_of_a_day_that_has_lost_its_rows(memory_account: MakeAccount) -> None:
+    our = memory_account(PLAIN, KROS_ERASURE_KEY="k" * 32)
+    our.run_day()
+    call_id, *kept = sorted(our.archive.by_call("calls", DAY))
+    other_day = DAY + timedelta(days=5)
+    both = pack_digests(map(digest_id, (call_id, kept[0])))
+    update_listing(our.ctx.store, other_day, lambda _: replace(Listing(True, 2), call_digests=both))
+    found = erase_calls(our.ctx, ErasureRequest(call_ids=(call_id,), reason="asked for"))
+    assert (found.days, found.residue) == ([DAY, other_day], [])
+    after = read_listing(our.ctx.store, other_day)
+    assert after is not None and after.call_digests == pack_digests([digest_id(kept[0])])
 
 
 @pytest.mark.parametrize(

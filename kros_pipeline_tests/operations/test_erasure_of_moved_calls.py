@@ -13,7 +13,7 @@ from kros_pipeline.archive.json_objects import create_json
 from kros_pipeline.archive.parquet import Row, batches_of
 from kros_pipeline.archive.tables import Build
 from kros_pipeline.core import schemas
-from kros_pipeline.core.object_keys import audio_key, decision_key, erasure_plan_key, moved_key
+from kros_pipeline.core.object_keys import LISTINGS, audio_key, decision_key, erasure_plan_key, moved_key
 from kros_pipeline.operations.erasure import ErasureResult
 from kros_pipeline.operations.erasure_request import ErasurePlan, ErasureRefused, ErasureRequest, save_plan
 from kros_pipeline.sandbox import Fault, Faults
@@ -109,12 +109,12 @@ def test_no_claim_of_a_decision_outlives_the_erasure(our: Account, *, has_intent
 
 
 def test_requests_that_another_day_journalled_are_erased_with_the_day_that_has_the_call(our: Account) -> None:
-    """The call's rows of its first day are lost; its decision is journalled there."""
+    """The call's rows and the listing of its first day are lost; its decision is journalled there."""
     call_id = ids_of(our)[0]
     add_to_next_day(our, call_id, *(table for table in schemas.TABLES.values() if "call_id" in table.column_names))
     for name in schemas.TABLES:
         our.archive.delete(f"tables/{name}/dt={DAY}/part-0.parquet")
-    for key in [key for below in ("audio/", "audit/") for key in our.archive.objects(below)]:
+    for key in [key for below in ("audio/", "audit/", LISTINGS) for key in our.archive.objects(below)]:
         our.archive.delete(key)
     found = forget(our, call_id)
     assert found.days == [NEXT_DAY]
