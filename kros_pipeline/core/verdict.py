@@ -64,7 +64,22 @@ def decide_verdict(evidence: Evidence) -> Verdict:
         _keys(evidence.asked_too_late),
     )
     failures = mismatches | {HOLD_CHECK: evidence.unheld}
-    return Verdict(verdict, failures, [*may_still_come, *acknowledged, *too_late, *oddities])
+    return Verdict(
+        verdict, failures, [*may_still_come, *acknowledged, *too_late, *_compare_counter(evidence), *oddities]
+    )
+
+
+def _compare_counter(evidence: Evidence) -> Iterator[str]:
+    """Yield a sentence where the list shows nothing and upstream's own count does: silence is not success.
+
+    The verdict does not change: whether the counter counts completed calls only is not documented.
+    """
+    listing, count = evidence.listing, evidence.stats_total
+    if listing is not None and not evidence.calls and not listing.listed_total and count:
+        yield (
+            f"The list shows no call of the day, and upstream's statistics count {count}: ask KrosAI why, before it "
+            "deletes the recordings."
+        )
 
 
 def _check_calls(evidence: Evidence) -> Iterator[str]:

@@ -85,9 +85,11 @@ class ListProof:
             if is_paged and self._is_undivided(window, whole, parts):
                 return self._read_alone(window, whole)
             if is_paged and _is_all_in_one(whole, parts):
+                if self._limits.total is not None:
+                    return self._split(window, whole, halves, parts)
                 halves = _divide(window, _middle_of_rows(whole))
                 parts = [self.first_page(half) for half in halves]
-                if not parts or _is_all_in_one(whole, parts) or all(page.total == whole.total for page in parts):
+                if not parts or _is_all_in_one(whole, parts) or _is_burst(parts):
                     return self._read_alone(window, whole)
             if any(self._limits.is_beyond(page.total, _MAX_ROWS_PER_WINDOW) for page in parts):
                 return self._split(window, whole, halves, parts)
@@ -247,6 +249,12 @@ def _divide(window: Window, moment: datetime | None) -> list[Window]:
 def _is_all_in_one(whole: Page, parts: list[Page]) -> bool:
     """Return whether one part has all rows and the other none, so that they prove nothing that the whole does not."""
     return sorted(page.total or 0 for page in parts) == [0, whole.total]
+
+
+def _is_burst(parts: list[Page]) -> bool:
+    """Return whether the calls of these pages were created within seconds: no moment divides them."""
+    times = [listed.call.created_at for page in parts for listed in page.calls]
+    return max(times) - min(times) <= 2 * OVERLAP
 
 
 def _middle_of_rows(page: Page) -> datetime | None:

@@ -78,7 +78,7 @@ def reconcile_day(
         evidence = gather_evidence(
             day, store=store, tables=tables, tombstones=tombstones, now=checked_at, lookback_days=lookback_days
         )
-        evidence.unheld, evidence.blocked_by = hold_problems, blocked_by
+        evidence.unheld, evidence.blocked_by, evidence.stats_total = hold_problems, blocked_by, stats_total
         verdict = decide_verdict(evidence)
         row = _make_row(day, evidence, verdict) | {
             "stats_total": stats_total,

@@ -207,8 +207,33 @@ def test_the_count_is_exact_and_at_most_five_names_are_shown(count: int, names: 
 
 
 def test_a_listing_is_read_from_its_json_and_fields_of_another_version_are_ignored() -> None:
-    stored = {"proved": True, "listed_total": 2, "windows": [["a", "b"], ["b", "c"]], "of_tomorrow": 1}
-    assert Listing.from_json(stored) == Listing(True, 2, windows=[("a", "b"), ("b", "c")])
+    a, b, c = (f"2025-01-10T0{hour}:00:00Z" for hour in range(3))
+    stored = {"proved": True, "listed_total": 2, "windows": [[a, b], [b, c]], "of_tomorrow": 1}
+    assert Listing.from_json(stored) == Listing(True, 2, windows=[(a, b), (b, c)])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"proved": "false"},
+        {"listed_total": "2"},
+        {"listed_total": True},
+        {"out_of_requests": "no"},
+        {"windows": [["a", "b"]]},
+        {"windows": "ab"},
+        {"windows": [["2025-01-10T00:00:00Z"]]},
+        {"problems": None},
+        {"oddities": [1]},
+        {"unparsed": 5},
+        {"listed_at": 5},
+        {"call_digests": "?"},
+        {"call_digests": 5},
+    ],
+    ids=str,
+)
+def test_a_listing_that_no_version_wrote_is_refused(damage: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        Listing.from_json({"proved": True, "listed_total": 2} | damage)
 
 
 # Erased calls, and recordings without a legal hold.
@@ -255,3 +280,19 @@ def test_calls_that_were_asked_about_too_late_are_named_and_change_no_verdict() 
         "2 × call that was first asked about when upstream's retention was over: a deleted recording looks the same: "
         "call_a, call_b."
     ]
+
+
+@pytest.mark.parametrize(
+    ("calls", "listed_total", "stats_total", "is_said"),
+    [(0, 0, 60, True), (0, 0, 0, False), (0, 0, None, False), (5, 5, 60, False), (5, 0, 60, False)],
+)
+def test_a_list_without_calls_is_compared_with_upstreams_counter(
+    calls: int, listed_total: int, stats_total: int | None, *, is_said: bool
+) -> None:
+    listing = Listing(proved=True, listed_total=listed_total)
+    evidence = Evidence(
+        listing=listing, calls=calls, recordings=Counter(), transcripts=Counter(), stats_total=stats_total
+    )
+    verdict = decide_verdict(evidence)
+    assert verdict.verdict == "complete"
+    assert any("upstream's statistics count 60" in sentence for sentence in verdict.problems) is is_said

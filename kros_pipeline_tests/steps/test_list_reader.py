@@ -169,3 +169,69 @@ def test_an_honest_list_costs_a_page_for_a_hundred_rows(count: int) -> None:
     reader, source = read(spread(count))
     assert set(reader.rows.calls) == of_day(source) and not reader.problems
     assert reader.proof.pages <= math.ceil(count / 100) + 9
+
+
+# What proves nothing.
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("cap", [250, 400, 750, 999, 1_234])
+def test_a_limit_of_any_number_is_seen_where_all_calls_are_of_one_afternoon(cap: int, order: Any) -> None:
+    reader, source = read(spread(2_000, 50_000, 80_000), Lies(order=order, total_cap=cap, depth_cap=cap))
+    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+    assert reader.proof.pages <= (6 if cap >= 500 else 8) * 20  # a limit of a few pages costs more
+
+
+@pytest.mark.parametrize("count", [100, 128, 200, 256, 300, 431])
+@pytest.mark.parametrize("lies", [Lies(), Lies(reads_days_only=True)], ids=["honest", "days only"])
+def test_a_burst_of_calls_is_no_reason_to_doubt(count: int, lies: Lies) -> None:
+    reader, source = read(spread(count, 33_187.1, 33_187.9), lies)
+    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+    assert reader.proof.pages <= 2 * math.ceil(count / 100) + 11
+
+
+def test_a_burst_of_as_many_calls_as_a_limit_may_have_is_not_proved() -> None:
+    reader, _ = read(spread(1_500, 33_187.1, 33_187.9), Lies(total_cap=1_000, depth_cap=1_000))
+    assert "may be a limit" in reader.problems[0]
+
+
+def test_a_burst_at_noon_is_not_taken_for_a_filter_that_reads_days() -> None:
+    burst, late = spread(150, 43_139, 43_141, duration=30), calls_at(86_100, duration=600, prefix="late")
+    reader, source = read([*burst, *late], Lies(filter_by="completed_at"))
+    assert set(reader.rows.calls) == of_day(source) and not reader.problems
+
+
+def test_the_first_hours_of_the_next_day_are_proved_where_they_have_calls_of_this_one() -> None:
+    evening, night = spread(1_500, 82_800, 86_400), spread(700, 86_400, 93_600, prefix="night")
+    lies = Lies(shift_hours=2, total_cap=1_000, depth_cap=1_000)
+    reader, source = read([*evening, *spread(100, prefix="more"), *night], lies)
+    assert set(reader.rows.calls) == of_day(source) or reader.problems
+
+
+def test_a_single_row_of_another_year_switches_nothing_off() -> None:
+    zombie = FakeCall("zombie", datetime(2020, 1, 1, tzinfo=UTC), duration_seconds=1.0)
+    source = LyingSource(around(20), CLOCK, Lies(shift_hours=-8))
+    honest = source.select
+    source.select = lambda window: [zombie, *honest(window)]  # type: ignore[method-assign]
+    reader = ListReader(source, DAY, prefetch_pages=0, on_first_page=lambda: None, log=logging.getLogger("test"))
+    reader.read()
+    assert set(reader.rows.calls) == of_day(source)
+    assert "1 rows lie more than 3 days outside" in " ".join(reader.rows.oddities())
+
+
+def test_a_day_without_evidence_is_widened_by_what_its_neighbours_showed() -> None:
+    """Nobody calls at night: the one call of the day lies where the shifted filter shows it for the day before."""
+    source = LyingSource(calls_at(3_600), CLOCK, Lies(shift_hours=-8))
+    alone = ListReader(source, DAY, prefetch_pages=0, on_first_page=lambda: None, log=logging.getLogger("test"))
+    alone.read()
+    assert not alone.rows.calls
+    told = ListReader(
+        source,
+        DAY,
+        prefetch_pages=0,
+        on_first_page=lambda: None,
+        log=logging.getLogger("test"),
+        has_shown_later=True,
+    )
+    told.read()
+    assert set(told.rows.calls) == of_day(source)
