@@ -85,12 +85,13 @@ class ListProof:
             if is_paged and self._is_undivided(window, whole, parts):
                 return self._read_alone(window, whole)
             if is_paged and _is_all_in_one(whole, parts):
-                if self._limits.total is not None:
-                    return self._split(window, whole, halves, parts)
-                halves = _divide(window, _middle_of_rows(whole))
-                parts = [self.first_page(half) for half in halves]
-                if not parts or _is_all_in_one(whole, parts) or _is_burst(parts):
+                where_rows_lie = _divide(window, _middle_of_rows(whole))
+                their_parts = [self.first_page(half) for half in where_rows_lie] if self._limits.total is None else []
+                if their_parts and _is_burst(their_parts):
                     return self._read_alone(window, whole)
+                if not their_parts or _is_all_in_one(whole, their_parts):
+                    return self._split(window, whole, halves, parts)
+                halves, parts = where_rows_lie, their_parts
             if any(self._limits.is_beyond(page.total, _MAX_ROWS_PER_WINDOW) for page in parts):
                 return self._split(window, whole, halves, parts)
             readings = [self.read(half, page) for half, page in zip(halves, parts, strict=True)]

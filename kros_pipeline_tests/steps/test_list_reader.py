@@ -195,6 +195,12 @@ def test_a_burst_of_as_many_calls_as_a_limit_may_have_is_not_proved() -> None:
     assert "may be a limit" in reader.problems[0]
 
 
+@pytest.mark.parametrize("hours", [-8, 5.5])
+def test_as_many_calls_as_a_limit_in_one_hour_are_proved_whatever_the_filter_reads(hours: float) -> None:
+    reader, source = read(spread(1_000, 30_000, 33_600), Lies(shift_hours=hours))
+    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+
+
 def test_a_burst_at_noon_is_not_taken_for_a_filter_that_reads_days() -> None:
     burst, late = spread(150, 43_139, 43_141, duration=30), calls_at(86_100, duration=600, prefix="late")
     reader, source = read([*burst, *late], Lies(filter_by="completed_at"))
