@@ -36,7 +36,7 @@ WHAT_TO_DO = {
     HOLD_CHECK: "Use a bucket with Object Lock for the archive, or allow the hold, or set KROS_LEGAL_HOLD to off.",
 }
 _DAY_CHECKS: dict[str, dict[str, str]] = {
-    "calls": {LIST_CHECK: "A pass over the list was proved, and every row of it was understood."},
+    "calls": {LIST_CHECK: "The list was proved, and every row of it was understood."},
     "recordings": {RECORDINGS_TRIED_CHECK: "Nothing kept the step from trying every recording that was not safe yet."},
     "transcripts": {TRANSCRIPTS_ASKED_CHECK: "Upstream answered for every transcript that had to be asked for."},
     "retention_extensions": {EXTENSIONS_CHECK: "Upstream answered every extension that was sent, and refused none."},

@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 # Which time `from_date` filters on is not documented. If it is `completed_at`, a call that was created on the day and
-# completed after midnight is listed on the next one. So three more hours are listed, and other days' calls dropped.
+# completed after midnight is listed on the next one. So three more hours are listed; calls of other days go to theirs.
 LISTED_BEYOND = timedelta(hours=3)
 
 
