@@ -126,9 +126,11 @@ class _Step:
                     pending, RecordingStatus.PENDING, "no recording URL yet"
                 )
         with ThreadPoolExecutor(self._threads) as pool:
-            for pending, adopted in zip(to_adopt, pool.map(self._archiver.adopt, to_adopt), strict=True):
+            for pending, adopted in zip(to_adopt, pool.map(self._adopt_one, to_adopt), strict=True):
                 self.report.counts["adopted"] += adopted["status"] == RecordingStatus.ARCHIVED
                 self._keep(pending, adopted)
+                if len(self._unsaved) >= max(_SAVE_EVERY_CALLS, len(to_adopt) // _MAX_CHECKPOINTS):
+                    self.save()
         return to_archive, to_ask
 
     def archive_all(self, calls: Iterable[tuple[PendingRecording, str | None]], progress: ProgressLog) -> None:
@@ -164,6 +166,15 @@ class _Step:
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
         collect()
+
+    def _adopt_one(self, call: PendingRecording) -> Row:
+        """Adopt one object; what the bucket refuses to show ends the adoption, and what was read stays."""
+        if not self.breaker.is_open:
+            try:
+                return self._archiver.adopt(call)
+            except ArchiveDenied as error:
+                self.breaker.trip(error)
+        return self._archiver.rows.unarchived(call, RecordingStatus.PENDING, f"not tried: {self.breaker.error}")
 
     def _archive_one(self, call: PendingRecording, url: str | None) -> Row:
         if not self.breaker.is_open:

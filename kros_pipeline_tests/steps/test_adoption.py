@@ -7,12 +7,15 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import IO
 
 import pytest
 
 from kros_pipeline.archive.object_store import VersionToken
+from kros_pipeline.core.errors import ArchiveDenied
 from kros_pipeline.core.object_keys import audio_key, table_key
 from kros_pipeline.sandbox.mp3 import mp3_audio
+from kros_pipeline.steps import recordings
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
 from kros_pipeline_tests.support.memory_store import objects_of
 from kros_pipeline_tests.support.steps import archive_recordings, reconcile_day
@@ -100,3 +103,23 @@ def test_an_adopted_object_costs_two_requests(our: Account) -> None:
     of_audio = sorted((name, key) for name, key in asked if key.startswith("audio/"))
     keys = sorted(our.archive.objects("audio/"))
     assert of_audio == sorted((name, key) for name in ("copy_into", "head") for key in keys)
+
+
+def test_what_was_adopted_before_the_bucket_refused_stays(our: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recordings, "_SAVE_EVERY_CALLS", 1)
+    ctx = our.open(KROS_DOWNLOAD_WORKERS="1")
+    refused = max(our.archive.objects("audio/"))
+    true = ctx.store.copy_into
+
+    def copy_into(key: str, file: IO[bytes]) -> VersionToken | None:
+        if key == refused:
+            raise ArchiveDenied("s3: 403")
+        return true(key, file)
+
+    monkeypatch.setattr(ctx.store, "copy_into", copy_into)
+    report = archive_recordings(ctx, DAY)
+    assert isinstance(report.error, ArchiveDenied) and report.counts["adopted"] == 2
+    statuses = [row["status"] for row in our.archive.table("recordings", DAY)]
+    assert sorted(statuses) == ["archived", "archived", "pending"]
+    monkeypatch.undo()
+    assert our.run_day().verdict.verdict == "complete"
