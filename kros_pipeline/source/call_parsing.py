@@ -43,20 +43,13 @@ def parse_rows(
             call_id = fields.get("id")
             unparsed.append(
                 UnparsedRow(
-                    _name_of(call_id),
+                    call_id if isinstance(call_id, str) else None,
                     parse_time(fields.get("created_at"), zone or UTC),
                     canonical_json(remove_urls(row)),
                     str(error),
                 )
             )
     return calls, unparsed
-
-
-def _name_of(call_id: object) -> str | None:
-    """Return an id as a text. An id that arrives as a number is the same call's: else an erased call would be kept."""
-    if isinstance(call_id, int) and not isinstance(call_id, bool):
-        return str(call_id)
-    return call_id if isinstance(call_id, str) else None
 
 
 def parse_listed_call(

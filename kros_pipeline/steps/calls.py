@@ -1,6 +1,7 @@
 """`calls`: every completed call of a day, and whether the list was proved."""
 
 import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from datetime import date, timedelta
@@ -23,7 +24,7 @@ from ..source.call_source import CallSource, UnparsedRow
 from .account_check import check_known_ids
 from .list_reader import ListReader
 from .listing_maker import ListingMaker
-from .other_days import ArchivedIds, add_calls, has_news, mark, may_be_added_to, save_to_other_days
+from .other_days import ArchivedIds, add_calls, mark, may_be_added_to, save_to_other_days
 from .report import Report
 
 _ONE_DAY = timedelta(days=1)
@@ -77,9 +78,6 @@ def list_calls(
     added_to_others = save_to_other_days(day, homes, archived.unreadable, tables=tables, clock=clock)
     oddities += [f"{why}." for _, why in sorted(archived.unreadable.items())]
     with tables.transaction(schemas.CALLS, day) as table:
-        if has_news(table.rows(), homes.kept):
-            # A run that is killed before it reconciles the day leaves no row that says `complete`.
-            mark(day, DayVerdict.WAITING, f"A run began and did not reconcile {day}.", tables, clock)
         report.written = table.commit(lambda present: add_calls(present, homes.kept))
         present_ids = {row["call_id"] for row in table.rows(("call_id",))}
     pending = _find_doubled(day, present_ids, archived, tables, clock)
@@ -175,7 +173,8 @@ def _remove(day: date, homes: HomeDays, tables: Tables, audit: AuditLog) -> None
 
 def _keep_unparsed(day: date, row: UnparsedRow, store: ObjectStore, tombstones: Tombstones) -> None:
     """Keep a row that could not be parsed below `state/unparsed/`, unless it was erased."""
-    if row.call_id is not None and tombstones.is_erased(row.call_id):
+    call_id = row.call_id or _number_in(row.raw_json)
+    if call_id is not None and tombstones.is_erased(call_id):
         return
     body = row.raw_json.encode()
     digest = hashlib.sha256(body).hexdigest()
@@ -186,3 +185,10 @@ def _keep_unparsed(day: date, row: UnparsedRow, store: ObjectStore, tombstones: 
         store.put(key, body, sha256=digest, mode=CREATE, content_type="application/json")
     except ObjectExists:
         return  # an earlier run kept the same row
+
+
+def _number_in(raw_json: str) -> str | None:
+    """Return the id of a row whose id is a number: an erased call must not come back by another spelling of its id."""
+    row = json.loads(raw_json)
+    call_id = row.get("id") if isinstance(row, dict) else None
+    return str(call_id) if isinstance(call_id, int) and not isinstance(call_id, bool) else None

@@ -15,6 +15,8 @@ from kros_pipeline.archive.parquet import batches_of
 from kros_pipeline.core import schemas
 from kros_pipeline.core.id_digests import digest_id, unpack_digests
 from kros_pipeline.sandbox import SandboxConfig
+from kros_pipeline.source.call_source import UnparsedRow
+from kros_pipeline.steps import calls
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 from kros_pipeline_tests.support.steps import list_calls
 
@@ -148,3 +150,13 @@ def test_the_listing_names_every_call_that_was_ever_listed(our: Account) -> None
     assert listing is not None and listing.call_digests is not None
     assert unpack_digests(listing.call_digests) == set(map(digest_id, before | ids(our, DAY)))
     assert replace(listing, call_digests=None).listed_total == 2
+
+
+def test_an_erased_call_is_not_kept_as_a_row_whose_id_is_a_number(memory_account: MakeAccount) -> None:
+    our = memory_account(KROS_ERASURE_KEY="k" * 32)
+    our.ctx.tombstones.claim_key()
+    our.ctx.tombstones.add_call(DAY, "123")
+    for raw, kept in (('{"id":123,"from_number":"+2348012345678"}', 0), ('{"id":124}', 1), ('{"id":true}', 2)):
+        row = UnparsedRow(None, None, raw, "field 'id' is missing, empty or not a string")
+        calls._keep_unparsed(DAY, row, our.ctx.store, our.ctx.tombstones)  # noqa: SLF001 - no simulator sends such ids
+        assert len(our.archive.objects("state/unparsed/")) == kept

@@ -397,7 +397,7 @@ GATEWAY = [
     *(Case(f"A recording that the list hides: {what}", **both(incomplete(f"recording failed.*{words}")),
            faults=gateway(value, "recording"), config=HIDDEN)
       for what, value, words in (("403 with HTML", "403 html", "status 403"), ("302", "302 html", "a redirect"))),
-    *(Case(f"A URL for a recording: {what}", **both(waiting(f"recordings are pending.*{words}")),
+    *(Case(f"A URL for a recording: {what}", **both(incomplete(f"a person must act: .*{words}")),
            faults=gateway(value, "recording"), lasting=FIRST_URL_REFUSED)
       for what, value, words in (("the key expired (403)", "403 KEY_EXPIRED", "The API key has expired"),
                                  ("the same with status 200", "200 KEY_EXPIRED", "The API key has expired"),
@@ -409,8 +409,10 @@ GATEWAY = [
                                  ("410, an empty body", "410 empty", NOT_OURS))),
     *(Case(f"A transcript that the list shortens: {what}", **both(waiting(f"transcripts are pending.*{words}")),
            faults=gateway(value, "transcript"), config=OTHERS)
-      for what, value, words in (("403 with HTML", "403 html", "status 403"), ("302", "302 html", "a redirect"),
-                                 ("403, the key expired", "403 KEY_EXPIRED", "The API key has expired"))),
+      for what, value, words in (("403 with HTML", "403 html", "status 403"), ("302", "302 html", "a redirect"))),
+    Case("A transcript that the list shortens: 403, the key expired", config=OTHERS,
+         **both(incomplete("a person must act: .*The API key has expired")),
+         faults=gateway("403 KEY_EXPIRED", "transcript")),
     *(Case(f"An extension: refused, with status {status}", **lasts(complete("refused.*PLAN_LIMIT")),
            of_one_call=gateway(f"{status} PLAN_LIMIT", "extend"), has_rules=True)
       for status in (200, 403)),
