@@ -3,14 +3,16 @@
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from ..core.errors import ArchiveError, ObjectExists
 from .compare_and_swap import compare_and_swap
 from .object_store import CREATE, ObjectStore, PutMode, Replace
 
 Content: TypeAlias = dict[str, Any]
+_Value = TypeVar("_Value")
 
 
 def read_json(store: ObjectStore, key: str) -> Content | None:
@@ -39,18 +41,31 @@ def replace_json(store: ObjectStore, key: str, value: object) -> None:
 
 
 def update_json(store: ObjectStore, key: str, change: Callable[[Content | None], Content]) -> Content:
-    """Write what `change` makes of the present JSON object, or of None, and return it; nothing is put if it is equal.
+    """Write what `change` makes of the present JSON object, or of None, and return it; see `update_parsed`."""
+    return update_parsed(store, key, change, parse=partial(_parse, store, key), dump=dict)
 
-    `change` is called again where another writer was first, so that neither loses what the other wrote.
+
+def update_parsed(
+    store: ObjectStore,
+    key: str,
+    change: Callable[[_Value | None], _Value],
+    *,
+    parse: Callable[[bytes], _Value | None],
+    dump: Callable[[_Value], Content],
+) -> _Value:
+    """Write what `change` makes of the present value, or of None, and return it; nothing is put if it is equal.
+
+    `change` is called again where another writer was first, so that neither loses what the other wrote. `parse` reads
+    an object's bytes; where it returns None, the object is replaced as if it were absent.
     """
 
-    def write() -> Content:
+    def write() -> _Value:
         file = BytesIO()
         version = store.copy_into(key, file)
-        present = _parse(store, key, file.getvalue()) if version is not None else None
+        present = parse(file.getvalue()) if version is not None else None
         value = change(present)
         if value != present:
-            put_json(store, key, value, Replace(version) if version is not None else CREATE)
+            put_json(store, key, dump(value), Replace(version) if version is not None else CREATE)
         return value
 
     return compare_and_swap(key, write)

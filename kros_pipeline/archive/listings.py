@@ -4,14 +4,13 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import date
-from io import BytesIO
+from functools import partial
 
 from ..core.errors import UnreadableListing
 from ..core.listing import Listing
 from ..core.object_keys import listing_key
-from .compare_and_swap import compare_and_swap
-from .json_objects import put_json
-from .object_store import CREATE, ObjectStore, Replace
+from .json_objects import update_parsed
+from .object_store import ObjectStore
 
 
 def read_listing(store: ObjectStore, day: date) -> Listing | None:
@@ -22,10 +21,8 @@ def read_listing(store: ObjectStore, day: date) -> Listing | None:
 
 def read_usable_listing(store: ObjectStore, day: date) -> Listing | None:
     """Return the last listing of the day; None also where it cannot be read."""
-    try:
-        return read_listing(store, day)
-    except UnreadableListing:
-        return None
+    body = store.read(listing_key(day))
+    return _parse_usable(day, body) if body is not None else None
 
 
 def update_listing(store: ObjectStore, day: date, change: Callable[[Listing | None], Listing]) -> Listing:
@@ -33,23 +30,14 @@ def update_listing(store: ObjectStore, day: date, change: Callable[[Listing | No
 
     Two runs at once may both save: the later one stays, and is made from the earlier one.
     """
-    key = listing_key(day)
+    return update_parsed(store, listing_key(day), change, parse=partial(_parse_usable, day), dump=asdict)
 
-    def write() -> Listing:
-        file = BytesIO()
-        version = store.copy_into(key, file)
-        last: Listing | None = None
-        if version is not None:
-            try:
-                last = _parse(day, file.getvalue())
-            except UnreadableListing:
-                last = None
-        listing = change(last)
-        if listing != last:
-            put_json(store, key, asdict(listing), Replace(version) if version is not None else CREATE)
-        return listing
 
-    return compare_and_swap(key, write)
+def _parse_usable(day: date, body: bytes) -> Listing | None:
+    try:
+        return _parse(day, body)
+    except UnreadableListing:
+        return None
 
 
 def _parse(day: date, body: bytes) -> Listing:
