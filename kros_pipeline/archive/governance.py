@@ -20,6 +20,11 @@ class ObjectVersion:
     size_bytes: int
 
 
+def versions_at(governance: "Governance", key: str) -> list[ObjectVersion]:
+    """Return every version of the object at a key, and none of objects whose key begins with it."""
+    return [version for version in governance.versions(key) if version.key == key]
+
+
 class Governance(Protocol):
     """Governs the objects of one archive. It raises no error but `ArchiveError` and its subclasses."""
 

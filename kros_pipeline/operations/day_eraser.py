@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from ..archive.compare_and_swap import compare_and_swap
 from ..archive.decision_claims import read_claim
-from ..archive.governance import Governance, ObjectVersion
+from ..archive.governance import Governance, ObjectVersion, versions_at
 from ..archive.listings import read_usable_listing, update_listing
 from ..archive.object_store import ObjectStore, Replace
 from ..archive.parquet import Partition
@@ -203,7 +203,7 @@ class DayEraser:
 
 def find_claims(keys: Iterable[str], governance: Governance) -> list[ObjectVersion]:
     """Return every version of the claims at these keys."""
-    return [version for key in keys for version in governance.versions(key) if version.key == key]
+    return [version for key in keys for version in versions_at(governance, key)]
 
 
 def _decision_in(version: ObjectVersion) -> str:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 from ..archive.archived_days import days_of_table
-from ..archive.governance import Governance
+from ..archive.governance import Governance, versions_at
 from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
@@ -128,11 +128,7 @@ def find_held_calls(plan: ErasurePlan, governance: Governance) -> list[str]:
         call_id
         for day, ids in plan.calls.items()
         for call_id in sorted(ids)
-        if any(
-            governance.has_legal_hold(version)
-            for version in governance.versions(audio_key(day, call_id))
-            if version.key == audio_key(day, call_id)
-        )
+        if any(map(governance.has_legal_hold, versions_at(governance, audio_key(day, call_id))))
     ]
 
 

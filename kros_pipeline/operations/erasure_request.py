@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import date
 
-from ..archive.governance import Governance
+from ..archive.governance import Governance, versions_at
 from ..archive.json_objects import read_json, replace_json
 from ..archive.object_store import ObjectStore
 from ..core.errors import ArchiveError
@@ -81,7 +81,7 @@ def save_plan(plan: ErasurePlan, store: ObjectStore) -> None:
 
 def delete_plan(plan: ErasurePlan, governance: Governance) -> None:
     """Delete every version of the stored plan."""
-    governance.delete([version for version in governance.versions(plan.key) if version.key == plan.key])
+    governance.delete(versions_at(governance, plan.key))
 
 
 def read_unfinished_plans(store: ObjectStore) -> list[ErasurePlan]:

@@ -5,7 +5,7 @@ A request whose outcome is unknown is never sent again.
 
 from datetime import date
 
-from ..archive.governance import Governance
+from ..archive.governance import Governance, versions_at
 from ..archive.object_store import ObjectStore
 from ..archive.request_journal import RequestJournal, Stage
 from ..archive.tombstones import Tombstones
@@ -78,9 +78,7 @@ class UpstreamDeletion:
             return UNCONFIRMED
         outcome = self._ask(call_id)
         if outcome == NOT_SENT:  # delete the intent, so that a later run may send it
-            intent_key = journal.key(pseudonym, Stage.INTENT)
-            versions = self._governance.versions(intent_key)
-            self._governance.delete([version for version in versions if version.key == intent_key])
+            self._governance.delete(versions_at(self._governance, journal.key(pseudonym, Stage.INTENT)))
         elif outcome != UNCONFIRMED:
             journal.finish(pseudonym, {"outcome": outcome, "at": self._clock.now().isoformat()})
         return outcome
