@@ -3,14 +3,13 @@
 from datetime import date, datetime
 
 from ..core.object_keys import acknowledged_key, acknowledged_prefix
-from .json_objects import create_json
+from .json_objects import create_json, list_names
 from .object_store import ObjectStore
 
 
-def acknowledged_call_keys(store: ObjectStore, day: date) -> set[str]:
+def acknowledged_call_keys(store: ObjectStore, day: date) -> frozenset[str]:
     """Return the call keys of a day that an operator has acknowledged."""
-    prefix = acknowledged_prefix(day)
-    return {entry.key.removeprefix(prefix).removesuffix(".json") for entry in store.list(prefix)}
+    return list_names(store, acknowledged_prefix(day))
 
 
 def acknowledge(store: ObjectStore, day: date, call_id: str, at: datetime) -> None:

@@ -21,6 +21,11 @@ def read_json(store: ObjectStore, key: str) -> Content | None:
     return _parse(store, key, body) if body is not None else None
 
 
+def list_names(store: ObjectStore, prefix: str) -> frozenset[str]:
+    """Return the names of the JSON objects below a prefix: their keys without the prefix and `.json`."""
+    return frozenset(entry.key.removeprefix(prefix).removesuffix(".json") for entry in store.list(prefix))
+
+
 def create_json(store: ObjectStore, key: str, value: object) -> bool:
     """Create a JSON object. Return False, and write nothing, where an object is at the key already."""
     try:

@@ -8,7 +8,7 @@ from datetime import date
 from threading import Lock
 
 from ..core.object_keys import moved_key, moved_prefix
-from .json_objects import create_json
+from .json_objects import create_json, list_names
 from .object_store import ObjectStore
 
 
@@ -24,9 +24,7 @@ class MovedCalls:
         """Return the call keys of the calls that an earlier day keeps."""
         with self._lock:
             if day not in self._known:
-                prefix = moved_prefix(day)
-                entries = self._store.list(prefix)
-                self._known[day] = frozenset(entry.key.removeprefix(prefix).removesuffix(".json") for entry in entries)
+                self._known[day] = list_names(self._store, moved_prefix(day))
             return self._known[day]
 
     def add(self, day: date, call_id: str, home: date) -> None:

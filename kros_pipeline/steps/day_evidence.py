@@ -4,7 +4,7 @@ Sets are compared in both directions, and both sides are read a batch at a time.
 that are named in the verdict are held in memory; of the day, the digests of its list and the keys of its audio.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import date, datetime
 
@@ -135,7 +135,7 @@ def _add_calls(opened: _Opened, digests: set[bytes] | None, evidence: Evidence) 
 
 
 def _add_recordings(
-    opened: _Opened, stored: Mapping[str, int], acknowledged: set[str], prefix: str, evidence: Evidence
+    opened: _Opened, stored: Mapping[str, int], acknowledged: Collection[str], prefix: str, evidence: Evidence
 ) -> None:
     """Compare the table `recordings` with the audio in the bucket, and find the recordings that are not safe."""
     if "recordings" not in opened:

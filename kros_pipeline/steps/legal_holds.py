@@ -10,7 +10,7 @@ from datetime import date
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.governance import Governance
-from ..archive.json_objects import create_json
+from ..archive.json_objects import create_json, list_names
 from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..core import schemas
@@ -39,8 +39,7 @@ def place_legal_holds(
     """
     if not is_wanted:
         return []
-    prefix = held_prefix(day)
-    held = {entry.key.removeprefix(prefix).removesuffix(".json") for entry in store.list(prefix)}
+    held = list_names(store, held_prefix(day))
     try:
         flagged = {row["call_id"] for row in tables.rows(schemas.FLAGGED_CALLS, day, ("call_id",))}
     except UnreadablePartition as error:
