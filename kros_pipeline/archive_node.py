@@ -81,7 +81,7 @@ def archive_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
 
 
 def _health_metadata(health: "ArchiveHealth") -> dict[str, int]:
-    """Return the numbers of the archive's health, for the asset's plots. Each name ends with its unit."""
+    """Return the numbers of the archive's health, for the asset's plots."""
     metadata = {
         "missing, incomplete or overdue days": len(health.days),
         "never listed days": len(health.days_never_listed),

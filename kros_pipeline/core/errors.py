@@ -77,7 +77,7 @@ class CallGone(ApiError):
 
 
 class RequestRefused(ApiError):
-    """The API answered another 4xx, or told in a 2xx that it refuses a change. Nothing was changed."""
+    """The API answered another 4xx, or reported in a 2xx that it refuses a change. Nothing was changed."""
 
 
 class UnaddressableCall(ApiError):

@@ -24,7 +24,7 @@ def outer_join(
 ) -> Iterator[tuple[dict[str, Any] | None, dict[str, Any] | None]]:
     """Yield the rows of two tables side by side, by `call_id`; None where a table has no row of the call.
 
-    Both are sorted by `call_id`, with one row a call. A second row of a call stands alone.
+    Both are sorted by `call_id`, with one row a call. A second row of a call has no partner.
     """
     lefts, rights = iter(left), iter(right)
     ours, theirs = next(lefts, None), next(rights, None)

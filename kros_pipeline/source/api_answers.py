@@ -30,7 +30,7 @@ class ApiAnswer:
 
     @property
     def is_success(self) -> bool:
-        """Whether the status is a 2xx. The body may tell of an error all the same."""
+        """Whether the status is a 2xx. The body may report an error all the same."""
         return 200 <= self.status < 300
 
     @property

@@ -93,7 +93,7 @@ def _check_key(message: str, answer: ApiAnswer) -> None:
 
 
 def _describe(what: str, answer: ApiAnswer, secret: str) -> str:
-    """Return a message with the request, the status, and upstream's text where the body tells of an error."""
+    """Return a message with the request, the status, and upstream's text where the body reports an error."""
     message = f"{what}: status {answer.status}"
     if answer.is_success and not answer.fields.get("error"):
         return message

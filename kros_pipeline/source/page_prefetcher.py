@@ -65,7 +65,7 @@ class PagePrefetcher:
         return page
 
     def _pages_allowed(self) -> int:
-        """Return how many pages may be ahead now. Where one alone exceeds the limit, none is."""
+        """Return how many pages may be ahead now. Where a single page exceeds the limit, none is."""
         if not self._largest_bytes:
             return self._max_pages
         return min(self._max_pages, MAX_BYTES_IN_FLIGHT // self._largest_bytes)

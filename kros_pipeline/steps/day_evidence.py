@@ -1,7 +1,7 @@
 """Gathers the evidence of a day: what the source said, what the tables say and what the bucket holds.
 
 Sets are compared in both directions, and both sides are read a batch at a time. Of the tables, only the ids of calls
-that are named in the verdict are held in memory; of the day, the digests of its list and the keys of its audio.
+that are named in the verdict are kept in memory; of the day, the digests of its list and the keys of its audio.
 """
 
 from collections.abc import Collection, Iterator, Mapping

@@ -28,7 +28,7 @@ class ExtensionOffer:
 
     @contextmanager
     def one_by_one(self) -> Iterator[None]:
-        """Hold back other requests while it is not known whether extensions are offered: the first 404 ends them."""
+        """Make other requests wait while it is not known whether extensions are offered: the first 404 ends them."""
         if self._is_offered:
             yield
             return

@@ -41,7 +41,7 @@ def flag_calls(day: date, *, tables: Tables, rules: Rules) -> Report:
 
 
 def _rows(day: date, tables: Tables, rules: Rules, present: Partition | None) -> Iterator[Row]:
-    """Yield the rows of the day; the tables are read side by side, none is held."""
+    """Yield the rows of the day; the tables are read side by side, none is kept in memory."""
     with ExitStack() as opened:
         calls = opened.enter_context(tables.required(schemas.CALLS, day))
         answers, turns_by_call = SortedLookup(()), SortedLookup(())

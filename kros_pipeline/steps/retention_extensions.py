@@ -87,7 +87,7 @@ def extend_retention(
         report.counts["settled_now"] = len(new_rows)
         settled_ids = {row["decision_id"] for row in new_rows}
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="extensions") as pool:
-            for decisions in (to_resend, new):  # what an operator orders tells whether extensions are offered
+            for decisions in (to_resend, new):  # an order's answer shows whether extensions are offered
                 sent = pool.map(
                     lambda decision: sender.send(decision, resent_rows.get(decision.decision_id)), decisions
                 )

@@ -1,4 +1,4 @@
-"""Compares the kept texts of a day with their turns, call by call, in both directions. No text is held."""
+"""Compares the kept texts of a day with their turns, call by call, in both directions. No text is kept in memory."""
 
 from collections.abc import Iterator, Mapping
 
@@ -46,7 +46,7 @@ def _measure_texts(transcripts: Partition | None) -> Iterator[Row]:
 
 def _measure_turns(utterances: Partition | None) -> Iterator[Row]:
     """Yield the calls with turns: the sum of their turns' lengths in code points, and where the last one ends."""
-    held: Row | None = None
+    call: Row | None = None
     for batch in utterances.batches(("call_id", "char_start", "char_end")) if utterances else ():
         chars = pc.subtract(batch.column("char_end"), batch.column("char_start"))
         turns = pa.table({"call_id": batch.column("call_id"), "chars": chars, "end": batch.column("char_end")})
@@ -54,11 +54,11 @@ def _measure_turns(utterances: Partition | None) -> Iterator[Row]:
         calls = calls.sort_by("call_id")  # Arrow returns the groups in any order
         columns = (calls.column(name).to_pylist() for name in ("call_id", "chars_sum", "end_max"))
         for call_id, length, end in zip(*columns, strict=True):
-            if held is not None and held["call_id"] == call_id:  # its turns began in the batch before
-                held = {"call_id": call_id, "chars": held["chars"] + length, "end": max(held["end"], end)}
+            if call is not None and call["call_id"] == call_id:  # its turns began in the batch before
+                call = {"call_id": call_id, "chars": call["chars"] + length, "end": max(call["end"], end)}
                 continue
-            if held is not None:
-                yield held
-            held = {"call_id": call_id, "chars": length, "end": end}
-    if held is not None:
-        yield held
+            if call is not None:
+                yield call
+            call = {"call_id": call_id, "chars": length, "end": end}
+    if call is not None:
+        yield call

@@ -228,10 +228,10 @@ def test_a_single_row_of_another_year_switches_nothing_off() -> None:
 def test_a_day_without_evidence_is_widened_by_what_its_neighbours_showed() -> None:
     """Nobody calls at night: the one call of the day lies where the shifted filter shows it for the day before."""
     source = LyingSource(calls_at(3_600), CLOCK, Lies(shift_hours=-8))
-    alone = ListReader(source, DAY, prefetch_pages=0, on_first_page=lambda: None, log=logging.getLogger("test"))
-    alone.read()
-    assert not alone.rows.calls
-    told = ListReader(
+    unaware = ListReader(source, DAY, prefetch_pages=0, on_first_page=lambda: None, log=logging.getLogger("test"))
+    unaware.read()
+    assert not unaware.rows.calls
+    widened = ListReader(
         source,
         DAY,
         prefetch_pages=0,
@@ -239,5 +239,5 @@ def test_a_day_without_evidence_is_widened_by_what_its_neighbours_showed() -> No
         log=logging.getLogger("test"),
         has_shown_later=True,
     )
-    told.read()
-    assert set(told.rows.calls) == of_day(source)
+    widened.read()
+    assert set(widened.rows.calls) == of_day(source)

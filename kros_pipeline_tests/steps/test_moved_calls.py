@@ -75,7 +75,7 @@ def test_a_call_that_another_days_list_shows_is_added_there_and_the_day_is_owed(
     assert verdicts(our, BEFORE) == ["complete"] and len(audio(our, late)) == 1
     before = our.archive.objects("tables/")
     list_calls(our.open(), DAY)
-    assert our.archive.objects("tables/") == before  # told once
+    assert our.archive.objects("tables/") == before  # reported once
 
 
 def test_a_call_of_a_day_that_was_never_listed_is_left_to_that_day(our: Account) -> None:

@@ -92,7 +92,7 @@ def test_the_time_is_taken_and_the_row_is_read_before_any_evidence(our: Account)
 
         def asking(key: str, *more: Any) -> Any:
             asked.append(key)
-            if not key.startswith(("tables/reconciliation/", "state/erased")):  # these are for the write alone
+            if not key.startswith(("tables/reconciliation/", "state/erased")):  # these are only for the write
                 our.now += timedelta(minutes=1)  # the evidence takes its time
             return true(key, *more)
 
@@ -110,7 +110,7 @@ def test_a_day_waits_if_its_list_was_read_within_the_grace_days(account: MakeAcc
     our = account(PLAIN, now=WITHIN_GRACE)
     assert our.run_day().verdict.verdict == "complete"
     our.now = AFTER_GRACE
-    alone = reconcile_day(our.ctx, DAY)
-    assert (alone.verdict.verdict, len(alone.verdict.problems)) == ("waiting", 1)
-    assert "materialize the whole day" in alone.verdict.problems[0]
+    one_step = reconcile_day(our.ctx, DAY)
+    assert (one_step.verdict.verdict, len(one_step.verdict.problems)) == ("waiting", 1)
+    assert "materialize the whole day" in one_step.verdict.problems[0]
     assert our.run_day().verdict.verdict == "complete"
