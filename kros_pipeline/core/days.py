@@ -17,6 +17,16 @@ def end_of(day: date) -> datetime:
     return start_of(day) + timedelta(days=1)
 
 
+def days_beside(day: date) -> tuple[date, date]:
+    """Return the day before and the day after."""
+    return day - timedelta(days=1), day + timedelta(days=1)
+
+
+def days_from(first: date, last: date) -> list[date]:
+    """Return the days from `first` to `last`, both included; none where `last` is earlier."""
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+
+
 def is_over(day: date, now: datetime) -> bool:
     """Return whether no call can be created on the day any more."""
     return now >= end_of(day)

@@ -5,9 +5,10 @@ A call keeps the first day that archived it. Where two days have it, because two
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 
 from .calls import Call
+from .days import days_beside
 
 IdsOfDay = Callable[[date], frozenset[str]]
 """Returns the ids that a day's table `calls` has; none where there is no table."""
@@ -43,7 +44,7 @@ def find_home_days(
     no table has is added there if `may_be_added` says so; otherwise it is left to that day's own run.
     """
     homes = HomeDays()
-    before, after = day - timedelta(days=1), day + timedelta(days=1)
+    before, after = days_beside(day)
     homes.removed = dict.fromkeys(archived(day) & archived(before), before)
     if archived(day) & archived(after):
         homes.doubled.add(after)
@@ -54,8 +55,7 @@ def find_home_days(
         for call_id, call in calls.items():
             if call_id in known and call_id not in archived(day):
                 continue  # in the day that it belongs to
-            near = (other - timedelta(days=1), other, other + timedelta(days=1))
-            home = _first_with(call_id, sorted({*near, day}), archived)
+            home = _first_with(call_id, sorted({other, *days_beside(other), day}), archived)
             if home is not None and home != other:
                 _assign(homes, day, home, call)
             elif home is None and may_be_added(other):

@@ -14,7 +14,7 @@ from ..archive.table_versions import TableVersions, list_table_versions, read_re
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.clock import Clock
-from ..core.days import grace_is_over
+from ..core.days import days_from, grace_is_over
 from ..core.statuses import DayVerdict
 from .day_rows import read_day_rows
 
@@ -58,7 +58,7 @@ def days_within_retention(first: date, last: date, clock: Clock, retention_days:
     """Return the days from `first` to `last` of which upstream may still have recordings."""
     if retention_days is not None:
         first = max(first, clock.now().date() - timedelta(days=retention_days))
-    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    return days_from(first, last)
 
 
 def read_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tables) -> dict[date, DayState]:

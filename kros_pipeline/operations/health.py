@@ -14,7 +14,7 @@ from ..archive.parquet import Row
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.clock import Clock
-from ..core.days import grace_is_over
+from ..core.days import days_from, grace_is_over
 from ..core.errors import UnreadablePartition
 from ..core.object_keys import call_key
 from ..core.recorded_share import DAYS_BEFORE, Drop, RecordedDay, find_drops
@@ -64,7 +64,7 @@ def check_health(
     oldest = max(first, today - timedelta(days=retention_days if retention_days is not None else _RECENT_DAYS))
     first_drop = last - timedelta(days=_DROPS_REPORTED_DAYS - 1)
     first_read = min(oldest, max(first, first_drop - timedelta(days=DAYS_BEFORE)))
-    read = [first_read + timedelta(days=number) for number in range((last - first_read).days + 1)]
+    read = days_from(first_read, last)
     days = [day for day in read if day >= oldest]
     states = read_day_states(days, store=store, tables=tables)
     with ThreadPoolExecutor(_THREADS) as pool:

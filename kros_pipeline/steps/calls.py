@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.identity import ArchiveIdentity
@@ -15,6 +15,7 @@ from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.calls import Call
 from ..core.clock import Clock
+from ..core.days import days_beside
 from ..core.errors import ApiError, ObjectExists, WrongArchive
 from ..core.home_days import HomeDays, find_home_days
 from ..core.listing import Listing
@@ -27,7 +28,6 @@ from .listing_maker import ListingMaker
 from .other_days import ArchivedIds, add_calls, mark, may_be_added_to, save_to_other_days
 from .report import Report
 
-_ONE_DAY = timedelta(days=1)
 _MAX_PREFETCHED_PAGES = 12  # 200 requests a second, the fastest plan's rate, at 60 ms an answer
 
 
@@ -107,7 +107,7 @@ def _make_reader(
     download_workers: int,
     log: logging.Logger,
 ) -> ListReader:
-    beside = [read_usable_listing(store, other) for other in (day - _ONE_DAY, day + _ONE_DAY)]
+    beside = [read_usable_listing(store, other) for other in days_beside(day)]
     return ListReader(
         source,
         day,
@@ -126,7 +126,7 @@ def _check_account(
 
     Raises `WrongArchive` where the account was not confirmed, either.
     """
-    beside = archived(day - _ONE_DAY) | archived(day + _ONE_DAY)
+    beside = archived.beside()
     listed = [call_id for call_id in reader.rows.calls if call_id not in beside and not tombstones.is_erased(call_id)]
     try:
         check_known_ids(day, archived(day), listed)
@@ -150,7 +150,7 @@ def _without_erased(others: Mapping[date, Mapping[str, Call]], tombstones: Tombs
 def _find_doubled(day: date, present_ids: set[str], archived: ArchivedIds, tables: Tables, clock: Clock) -> list[str]:
     """Look again at neighbours that another run changed meanwhile: of a call in two days, the later day is owed."""
     pending = []
-    for other in (day - _ONE_DAY, day + _ONE_DAY):
+    for other in days_beside(day):
         archived.forget_changed(other)
         if archived(other).isdisjoint(present_ids):
             continue

@@ -6,7 +6,7 @@ that lists it again.
 
 from collections.abc import Set
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 
 from ..archive.listings import update_listing
 from ..archive.object_store import ObjectStore
@@ -25,8 +25,7 @@ def note_late_calls(day: date, missing: Set[str], *, store: ObjectStore, tables:
     if not missing:
         return 0
     archived = ArchivedIds(day, tables)
-    beside = archived(day - timedelta(days=1)) | archived(day + timedelta(days=1))
-    late = {call_id for call_id in missing - beside if not tombstones.is_erased(call_id)}
+    late = {call_id for call_id in missing - archived.beside() if not tombstones.is_erased(call_id)}
     if late:
         sentence = f"{len(late)} calls came to the list after it was read: materialize the whole day."
 

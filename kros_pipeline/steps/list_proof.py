@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from ..core.days import end_of, start_of
+from ..core.days import days_from, end_of, start_of
 from ..core.errors import RequestRefused
 from ..source.call_source import CallSource, Page, Window
 from ..source.time_format import format_time
@@ -189,8 +189,7 @@ class ListProof:
 
     def _is_sum_of_days(self, window: Window, reading: _Reading) -> bool:
         """Return whether the days of a window, of which more than one has rows, have as many as the window has."""
-        first, last = window.start.date(), window.end.date()
-        days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+        days = days_from(window.start.date(), window.end.date())
         totals = [self.first_page(Window(start_of(day), end_of(day) - OVERLAP)).total or 0 for day in days]
         return sum(totals) == reading.total and max(totals) < sum(totals)
 

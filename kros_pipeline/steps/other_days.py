@@ -11,7 +11,7 @@ from ..archive.tables import Tables
 from ..core import schemas
 from ..core.calls import Call, merge_calls
 from ..core.clock import Clock
-from ..core.days import is_over
+from ..core.days import days_beside, is_over
 from ..core.errors import UnreadablePartition
 from ..core.home_days import HomeDays
 from ..core.statuses import DayVerdict
@@ -36,14 +36,19 @@ class ArchivedIds:
         """Return the ids of a day; none where there is no table."""
         return self._read(day) or frozenset()
 
+    def beside(self) -> frozenset[str]:
+        """Return the ids of the day before and of the day after."""
+        before, after = days_beside(self._day)
+        return self(before) | self(after)
+
     def has_table(self, day: date) -> bool:
         """Return whether the day has a table."""
         return self._read(day) is not None
 
     def forget_changed(self, day: date) -> None:
         """Read a day again, when it is asked for, if its table was replaced since it was read."""
-        if day not in self._ids or self._tables.version(schemas.CALLS, day) != self._versions.get(day):
-            self._ids.pop(day, None)
+        if day in self._ids and self._tables.version(schemas.CALLS, day) != self._versions[day]:
+            del self._ids[day]
 
     def _read(self, day: date) -> frozenset[str] | None:
         if day not in self._ids:

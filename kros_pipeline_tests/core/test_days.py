@@ -1,13 +1,13 @@
 """Times are parsed as aware UTC times, or not at all."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kros_pipeline.core.days import names_zone, parse_time
+from kros_pipeline.core.days import days_beside, days_from, names_zone, parse_time
 
 TEN = datetime(2025, 1, 10, 10, tzinfo=UTC)
 
@@ -135,3 +135,19 @@ def test_a_time_that_the_zone_moves_out_of_all_years_is_none() -> None:
 )
 def test_whether_a_time_names_its_zone_is_known(value: object, is_named: bool) -> None:
     assert names_zone(value) is is_named
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "days"),
+    [
+        (date(2025, 1, 10), date(2025, 1, 10), [date(2025, 1, 10)]),
+        (date(2024, 2, 28), date(2024, 3, 1), [date(2024, 2, 28), date(2024, 2, 29), date(2024, 3, 1)]),
+        (date(2025, 1, 10), date(2025, 1, 9), []),
+    ],
+)
+def test_both_ends_of_a_span_of_days_are_in_it(first: date, last: date, days: list[date]) -> None:
+    assert days_from(first, last) == days
+
+
+def test_the_days_beside_a_day_cross_months_and_years() -> None:
+    assert days_beside(date(2025, 1, 1)) == (date(2024, 12, 31), date(2025, 1, 2))
