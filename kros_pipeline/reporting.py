@@ -131,6 +131,7 @@ def reconcile_failed_day(day: date, ctx: "RunContext", *, blocked_by: ExternalEr
             tombstones=ctx.tombstones,
             clock=ctx.clock,
             lookback_days=ctx.settings.lookback_days,
+            retention_days=ctx.settings.source.retention_days,
             stats_total=None,
             hold_problems=[],
             api_requests=ctx.source.requests_made,

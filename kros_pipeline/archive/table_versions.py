@@ -4,11 +4,14 @@ A table that is deleted or replaced after a day was checked shows by them, witho
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import date
 from typing import TypeAlias
 
 from ..core import schemas
+from ..core.days import parse_time
 from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable
+from ..core.next_look import NextLook
 from ..core.object_keys import day_in, table_key, table_prefix, table_versions_key
 from .json_objects import read_json, replace_json
 from .object_store import ObjectStore
@@ -27,12 +30,23 @@ def list_table_versions(store: ObjectStore, table: str) -> dict[date, str]:
     return versions
 
 
-def record_table_versions(store: ObjectStore, day: date, versions: TableVersions) -> None:
+@dataclass(frozen=True, slots=True)
+class CheckedTables:
+    """What a day's reconciliation has recorded: the versions that it compared, and when to look at the day again."""
+
+    versions: TableVersions
+    next_look: NextLook | None
+
+
+def record_table_versions(
+    store: ObjectStore, day: date, versions: TableVersions, next_look: NextLook | None = None
+) -> None:
     """Write which versions a day's reconciliation has compared; that of its own row is among them."""
-    replace_json(store, table_versions_key(day), {"versions": dict(versions)})
+    look = next_look and asdict(next_look) | {"at": next_look.at.isoformat()}
+    replace_json(store, table_versions_key(day), {"versions": dict(versions), "next_look": look})
 
 
-def read_recorded_versions(store: ObjectStore, day: date) -> TableVersions | None:
+def read_checked_tables(store: ObjectStore, day: date) -> CheckedTables | None:
     """Return what was recorded of a day; None where nothing was, or nothing that can be read."""
     try:
         stored = read_json(store, table_versions_key(day))
@@ -41,6 +55,14 @@ def read_recorded_versions(store: ObjectStore, day: date) -> TableVersions | Non
     except ArchiveError:
         return None
     versions = stored.get("versions") if stored is not None else None
-    if not isinstance(versions, dict):
+    if stored is None or not isinstance(versions, dict):
         return None
-    return {name: version for name, version in versions.items() if name in schemas.TABLES}
+    known = {name: version for name, version in versions.items() if name in schemas.TABLES}
+    return CheckedTables(known, _parse_next_look(stored.get("next_look")))
+
+
+def _parse_next_look(stored: object) -> NextLook | None:
+    """Return the time of the next look; None, which is at once, also where it cannot be read."""
+    fields = stored if isinstance(stored, dict) else {}
+    at, is_for_second_answers = parse_time(fields.get("at")), fields.get("is_for_second_answers")
+    return NextLook(at, is_for_second_answers) if at and isinstance(is_for_second_answers, bool) else None

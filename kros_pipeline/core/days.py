@@ -32,9 +32,14 @@ def is_over(day: date, now: datetime) -> bool:
     return now >= end_of(day)
 
 
+def grace_ends_at(day: date, lookback_days: int) -> datetime:
+    """Return when the grace days end, in which late recordings and transcripts may come."""
+    return end_of(day) + timedelta(days=lookback_days)
+
+
 def grace_is_over(day: date, now: datetime, lookback_days: int) -> bool:
-    """Return whether the grace days, in which late recordings and transcripts may come, are over."""
-    return now >= end_of(day) + timedelta(days=lookback_days)
+    """Return whether the grace days are over."""
+    return now >= grace_ends_at(day, lookback_days)
 
 
 def parse_time(value: object, zone: tzinfo = UTC) -> datetime | None:

@@ -2,8 +2,10 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from .listing import Listing
+from .two_answers import second_is_due
 
 
 @dataclass
@@ -18,6 +20,9 @@ class Evidence:
     calls: int = 0
     recordings: Counter[str] = field(default_factory=Counter)
     transcripts: Counter[str] = field(default_factory=Counter)
+    pending_by_error: int = 0  # recordings and transcripts that a run could not try or ask for
+    answered_once: Counter[str] = field(default_factory=Counter)  # by table: pending rows that need a second answer
+    second_answers_due_at: datetime | None = None  # when the last of them is due
     utterances: int = 0
     unreadable_listing: str = ""  # a sentence
     unreadable: list[str] = field(default_factory=list)  # sentences: which table cannot be read
@@ -47,3 +52,9 @@ class Evidence:
     texts_without_turns: list[str] = field(default_factory=list)
     texts_unlike_their_turns: list[str] = field(default_factory=list)
     turns_without_text: list[str] = field(default_factory=list)
+
+    def add_answered_once(self, table: str, first_answer_at: datetime) -> None:
+        """Count a pending row of a table whose call upstream has answered once."""
+        self.answered_once[table] += 1
+        due_at = second_is_due(first_answer_at)
+        self.second_answers_due_at = max(self.second_answers_due_at or due_at, due_at)

@@ -1,11 +1,14 @@
 """The listing of a day: what the step `calls` saw upstream and saved, as evidence for `reconciliation`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from .days import parse_time
-from .id_digests import unpack_digests
+from .id_digests import pack_digests, unpack_digests
+
+DIGEST_FIELDS = ("call_digests", "unlisted_digests")
+"""The fields that name calls, packed by `id_digests`. An erasure takes its calls out of them."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +24,7 @@ class Listing:
     `shows_earlier` and `shows_later` say that rows lay before, or behind, the hours asked for: the neighbouring days
     need more hours, too. `call_digests` names every call that the day's table has to hold, packed by `id_digests`:
     those of this enumeration and of all before it, without erased ones. It is None in a listing of version 0.1.0.
+    `unlisted_digests` names those that this enumeration did not show: they are gone upstream, or not everything came.
     """
 
     proved: bool
@@ -36,6 +40,15 @@ class Listing:
     shows_earlier: bool = False
     shows_later: bool = False
     call_digests: str | None = None
+    unlisted_digests: str | None = None
+
+    def without_calls(self, digests: set[bytes]) -> "Listing":
+        """Return the listing without these digests of calls."""
+
+        def drop(packed: str | None) -> str | None:
+            return pack_digests(unpack_digests(packed) - digests) if packed is not None else None
+
+        return replace(self, call_digests=drop(self.call_digests), unlisted_digests=drop(self.unlisted_digests))
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Listing":
@@ -51,8 +64,9 @@ class Listing:
             if not _is_of_type(value, known[name]):
                 raise ValueError(f"field {name!r} is of another type")
         values["windows"] = [(start, end) for start, end in values.get("windows", [])]
-        if values.get("call_digests") is not None:
-            unpack_digests(values["call_digests"])
+        for name in DIGEST_FIELDS:
+            if values.get(name) is not None:
+                unpack_digests(values[name])
         return cls(**values)
 
 

@@ -171,7 +171,13 @@ def _find_what_may_still_come(evidence: Evidence) -> Iterator[str]:
     for what, count in pending.items():
         if count:
             yield f"{count} {what} are pending."
-    if pending["transcripts"] and evidence.grace_is_over:
+    if evidence.second_answers_due_at is not None:
+        counts = " and ".join(f"{count} {table}" for table, count in sorted(evidence.answered_once.items()))
+        yield (
+            f"Upstream has answered once that it has none of {counts}: a second answer settles them, from "
+            f"{evidence.second_answers_due_at:%Y-%m-%d %H:%M} UTC on."
+        )
+    if pending["transcripts"] > evidence.answered_once["transcripts"] and evidence.grace_is_over:
         yield (
             "The grace days are over, and upstream has not answered for the pending transcripts: each run asks again. "
             "The metadata of `transcripts` says why; a refusal needs a person."

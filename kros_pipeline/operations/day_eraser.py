@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from datetime import date
 from hashlib import sha256
 from io import BytesIO
@@ -20,7 +19,7 @@ from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.errors import ArchiveError
-from ..core.id_digests import digest_id, pack_digests, unpack_digests
+from ..core.id_digests import digest_id
 from ..core.listing import Listing
 from ..core.object_keys import (
     acknowledged_prefix,
@@ -178,9 +177,7 @@ class DayEraser:
         def change(last: Listing | None) -> Listing:
             if last is None:
                 raise ArchiveError(f"{listing_key(self._day)} is gone or was damaged meanwhile: launch the job again")
-            if last.call_digests is None:
-                return last
-            return replace(last, call_digests=pack_digests(unpack_digests(last.call_digests) - erased))
+            return last.without_calls(erased)
 
         if read_usable_listing(self._store, self._day) is not None:
             update_listing(self._store, self._day, change)

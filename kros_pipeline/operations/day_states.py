@@ -6,15 +6,16 @@ Dagster's history is not used: it may be incomplete.
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Row
-from ..archive.table_versions import TableVersions, list_table_versions, read_recorded_versions
+from ..archive.table_versions import CheckedTables, TableVersions, list_table_versions, read_checked_tables
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import days_from, grace_is_over
+from ..core.next_look import NextLook
 from ..core.statuses import DayVerdict
 from .day_rows import read_day_rows
 
@@ -29,6 +30,7 @@ class DayState:
     `row` is None where there is none, or where `unreadable` says why it cannot be read. `deleted` and `replaced` name
     tables that are not there any more, or are not the ones that the row is about. `is_recorded` is False where the
     versions of the row's tables are not known: a run was killed after the row, or an older version wrote it.
+    `next_look` is when looking at the day is worth it again; None where that is at once, or never.
     """
 
     row: Row | None = None
@@ -36,6 +38,7 @@ class DayState:
     deleted: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     is_recorded: bool = False
+    next_look: NextLook | None = None
 
     @property
     def is_proved(self) -> bool:
@@ -50,8 +53,21 @@ class DayState:
 
     def is_settled(self, day: date, lookback_days: int) -> bool:
         """Return whether the day was complete after its grace days, and its tables are the ones that were compared."""
-        is_unchanged = self.is_recorded and not self.deleted and not self.replaced
-        return is_unchanged and self.was_proved_after_grace(day, lookback_days)
+        return self.is_unchanged and self.was_proved_after_grace(day, lookback_days)
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the day's tables are the ones that were compared."""
+        return self.is_recorded and not self.deleted and not self.replaced
+
+    def may_rest(self, now: datetime) -> bool:
+        """Return whether nothing more of the day can be had before its next look."""
+        return self.is_unchanged and self.next_look is not None and now < self.next_look.at
+
+    @property
+    def awaits_second_answers(self) -> bool:
+        """Whether only second answers are missing: that there is no recording, or no transcript."""
+        return self.is_unchanged and self.next_look is not None and self.next_look.is_for_second_answers
 
 
 def days_within_retention(first: date, last: date, clock: Clock, retention_days: int | None) -> list[date]:
@@ -71,19 +87,20 @@ def read_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tables)
         names = list(schemas.TABLES)
         listed = dict(zip(names, pool.map(lambda name: list_table_versions(store, name), names), strict=True))
         found = read_day_rows((day for day in days if day in listed[_ROW]), tables, pool)
-        complete = [day for day, row in found.rows.items() if row and row["verdict"] == DayVerdict.COMPLETE]
-        recorded = dict(zip(complete, pool.map(lambda day: read_recorded_versions(store, day), complete), strict=True))
+        good = [day for day, row in found.rows.items() if row and row["verdict"] != DayVerdict.INCOMPLETE]
+        checked = dict(zip(good, pool.map(lambda day: read_checked_tables(store, day), good), strict=True))
     states = {}
     for day in days:
         present = {name: versions[day] for name, versions in listed.items() if day in versions}
         state = DayState(found.rows.get(day), found.unreadable.get(day, ""))
-        versions = recorded.get(day)
-        states[day] = state if versions is None else _compare(state, versions, present)
+        tables_then = checked.get(day)
+        states[day] = state if tables_then is None else _compare(state, tables_then, present)
     return states
 
 
-def _compare(state: DayState, recorded: TableVersions, present: TableVersions) -> DayState:
+def _compare(state: DayState, checked: CheckedTables, present: TableVersions) -> DayState:
     """Add what happened to the tables since. Versions that were recorded with another row say what there was only."""
+    recorded = checked.versions
     is_of_this_row = _ROW in recorded and recorded[_ROW] == present.get(_ROW)
     replaced = [name for name in recorded if name in present and recorded[name] != present[name]]
     return DayState(
@@ -92,4 +109,5 @@ def _compare(state: DayState, recorded: TableVersions, present: TableVersions) -
         deleted=[name for name in recorded if name not in present],
         replaced=replaced if is_of_this_row else [],
         is_recorded=is_of_this_row,
+        next_look=checked.next_look if is_of_this_row else None,
     )

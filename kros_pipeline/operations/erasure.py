@@ -221,6 +221,7 @@ def open_eraser(ctx: RunContext) -> Eraser:
             tombstones=ctx.tombstones,
             clock=ctx.clock,
             lookback_days=settings.lookback_days,
+            retention_days=settings.source.retention_days,
             stats_total=count_upstream(day, ctx.source, ctx.log),
             hold_problems=hold_problems,
             api_requests=None,  # they are the erasure's, not the day's

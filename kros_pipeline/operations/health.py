@@ -27,6 +27,7 @@ _RECENT_DAYS = 14
 _DROPS_REPORTED_DAYS = 7
 _THREADS = 16
 _SAMPLE_SIZE = 20
+_OVERDUE = timedelta(days=1)  # after the time of a day's next look
 _AT_RISK = (RecordingStatus.PENDING, RecordingStatus.FAILED, RecordingStatus.REFUSED)
 
 
@@ -96,7 +97,7 @@ def _describe_day(day: date, state: DayState, clock: Clock, lookback_days: int, 
     elif row["verdict"] == DayVerdict.INCOMPLETE:
         yield f"{day} is incomplete."
     elif row["verdict"] != DayVerdict.COMPLETE:
-        if grace_is_over(day, clock.now(), lookback_days + 1):
+        if grace_is_over(day, clock.now(), lookback_days + 1) and not state.may_rest(clock.now() - _OVERDUE):
             yield f"{day} is still waiting, a day after its grace days."
     elif row["listed_total"] is None:
         yield f"{day} is complete by its row, and its list was never proved."

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from ..archive.governance import Governance, ObjectVersion
 from ..core.id_digests import digest_id, unpack_digests
+from ..core.listing import DIGEST_FIELDS
 from ..core.object_keys import ERASURES_UNDER_WAY, LISTINGS, call_key, call_key_in
 
 _BATCH_SIZE = 1_000  # versions
@@ -93,11 +94,10 @@ class ResidueSearch:
             listing = json.loads(body)
         except ValueError:
             return False
-        packed = listing.get("call_digests") if isinstance(listing, dict) else None
-        if not isinstance(packed, str):
-            return False
+        fields = listing if isinstance(listing, dict) else {}
+        packed = [fields[name] for name in DIGEST_FIELDS if isinstance(fields.get(name), str)]
         try:
-            return not self._digests.isdisjoint(unpack_digests(packed))
+            return any(not self._digests.isdisjoint(unpack_digests(text)) for text in packed)
         except ValueError:
             return True  # nobody can tell whom it names
 

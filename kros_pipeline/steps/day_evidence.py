@@ -23,7 +23,8 @@ from ..core.listing import Listing
 from ..core.object_keys import audio_prefix, call_key, call_key_in
 from ..core.sorted_lookup import outer_join
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
-from .recording_rows import ASKED_TOO_LATE
+from ..core.two_answers import FirstAnswer
+from .recording_rows import ASKED_TOO_LATE, NOT_TRIED
 from .text_evidence import add_texts
 
 _READ_TABLES = tuple(table for table in schemas.TABLES.values() if table is not schemas.RECONCILIATION)
@@ -155,10 +156,21 @@ def _add_recordings(
                 evidence.objects_missing.append(key)
             elif size_bytes != row["size_bytes"]:
                 evidence.objects_of_other_size.append(key)
+        elif row["status"] == RecordingStatus.PENDING:
+            _add_pending_recording(row["reason"], evidence)
         elif row["status"] in UNSAFE_RECORDINGS:
             is_acknowledged = call_key(row["call_id"]) in acknowledged
             (evidence.acknowledged if is_acknowledged else evidence.unsafe[row["status"]]).append(row["call_id"])
     evidence.objects_unknown = sorted(unnamed)
+
+
+def _add_pending_recording(reason: str, evidence: Evidence) -> None:
+    """Count a pending recording by what it waits for: a second answer, late data, or a run that can try it."""
+    first = FirstAnswer.parse(reason)
+    if first is not None and first.is_asked and NOT_TRIED not in reason:
+        evidence.add_answered_once(schemas.RECORDINGS.name, first.at)
+    elif evidence.grace_is_over or NOT_TRIED in reason:
+        evidence.pending_by_error += 1
 
 
 def _compare_with_calls(opened: _Opened, table: schemas.Table, without_row: list[str], without_call: list[str]) -> None:

@@ -66,6 +66,7 @@ class ListingMaker:
             shows_earlier=rows.is_shown_earlier or rows.longest_beyond > LISTED_BEYOND,
             shows_later=rows.is_shown_later,
             call_digests=pack_digests(digests),
+            unlisted_digests=pack_digests(map(digest_id, self._present_ids - self._homes.kept.keys() - erased)),
         )
 
     def _erased_of(self, call_ids: Iterable[str]) -> set[str]:

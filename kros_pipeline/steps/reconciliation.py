@@ -18,6 +18,7 @@ from ..core.clock import Clock
 from ..core.days import end_of, start_of
 from ..core.errors import ApiError, ArchiveError, UnreadablePartition
 from ..core.evidence import Evidence
+from ..core.next_look import NextLook, plan_next_look
 from ..core.object_keys import call_key
 from ..core.redaction import redact
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus, TranscriptStatus
@@ -31,12 +32,13 @@ _MAX_NAMED_CALLS = 5
 
 @dataclass(frozen=True)
 class ReconciliationResult:
-    """The verdict, the row that was written, and the versions of the tables that were compared."""
+    """The verdict, the row that was written, the versions of the tables that were compared, and the next look."""
 
     report: Report
     verdict: Verdict
     row: Row
     table_versions: TableVersions
+    next_look: NextLook | None
 
 
 class UnknownCalls(ArchiveError):
@@ -55,6 +57,7 @@ def reconcile_day(
     tombstones: Tombstones,
     clock: Clock,
     lookback_days: int,
+    retention_days: int | None,
     stats_total: int | None,
     hold_problems: list[str],
     api_requests: int | None,
@@ -85,8 +88,16 @@ def reconcile_day(
             "checked_at": checked_at,
             "api_requests": api_requests,
         }
+        next_look = plan_next_look(
+            day,
+            evidence,
+            verdict.verdict,
+            now=checked_at,
+            lookback_days=lookback_days,
+            retention_days=retention_days,
+        )
         report = Report(counts=_counts_of(row))
-        results.append(ReconciliationResult(report, verdict, row, evidence.table_versions))
+        results.append(ReconciliationResult(report, verdict, row, evidence.table_versions, next_look))
         return batches_of(schemas.RECONCILIATION, [row])
 
     with tables.transaction(schemas.RECONCILIATION, day, replaces_unreadable=True) as own:
@@ -94,7 +105,8 @@ def reconcile_day(
         own_version = own.present.version if own.present is not None else ""
     result = results[-1]
     result.report.written = written
-    record_table_versions(store, day, {**result.table_versions, schemas.RECONCILIATION.name: own_version})
+    versions = {**result.table_versions, schemas.RECONCILIATION.name: own_version}
+    record_table_versions(store, day, versions, result.next_look)
     return result
 
 

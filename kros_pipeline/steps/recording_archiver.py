@@ -1,7 +1,7 @@
 """The recording archiver: downloads one call's recording, verifies it, and puts it into the archive."""
 
 from contextlib import suppress
-from datetime import date
+from datetime import date, datetime
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.object_store import CREATE, ObjectStore
@@ -30,8 +30,11 @@ from ..core.errors import (
 from ..core.object_keys import quarantine_key
 from ..core.retention import upstream_expires_on
 from ..core.statuses import RecordingStatus
+from ..core.two_answers import FirstAnswer, are_two, is_last_chance
 from ..source.call_source import Body, CallSource
 from .recording_rows import (
+    ANSWERED_ONCE,
+    ANSWERED_TWICE,
     LOST_UNSEEN,
     RETENTION_WAS_OVER,
     PendingRecording,
@@ -70,7 +73,7 @@ class RecordingArchiver:
     ):
         self._day, self._source, self._store = day, source, store
         self._tombstones, self._audit, self._clock = tombstones, audit, clock
-        self._grace_is_over = grace_is_over(day, clock.now(), lookback_days)
+        self._grace_is_over, self._retention_days = grace_is_over(day, clock.now(), lookback_days), retention_days
         self.was_seen_with_recordings = False
         self.rows = RecordingRows(day, upstream_expires_on(day, retention_days))
 
@@ -174,21 +177,42 @@ class RecordingArchiver:
             return self._without_recording(call, attempts)
         return self.rows.unarchived(call, status, reason, attempts=attempts)
 
+    def settle_unasked(self, call: PendingRecording, listed_at: datetime | None) -> Row | None:
+        """Make the row of a call that has no URL, where nothing is asked; None where upstream has to be asked.
+
+        A call that was asked about after the grace days needs one more answer: a row of the list, or later a request.
+        """
+        first = call.first_answer
+        if first is None or not first.is_asked:
+            return None
+        if are_two(first.at, listed_at):
+            return self.rows.unarchived(call, RecordingStatus.NOT_RECORDED, ANSWERED_TWICE)
+        if are_two(first.at, self._clock.now()) or self._is_last_chance():
+            return None
+        return self.rows.unarchived(call, RecordingStatus.PENDING, str(first))
+
     def _without_recording(self, call: PendingRecording, attempts: int = 0) -> Row:
         """Make the row of a call of which neither the list nor upstream's answer has ever shown a recording.
 
-        Once retention is over, a deleted recording looks like one that never was. Where the list shows no recording of
-        the day at all, everything may have been deleted before the first look: that is a loss, until an operator
-        acknowledges it. Where it shows others, calls without one were mostly not recorded: the day's problems say it.
+        Upstream has to say so twice, but for the end of its retention. Once retention is over, a deleted recording
+        looks like one that never was. Where the list shows no recording of the day at all, everything may have been
+        deleted before the first look: that is a loss, until an operator acknowledges it. Where it shows others, calls
+        without one were mostly not recorded: the day's problems say it.
         """
-        expires_on = self.rows.expires_on
-        status, reason = RecordingStatus.NOT_RECORDED, "asked, upstream has none"
-        if expires_on is not None and self._clock.now().date() >= expires_on:
-            if self.was_seen_with_recordings:
-                reason = RETENTION_WAS_OVER
-            else:
+        first, now, expires_on = call.first_answer, self._clock.now(), self.rows.expires_on
+        is_over = expires_on is not None and now.date() >= expires_on
+        has_two = first is not None and are_two(first.at, now)
+        status, reason = RecordingStatus.NOT_RECORDED, ANSWERED_TWICE if has_two else ANSWERED_ONCE
+        if is_over and not (has_two and first is not None and first.is_asked):
+            reason = RETENTION_WAS_OVER
+            if not self.was_seen_with_recordings:
                 status, reason = RecordingStatus.LOST, LOST_UNSEEN
+        elif not has_two and not self._is_last_chance():
+            status, reason = RecordingStatus.PENDING, str(FirstAnswer(first.at if first else now, is_asked=True))
         return self.rows.unarchived(call, status, reason, attempts=attempts)
+
+    def _is_last_chance(self) -> bool:
+        return is_last_chance(self._day, self._retention_days, self._clock.now())
 
 
 def _status_after(error: DownloadError) -> RecordingStatus:

@@ -7,20 +7,33 @@ from ..archive.parquet import Row
 from ..core import mp3, schemas
 from ..core.object_keys import audio_key
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
+from ..core.two_answers import HOURS_APART, FirstAnswer
 
-RETENTION_WAS_OVER = "asked, upstream has none; its retention is over, so that a deleted one would look the same"
-LOST_UNSEEN = "upstream has none, and shows no recording of the day any more: retention was over before it was asked"
+NO_URL_YET = "no recording URL yet"
+NOT_TRIED = "not tried: "
+ANSWERED_TWICE = f"upstream has none: it answered twice, at least {HOURS_APART} hours apart"
+ANSWERED_ONCE = "answered once: upstream has none, and less than 48 hours of its retention remained"
+RETENTION_WAS_OVER = (
+    "answered once: upstream has none, and its retention is over, so that a deleted one would look the same"
+)
+LOST_UNSEEN = (
+    "answered once: upstream shows no recording of the day any more; it was asked after its retention was over"
+)
 ASKED_TOO_LATE = frozenset({RETENTION_WAS_OVER, LOST_UNSEEN})
 
 
 @dataclass(frozen=True, slots=True)
 class PendingRecording:
-    """A call whose recording is not safe yet. `attempts` counts the downloads of earlier runs."""
+    """A call whose recording is not safe yet. `attempts` counts the downloads of earlier runs.
+
+    `first_answer` is the first one, after the call's end, that upstream has no recording.
+    """
 
     call_id: str
     call_duration_seconds: float | None
     has_recording: bool
     attempts: int
+    first_answer: FirstAnswer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +58,11 @@ class RecordingRows:
     ) -> Row:
         """Make the row of a call whose recording is not in the archive. `attempts` are those of this run."""
         return self._row(call, status, reason, attempts)
+
+    def untried(self, call: PendingRecording, error: object) -> Row:
+        """Make the row of a call that `error` kept from being tried. Its first answer stays."""
+        before = f"{call.first_answer}; " if call.first_answer is not None else ""
+        return self.unarchived(call, RecordingStatus.PENDING, f"{before}{NOT_TRIED}{error}")
 
     def archived(self, call: PendingRecording, object_key: str, stored: StoredAudio, *, attempts: int) -> Row:
         """Make the row of a call whose recording is at `object_key`. `attempts` are those of this run."""

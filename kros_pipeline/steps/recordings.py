@@ -9,7 +9,7 @@ import queue
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import date, datetime
 from itertools import chain
 from threading import BoundedSemaphore
 
@@ -25,13 +25,14 @@ from ..core.clock import Clock
 from ..core.days import grace_is_over
 from ..core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, TooManyRequests
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
+from ..core.two_answers import FirstAnswer, ListAnswers, is_after_call
 from ..source.call_source import CallSource
 from .circuit_breaker import CircuitBreaker
 from .day_snapshot import DaySnapshot
 from .late_calls import note_late_calls
 from .progress_log import ProgressLog
 from .recording_archiver import RecordingArchiver
-from .recording_rows import ASKED_TOO_LATE, PendingRecording, merge_rows
+from .recording_rows import ASKED_TOO_LATE, NO_URL_YET, PendingRecording, merge_rows
 from .recording_urls import mint_urls
 from .report import Report
 
@@ -101,15 +102,21 @@ class _Step:
     def sort_calls(self, *, may_ask: bool) -> tuple[list[PendingRecording], list[PendingRecording]]:
         """Return the calls whose recording is to be archived, and those of which upstream is asked whether it has one.
 
-        All other calls get their row here: archived already, in the bucket already, or too early to ask.
+        All other calls get their row here: archived already, in the bucket already, answered, or too early to ask.
         """
         to_archive: list[PendingRecording] = []
         to_ask: list[PendingRecording] = []
         to_adopt: list[PendingRecording] = []
+        listed = ListAnswers(self._snapshot.listing)
         for call, row in self._snapshot.calls_with_rows():
             status = row["status"] if row else None
+            listed_at = listed.at(call["call_id"])
             pending = PendingRecording(
-                call["call_id"], call["duration_seconds"], call["has_recording"], row["attempts"] if row else 0
+                call["call_id"],
+                call["duration_seconds"],
+                call["has_recording"],
+                row["attempts"] if row else 0,
+                _find_first_answer(call, row, listed_at),
             )
             self._archiver.was_seen_with_recordings |= pending.has_recording
             if self._archiver.rows.key(pending) in self._snapshot.audio_keys:
@@ -119,12 +126,15 @@ class _Step:
                 to_archive.append(pending)
             elif status == RecordingStatus.NOT_RECORDED:
                 continue
-            elif may_ask:
-                to_ask.append(pending)
-            else:
+            elif not may_ask:
+                reason = str(pending.first_answer or NO_URL_YET)
                 self._unsaved[pending.call_id] = self._archiver.rows.unarchived(
-                    pending, RecordingStatus.PENDING, "no recording URL yet"
+                    pending, RecordingStatus.PENDING, reason
                 )
+            elif (settled := self._archiver.settle_unasked(pending, listed_at)) is not None:
+                self._unsaved[pending.call_id] = settled
+            else:
+                to_ask.append(pending)
         with ThreadPoolExecutor(self._threads) as pool:
             for pending, adopted in zip(to_adopt, pool.map(self._adopt_one, to_adopt), strict=True):
                 self.report.counts["adopted"] += adopted["status"] == RecordingStatus.ARCHIVED
@@ -174,7 +184,7 @@ class _Step:
                 return self._archiver.adopt(call)
             except ArchiveDenied as error:
                 self.breaker.trip(error)
-        return self._archiver.rows.unarchived(call, RecordingStatus.PENDING, f"not tried: {self.breaker.error}")
+        return self._archiver.rows.untried(call, self.breaker.error)
 
     def _archive_one(self, call: PendingRecording, url: str | None) -> Row:
         if not self.breaker.is_open:
@@ -187,7 +197,7 @@ class _Step:
             except ExternalError as error:
                 self.breaker.on_failure(error)
                 return self._archiver.rows.unarchived(call, RecordingStatus.FAILED, str(error))
-        return self._archiver.rows.unarchived(call, RecordingStatus.PENDING, f"not tried: {self.breaker.error}")
+        return self._archiver.rows.untried(call, self.breaker.error)
 
     def _keep(self, call: PendingRecording, row: Row) -> None:
         """Keep a row for the next checkpoint, with its audit line and its counts."""
@@ -214,3 +224,13 @@ class _Step:
 
         if rows or self.report.written is None:
             self.report.written = self._snapshot.recordings.commit(build)
+
+
+def _find_first_answer(call: Row, row: Row | None, listed_at: datetime | None) -> FirstAnswer | None:
+    """Return the first answer that a call has no recording: the one that its row names, else the list's."""
+    first = FirstAnswer.parse(row["reason"]) if row else None
+    if first is None and listed_at is not None and not call["has_recording"]:
+        first = FirstAnswer(listed_at, is_asked=False)
+    if first is None or not is_after_call(first.at, call["created_at"], call["completed_at"]):
+        return None
+    return first

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..archive.parquet import Partition, Row
+from ..core import schemas
 from ..core.evidence import Evidence
 from ..core.sorted_lookup import outer_join
 from ..core.statuses import TranscriptStatus
@@ -17,8 +18,10 @@ def add_texts(opened: Mapping[str, Partition | None], evidence: Evidence) -> Non
     `opened` are the readable tables, by name: None where there is no partition.
     """
     transcripts, utterances = opened.get("transcripts"), opened.get("utterances")
-    for batch in transcripts.batches(("status",)) if transcripts else ():
+    for batch in transcripts.batches(("status", "source", "fetched_at")) if transcripts else ():
         evidence.transcripts.update(batch.column("status").to_pylist())
+        for row in batch.filter(pc.equal(batch.column("status"), TranscriptStatus.PENDING.value)).to_pylist():
+            _add_pending_text(row, evidence)
     if utterances is not None:
         evidence.utterances = utterances.row_count
     if not {"transcripts", "utterances"} <= opened.keys():
@@ -31,6 +34,14 @@ def add_texts(opened: Mapping[str, Partition | None], evidence: Evidence) -> Non
             evidence.texts_without_turns.append(text["call_id"])
         elif not text["chars"] == turns["chars"] == turns["end"]:
             evidence.texts_unlike_their_turns.append(text["call_id"])
+
+
+def _add_pending_text(row: Row, evidence: Evidence) -> None:
+    """Count a pending transcript by what it waits for: a second answer, late data, or a run that can ask for it."""
+    if row["source"] is None:
+        evidence.pending_by_error += 1
+    elif evidence.grace_is_over:
+        evidence.add_answered_once(schemas.TRANSCRIPTS.name, row["fetched_at"])
 
 
 def _measure_texts(transcripts: Partition | None) -> Iterator[Row]:

@@ -3,17 +3,19 @@
 import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from itertools import islice
 
 import pyarrow as pa
 
+from ..archive.listings import read_usable_listing
+from ..archive.object_store import ObjectStore
 from ..archive.parquet import ROWS_PER_BATCH, Partition, Row, batches_of
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.clock import Clock
-from ..core.days import grace_is_over
+from ..core.days import grace_ends_at
 from ..core.errors import (
     ApiError,
     ApiUnauthorized,
@@ -27,11 +29,13 @@ from ..core.errors import (
 from ..core.sorted_lookup import outer_join
 from ..core.statuses import TranscriptStatus
 from ..core.transcripts import count_words, is_whole, split_spans
+from ..core.two_answers import ListAnswers, are_two, is_after_call, is_last_chance
 from ..source.call_source import CallSource, TranscriptAnswer
 from .circuit_breaker import CircuitBreaker
 from .report import Report
 
 _PROGRESS_EVERY_CALLS = 5_000
+_CALL_COLUMNS = ("call_id", "listed_transcript", "created_at", "completed_at")
 
 
 class _TextSource(StrEnum):
@@ -45,15 +49,18 @@ def fetch_transcripts(
     day: date,
     *,
     source: CallSource,
+    store: ObjectStore,
     tables: Tables,
     clock: Clock,
     lookback_days: int,
+    retention_days: int | None,
     ask_every_transcript: bool,
     download_workers: int,
     log: logging.Logger,
 ) -> Report:
     """Write a row for every call of the day. Upstream is asked, call by call, only where the list's text is not enough.
 
+    That there is no transcript, or none better than the list's, takes two answers: see `core/two_answers.py`.
     Quota or key end the asking early: the rest is `pending`, and the error is in the report. Raises `MissingTable`
     where the day has no table `calls`.
     """
@@ -63,7 +70,9 @@ def fetch_transcripts(
         source,
         clock,
         report,
-        grace_is_over=grace_is_over(day, clock.now(), lookback_days),
+        listed=ListAnswers(read_usable_listing(store, day)),
+        grace_ends_at=grace_ends_at(day, lookback_days),
+        is_last_chance=is_last_chance(day, retention_days, clock.now()),
         ask_every_transcript=ask_every_transcript,
     )
 
@@ -93,11 +102,14 @@ class _Fetcher:
         clock: Clock,
         report: Report,
         *,
-        grace_is_over: bool,
+        listed: ListAnswers,
+        grace_ends_at: datetime,
+        is_last_chance: bool,
         ask_every_transcript: bool,
     ):
         self._day, self._source, self._clock, self._report = day, source, clock, report
-        self._grace_is_over, self._asks_always = grace_is_over, ask_every_transcript
+        self._listed, self._grace_ends_at, self._is_last_chance = listed, grace_ends_at, is_last_chance
+        self._grace_is_over, self._asks_always = clock.now() >= grace_ends_at, ask_every_transcript
         self.breaker = CircuitBreaker()
         self.answered_count = 0
         self._answers: dict[str, TranscriptAnswer | None] = {}
@@ -111,7 +123,7 @@ class _Fetcher:
         The row of a call that the table `calls` has lost stays as it is: its text may exist nowhere else.
         """
         known_rows = present.rows() if present else ()
-        joined = outer_join(calls.rows(("call_id", "listed_transcript")), known_rows)
+        joined = outer_join(calls.rows(_CALL_COLUMNS), known_rows)
         done = 0
         while pairs := list(islice(joined, ROWS_PER_BATCH)):
             self._answers = {}
@@ -134,16 +146,20 @@ class _Fetcher:
             return False
         if known is None or known["source"] != _TextSource.CALL:
             return True  # never answered yet
-        # Asked before, and upstream had none: asked again once after the grace days, or when the list shows a text.
-        is_pending = known["status"] == TranscriptStatus.PENDING
-        return self._grace_is_over and (is_pending or bool(call["listed_transcript"]))
+        if not self._grace_is_over:
+            return False
+        if known["status"] == TranscriptStatus.NONE:
+            return bool(call["listed_transcript"])
+        is_due = self._is_last_chance or are_two(known["fetched_at"], self._clock.now())
+        return is_due and not self._is_settled_by_list(call, known)
 
     def _settle(self, call: Row, known: Row | None) -> Row:
         """Return the row of a call, after everything that had to be asked was asked."""
         row = self._decide(call, known)
-        if known is not None and all(known[name] == row[name] for name in row if name != "fetched_at"):
-            return known  # `fetched_at` says when the row last changed
-        return row
+        is_equal = known is not None and all(known[name] == row[name] for name in row if name != "fetched_at")
+        if known is None or not is_equal or not is_after_call(known["fetched_at"], *_times_of(call)):
+            return row
+        return known  # `fetched_at` says when the row last changed: for a pending one, when upstream first answered
 
     def _decide(self, call: Row, known: Row | None) -> Row:
         listed = call["listed_transcript"]
@@ -156,16 +172,37 @@ class _Fetcher:
         if is_whole(listed) and (was_answered or not self._asks_always):
             return self._row(call, TranscriptStatus.KEPT, _TextSource.LIST, listed)
         if was_answered:
-            if not self._grace_is_over:
+            is_final = self._is_last_chance or self._has_answered_before(call, known)
+            if not (self._grace_is_over and is_final):
                 return self._row(call, TranscriptStatus.PENDING, _TextSource.CALL)
             if listed:
                 return self._row(call, TranscriptStatus.KEPT, _TextSource.LIST, listed)
+            return self._row(call, TranscriptStatus.NONE, _TextSource.CALL)
+        if known is not None and self._is_settled_by_list(call, known):
             return self._row(call, TranscriptStatus.NONE, _TextSource.CALL)
         if listed and self._grace_is_over and call["call_id"] in self._unaddressable:
             return self._row(call, TranscriptStatus.KEPT, _TextSource.LIST, listed)  # nothing better will come
         if known is not None and not (listed and known["status"] == TranscriptStatus.NONE):
             return known
         return self._row(call, TranscriptStatus.PENDING, None)  # also where the list shows a text that there was not
+
+    def _has_answered_before(self, call: Row, known: Row | None) -> bool:
+        """Return whether an answer of now is the second one, long enough after one that came after the call's end."""
+        if known is None or known["source"] != _TextSource.CALL:
+            return False
+        first: datetime = known["fetched_at"]
+        return are_two(first, self._clock.now()) and is_after_call(first, *_times_of(call))
+
+    def _is_settled_by_list(self, call: Row, known: Row) -> bool:
+        """Return whether the list's row, which shows no text, is the second answer after one to a request.
+
+        Upstream has to be asked once after the grace days: the list may hide a late text.
+        """
+        if known["status"] != TranscriptStatus.PENDING or known["source"] != _TextSource.CALL:
+            return False
+        first: datetime = known["fetched_at"]
+        is_second = not call["listed_transcript"] and are_two(first, self._listed.at(call["call_id"]))
+        return is_second and first >= self._grace_ends_at and is_after_call(first, *_times_of(call))
 
     def _ask(self, call_id: str) -> None:
         """Keep upstream's answer, None where it has no transcript; keep nothing where there was no answer.
@@ -211,3 +248,7 @@ class _Fetcher:
             "confidence": answer.confidence if answer is not None else None,
             "fetched_at": self._clock.now(),
         }
+
+
+def _times_of(call: Row) -> tuple[datetime, datetime | None]:
+    return call["created_at"], call["completed_at"]
