@@ -187,8 +187,9 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
     def reconciliation(
         context: dg.AssetExecutionContext, config: ReconciliationConfig, archive: Archive
     ) -> Iterator[Any]:
+        from .steps.independent_counters import read_counters
         from .steps.legal_holds import place_legal_holds
-        from .steps.reconciliation import acknowledge_calls, count_upstream, reconcile_day
+        from .steps.reconciliation import acknowledge_calls, reconcile_day
 
         with step_run(context, archive) as run:
             ctx = run.ctx
@@ -205,6 +206,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 clock=ctx.clock,
                 threads=ctx.settings.download_workers,
             )
+            counters = read_counters(run.day, ctx.source, ctx.log)
             result = reconcile_day(
                 run.day,
                 store=ctx.store,
@@ -213,7 +215,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 clock=ctx.clock,
                 lookback_days=ctx.settings.lookback_days,
                 retention_days=ctx.settings.source.retention_days,
-                stats_total=count_upstream(run.day, ctx.source, ctx.log),
+                counters=counters,
                 hold_problems=hold_problems,
                 api_requests=ctx.source.requests_made,
             )
@@ -221,6 +223,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         check_results = reconciliation_check_results(verdict)
         problems = "\n".join(verdict.problems) or "none"
         metadata = {"verdict": verdict.verdict.value, "problems": problems} | run.metadata(result.report)
+        metadata |= {f"upstream's {counter.name}": counter.value for counter in counters}
         if verdict.verdict == DayVerdict.INCOMPLETE:
             yield from check_results
             # Not materialized: so Dagster counts the day as failed, and a backfill of "failed and missing" takes it.

@@ -5,7 +5,15 @@ import warnings
 import dagster as dg
 
 from .core import schemas
-from .core.verdict import CALLS_CHECK, HOLD_CHECK, OBJECTS_CHECK, RECORDINGS_CHECK, TRANSCRIPTS_CHECK, Verdict
+from .core.verdict import (
+    CALLS_CHECK,
+    COUNTERS_CHECK,
+    HOLD_CHECK,
+    OBJECTS_CHECK,
+    RECORDINGS_CHECK,
+    TRANSCRIPTS_CHECK,
+    Verdict,
+)
 
 LIST_CHECK = "the_list_was_read_whole"
 RECORDINGS_TRIED_CHECK = "every_recording_was_tried"
@@ -17,6 +25,7 @@ RECONCILIATION_CHECKS = {
     TRANSCRIPTS_CHECK: "The turns of every kept transcript, joined, are as long as its text.",
     OBJECTS_CHECK: "The bucket holds no audio of the day that the table does not name.",
     HOLD_CHECK: "Archived recordings of flagged calls are under legal hold, if KROS_LEGAL_HOLD is on.",
+    COUNTERS_CHECK: "No counter that has agreed before shows more calls, and calls did not fall to nothing.",
 }
 WHAT_TO_DO = {
     CALLS_CHECK: "Materialize the whole day again; if the list stays unproved or unread, ask KrosAI why.",
@@ -34,6 +43,7 @@ WHAT_TO_DO = {
         "call, launch `erase_calls` again with the same calls."
     ),
     HOLD_CHECK: "Use a bucket with Object Lock for the archive, or allow the hold, or set KROS_LEGAL_HOLD to off.",
+    COUNTERS_CHECK: "The verdict does not depend on it. The counters are in the metadata of `reconciliation`.",
 }
 _DAY_CHECKS: dict[str, dict[str, str]] = {
     "calls": {LIST_CHECK: "The list was proved, and every row of it was understood."},
@@ -60,6 +70,7 @@ def reconciliation_check_results(verdict: Verdict) -> list[dg.AssetCheckResult]:
         dg.AssetCheckResult(
             passed=not sentences,
             check_name=name,
+            severity=dg.AssetCheckSeverity.WARN if name == COUNTERS_CHECK else dg.AssetCheckSeverity.ERROR,
             description=" ".join([*sentences, WHAT_TO_DO[name]]) if sentences else RECONCILIATION_CHECKS[name],
             metadata={"verdict": verdict.verdict.value},  # a text: Dagster's serializer refuses enum members
         )

@@ -119,7 +119,7 @@ def step_run(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[St
 def reconcile_failed_day(day: date, ctx: "RunContext", *, blocked_by: ExternalError | None = None) -> None:
     """Write the row of a day whose step fails, because Dagster skips the assets that follow.
 
-    Neither legal holds nor upstream's statistics are looked at.
+    Neither legal holds nor upstream's counters are looked at.
     """
     from .steps.reconciliation import reconcile_day
 
@@ -132,7 +132,7 @@ def reconcile_failed_day(day: date, ctx: "RunContext", *, blocked_by: ExternalEr
             clock=ctx.clock,
             lookback_days=ctx.settings.lookback_days,
             retention_days=ctx.settings.source.retention_days,
-            stats_total=None,
+            counters=(),
             hold_problems=[],
             api_requests=ctx.source.requests_made,
             blocked_by=f"{str(blocked_by).rstrip('.')}." if blocked_by is not None else "",

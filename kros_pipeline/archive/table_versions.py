@@ -9,6 +9,7 @@ from datetime import date
 from typing import TypeAlias
 
 from ..core import schemas
+from ..core.call_counters import CountedDay
 from ..core.days import parse_time
 from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable
 from ..core.next_look import NextLook
@@ -32,18 +33,30 @@ def list_table_versions(store: ObjectStore, table: str) -> dict[date, str]:
 
 @dataclass(frozen=True, slots=True)
 class CheckedTables:
-    """What a day's reconciliation has recorded: the versions that it compared, and when to look at the day again."""
+    """What a day's reconciliation has recorded: the versions that it compared, when to look again, and what it counted.
+
+    `counted` is None in a record that an older version wrote.
+    """
 
     versions: TableVersions
-    next_look: NextLook | None
+    next_look: NextLook | None = None
+    counted: CountedDay | None = None
 
 
 def record_table_versions(
-    store: ObjectStore, day: date, versions: TableVersions, next_look: NextLook | None = None
+    store: ObjectStore,
+    day: date,
+    versions: TableVersions,
+    next_look: NextLook | None = None,
+    counted: CountedDay | None = None,
 ) -> None:
     """Write which versions a day's reconciliation has compared; that of its own row is among them."""
-    look = next_look and asdict(next_look) | {"at": next_look.at.isoformat()}
-    replace_json(store, table_versions_key(day), {"versions": dict(versions), "next_look": look})
+    value = {
+        "versions": dict(versions),
+        "next_look": next_look and asdict(next_look) | {"at": next_look.at.isoformat()},
+        "counted": counted and asdict(counted),
+    }
+    replace_json(store, table_versions_key(day), value)
 
 
 def read_checked_tables(store: ObjectStore, day: date) -> CheckedTables | None:
@@ -58,7 +71,7 @@ def read_checked_tables(store: ObjectStore, day: date) -> CheckedTables | None:
     if stored is None or not isinstance(versions, dict):
         return None
     known = {name: version for name, version in versions.items() if name in schemas.TABLES}
-    return CheckedTables(known, _parse_next_look(stored.get("next_look")))
+    return CheckedTables(known, _parse_next_look(stored.get("next_look")), _parse_counted(stored.get("counted")))
 
 
 def _parse_next_look(stored: object) -> NextLook | None:
@@ -66,3 +79,11 @@ def _parse_next_look(stored: object) -> NextLook | None:
     fields = stored if isinstance(stored, dict) else {}
     at, is_for_second_answers = parse_time(fields.get("at")), fields.get("is_for_second_answers")
     return NextLook(at, is_for_second_answers) if at and isinstance(is_for_second_answers, bool) else None
+
+
+def _parse_counted(stored: object) -> CountedDay | None:
+    fields = stored if isinstance(stored, dict) else {}
+    calls, counters, is_settled = fields.get("calls"), fields.get("counters"), fields.get("is_settled")
+    if not (isinstance(calls, int) and isinstance(counters, dict) and isinstance(is_settled, bool)):
+        return None
+    return CountedDay(calls, {name: count for name, count in counters.items() if isinstance(count, int)}, is_settled)

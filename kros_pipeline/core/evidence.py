@@ -35,7 +35,7 @@ class Evidence:
     transcripts_without_call: list[str] = field(default_factory=list)
     blocked_by: str = ""  # what kept a step from its work, and only a person can change
     unsafe: dict[str, list[str]] = field(default_factory=dict)  # by status: lost, failed, refused
-    stats_total: int | None = None  # what upstream's statistics count; it never moves the verdict
+    counter_differences: list[str] = field(default_factory=list)  # sentences; they never move the verdict
     grace_is_over: bool = True  # late calls, recordings and transcripts are waited for no longer
     listed_before_late_data: bool = False  # the list was read before the grace days ended, and they are over now
     asked_too_late: list[str] = field(default_factory=list)  # first after retention, and upstream had no recording

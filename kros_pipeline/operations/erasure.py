@@ -25,8 +25,9 @@ from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from ..core.clock import Clock
 from ..core.errors import ArchiveError
 from ..core.object_keys import DECISIONS
+from ..steps.independent_counters import read_counters
 from ..steps.legal_holds import place_legal_holds
-from ..steps.reconciliation import count_upstream, has_reconciliation, reconcile_day
+from ..steps.reconciliation import has_reconciliation, reconcile_day
 from ..steps.run_context import RunContext
 from .day_eraser import DayEraser, find_claims
 from .erasure_plan import add_other_days, find_held_calls, make_plan
@@ -222,7 +223,7 @@ def open_eraser(ctx: RunContext) -> Eraser:
             clock=ctx.clock,
             lookback_days=settings.lookback_days,
             retention_days=settings.source.retention_days,
-            stats_total=count_upstream(day, ctx.source, ctx.log),
+            counters=read_counters(day, ctx.source, ctx.log),
             hold_problems=hold_problems,
             api_requests=None,  # they are the erasure's, not the day's
         )

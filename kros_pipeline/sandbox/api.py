@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from urllib.parse import unquote
 
 from . import answers
@@ -18,6 +19,7 @@ from .transcripts import write_transcript
 from .world import World, format_time
 
 BASE_PATH = "/v1"
+_MOST_DAYS = 366
 
 _CALL_ROUTES = {
     ("GET", ""): "call",
@@ -72,6 +74,8 @@ class Api:
                 return self._listing.page(request)
             case "stats":
                 return self._stats(request)
+            case "trends":
+                return self._trends(request)
             case "settings":
                 return self._settings(request)
         call = world.find(call_id)
@@ -197,8 +201,26 @@ class Api:
         except ValueError as error:
             return answers.error(400, "VALIDATION_ERROR", str(error))
         seconds = sum(call.duration_seconds for call in calls)
-        completed = sum(call.status == "completed" for call in calls)
+        completed = sum(call.status == "completed" for call in calls) + self._added_to_counters()
         return answers.json_answer({"total_calls": len(calls), "completed_calls": completed, "total_duration": seconds})
+
+    def _trends(self, request: Request) -> Answer:
+        """Answer with the counts of each day from `start_date` to `end_date`, both included."""
+        try:
+            first, last = (date.fromisoformat(request.query[name]) for name in ("start_date", "end_date"))
+        except (KeyError, ValueError):
+            return answers.error(400, "VALIDATION_ERROR", "start_date and end_date must be dates")
+        entries = []
+        for number in range(min((last - first).days + 1, _MOST_DAYS)):
+            day = first + timedelta(days=number)
+            calls = self._world.select(("trends", day), partial(_is_of_day, day))
+            completed = sum(call.status == "completed" for call in calls) + self._added_to_counters()
+            entries.append({"date": day.isoformat(), "total": len(calls), "completed": completed})
+        return answers.json_answer({"trends": entries})
+
+    def _added_to_counters(self) -> int:
+        fault = self._world.trigger_fault("counters_wrong", "")
+        return int(fault.value or 1) if fault else 0
 
     def _settings(self, request: Request) -> Answer:
         settings = self._world.settings
@@ -210,6 +232,10 @@ class Api:
             return answers.error(400, "VALIDATION_ERROR", f"expected true or false for {' and '.join(settings)}")
         settings |= changes
         return answers.json_answer(settings)
+
+
+def _is_of_day(day: date, call: Call) -> bool:
+    return call.created_at.date() == day
 
 
 def derive_confidence(call: Call) -> float:
@@ -224,7 +250,7 @@ def _route(request: Request) -> tuple[str, str]:
     """
     match request.method, *request.path.removeprefix(BASE_PATH).split("/")[1:]:
         case "GET", "calls":
-            return "list", ""
+            return "trends" if request.query.get("action") == "trends" else "list", ""
         case "GET", "calls", "stats":
             return "stats", ""
         case "PATCH", "settings":

@@ -2,7 +2,7 @@
 
     Faults(storage_truncated=Fault(share=0.2, attempts=1), api_error=Fault(routes=("transcript",), value=503))
 
-Routes of the API are `list`, `call`, `recording`, `transcript`, `stats`, `extend`, `delete`, `settings`.
+Routes of the API are `list`, `call`, `recording`, `transcript`, `stats`, `trends`, `extend`, `delete`, `settings`.
 A share below 1 selects calls by a hash of fault name and call id, so that every run selects the same calls.
 """
 
@@ -65,6 +65,9 @@ class Faults:
     list_completing: Fault | None = None  # per call; in progress at first; one more completes after each page
     list_vanishing: Fault | None = None  # per call; one more is removed for good after each page
     list_swapping: Fault | None = None  # per call; one of each page is removed for good after it, a new one replaces it
+
+    # GET /calls/stats, and /calls?action=trends
+    counters_wrong: Fault | None = None  # `value` (1) is added to the completed calls
 
     # The URLs that the API mints.
     url_foreign: Fault | None = None  # per call; `value` replaces scheme and host ("https://recordings.example.com")

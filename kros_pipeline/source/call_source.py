@@ -6,9 +6,10 @@ Raw JSON does not pass it, and no URL of a recording is ever shown by its types.
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import IO, Protocol
 
+from ..core.call_counters import CallCounter
 from ..core.calls import Call
 
 
@@ -128,8 +129,11 @@ class CallSource(Protocol):
     def transcript(self, call_id: str) -> TranscriptAnswer:
         """Return the transcript of one call. Raises `CallNotFound` or `CallGone` where there is none."""
 
-    def completed_total(self, window: Window) -> int | None:
-        """Return how many completed calls the statistics count in a window; None where no number can be read."""
+    def statistics(self, window: Window) -> list[CallCounter]:
+        """Return what the statistics count in a window, completed calls first; none where no number can be read."""
+
+    def trends(self, day: date) -> list[CallCounter]:
+        """Return what the daily counts show of a day, completed calls first; none where no number can be read."""
 
     def allowed_extension_days(self, requested_days: int) -> int | None:
         """Return the days that an extension would send; None where the recording is kept that long already."""

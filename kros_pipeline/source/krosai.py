@@ -6,15 +6,18 @@ The first answer shows which one the deployment uses.
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from datetime import date, timedelta
 from functools import partial
 from urllib.parse import quote
 
+from ..core.call_counters import CallCounter
 from ..core.clock import Clock
 from ..core.errors import UnaddressableCall, UnexpectedResponse
 from ..core.json_values import finite_number
 from ..core.transcripts import clean_text
 from .api_client import ApiClient
 from .api_errors import names_in
+from .call_counts import read_statistics, read_trends
 from .call_parsing import parse_count, parse_rows
 from .call_source import Body, Page, RecordingAnswer, TranscriptAnswer, Window
 from .downloads import RecordingDownloads
@@ -25,7 +28,6 @@ from .time_format import format_time
 
 PAGE_LIMIT = 100  # the documented maximum
 _RECORDING_ON: Mapping[str, bool] = {"recording_enabled": True, "transcription_enabled": True}
-_TOTAL_FIELDS = ("completed", "completed_calls", "total_completed", "total_calls", "total")
 
 
 class KrosAI:
@@ -104,12 +106,16 @@ class KrosAI:
             finite_number(answer.get("confidence")),
         )
 
-    def completed_total(self, window: Window) -> int | None:
-        """Return what the statistics count in a window; None where no number can be read (undocumented shape)."""
+    def statistics(self, window: Window) -> list[CallCounter]:
+        """Return what `/calls/stats` counts in a window; none where no number can be read (undocumented shape)."""
         query = {"from_date": format_time(window.start), "to_date": format_time(window.end)}
-        answer = self._api.get("/calls/stats", query, is_about_one_call=False)
-        counts = (parse_count(answer.get(name)) for name in _TOTAL_FIELDS)
-        return next((count for count in counts if count is not None), None)
+        return read_statistics(self._api.get("/calls/stats", query, is_about_one_call=False))
+
+    def trends(self, day: date) -> list[CallCounter]:
+        """Return what `action=trends` counts of a day; none where no number can be read (undocumented shape)."""
+        # Whether the end is inclusive is not documented.
+        query = {"action": "trends", "start_date": f"{day}", "end_date": f"{day + timedelta(days=1)}"}
+        return read_trends(self._api.get("/calls", query, is_about_one_call=False), day)
 
     def allowed_extension_days(self, requested_days: int) -> int | None:
         """Return the days that an extension would send; None where the recording is kept that long already."""

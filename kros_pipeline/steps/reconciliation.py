@@ -1,30 +1,29 @@
 """`reconciliation`: the source, the tables and the bucket, compared; one row a day."""
 
-import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 
 import pyarrow as pa
 
 from ..archive.acknowledgements import acknowledge
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Partition, Row, batches_of
-from ..archive.table_versions import TableVersions, record_table_versions
+from ..archive.table_versions import CheckedTables, record_table_versions
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
+from ..core.call_counters import CallCounter, CountedDay
 from ..core.clock import Clock
-from ..core.days import end_of, start_of
-from ..core.errors import ApiError, ArchiveError, UnreadablePartition
+from ..core.errors import ArchiveError, UnreadablePartition
 from ..core.evidence import Evidence
-from ..core.next_look import NextLook, plan_next_look
+from ..core.next_look import plan_next_look
 from ..core.object_keys import call_key
 from ..core.redaction import redact
-from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus, TranscriptStatus
+from ..core.statuses import UNSAFE_RECORDINGS, DayVerdict, RecordingStatus, TranscriptStatus
 from ..core.verdict import Verdict, decide_verdict
-from ..source.call_source import CallSource, Window
 from .day_evidence import gather_evidence
+from .independent_counters import compare_counters
 from .report import Report
 
 _MAX_NAMED_CALLS = 5
@@ -32,13 +31,12 @@ _MAX_NAMED_CALLS = 5
 
 @dataclass(frozen=True)
 class ReconciliationResult:
-    """The verdict, the row that was written, the versions of the tables that were compared, and the next look."""
+    """The verdict, the row that was written, and what is recorded of the tables that were compared."""
 
     report: Report
     verdict: Verdict
     row: Row
-    table_versions: TableVersions
-    next_look: NextLook | None
+    checked: CheckedTables
 
 
 class UnknownCalls(ArchiveError):
@@ -58,14 +56,14 @@ def reconcile_day(
     clock: Clock,
     lookback_days: int,
     retention_days: int | None,
-    stats_total: int | None,
+    counters: Sequence[CallCounter],
     hold_problems: list[str],
     api_requests: int | None,
     blocked_by: str = "",
 ) -> ReconciliationResult:
     """Compare everything that the archive holds of a day, decide the verdict, and write the row.
 
-    `stats_total` is upstream's own count; it never moves the verdict. `hold_problems` say why flagged recordings are
+    `counters` are upstream's own; they never move the verdict. `hold_problems` say why flagged recordings are
     not under legal hold. `api_requests` counts the requests of the run so far. `blocked_by` is the error that a step
     met and only a person can mend: the day is incomplete then.
 
@@ -81,10 +79,12 @@ def reconcile_day(
         evidence = gather_evidence(
             day, store=store, tables=tables, tombstones=tombstones, now=checked_at, lookback_days=lookback_days
         )
-        evidence.unheld, evidence.blocked_by, evidence.stats_total = hold_problems, blocked_by, stats_total
+        evidence.unheld, evidence.blocked_by = hold_problems, blocked_by
+        calls = evidence.calls + evidence.erased
+        evidence.counter_differences = compare_counters(day, counters, evidence.listing, calls=calls, store=store)
         verdict = decide_verdict(evidence)
         row = _make_row(day, evidence, verdict) | {
-            "stats_total": stats_total,
+            "stats_total": next((counter.value for counter in counters if counter.name.startswith("stats.")), None),
             "checked_at": checked_at,
             "api_requests": api_requests,
         }
@@ -96,8 +96,10 @@ def reconcile_day(
             lookback_days=lookback_days,
             retention_days=retention_days,
         )
-        report = Report(counts=_counts_of(row))
-        results.append(ReconciliationResult(report, verdict, row, evidence.table_versions, next_look))
+        is_settled = verdict.verdict == DayVerdict.COMPLETE and evidence.grace_is_over
+        counted = CountedDay(calls, {counter.name: counter.value for counter in counters}, is_settled)
+        checked = CheckedTables(evidence.table_versions, next_look, counted)
+        results.append(ReconciliationResult(Report(counts=_counts_of(row)), verdict, row, checked))
         return batches_of(schemas.RECONCILIATION, [row])
 
     with tables.transaction(schemas.RECONCILIATION, day, replaces_unreadable=True) as own:
@@ -105,8 +107,9 @@ def reconcile_day(
         own_version = own.present.version if own.present is not None else ""
     result = results[-1]
     result.report.written = written
-    versions = {**result.table_versions, schemas.RECONCILIATION.name: own_version}
-    record_table_versions(store, day, versions, result.next_look)
+    checked = result.checked
+    versions = {**checked.versions, schemas.RECONCILIATION.name: own_version}
+    record_table_versions(store, day, versions, checked.next_look, checked.counted)
     return result
 
 
@@ -183,13 +186,3 @@ def has_reconciliation(tables: Tables, day: date) -> bool:
         return read_reconciliation(tables, day) is not None
     except UnreadablePartition:
         return True
-
-
-def count_upstream(day: date, source: CallSource, log: logging.Logger) -> int | None:
-    """Return how many completed calls upstream's statistics count on a day; None where they cannot be read."""
-    try:
-        # Whether `to_date` is inclusive is not documented: midnight itself belongs to the next day.
-        return source.completed_total(Window(start_of(day), end_of(day) - timedelta(seconds=1)))
-    except ApiError as error:
-        log.info("%s: the statistics could not be read (%s)", day, error)
-        return None

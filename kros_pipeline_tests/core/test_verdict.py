@@ -12,6 +12,7 @@ from kros_pipeline.core.statuses import DayVerdict
 from kros_pipeline.core.verdict import (
     CALLS_CHECK,
     CHECKS,
+    COUNTERS_CHECK,
     HOLD_CHECK,
     OBJECTS_CHECK,
     RECORDINGS_CHECK,
@@ -191,6 +192,7 @@ def test_every_problem_is_listed_and_none_hides_another() -> None:
         TRANSCRIPTS_CHECK: 1,
         OBJECTS_CHECK: 1,
         HOLD_CHECK: 0,
+        COUNTERS_CHECK: 0,
     }
 
 
@@ -282,17 +284,7 @@ def test_calls_that_were_asked_about_too_late_are_named_and_change_no_verdict() 
     ]
 
 
-@pytest.mark.parametrize(
-    ("calls", "listed_total", "stats_total", "is_said"),
-    [(0, 0, 60, True), (0, 0, 0, False), (0, 0, None, False), (5, 5, 60, False), (5, 0, 60, False)],
-)
-def test_a_list_without_calls_is_compared_with_upstreams_counter(
-    calls: int, listed_total: int, stats_total: int | None, *, is_said: bool
-) -> None:
-    listing = Listing(proved=True, listed_total=listed_total)
-    evidence = Evidence(
-        listing=listing, calls=calls, recordings=Counter(), transcripts=Counter(), stats_total=stats_total
-    )
-    verdict = decide_verdict(evidence)
-    assert verdict.verdict == "complete"
-    assert any("upstream's statistics count 60" in sentence for sentence in verdict.problems) is is_said
+def test_a_counter_that_differs_makes_its_own_check_red_and_changes_no_verdict() -> None:
+    verdict = decide_verdict(evidence(counter_differences=["A counter shows more."]))
+    assert verdict.verdict == DayVerdict.COMPLETE and verdict.problems == ["A counter shows more."]
+    assert [name for name, sentences in verdict.failures.items() if sentences] == [COUNTERS_CHECK]

@@ -227,8 +227,17 @@ def test_a_listed_call_has_the_values_of_upstream(upstream: Upstream) -> None:
 
 def test_the_statistics_count_the_completed_calls_of_a_window(upstream: Upstream) -> None:
     source = upstream.open()
-    assert source.completed_total(WINDOW) == len(upstream.truth)
-    assert source.completed_total(EMPTY_WINDOW) == 0
+    for window, count in ((WINDOW, len(upstream.truth)), (EMPTY_WINDOW, 0)):
+        first = source.statistics(window)[0]
+        assert (first.name, first.value, first.counts_completed) == ("stats.completed_calls", count, True)
+    assert source.requests_made == 2
+
+
+def test_the_trends_count_the_completed_calls_of_a_day(upstream: Upstream) -> None:
+    source = upstream.open()
+    for day, count in ((DAY, len(upstream.truth)), (DAY + timedelta(days=1), 0)):
+        [first] = [counter for counter in source.trends(day) if counter.counts_completed]
+        assert (first.name, first.value) == ("trends.completed", count)
     assert source.requests_made == 2
 
 
@@ -375,7 +384,7 @@ def test_every_request_counts_against_the_budget_and_none_is_sent_beyond_it(upst
     source.list_page(WINDOW, 0, 1)
     with pytest.raises(CallNotFound):
         source.recording("call_unknown")
-    source.completed_total(WINDOW)
+    source.statistics(WINDOW)
     for _ in range(2):
         with pytest.raises(TooManyRequests, match="budget"):
             source.transcript(upstream.recorded)

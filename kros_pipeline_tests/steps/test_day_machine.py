@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kros_pipeline.archive.object_store import VersionToken
+from kros_pipeline.core.call_counters import CallCounter
 from kros_pipeline.core.errors import (
     ApiServerError,
     AudioGone,
@@ -124,8 +125,11 @@ class Source:
     def allowed_extension_days(self, requested_days: int) -> int | None:
         return requested_days
 
-    def completed_total(self, window: Window) -> int | None:
-        return None
+    def statistics(self, window: Window) -> list[CallCounter]:
+        return []
+
+    def trends(self, day: date) -> list[CallCounter]:
+        return []
 
     @contextmanager
     def open_recording(self, url: str) -> Iterator[Body]:

@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from urllib.parse import quote, unquote
 
+from kros_pipeline.core.call_counters import CallCounter
 from kros_pipeline.core.calls import Call
 from kros_pipeline.core.clock import Clock
 from kros_pipeline.core.errors import (
@@ -106,9 +107,14 @@ class FakeCallSource:
             raise CallNotFound("GET /calls/{id}/transcript: status 404")
         return TranscriptAnswer(call.transcript, len(call.transcript.split()), call.language, call.confidence)
 
-    def completed_total(self, window: Window) -> int | None:
+    def statistics(self, window: Window) -> list[CallCounter]:
         self._count_request()
-        return len(self._completed(window))
+        return [CallCounter("stats.completed_calls", len(self._completed(window)), counts_completed=True)]
+
+    def trends(self, day: date) -> list[CallCounter]:
+        self._count_request()
+        count = sum(call.status == "completed" and call.created_at.date() == day for call in self.calls.values())
+        return [CallCounter("trends.completed", count, counts_completed=True)]
 
     def allowed_extension_days(self, requested_days: int) -> int | None:
         maximum = self._maximum_retention_days

@@ -12,6 +12,7 @@ from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.steps import (
     calls,
     flagged_calls,
+    independent_counters,
     legal_holds,
     reconciliation,
     recordings,
@@ -129,7 +130,7 @@ def reconcile_day(
         clock=ctx.clock,
         lookback_days=ctx.settings.lookback_days,
         retention_days=ctx.settings.source.retention_days,
-        stats_total=reconciliation.count_upstream(day, ctx.source, ctx.log),
+        counters=independent_counters.read_counters(day, ctx.source, ctx.log),
         hold_problems=hold_problems,
         api_requests=ctx.source.requests_made,
         blocked_by=blocked_by,
