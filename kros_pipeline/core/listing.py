@@ -11,12 +11,23 @@ DIGEST_FIELDS = ("call_digests", "unlisted_digests")
 """The fields that name calls, packed by `id_digests`. An erasure takes its calls out of them."""
 
 
+@dataclass(frozen=True, slots=True)
+class PageSpan:
+    """The pages of a list without a date filter that held a day; a list in no order is held whole."""
+
+    first_page: int
+    last_page: int
+    page_limit: int
+    is_newest_first: bool | None  # None: it is in no order
+
+
 @dataclass(frozen=True)
 class Listing:
     """What one enumeration of a day found, and whether the list was read whole.
 
     `listed_total` counts the distinct calls of the list that the day keeps, proved or not. `windows` are the spans of
-    time that were listed, as the API's times: listing them again mints fresh URLs. `problems` keep the day from being
+    time that were listed, as the API's times: listing them again mints fresh URLs. `pages` are the pages instead, where
+    the list has no date filter. `problems` keep the day from being
     complete; `is_moving` says that the list changed while it was read, and nothing else was wrong, so that a later run
     may prove it. `pending` has sentences for what the next enumeration settles; until then the day waits. `oddities`
     are reported only. `unparsed` has a sentence for each row that could not be read as a call.
@@ -32,6 +43,7 @@ class Listing:
     out_of_requests: bool = False
     is_moving: bool = False
     windows: list[tuple[str, str]] = field(default_factory=list)
+    pages: PageSpan | None = None
     problems: list[str] = field(default_factory=list)
     pending: list[str] = field(default_factory=list)
     oddities: list[str] = field(default_factory=list)
@@ -64,6 +76,8 @@ class Listing:
             if not _is_of_type(value, known[name]):
                 raise ValueError(f"field {name!r} is of another type")
         values["windows"] = [(start, end) for start, end in values.get("windows", [])]
+        if values.get("pages") is not None:
+            values["pages"] = PageSpan(**values["pages"])
         for name in DIGEST_FIELDS:
             if values.get(name) is not None:
                 unpack_digests(values[name])
@@ -81,7 +95,17 @@ def _is_of_type(value: object, declared: Any) -> bool:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if declared == list[tuple[str, str]]:
         return isinstance(value, list) and all(_is_window(item) for item in value)
+    if declared == PageSpan | None:
+        return value is None or _is_page_span(value)
     return value is None or isinstance(value, str)
+
+
+def _is_page_span(value: object) -> bool:
+    if not isinstance(value, dict) or value.keys() != {item.name for item in fields(PageSpan)}:
+        return False
+    numbers = (value["first_page"], value["last_page"], value["page_limit"])
+    are_pages = all(isinstance(number, int) and not isinstance(number, bool) and number > 0 for number in numbers)
+    return are_pages and isinstance(value["is_newest_first"], bool | None)
 
 
 def _is_window(item: object) -> bool:

@@ -114,8 +114,11 @@ class CallSource(Protocol):
     def requests_made(self) -> int:
         """How many API requests were sent so far, retries included. Downloads do not count."""
 
-    def list_page(self, window: Window, offset: int, page_number: int) -> Page:
-        """Return one page of a window's completed calls: `offset` rows, or `page_number - 1` pages, into the list."""
+    def list_page(self, window: Window | None, offset: int, page_number: int) -> Page:
+        """Return one page of a window's completed calls: `offset` rows, or `page_number - 1` pages, into the list.
+
+        Without a window it is a page of all completed calls: a list may have no date filter.
+        """
 
     def pages(self, window: Window, *, prefetch: int = 0, first: Page | None = None) -> Iterator[Page]:
         """Yield all pages of a window's completed calls, in the server's order; up to `prefetch` are asked ahead.

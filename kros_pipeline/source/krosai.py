@@ -52,22 +52,14 @@ class KrosAI:
         self._api.close()
         self._downloads.close()
 
-    def list_page(self, window: Window, offset: int, page_number: int) -> Page:
-        """Return one page of a window's completed calls: `offset` rows, or `page_number - 1` pages, into the list."""
+    def list_page(self, window: Window | None, offset: int, page_number: int) -> Page:
+        """Return one page of completed calls, `offset` rows, or `page_number - 1` pages, into the list."""
         position: dict[str, int] = {}  # a first page needs none in either dialect, and the other's may be refused
         if offset:
             position = {"page": page_number} if self._uses_page_numbers else {"offset": offset}
-        answer, size_bytes = self._api.get_sized(
-            "/calls",
-            {
-                "status": "completed",
-                "from_date": format_time(window.start),
-                "to_date": format_time(window.end),
-                "limit": PAGE_LIMIT,
-                **position,
-            },
-            is_about_one_call=False,
-        )
+        dates = {"from_date": format_time(window.start), "to_date": format_time(window.end)} if window else {}
+        query = {"status": "completed", **dates, "limit": PAGE_LIMIT, **position}
+        answer, size_bytes = self._api.get_sized("/calls", query, is_about_one_call=False)
         rows = answer.get("calls", answer.get("data"))
         if not isinstance(rows, list):
             raise UnexpectedResponse(f"the list of calls has neither 'calls' nor 'data': it has {names_in(answer)}")

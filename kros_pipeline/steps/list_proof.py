@@ -11,7 +11,7 @@ total, unless that looks like a limit.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from ..core.days import days_from, end_of, start_of
 from ..core.errors import RequestRefused
@@ -23,6 +23,7 @@ OVERLAP = timedelta(seconds=2)  # at each side of a border: no bound may be excl
 _MAX_LOOKS = 3
 _MAX_ROWS_PER_WINDOW = 10_000  # many services serve deeper offsets slowly, or refuse them
 _SHORTEST_WINDOW = timedelta(seconds=10)
+_LONG_AGO = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 1, 2, tzinfo=UTC))  # no account is that old
 _USUAL_OVERLAP = 1.2  # the most that totals of two halves usually are, in totals of the whole
 _USUAL_LIMITS = 500  # and its multiples
 _MAX_REQUESTS_PER_PAGE, _MORE_REQUESTS = 5, 60
@@ -43,6 +44,10 @@ class _Reading:
         return self.is_consistent and self.refusal is None and self.total == len(self.rows)
 
 
+class DatesIgnored(Exception):
+    """The list shows all calls, whatever dates it is asked for: no window of it can be proved."""
+
+
 class ListProof:
     """Reads windows of one list and proves each. `keep(page, window)` is called with every page that comes.
 
@@ -51,7 +56,7 @@ class ListProof:
     days only, or nothing.
     """
 
-    def __init__(self, source: CallSource, keep: Callable[[Page, Window], None], *, prefetch_pages: int):
+    def __init__(self, source: CallSource, keep: Callable[[Page, Window | None], None], *, prefetch_pages: int):
         self._source, self._keep_page, self._prefetch_pages = source, keep, prefetch_pages
         self._limits = ListLimits()
         self._seen: set[str] = set()
@@ -68,12 +73,33 @@ class ListProof:
         self._keep(page, window)
         return page
 
+    def numbered_page(self, number: int, page_limit: int) -> Page:
+        """Ask for a page of the list without dates, of `page_limit` rows each; the first one has number 1."""
+        page = self._source.list_page(None, (number - 1) * page_limit, number)
+        self._keep(page, None)
+        return page
+
+    def ignores_dates(self, first: Page) -> bool:
+        """Ask for a day long ago: return whether it shows as many calls as the window of `first`, or nearly as many.
+
+        A single row that every window shows is a row with a fault, and not a filter without effect.
+        """
+        self.pages += 1
+        try:
+            page = self._source.list_page(_LONG_AGO, 0, 1)
+        except RequestRefused:
+            return False
+        return 2 * (page.total or page.row_count) > (first.total or first.row_count)
+
     def is_one_page(self, page: Page) -> bool:
         """Return whether a first page has all rows of its window: one answer needs no further proof."""
         return page.total == len(page.identities) < self._page_limit
 
     def prove(self, window: Window, first: Page | None = None) -> set[str]:
-        """Read a window in halves, and compare what came with its total. Return what identifies its rows."""
+        """Read a window in halves, and compare what came with its total. Return what identifies its rows.
+
+        Raises `DatesIgnored` where the halves show that the date filter has no effect.
+        """
         rows: set[str] = set()
         for _ in range(_MAX_LOOKS):
             whole, first = first or self.first_page(window), None
@@ -160,6 +186,8 @@ class ListProof:
         moment = self.first_page(Window(third, third + OVERLAP))
         times = [listed.call.created_at for listed in moment.calls]
         is_undivided = bool(times) and max(times) - min(times) > _SHORTEST_WINDOW
+        if is_undivided and self.has_divided and self.ignores_dates(whole):
+            raise DatesIgnored
         self.has_divided = self.has_divided and not is_undivided
         return is_undivided
 
@@ -212,7 +240,7 @@ class ListProof:
         again = [self.first_page(window) for window in windows]
         return any(new.total != old.total or not new.identities <= rows for new, old in zip(again, pages, strict=True))
 
-    def _keep(self, page: Page, window: Window) -> None:
+    def _keep(self, page: Page, window: Window | None) -> None:
         self.pages += 1
         self._seen |= page.identities
         if page.limit:

@@ -6,11 +6,15 @@ Whatever could not be proved is returned all the same; only the verdict waits fo
 import logging
 from collections.abc import Callable
 from datetime import date, timedelta
+from functools import partial
 
 from ..core.days import LISTED_BEYOND, end_of, start_of
+from ..core.errors import RequestRefused
+from ..core.listing import PageSpan
 from ..source.call_source import CallSource, Page, Window
-from .list_proof import OVERLAP, ListProof
+from .list_proof import OVERLAP, DatesIgnored, ListProof
 from .listed_rows import ListedRows
+from .page_search import PageSearch
 
 _MARGIN = timedelta(minutes=1)  # of the day's window, at both ends
 _WEST, _EAST = timedelta(hours=12), timedelta(hours=14)  # UTC-12 and UTC+14: no account's times are further from UTC
@@ -41,16 +45,26 @@ class ListReader:
         self._has_shown_earlier, self._has_shown_later = has_shown_earlier, has_shown_later
         self.rows = ListedRows(day)
         self.proof = ListProof(source, self._keep, prefetch_pages=prefetch_pages)
+        self._page_limit = source.page_limit
+        self._search: PageSearch | None = None  # where the list has no date filter
 
     @property
     def problems(self) -> list[str]:
         """Return why the list is not proved; empty where it is."""
-        return [*self.proof.problems, *self.rows.problems()]
+        searched = self._search.problem if self._search is not None else ""
+        problems = [f"The list is not proved (it has no date filter): {searched}."] if searched else []
+        return [*self.proof.problems, *problems, *self.rows.problems()]
 
     @property
     def is_moving(self) -> bool:
         """Return whether the list changed while it was read, and nothing else is wrong."""
-        return self.proof.is_moving and not self.rows.problems()
+        is_moving = self._search.is_moving if self._search is not None else self.proof.is_moving
+        return is_moving and not self.rows.problems()
+
+    @property
+    def pages(self) -> PageSpan | None:
+        """Where the day lies in a list without a date filter."""
+        return self._search.span if self._search is not None else None
 
     def read(self) -> None:
         """Read the day. Raises `ApiError`.
@@ -59,7 +73,16 @@ class ListReader:
         to what an account at UTC-12 or UTC+14 needs.
         """
         begin, end = start_of(self._day), end_of(self._day)
-        self.proof.prove(Window(begin - _MARGIN, end + _MARGIN))
+        window = Window(begin - _MARGIN, end + _MARGIN)
+        first = self._ask_first(window)
+        if first is None or (self.rows.has_rows_outside and self.proof.ignores_dates(first)):
+            self._search_pages(first)
+            return
+        try:
+            self.proof.prove(window, first)
+        except DatesIgnored:
+            self._search_pages(first)
+            return
         behind = end + _MARGIN - OVERLAP
         if self.proof.has_divided:
             self._read_beyond(Window(behind, end + LISTED_BEYOND))
@@ -74,6 +97,27 @@ class ListReader:
         if self.rows.is_shown_later or self._has_shown_later:
             reach = _WHOLE_DAYS if reads_days else _WEST + _MARGIN
             self._prove_beyond(Window(begin - reach, begin - _MARGIN + OVERLAP))
+
+    def _ask_first(self, window: Window) -> Page | None:
+        """Ask for the first page of the day; None where the list refuses to be asked for dates."""
+        try:
+            return self.proof.first_page(window)
+        except RequestRefused as error:
+            try:
+                self.proof.numbered_page(1, self._page_limit)
+            except RequestRefused:
+                raise error from None
+            return None
+
+    def _search_pages(self, first: Page | None) -> None:
+        """Find the day in a list without a date filter. `first` is the first page, if it was asked for with dates."""
+        self.rows.forget_windows()
+        first = first if first is not None else self.proof.numbered_page(1, self._page_limit)
+        limit = first.limit or (first.row_count if first.row_count < (first.total or 0) else self._page_limit)
+        self._search = PageSearch(self._day, partial(self.proof.numbered_page, page_limit=limit), page_limit=limit)
+        self._search.prove(first)
+        if not self._search.is_ordered:
+            self._search.prove_whole()
 
     def _read_beyond(self, window: Window) -> None:
         """Read the first hours of the next day, in which a filter by another time lists calls of this day."""
@@ -96,7 +140,7 @@ class ListReader:
         else:
             self.proof.prove(window, first)
 
-    def _keep(self, page: Page, window: Window) -> None:
+    def _keep(self, page: Page, window: Window | None) -> None:
         if self.proof.pages == 1:
             self._on_first_page()
         self.rows.add(page, window)

@@ -35,13 +35,14 @@ class ListedRows:
         self._near: set[str] = set()  # rows outside the window asked for, and those days away from it
         self._far: set[str] = set()
         self._not_completed = 0
+        self._has_no_windows = False
 
-    def add(self, page: Page, window: Window) -> None:
-        """Account for the rows of one page of a window."""
+    def add(self, page: Page, window: Window | None) -> None:
+        """Account for the rows of one page of a window; of a page without one, where the list has no date filter."""
         for listed in page.calls:
             call = listed.call
             completed = is_completed(call.status)
-            is_explained = self._compare_with_window(listed, window)
+            is_explained = self._compare_with_window(listed, window) if window is not None else False
             if completed is False:
                 self._not_completed += 1
                 continue
@@ -72,7 +73,18 @@ class ListedRows:
     @property
     def is_unfiltered(self) -> bool:
         """Whether the date filter has no effect: more than a single row is days away from the window asked for."""
-        return len(self._far) > 1
+        return self._has_no_windows or len(self._far) > 1
+
+    @property
+    def has_rows_outside(self) -> bool:
+        """Whether a row lies outside the window asked for, and its end does not explain why."""
+        return bool(self._near or self._far)
+
+    def forget_windows(self) -> None:
+        """Forget what the rows showed of the date filter: it has no effect."""
+        self._has_no_windows = True
+        self._near, self._far = set(), set()
+        self._earliest = self._latest = self.longest_beyond = timedelta(0)
 
     def oddities(self) -> list[str]:
         """Return a sentence for each thing that is odd about the rows. The day may be complete all the same."""

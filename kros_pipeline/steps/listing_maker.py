@@ -58,6 +58,7 @@ class ListingMaker:
             out_of_requests=isinstance(error, TooManyRequests),
             is_moving=self._reader.is_moving and error is None and not lost,
             windows=[(format_time(window.start), format_time(window.end)) for window in proof.windows],
+            pages=self._reader.pages,
             problems=problems,
             pending=pending,
             oddities=[*rows.oddities(), *oddities],

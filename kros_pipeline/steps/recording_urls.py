@@ -11,8 +11,9 @@ from ..core.call_statuses import is_completed
 from ..core.days import parse_time
 from ..core.errors import ApiError, ApiUnauthorized, TooManyRequests
 from ..core.listing import Listing
-from ..source.call_source import CallSource, ListedCall, Window
+from ..source.call_source import CallSource, ListedCall, Page, Window
 from .circuit_breaker import CircuitBreaker
+from .page_search import pages_of_span
 from .recording_rows import PendingRecording
 
 _UNADDRESSABLE_IDS = {".", ".."}  # URL libraries take them for folders, so that such a call cannot be asked for
@@ -38,7 +39,7 @@ def mint_urls(
     left = {call.call_id: call for call in calls}
     if listing is not None and _is_listing_cheaper(left, listing, source.page_limit):
         try:
-            for listed in _list_again(listing, source):
+            for listed in _list_again(day, listing, source):
                 call_id, url = listed.call.call_id, listed.recording_url
                 if listed.call.call_date == day and is_completed(listed.call.status) is not False:
                     shown.add(call_id)
@@ -56,12 +57,21 @@ def mint_urls(
 
 def _is_listing_cheaper(left: dict[str, PendingRecording], listing: Listing, page_limit: int) -> bool:
     pages = -(-listing.listed_total // page_limit)
+    if listing.pages is not None:
+        pages = listing.pages.last_page - listing.pages.first_page + 1
     return bool(left) and (len(left) > pages or not _UNADDRESSABLE_IDS.isdisjoint(left))
 
 
-def _list_again(listing: Listing, source: CallSource) -> Iterator[ListedCall]:
+def _list_again(day: date, listing: Listing, source: CallSource) -> Iterator[ListedCall]:
+    for page in _pages_again(day, listing, source):
+        yield from page.calls
+
+
+def _pages_again(day: date, listing: Listing, source: CallSource) -> Iterator[Page]:
+    if listing.pages is not None:
+        yield from pages_of_span(day, listing.pages, source)
+        return
     for start, end in listing.windows:
         begins, ends = parse_time(start), parse_time(end)
         if begins is not None and ends is not None:
-            for page in source.pages(Window(begins, ends)):
-                yield from page.calls
+            yield from source.pages(Window(begins, ends))

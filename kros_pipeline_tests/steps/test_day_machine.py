@@ -93,7 +93,7 @@ class Source:
         for offset in range(0, max(1, len(self.world.recorded)), self.page_limit):
             yield first if first is not None and not offset else self.list_page(window, offset, 1)
 
-    def list_page(self, window: Window, offset: int, page_number: int) -> Page:
+    def list_page(self, window: Window | None, offset: int, page_number: int) -> Page:
         self.world.asked()
         rows = [
             {

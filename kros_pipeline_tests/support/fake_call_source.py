@@ -76,7 +76,7 @@ class FakeCallSource:
     def close(self) -> None:
         pass
 
-    def list_page(self, window: Window, offset: int, page_number: int) -> Page:
+    def list_page(self, window: Window | None, offset: int, page_number: int) -> Page:
         self._count_request()
         calls = self._completed(window)
         listed = [self._list(call) for call in calls[offset : offset + self.page_limit]]
@@ -157,12 +157,12 @@ class FakeCallSource:
             raise TooManyRequests(f"the run's share of {self._requests_per_run:,} API requests is used up (budget)")
         self._requests_made += 1
 
-    def _completed(self, window: Window) -> list[FakeCall]:
+    def _completed(self, window: Window | None) -> list[FakeCall]:
         """The completed calls of a window, the newest first; both ends belong to it."""
         calls = [
             call
             for call in self.calls.values()
-            if call.status == "completed" and window.start <= call.created_at <= window.end
+            if call.status == "completed" and (window is None or window.start <= call.created_at <= window.end)
         ]
         return sorted(calls, key=lambda call: (call.created_at, call.call_id), reverse=True)
 

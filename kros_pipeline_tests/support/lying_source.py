@@ -35,6 +35,8 @@ class Lies:
     naive_hours: float | None = None
     """Rows show times without a zone: local times of an account at this offset."""
     status: str = "completed"
+    ignores_dates: bool = False
+    refuses_dates: bool = False
 
 
 class LyingSource(FakeCallSource):
@@ -45,11 +47,13 @@ class LyingSource(FakeCallSource):
         super().__init__(calls, clock, page_limit=self.lies.page_limit)
         self.before_page: Callable[[], None] = lambda: None
         self.shown: set[str] = set()
-        self.rows_asked_for: dict[Window, int] = {}
+        self.rows_asked_for: dict[Window | None, int] = {}
 
-    def list_page(self, window: Window, offset: int, page_number: int) -> Page:
+    def list_page(self, window: Window | None, offset: int, page_number: int) -> Page:
         self._count_request()
         self.before_page()
+        if window is not None and self.lies.refuses_dates:
+            raise RequestRefused("GET /calls: status 400")
         lies, calls = self.lies, self.select(window)
         if lies.depth_cap is not None and offset >= lies.depth_cap and lies.is_depth_refused:
             raise RequestRefused("GET /calls: status 400")
@@ -65,9 +69,11 @@ class LyingSource(FakeCallSource):
 
         return read_pages(fetch, page_limit=self.lies.page_limit, first=first)
 
-    def select(self, window: Window) -> list[FakeCall]:
+    def select(self, window: Window | None) -> list[FakeCall]:
         """Return the completed calls that the filter takes for those of a window, in the list's order."""
         lies = self.lies
+        if window is None or lies.ignores_dates:
+            window = Window(datetime.min.replace(tzinfo=UTC) + 2 * DAY, datetime.max.replace(tzinfo=UTC) - 2 * DAY)
         shift = timedelta(hours=lies.shift_hours)
         start, end = window.start - shift, window.end - shift
         if lies.reads_days_only:

@@ -273,7 +273,7 @@ class _Shown(LyingSource):
         super().__init__((), world.clock, lies)
         self._world = world
 
-    def list_page(self, window: Window, offset: int, page_number: int) -> Page:
+    def list_page(self, window: Window | None, offset: int, page_number: int) -> Page:
         page = super().list_page(window, offset, page_number)
         for listed in page.calls:
             day = listed.call.created_at.date()
