@@ -91,6 +91,8 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 identity=ctx.identity,
                 audit=ctx.audit_log(run.day, "calls"),
                 clock=ctx.clock,
+                lookback_days=ctx.settings.lookback_days,
+                retention_days=ctx.settings.source.retention_days,
                 download_workers=ctx.settings.download_workers,
                 log=ctx.log,
             )

@@ -32,6 +32,9 @@ class Listing:
     may prove it. `pending` has sentences for what the next enumeration settles; until then the day waits. `oddities`
     are reported only. `unparsed` has a sentence for each row that could not be read as a call.
 
+    `listed_for` is the day whose run has read this list, because it had to be read whole; empty for the day's own run,
+    which takes such a listing over once.
+
     `shows_earlier` and `shows_later` say that rows lay before, or behind, the hours asked for: the neighbouring days
     need more hours, too. `call_digests` names every call that the day's table has to hold, packed by `id_digests`:
     those of this enumeration and of all before it, without erased ones. It is None in a listing of version 0.1.0.
@@ -49,6 +52,7 @@ class Listing:
     oddities: list[str] = field(default_factory=list)
     unparsed: list[str] = field(default_factory=list)
     listed_at: str = ""
+    listed_for: str = ""
     shows_earlier: bool = False
     shows_later: bool = False
     call_digests: str | None = None
@@ -90,7 +94,7 @@ def _is_of_type(value: object, declared: Any) -> bool:
     if declared is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if declared is str:
-        return value == "" or parse_time(value) is not None  # `listed_at`
+        return value == "" or parse_time(value) is not None  # a time, or a day
     if declared == list[str]:
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
     if declared == list[tuple[str, str]]:

@@ -13,13 +13,23 @@ IdStyle = Literal["call", "uuid", "hostile"]
 Dialect = Literal["offset", "page"]
 Order = Literal["newest", "oldest", "shuffled"]
 FilterBy = Literal["created_at", "completed_at"]
+DateFilter = Literal["honoured", "ignored", "refused"]
 Auth = Literal["any", "x-api-key", "bearer"]
 DepthAnswer = Literal["refused", "empty"]
 Times = Literal["utc", "local", "naive"]
 
 CHANGEABLE = frozenset(
     {
-        *("dialect", "order", "total_cap", "depth_cap", "depth_answer", "from_date_inclusive", "to_date_inclusive"),
+        *(
+            "dialect",
+            "date_filter",
+            "order",
+            "total_cap",
+            "depth_cap",
+            "depth_answer",
+            "from_date_inclusive",
+            "to_date_inclusive",
+        ),
         *("filter_by", "filter_reads_days_only", "filter_shift_hours", "listed_status", "times", "zone_hours"),
     }
 )
@@ -56,6 +66,8 @@ class SandboxConfig:
     """The list shows only this many rows: the page that reaches it is cut there. Statistics count all calls."""
     depth_answer: DepthAnswer = "refused"
     """The answer to an offset at or behind `depth_cap`: 400 VALIDATION_ERROR, or an empty page."""
+    date_filter: DateFilter = "honoured"
+    """What `from_date` and `to_date` of the list do: select calls, nothing, or make it answer 400."""
     from_date_inclusive: bool = True
     to_date_inclusive: bool = True
     filter_by: FilterBy = "created_at"

@@ -15,6 +15,7 @@ from .world import World
 
 MAXIMUM_LIMIT = 100
 _DEFAULT_LIMITS = {"offset": 50, "page": 20}
+_DATES = {"from_date", "to_date"}
 _EQUALITY_FILTERS = ("status", "direction", "phone_number_id", "endpoint_id")
 
 
@@ -30,6 +31,10 @@ class Listing:
         """Answer with one page. Faults that act on pages take `raw_query` as their subject."""
         query, config = request.query, self._world.config
         page_dialect = config.dialect == "page"
+        if config.date_filter != "honoured":
+            if config.date_filter == "refused" and not _DATES.isdisjoint(query):
+                return answers.error(400, "VALIDATION_ERROR", "Unknown parameter: from_date, to_date")
+            query = {name: value for name, value in query.items() if name not in _DATES}
         try:
             calls = self.select(query, request.raw_query)
             default_limit = _DEFAULT_LIMITS[config.dialect]

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 
 from ..archive.audit_log import AuditEvent, AuditLog
@@ -23,10 +23,12 @@ from ..core.object_keys import unparsed_key
 from ..core.statuses import DayVerdict
 from ..source.call_source import CallSource, UnparsedRow
 from .account_check import check_known_ids
-from .list_reader import ListReader
+from .list_reader import DayList, ListReader
+from .listed_rows import ListedRows
 from .listing_maker import ListingMaker
 from .other_days import ArchivedIds, add_calls, mark, may_be_added_to, save_to_other_days
 from .report import Report
+from .whole_lists import find_unlisted_days, take_over_listing
 
 _MAX_PREFETCHED_PAGES = 12  # 200 requests a second, the fastest plan's rate, at 60 ms an answer
 
@@ -42,35 +44,98 @@ def list_calls(
     identity: ArchiveIdentity,
     audit: AuditLog,
     clock: Clock,
+    lookback_days: int,
+    retention_days: int | None,
     download_workers: int,
     log: logging.Logger,
 ) -> tuple[Report, Listing]:
     """List a day's calls, add them to the table `calls`, and record whether the list was proved.
 
     A call that another day archived first stays there. Calls of other days that the list shows are added to those days,
-    from `first_day` on, the archive's first partition; each of them is owed then.
+    from `first_day` on, the archive's first partition; each of them is owed then. A list that has to be read whole is
+    read for all days that are to be listed, and their own runs take it over.
 
     The archive is claimed for the account after the first page, once the source has accepted the key. Raises
     `WrongArchive` where the list shows another account's calls, and `ApiError` only where nothing could be listed; a
     later error is in the report, and what came before it is saved.
     """
-    report = Report()
-    reader = _make_reader(day, source, store, identity, download_workers, log)
+    taken = take_over_listing(day, store=store, clock=clock, lookback_days=lookback_days)
+    if taken is not None:
+        return _report_taken_over(day, tables), taken
+    reader = _make_reader(
+        day,
+        source,
+        store,
+        identity,
+        download_workers,
+        log,
+        find_other_days=lambda: list(
+            find_unlisted_days(
+                day,
+                first_day,
+                store=store,
+                clock=clock,
+                lookback_days=lookback_days,
+                retention_days=retention_days,
+            )
+        ),
+    )
+    error: ApiError | None = None
     try:
         reader.read()
-    except ApiError as error:
+    except ApiError as raised:
         if not reader.proof.pages:
             raise
-        report.error = error
+        error = raised
+
+    def save(saved_day: date, listed: DayList) -> tuple[Report, Listing]:
+        return _save(
+            saved_day,
+            listed,
+            error,
+            listed_for=day if saved_day != day else None,
+            first_day=first_day,
+            store=store,
+            tables=tables,
+            tombstones=tombstones,
+            identity=identity,
+            audit=audit,
+            clock=clock,
+        )
+
+    report, listing = save(day, reader.result)
+    report.counts["pages"] = reader.proof.pages
+    for other, listed in reader.results_of_other_days.items():
+        save(other, listed)
+    return report, listing
+
+
+def _save(
+    day: date,
+    listed: DayList,
+    error: ApiError | None,
+    *,
+    listed_for: date | None,
+    first_day: date,
+    store: ObjectStore,
+    tables: Tables,
+    tombstones: Tombstones,
+    identity: ArchiveIdentity,
+    audit: AuditLog,
+    clock: Clock,
+) -> tuple[Report, Listing]:
+    """Add what was listed of a day to the table `calls`, and save the listing. `error` is what ended the reading."""
+    report = Report(error=error)
+    rows = listed.rows
     archived = ArchivedIds(day, tables)
-    oddities = _check_account(day, reader, archived, identity, tombstones)
-    for row in reader.rows.unparsed.values():
+    oddities = _check_account(day, rows, archived, identity, tombstones)
+    for row in rows.unparsed.values():
         report.add_problem(row.call_id or "(no id)", row.problem)
         _keep_unparsed(day, row, store, tombstones)
     homes = find_home_days(
         day,
-        reader.rows.calls,
-        _without_erased(reader.rows.others, tombstones),
+        rows.calls,
+        _without_erased(rows.others, tombstones),
         archived=archived,
         may_be_added=lambda other: may_be_added_to(other, archived, first_day=first_day, clock=clock),
     )
@@ -83,20 +148,26 @@ def list_calls(
     pending = _find_doubled(day, present_ids, archived, tables, clock)
 
     def make_listing(last: Listing | None) -> Listing:
-        made = ListingMaker(day, reader, homes, present_ids, tombstones)
-        return made.make(last, report.error, pending, oddities, clock.now())
+        made = ListingMaker(day, listed, homes, present_ids, tombstones)
+        return made.make(last, error, pending, oddities, clock.now(), listed_for)
 
     listing = update_listing(store, day, make_listing)
     report.counts = {
         "calls": report.written.rows,
         "listed": len(homes.kept),
-        "unparsed": len(reader.rows.unparsed),
+        "unparsed": len(rows.unparsed),
         "added_to_other_days": added_to_others,
         "kept_by_other_days": sum(map(len, homes.updated.values())),
         "removed": len(homes.removed),
-        "pages": reader.proof.pages,
     }
     return report, listing
+
+
+def _report_taken_over(day: date, tables: Tables) -> Report:
+    """Report a day that another day's run has listed: its table is unchanged."""
+    with tables.transaction(schemas.CALLS, day) as table:
+        written = table.commit(lambda present: add_calls(present, {}))
+    return Report(written=written, counts={"calls": written.rows, "pages": 0})
 
 
 def _make_reader(
@@ -106,6 +177,7 @@ def _make_reader(
     identity: ArchiveIdentity,
     download_workers: int,
     log: logging.Logger,
+    find_other_days: Callable[[], list[date]],
 ) -> ListReader:
     beside = [read_usable_listing(store, other) for other in days_beside(day)]
     return ListReader(
@@ -114,20 +186,21 @@ def _make_reader(
         prefetch_pages=min(_MAX_PREFETCHED_PAGES, download_workers),
         on_first_page=identity.claim,
         log=log,
+        find_other_days=find_other_days,
         has_shown_earlier=any(listing is not None and listing.shows_earlier for listing in beside),
         has_shown_later=any(listing is not None and listing.shows_later for listing in beside),
     )
 
 
 def _check_account(
-    day: date, reader: ListReader, archived: ArchivedIds, identity: ArchiveIdentity, tombstones: Tombstones
+    day: date, rows: ListedRows, archived: ArchivedIds, identity: ArchiveIdentity, tombstones: Tombstones
 ) -> list[str]:
     """Return a sentence where none of the day's calls is listed any more, and others are.
 
     Raises `WrongArchive` where the account was not confirmed, either.
     """
     beside = archived.beside()
-    listed = [call_id for call_id in reader.rows.calls if call_id not in beside and not tombstones.is_erased(call_id)]
+    listed = [call_id for call_id in rows.calls if call_id not in beside and not tombstones.is_erased(call_id)]
     try:
         check_known_ids(day, archived(day), listed)
     except WrongArchive:

@@ -4,7 +4,8 @@ Whatever could not be proved is returned all the same; only the verdict waits fo
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 
@@ -22,12 +23,27 @@ _WHOLE_DAYS = timedelta(days=2)  # what a filter that reads days only needs, of 
 _PROGRESS_EVERY_PAGES = 50
 
 
+@dataclass(frozen=True)
+class DayList:
+    """What was read of a day's list: its rows, why it is not proved, and how to list the day again.
+
+    `is_moving` says that the list changed while it was read, and nothing else is wrong.
+    """
+
+    rows: ListedRows
+    problems: list[str]
+    is_moving: bool
+    windows: list[Window]
+    pages: PageSpan | None
+
+
 class ListReader:
     """Reads one day's list. The attributes hold what came so far, also after an error.
 
     `has_shown_earlier` and `has_shown_later` say what the lists of the neighbouring days showed of the filter: a day
     without calls near its ends shows nothing itself. `on_first_page` is called once the source has accepted the key,
-    before anything is kept.
+    before anything is kept. `find_other_days` names the days that a list in no order is read for, too, because it has
+    to be read whole.
     """
 
     def __init__(
@@ -38,6 +54,7 @@ class ListReader:
         prefetch_pages: int,
         on_first_page: Callable[[], None],
         log: logging.Logger,
+        find_other_days: Callable[[], Collection[date]] = tuple,
         has_shown_earlier: bool = False,
         has_shown_later: bool = False,
     ):
@@ -47,24 +64,30 @@ class ListReader:
         self.proof = ListProof(source, self._keep, prefetch_pages=prefetch_pages)
         self._page_limit = source.page_limit
         self._search: PageSearch | None = None  # where the list has no date filter
+        self._find_other_days, self._rows_of_other_days = find_other_days, dict[date, ListedRows]()
 
     @property
-    def problems(self) -> list[str]:
-        """Return why the list is not proved; empty where it is."""
-        searched = self._search.problem if self._search is not None else ""
-        problems = [f"The list is not proved (it has no date filter): {searched}."] if searched else []
-        return [*self.proof.problems, *problems, *self.rows.problems()]
+    def result(self) -> DayList:
+        """What came of the day."""
+        return self._result_of(self.rows)
 
     @property
-    def is_moving(self) -> bool:
-        """Return whether the list changed while it was read, and nothing else is wrong."""
-        is_moving = self._search.is_moving if self._search is not None else self.proof.is_moving
-        return is_moving and not self.rows.problems()
+    def results_of_other_days(self) -> dict[date, DayList]:
+        """What came of the days of `other_days`, where the list had to be read whole."""
+        return {day: self._result_of(rows) for day, rows in self._rows_of_other_days.items()}
 
-    @property
-    def pages(self) -> PageSpan | None:
-        """Where the day lies in a list without a date filter."""
-        return self._search.span if self._search is not None else None
+    def _result_of(self, rows: ListedRows) -> DayList:
+        search = self._search
+        problems = [*self.proof.problems, *rows.problems()]
+        if search is not None and search.problem:
+            problems.append(f"The list is not proved (it has no date filter): {search.problem}.")
+        return DayList(
+            rows,
+            problems,
+            is_moving=(search or self.proof).is_moving and not rows.problems(),
+            windows=self.proof.windows,
+            pages=search.span if search is not None else None,
+        )
 
     def read(self) -> None:
         """Read the day. Raises `ApiError`.
@@ -74,11 +97,14 @@ class ListReader:
         """
         begin, end = start_of(self._day), end_of(self._day)
         window = Window(begin - _MARGIN, end + _MARGIN)
-        first = self._ask_first(window)
-        if first is None or (self.rows.has_rows_outside and self.proof.ignores_dates(first)):
-            self._search_pages(first)
+        try:
+            first = self.proof.first_page(window)
+        except RequestRefused as error:
+            self._search_pages(self._ask_without_dates(error))
             return
         try:
+            if self.rows.has_rows_outside and self.proof.ignores_dates(first):
+                raise DatesIgnored
             self.proof.prove(window, first)
         except DatesIgnored:
             self._search_pages(first)
@@ -98,25 +124,23 @@ class ListReader:
             reach = _WHOLE_DAYS if reads_days else _WEST + _MARGIN
             self._prove_beyond(Window(begin - reach, begin - _MARGIN + OVERLAP))
 
-    def _ask_first(self, window: Window) -> Page | None:
-        """Ask for the first page of the day; None where the list refuses to be asked for dates."""
+    def _ask_without_dates(self, refusal: RequestRefused) -> Page:
+        """Ask for the first page without dates, which may be what was refused. Raises `refusal` where it was not."""
         try:
-            return self.proof.first_page(window)
-        except RequestRefused as error:
-            try:
-                self.proof.numbered_page(1, self._page_limit)
-            except RequestRefused:
-                raise error from None
-            return None
+            return self.proof.numbered_page(1, self._page_limit)
+        except RequestRefused:
+            raise refusal from None
 
-    def _search_pages(self, first: Page | None) -> None:
-        """Find the day in a list without a date filter. `first` is the first page, if it was asked for with dates."""
+    def _search_pages(self, first: Page) -> None:
+        """Find the day in a list without a date filter. `first` is the list's first page."""
         self.rows.forget_windows()
-        first = first if first is not None else self.proof.numbered_page(1, self._page_limit)
         limit = first.limit or (first.row_count if first.row_count < (first.total or 0) else self._page_limit)
         self._search = PageSearch(self._day, partial(self.proof.numbered_page, page_limit=limit), page_limit=limit)
         self._search.prove(first)
         if not self._search.is_ordered:
+            self._rows_of_other_days = {day: ListedRows(day) for day in self._find_other_days()}
+            for rows in self._rows_of_other_days.values():
+                rows.forget_windows()
             self._search.prove_whole()
 
     def _read_beyond(self, window: Window) -> None:
@@ -143,7 +167,8 @@ class ListReader:
     def _keep(self, page: Page, window: Window | None) -> None:
         if self.proof.pages == 1:
             self._on_first_page()
-        self.rows.add(page, window)
+        for rows in (self.rows, *self._rows_of_other_days.values()):
+            rows.add(page, window)
         if self.proof.pages % _PROGRESS_EVERY_PAGES == 0:
             count = len(self.rows.calls)
             self._log.info("%s: %d pages listed, %d calls of the day", self._day, self.proof.pages, count)

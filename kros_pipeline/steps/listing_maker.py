@@ -11,7 +11,7 @@ from ..core.id_digests import digest_id, pack_digests, unpack_digests
 from ..core.listing import Listing
 from ..core.object_keys import call_key
 from ..source.time_format import format_time
-from .list_reader import ListReader
+from .list_reader import DayList
 
 
 class ListingMaker:
@@ -20,12 +20,12 @@ class ListingMaker:
     def __init__(
         self,
         day: date,
-        reader: ListReader,
+        listed: DayList,
         homes: HomeDays,
         present_ids: set[str],
         tombstones: Tombstones,
     ):
-        self._day, self._reader, self._homes, self._present_ids = day, reader, homes, present_ids
+        self._day, self._listed, self._homes, self._present_ids = day, listed, homes, present_ids
         self._tombstones = tombstones
 
     def make(
@@ -35,13 +35,16 @@ class ListingMaker:
         pending: list[str],
         oddities: list[str],
         now: datetime,
+        listed_for: date | None,
     ) -> Listing:
         """Return the new listing. `error` is what ended the reading; `pending` and `oddities` are added to it.
+
+        `listed_for` is the day whose run has read the list, if it is another one.
 
         Its digests are those of the last listing and of the table, without erased calls (asked for anew: an erasure
         may have come in between) and without calls that an earlier day keeps.
         """
-        problems = self._reader.problems
+        problems = self._listed.problems
         if error is not None:
             problems = [*problems, f"The list was not read to its end: {error}."]
         known = unpack_digests(last.call_digests) if last is not None and last.call_digests else set()
@@ -51,19 +54,20 @@ class ListingMaker:
             problems = [*problems, self._describe_lost(len(lost))]
         gone = set(map(digest_id, erased | self._homes.removed.keys()))
         digests = (known | set(map(digest_id, self._present_ids))) - gone
-        rows, proof = self._reader.rows, self._reader.proof
+        rows = self._listed.rows
         return Listing(
             proved=not problems,
             listed_total=len(self._homes.kept),
             out_of_requests=isinstance(error, TooManyRequests),
-            is_moving=self._reader.is_moving and error is None and not lost,
-            windows=[(format_time(window.start), format_time(window.end)) for window in proof.windows],
-            pages=self._reader.pages,
+            is_moving=self._listed.is_moving and error is None and not lost,
+            windows=[(format_time(window.start), format_time(window.end)) for window in self._listed.windows],
+            pages=self._listed.pages,
             problems=problems,
             pending=pending,
             oddities=[*rows.oddities(), *oddities],
             unparsed=[row.problem for row in rows.unparsed.values()],
             listed_at=now.isoformat(timespec="seconds"),
+            listed_for=listed_for.isoformat() if listed_for is not None else "",
             shows_earlier=rows.is_shown_earlier or rows.longest_beyond > LISTED_BEYOND,
             shows_later=rows.is_shown_later,
             call_digests=pack_digests(digests),

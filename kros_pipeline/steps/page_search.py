@@ -97,7 +97,7 @@ class PageSearch:
             if last is not None and self._place(last) > 0:
                 return
             if not is_new or (page.total is not None and row_count >= page.total):
-                self._check_end(page, row_count, only_page=number if number == first_page else 1)
+                self._check_end(page, row_count, has_new=is_new, only_page=number if number == first_page else 1)
                 return
             number += 1
 
@@ -143,12 +143,16 @@ class PageSearch:
             return 0
         return -1 if (at >= self._end) is self._is_newest_first else 1
 
-    def _check_end(self, page: Page, row_count: int, *, only_page: int) -> None:
-        """Note a problem where the end of the list may be none: a part of the day may lie behind it."""
-        if page.total is not None and row_count < page.total:
+    def _check_end(self, page: Page, row_count: int, *, has_new: bool, only_page: int) -> None:
+        """Note a problem where the end of the list may be none: a part of the day may lie behind it.
+
+        `only_page` is the page that was read where it was one only, else 1.
+        """
+        is_repeated = page.row_count > 0 and not has_new
+        if is_repeated or (only_page > 1 and page.identities <= self._ask(only_page - 1).identities):
+            self.problem = f"a page repeated an earlier one, as if the offset were ignored; `total` says {page.total}"
+        elif page.total is not None and row_count < page.total:
             self.problem = f"`total` says {page.total}, and it ended after {row_count} rows"
-        elif only_page > 1 and page.identities <= self._ask(only_page - 1).identities:
-            self.problem = "its last pages are the same, as if page numbers were ignored"
         elif may_be_a_limit(page.total, step=_USUAL_LIMITS):
             self.problem = f"it ends after {page.total} rows, which may be a limit, and shows no call behind the day"
 

@@ -69,19 +69,19 @@ ORDERS = ("newest", "oldest", "shuffled")
 @pytest.mark.parametrize("total", [{}, {"total_cap": 1_000}, {"total_cap": 700}], ids=str)
 def test_a_capped_list_is_read_whole(order: Any, depth: dict[str, Any], total: dict[str, Any]) -> None:
     reader, source = read(spread(3_700), Lies(order=order, **depth, **total))
-    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+    assert set(reader.rows.calls) == of_day(source) and not reader.result.problems, reader.result.problems
     assert reader.proof.pages <= 6 * 37
 
 
 @pytest.mark.parametrize("cap", [500, 1_000, 1_024])
 def test_a_cap_is_seen_where_one_half_of_the_day_has_all_calls(cap: int) -> None:
     reader, source = read(spread(1_500, 50_000, 52_000), Lies(total_cap=cap, depth_cap=cap))
-    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+    assert set(reader.rows.calls) == of_day(source) and not reader.result.problems, reader.result.problems
 
 
 def test_a_cap_that_no_window_reveals_is_no_proof() -> None:
     reader, source = read(spread(1_500), Lies(total_cap=1_000, depth_cap=1_000, reads_days_only=True))
-    assert len(reader.rows.calls) < len(of_day(source)) and reader.problems
+    assert len(reader.rows.calls) < len(of_day(source)) and reader.result.problems
 
 
 # A filter that does not understand our times.
@@ -90,7 +90,7 @@ def test_a_cap_that_no_window_reveals_is_no_proof() -> None:
 @pytest.mark.parametrize("hours", [-12, -8, -3.5, 1, 5.75, 14])
 def test_a_shifted_filter_shows_the_whole_day(hours: float, reads_days_only: bool, count: int) -> None:
     reader, source = read(around(count), Lies(shift_hours=hours, reads_days_only=reads_days_only))
-    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+    assert set(reader.rows.calls) == of_day(source) and not reader.result.problems, reader.result.problems
     if not reads_days_only:
         assert "outside the hours asked for" in " ".join(reader.rows.oddities())
 
@@ -98,7 +98,7 @@ def test_a_shifted_filter_shows_the_whole_day(hours: float, reads_days_only: boo
 @pytest.mark.parametrize("hours", [1, -8])
 def test_times_without_a_zone_that_are_not_utc_are_a_problem(hours: float) -> None:
     reader, _ = read(around(200), Lies(naive_hours=hours))
-    assert "Set KROSAI_TIMEZONE" in " ".join(reader.problems) and not reader.is_moving
+    assert "Set KROSAI_TIMEZONE" in " ".join(reader.result.problems) and not reader.result.is_moving
 
 
 def test_a_long_call_is_found_by_a_filter_on_its_end() -> None:
@@ -106,7 +106,7 @@ def test_a_long_call_is_found_by_a_filter_on_its_end() -> None:
     others = [*spread(900, duration=300), *spread(900, -86_400, 0, duration=300, prefix="before")]
     others += calls_at(-3_600, duration=5 * 3_600, prefix="evening")  # the longest call that is shown
     reader, source = read([*others, *late], Lies(filter_by="completed_at"))
-    assert set(reader.rows.calls) == of_day(source) and not reader.problems
+    assert set(reader.rows.calls) == of_day(source) and not reader.result.problems
 
 
 # Bounds that are not shared.
@@ -117,7 +117,7 @@ def test_no_call_at_a_border_is_missed(start: bool, end: bool, count: int) -> No
     borders = [0, 0.0004, 86_399.9996, 43_200, 43_199.5, 43_200.5]
     lies = Lies(is_start_inclusive=start, is_end_inclusive=end)
     reader, source = read([*spread(count), *calls_at(*borders, prefix="edge")], lies)
-    assert set(reader.rows.calls) == of_day(source) and not reader.problems
+    assert set(reader.rows.calls) == of_day(source) and not reader.result.problems
 
 
 # A list that changes while it is read.
@@ -134,7 +134,7 @@ def test_a_call_that_replaces_another_is_listed_or_missed_by_all(order: Any, at_
             source.calls[new.call_id] = new
 
     reader, source = read(spread(280), Lies(order=order), swap)
-    if not reader.problems:
+    if not reader.result.problems:
         assert set(reader.rows.calls) >= of_day(source) & source.shown
 
 
@@ -146,14 +146,14 @@ def test_a_list_that_never_rests_is_not_proved() -> None:
         source.calls[new.call_id] = new
 
     reader, _ = read(spread(250), act=add)
-    assert reader.is_moving and "changed in each of 3 looks" in reader.problems[0]
+    assert reader.result.is_moving and "changed in each of 3 looks" in reader.result.problems[0]
 
 
 # Statuses.
 @pytest.mark.parametrize("status", ["ended", "complete", "Completed", " COMPLETED ", "archived"])
 def test_a_row_with_another_status_is_a_call(status: str) -> None:
     reader, source = read(spread(20), Lies(status=status))
-    assert set(reader.rows.calls) == of_day(source) and not reader.problems
+    assert set(reader.rows.calls) == of_day(source) and not reader.result.problems
     assert bool(reader.rows.oddities()) == (status.strip().casefold() != "completed")
 
 
@@ -167,7 +167,7 @@ def test_a_row_that_is_documented_as_not_completed_is_left_out(status: str) -> N
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250, 999, 1_000, 3_710])
 def test_an_honest_list_costs_a_page_for_a_hundred_rows(count: int) -> None:
     reader, source = read(spread(count))
-    assert set(reader.rows.calls) == of_day(source) and not reader.problems
+    assert set(reader.rows.calls) == of_day(source) and not reader.result.problems
     assert reader.proof.pages <= math.ceil(count / 100) + 9
 
 
@@ -178,7 +178,7 @@ def test_an_honest_list_costs_a_page_for_a_hundred_rows(count: int) -> None:
 @pytest.mark.parametrize("cap", [250, 400, 750, 999, 1_234])
 def test_a_limit_of_any_number_is_seen_where_all_calls_are_of_one_afternoon(cap: int, order: Any) -> None:
     reader, source = read(spread(2_000, 50_000, 80_000), Lies(order=order, total_cap=cap, depth_cap=cap))
-    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+    assert set(reader.rows.calls) == of_day(source) and not reader.result.problems, reader.result.problems
     assert reader.proof.pages <= (6 if cap >= 500 else 8) * 20  # a limit of a few pages costs more
 
 
@@ -186,32 +186,32 @@ def test_a_limit_of_any_number_is_seen_where_all_calls_are_of_one_afternoon(cap:
 @pytest.mark.parametrize("lies", [Lies(), Lies(reads_days_only=True)], ids=["honest", "days only"])
 def test_a_burst_of_calls_is_no_reason_to_doubt(count: int, lies: Lies) -> None:
     reader, source = read(spread(count, 33_187.1, 33_187.9), lies)
-    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+    assert set(reader.rows.calls) == of_day(source) and not reader.result.problems, reader.result.problems
     assert reader.proof.pages <= 2 * math.ceil(count / 100) + 11
 
 
 def test_a_burst_of_as_many_calls_as_a_limit_may_have_is_not_proved() -> None:
     reader, _ = read(spread(1_500, 33_187.1, 33_187.9), Lies(total_cap=1_000, depth_cap=1_000))
-    assert "may be a limit" in reader.problems[0]
+    assert "may be a limit" in reader.result.problems[0]
 
 
 @pytest.mark.parametrize("hours", [-8, 5.5])
 def test_as_many_calls_as_a_limit_in_one_hour_are_proved_whatever_the_filter_reads(hours: float) -> None:
     reader, source = read(spread(1_000, 30_000, 33_600), Lies(shift_hours=hours))
-    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+    assert set(reader.rows.calls) == of_day(source) and not reader.result.problems, reader.result.problems
 
 
 def test_a_burst_at_noon_is_not_taken_for_a_filter_that_reads_days() -> None:
     burst, late = spread(150, 43_139, 43_141, duration=30), calls_at(86_100, duration=600, prefix="late")
     reader, source = read([*burst, *late], Lies(filter_by="completed_at"))
-    assert set(reader.rows.calls) == of_day(source) and not reader.problems
+    assert set(reader.rows.calls) == of_day(source) and not reader.result.problems
 
 
 def test_the_first_hours_of_the_next_day_are_proved_where_they_have_calls_of_this_one() -> None:
     evening, night = spread(1_500, 82_800, 86_400), spread(700, 86_400, 93_600, prefix="night")
     lies = Lies(shift_hours=2, total_cap=1_000, depth_cap=1_000)
     reader, source = read([*evening, *spread(100, prefix="more"), *night], lies)
-    assert set(reader.rows.calls) == of_day(source) or reader.problems
+    assert set(reader.rows.calls) == of_day(source) or reader.result.problems
 
 
 def test_a_single_row_of_another_year_switches_nothing_off() -> None:

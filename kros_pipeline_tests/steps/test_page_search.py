@@ -36,7 +36,7 @@ def test_the_day_is_found_within_the_budget(order: Any, how: Any, per_day: int, 
     calls = days_of(per_day, before, behind) or [*calls_at(-86_400.0, 2 * 86_400.0)]
     reader, source = read(calls, Lies(order=order, **how))
     of_our_day = of_day(source)
-    assert set(reader.rows.calls) == of_our_day and not reader.problems, reader.problems
+    assert set(reader.rows.calls) == of_our_day and not reader.result.problems, reader.result.problems
     pages = -(-len(calls) // 100)
     budget = 2 * math.ceil(len(of_our_day) / 100) + 2 * math.log2(pages) + 8
     assert source.requests_made <= budget, (source.requests_made, budget)
@@ -48,14 +48,14 @@ def test_a_page_that_ends_at_the_border_of_the_day_hides_no_call(order: Any, cou
     calls = [*calls_at(*range(0, 86_400, 86_400 // count)[:count]), *calls_at(86_399.999, 0.001, prefix="edge")]
     others = [*spread(100, -86_400.0, -1, prefix="before"), *spread(100, 86_400.0, 172_800.0, prefix="behind")]
     reader, source = read([*calls, *others], Lies(order=order, ignores_dates=True))
-    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+    assert set(reader.rows.calls) == of_day(source) and not reader.result.problems, reader.result.problems
 
 
 @pytest.mark.parametrize("page_limit", [7, 20, 100])
 @pytest.mark.parametrize("order", ORDERED)
 def test_pages_that_are_shorter_than_asked_for_are_understood(order: Any, page_limit: int) -> None:
     reader, source = read(days_of(60, 5, 5), Lies(order=order, page_limit=page_limit, ignores_dates=True))
-    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+    assert set(reader.rows.calls) == of_day(source) and not reader.result.problems, reader.result.problems
 
 
 # A limit of the list: the day, or a part of it, lies behind.
@@ -67,9 +67,9 @@ def test_a_day_behind_the_depth_of_the_list_is_not_proved(
 ) -> None:
     lies = Lies(ignores_dates=True, depth_cap=1_000, is_depth_refused=refused, total_cap=total_cap)
     reader, source = read(days_of(100, before, behind), lies)
-    assert set(reader.rows.calls) == of_day(source) or reader.problems
+    assert set(reader.rows.calls) == of_day(source) or reader.result.problems
     if behind == 12:
-        assert reader.problems and not reader.rows.calls
+        assert reader.result.problems and not reader.rows.calls
 
 
 @pytest.mark.parametrize("order", ORDERED)
@@ -85,7 +85,7 @@ def test_pages_that_repeat_the_last_one_that_the_server_has_are_no_end(
 
     monkeypatch.setattr("kros_pipeline_tests.steps.test_list_reader.LyingSource", Clamped)
     reader, source = read(days_of(100, before, behind), Lies(order=order, ignores_dates=True))
-    assert reader.problems or set(reader.rows.calls) == of_day(source)
+    assert reader.result.problems or set(reader.rows.calls) == of_day(source)
 
 
 # A list in no order is read whole.
@@ -93,14 +93,14 @@ def test_pages_that_repeat_the_last_one_that_the_server_has_are_no_end(
 @pytest.mark.parametrize("per_day", [10, 110])
 def test_a_list_in_no_order_is_read_whole(how: Any, per_day: int) -> None:
     reader, source = read(days_of(per_day, 4, 4), Lies(order="shuffled", **how))
-    assert set(reader.rows.calls) == of_day(source) and not reader.problems, reader.problems
+    assert set(reader.rows.calls) == of_day(source) and not reader.result.problems, reader.result.problems
     assert source.requests_made <= math.ceil(len(source.calls) / 100) + 9
 
 
 def test_a_list_in_no_order_whose_total_may_be_a_limit_is_no_proof() -> None:
     lies = Lies(order="shuffled", ignores_dates=True, total_cap=1_000, depth_cap=1_000)
     reader, _ = read(spread(1_500, -86_400.0, 172_800.0), lies)
-    assert reader.problems and not reader.is_moving
+    assert reader.result.problems and not reader.result.is_moving
 
 
 # A list that changes while it is read.
@@ -122,7 +122,7 @@ def test_a_change_while_the_list_is_read_loses_no_call(order: Any, change: str, 
                 source.calls[new.call_id] = new
 
     reader, source = read(days_of(130, 4, 4), Lies(order=order, ignores_dates=True), act)
-    if not reader.problems:
+    if not reader.result.problems:
         assert set(reader.rows.calls) >= of_day(source) & source.shown
 
 
@@ -134,7 +134,7 @@ def test_a_day_whose_calls_never_rest_is_not_proved() -> None:
         source.calls[new.call_id] = new
 
     reader, _ = read(days_of(60, 3, 3), Lies(ignores_dates=True), act)
-    assert reader.is_moving and "passes" in " ".join(reader.problems)
+    assert reader.result.is_moving and "passes" in " ".join(reader.result.problems)
 
 
 # Fresh URLs: the day is read again at its place, wherever that is by then.
@@ -142,7 +142,7 @@ def test_a_day_whose_calls_never_rest_is_not_proved() -> None:
 @pytest.mark.parametrize("moved_by", [-250, 0, 250])
 def test_the_pages_of_the_day_are_found_again(order: Any, moved_by: int) -> None:
     reader, source = read(days_of(130, 4, 4), Lies(order=order, ignores_dates=True))
-    span = reader.pages
+    span = reader.result.pages
     assert span is not None
     others = sorted(
         call_id for call_id, call in source.calls.items() if call.created_at >= MIDNIGHT + timedelta(days=1)

@@ -23,8 +23,14 @@ from kros_pipeline_tests.support.archive_check import assert_archive_is_true
         replace(VARIED, id_style="hostile", calls_per_day=45, days=("2025-01-10", "2025-01-11")),
         replace(VARIED, hostile_text=True, organization_id="0b9f6a5e-6f0e-4d8e-9f55-1f2d3c4b5a69"),
         replace(VARIED, days={"2025-01-09": 2, "2025-01-10": 0, "2025-01-11": 2}),
+        replace(VARIED, date_filter="ignored"),
+        replace(VARIED, date_filter="refused", dialect="page", order="oldest"),
+        replace(VARIED, date_filter="refused", dialect="page", order="shuffled"),
     ],
-    ids=["as is", "pages", "oldest", "by completion", "days only", "hostile ids", "hostile texts", "no calls"],
+    ids=[
+        *("as is", "pages", "oldest", "by completion", "days only", "hostile ids", "hostile texts", "no calls"),
+        *("dates ignored", "dates refused", "no order"),
+    ],
 )
 def test_a_day_is_archived_whole_and_a_second_run_changes_nothing(account: MakeAccount, config: SandboxConfig) -> None:
     our = account(config)

@@ -35,6 +35,8 @@ def list_calls(ctx: RunContext, day: date, *, first_day: date = date.min) -> tup
         identity=ctx.identity,
         audit=ctx.audit_log(day, "calls"),
         clock=ctx.clock,
+        lookback_days=ctx.settings.lookback_days,
+        retention_days=ctx.settings.source.retention_days,
         download_workers=ctx.settings.download_workers,
         log=ctx.log,
     )
