@@ -24,7 +24,15 @@ from kros_pipeline.core.schemas import TABLES
 from kros_pipeline.definitions import defs
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.run_context import RunContext, open_run_context
-from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount
+from kros_pipeline_tests.support.accounts import (
+    DAY,
+    LAST_CHANCE,
+    PLAIN,
+    VARIED,
+    WITHIN_GRACE,
+    Account,
+    MakeAccount,
+)
 from kros_pipeline_tests.support.archive_check import (
     SECRETS,
     assert_archive_is_true,
@@ -227,7 +235,7 @@ def test_the_cli_line_archives_a_day_against_what_the_environment_names(account:
 def test_a_second_run_changes_nothing_but_the_reconciliation_and_downloads_nothing(
     account: MakeAccount, run_job: Callable[..., Run]
 ) -> None:
-    our = account(VARIED)
+    our = account(VARIED, now=LAST_CHANCE)
     assert run_job(our).succeeded
     assert_archive_is_true(our.krosai, our.archive, DAY)
     before = our.archive.objects()
@@ -247,7 +255,7 @@ def test_a_second_run_changes_nothing_but_the_reconciliation_and_downloads_nothi
 
 
 def test_each_materialization_says_what_was_done(account: MakeAccount, run_job: Callable[..., Run]) -> None:
-    our = account(VARIED)
+    our = account(VARIED, now=LAST_CHANCE)
     run = run_job(our)
     truth = completed_of(our.krosai, DAY)
     shown = {name: run.metadata(name) for name in ASSETS}

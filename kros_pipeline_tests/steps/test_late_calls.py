@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from kros_pipeline.sandbox import SandboxConfig
-from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
+from kros_pipeline_tests.support.accounts import DAY, LAST_CHANCE, Account, MakeAccount
 from kros_pipeline_tests.support.steps import (
     archive_recordings,
     extend_retention,
@@ -27,7 +27,7 @@ def our(memory_account: MakeAccount) -> Account:
     config = SandboxConfig(
         seed=next(_seeds), days={"2025-01-10": 4, "2025-01-11": 2}, variety=False, audio_seconds=(12, 14)
     )
-    return memory_account(config, fresh=True, KROS_ERASURE_KEY="k" * 32)
+    return memory_account(config, now=LAST_CHANCE, fresh=True, KROS_ERASURE_KEY="k" * 32)
 
 
 def test_a_day_waits_for_a_call_that_completed_after_the_list_was_read(our: Account) -> None:

@@ -25,7 +25,16 @@ from kros_pipeline.source import downloads
 from kros_pipeline.steps import recordings
 from kros_pipeline.steps.report import Report
 from kros_pipeline.steps.run_context import RunContext
-from kros_pipeline_tests.support.accounts import DAY, PLAIN, VARIED, WITHIN_GRACE, Account, MakeAccount, faults_by_name
+from kros_pipeline_tests.support.accounts import (
+    DAY,
+    PLAIN,
+    UNTIL_SECOND_ANSWER,
+    VARIED,
+    WITHIN_GRACE,
+    Account,
+    MakeAccount,
+    faults_by_name,
+)
 from kros_pipeline_tests.support.archive_check import Archive, assert_nothing_is_false, completed_of, table_key
 from kros_pipeline_tests.support.steps import archive_recordings, list_calls
 
@@ -404,18 +413,24 @@ def test_a_late_recording_is_pending_without_a_request_until_the_grace_days_are_
     assert set(our.krosai.counters()["downloads_by_call"]) == late
 
 
-def test_after_the_grace_days_one_request_decides_and_a_later_recording_is_archived(
+def test_after_the_grace_days_one_request_and_the_list_decide_and_a_later_recording_is_archived(
     account: MakeAccount,
 ) -> None:
     our = listed(account(replace(FEW, late_share=0.5), fresh=True))
     truth = completed_of(our.krosai, DAY)
     late = {call_id for call_id, call in truth.items() if call["late"]}
     move(our)
-    assert {call_id for call_id, status in statuses(our).items() if status == "not_recorded"} == late
+    assert {call_id for call_id, status in statuses(our).items() if status == "pending"} == late
     assert our.requests()["recording"] == len(late)
     our.krosai.reset_counters()
     move(our)
     assert our.requests() == {}  # not asked again
+    assert {call_id for call_id, status in statuses(our).items() if status == "pending"} == late
+    our.now += UNTIL_SECOND_ANSWER
+    listed(our)
+    move(our)
+    assert our.requests() == {}  # the list has answered
+    assert {call_id for call_id, status in statuses(our).items() if status == "not_recorded"} == late
     our.krosai.release_late()
     list_calls(our.ctx, DAY)
     move(our)
@@ -429,10 +444,15 @@ def test_recordings_that_the_list_hides_are_asked_for_one_by_one(account: MakeAc
     hidden = [call for call in truth.values() if call["listed_recording"] != "url"]
     assert any(call["recorded"] for call in hidden) and any(not call["recorded"] for call in hidden)
     move(our)
+    assert statuses(our) == {call_id: "archived" if call["recorded"] else "pending" for call_id, call in truth.items()}
+    assert our.requests()["recording"] == len(hidden)
+    our.now += UNTIL_SECOND_ANSWER
+    listed(our)
+    move(our)
     assert statuses(our) == {
         call_id: "archived" if call["recorded"] else "not_recorded" for call_id, call in truth.items()
     }
-    assert our.requests()["recording"] == len(hidden)
+    assert our.requests() == {}
 
 
 def test_an_id_of_dots_that_no_path_can_hold_is_taken_from_the_list(account: MakeAccount) -> None:

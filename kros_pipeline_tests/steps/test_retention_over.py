@@ -9,7 +9,7 @@ import pytest
 
 from kros_pipeline.core.settings import BadSettings
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline_tests.support.accounts import DAY, PLAIN, WITHIN_GRACE, Account, MakeAccount
+from kros_pipeline_tests.support.accounts import DAY, PLAIN, UNTIL_SECOND_ANSWER, WITHIN_GRACE, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import completed_of
 from kros_pipeline_tests.support.steps import reconcile_day
 
@@ -93,6 +93,8 @@ def test_a_day_that_was_looked_at_within_its_grace_days_only_is_no_silent_comple
 def test_upstream_that_keeps_recordings_without_end_loses_none(memory_account: MakeAccount) -> None:
     our = memory_account(FEW, now=datetime(2027, 1, 1, tzinfo=UTC), fresh=True, KROSAI_PLAN="enterprise")
     delete_all_but(our, 0)
+    assert our.run_day().verdict.verdict == "waiting"
+    our.now += UNTIL_SECOND_ANSWER
     found = our.run_day()
     assert found.verdict.verdict == "complete" and found.row["problems"] == []
 

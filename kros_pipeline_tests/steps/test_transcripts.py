@@ -14,6 +14,8 @@ from kros_pipeline.steps.report import Report
 from kros_pipeline_tests.support.accounts import (
     AFTER_GRACE,
     DAY,
+    LAST_CHANCE,
+    UNTIL_SECOND_ANSWER,
     VARIED,
     WITHIN_GRACE,
     Account,
@@ -54,7 +56,9 @@ def list_will_do(call: dict[str, Any]) -> bool:
 
 # What the list shows × what upstream answers × when × which details are wanted.
 @pytest.mark.parametrize("details", ["missing", "always"])
-@pytest.mark.parametrize("now", [WITHIN_GRACE, AFTER_GRACE], ids=["within grace", "after grace"])
+@pytest.mark.parametrize(
+    "now", [WITHIN_GRACE, AFTER_GRACE, LAST_CHANCE], ids=["within grace", "after grace", "last chance"]
+)
 def test_a_transcript_that_the_list_lacks_is_requested_once(account: MakeAccount, details: str, now: Any) -> None:
     our = listed(account(MANY, now=now, KROS_TRANSCRIPT_DETAILS=details))
     truth = completed_of(our.krosai, DAY)
@@ -67,7 +71,7 @@ def test_a_transcript_that_the_list_lacks_is_requested_once(account: MakeAccount
         row, by_list = got[call_id], list_will_do(call) and details == "missing"
         to_ask += not by_list
         if call["transcript"] is None:
-            expected = ("none" if now == AFTER_GRACE else "pending", "call", None, None, None)
+            expected = ("none" if now == LAST_CHANCE else "pending", "call", None, None, None)
         elif by_list:
             expected = ("kept", "list", as_stored(call["transcript"]), None, None)
         else:
@@ -183,12 +187,14 @@ def test_a_day_whose_transcripts_are_refused_for_good_waits_and_says_so(account:
         assert verdict.verdict == "waiting"
         assert "upstream has not answered for the pending transcripts" in " ".join(verdict.problems)
     our.krosai.set_faults(Faults(api_gateway=Fault(routes=("transcript",), value="404 NOT_FOUND")))
-    assert our.run_day().verdict.verdict == "complete"  # upstream's own answer
+    assert our.run_day().verdict.verdict == "waiting"  # upstream's own answer, for the first time
+    our.now += UNTIL_SECOND_ANSWER
+    assert our.run_day().verdict.verdict == "complete"
     assert all(rows(our)[call_id]["text"] == text for call_id, text in poor_of(our).items())
 
 
 def test_a_text_that_the_list_begins_to_show_is_pending_until_upstream_answers(account: MakeAccount) -> None:
-    our = listed(account(replace(MANY, days={"2025-01-10": 40}, late_share=1.0), fresh=True))
+    our = listed(account(replace(MANY, days={"2025-01-10": 40}, late_share=1.0), now=LAST_CHANCE, fresh=True))
     keep(our)
     assert {row["status"] for row in rows(our).values()} == {"none"}
     our.krosai.release_late()
@@ -206,7 +212,7 @@ def test_a_text_that_the_list_begins_to_show_is_pending_until_upstream_answers(a
 
 
 def test_a_quota_that_ends_in_the_middle_leaves_the_rest_pending(account: MakeAccount) -> None:
-    our = listed(account(MANY))
+    our = listed(account(MANY, now=LAST_CHANCE))
     to_ask = {call_id for call_id, call in completed_of(our.krosai, DAY).items() if not list_will_do(call)}
     report = keep(our, KROSAI_REQUESTS_PER_RUN="7")
     assert isinstance(report.error, TooManyRequests) and report.counts["answered"] == asked(our) == 7
@@ -240,7 +246,7 @@ def test_a_refused_key_or_a_used_quota_stops_further_requests(
 @pytest.mark.parametrize("attempts", [1, None], ids=["first attempt", "every attempt"])
 @pytest.mark.parametrize("knob", ["api_error", "api_reset"])
 def test_a_fault_of_one_call_affects_no_other_call(account: MakeAccount, knob: str, attempts: int | None) -> None:
-    our = listed(account(MANY))
+    our = listed(account(MANY, now=LAST_CHANCE))
     truth = completed_of(our.krosai, DAY)
     hit = sorted(call_id for call_id, call in truth.items() if not list_will_do(call) and call["transcript"])[:3]
     our.krosai.set_faults(faults_by_name({knob: Fault(calls=tuple(hit), routes=("transcript",), attempts=attempts)}))

@@ -7,8 +7,13 @@ from dataclasses import replace
 import pytest
 
 from kros_pipeline.sandbox import SandboxConfig
-from kros_pipeline_tests.support.accounts import DAY, VARIED, MakeAccount
-from kros_pipeline_tests.support.archive_check import assert_archive_is_true
+from kros_pipeline_tests.support.accounts import DAY, UNTIL_SECOND_ANSWER, VARIED, Account, MakeAccount
+from kros_pipeline_tests.support.archive_check import assert_archive_is_true, assert_nothing_is_false, completed_of
+
+
+def asked_by_call(our: Account) -> dict[str, int]:
+    """Requests for single calls, by route."""
+    return {route: our.requests().get(route, 0) for route in ("recording", "transcript")}
 
 
 # Every dialect, every order, every kind of filter and id: the same archive.
@@ -32,12 +37,22 @@ from kros_pipeline_tests.support.archive_check import assert_archive_is_true
         *("dates ignored", "dates refused", "no order"),
     ],
 )
-def test_a_day_is_archived_whole_and_a_second_run_changes_nothing(account: MakeAccount, config: SandboxConfig) -> None:
+def test_a_day_is_archived_whole_in_two_runs_and_a_third_run_changes_nothing(
+    account: MakeAccount, config: SandboxConfig
+) -> None:
     our = account(config)
-    our.run_day()
+    truth = completed_of(our.krosai, DAY).values()
+    has_silent = any(not call["recorded"] or call["transcript"] is None for call in truth)
+    assert our.run_day().verdict.verdict == ("waiting" if has_silent else "complete")
+    assert_nothing_is_false(our.krosai, our.archive, DAY)
+    asked = asked_by_call(our)
+    assert asked["recording"] == sum(call["listed_recording"] != "url" for call in truth)
+    our.now += UNTIL_SECOND_ANSWER
+    our.run_day()  # its list gives the second answers
     assert_archive_is_true(our.krosai, our.archive, DAY)
     before, downloads = our.archive.objects(), our.krosai.counters()["storage_requests"]
     our.run_day()
+    assert asked_by_call(our) == asked
     after = our.archive.objects()
     changed = {key for key in before.keys() | after.keys() if before.get(key) != after.get(key)}
     assert {key for key in changed if not key.startswith("state/listings/")} <= {

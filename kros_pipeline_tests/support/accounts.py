@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -43,6 +43,8 @@ OpenArchive = Callable[[ArchiveSettings], tuple[ObjectStore, Governance]]
 DAY = date(2025, 1, 10)
 WITHIN_GRACE = datetime(2025, 1, 11, 4, 15, tzinfo=UTC)  # the morning after, as the schedule runs
 AFTER_GRACE = datetime(2025, 1, 20, tzinfo=UTC)
+LAST_CHANCE = datetime(2025, 4, 8, 12, tzinfo=UTC)  # `business` keeps DAY until 2025-04-10: one answer settles a call
+UNTIL_SECOND_ANSWER = timedelta(hours=21)  # at least 20 hours
 
 # The days on both sides are populated. Audio of at least 12 s: half of it is more than the tolerance of 5 s away.
 VARIED = SandboxConfig(

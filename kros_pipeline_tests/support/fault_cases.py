@@ -85,6 +85,8 @@ class Case:
     between: Callable[[Account], object] | None = None
     """What an operator does between the two runs."""
     patches: tuple[tuple[Any, str, Any], ...] = ()
+    is_last_chance: bool = False
+    """The first run is shortly before upstream deletes the recordings: one answer that there is none settles a call."""
 
 
 def shown(**differences: Any) -> dict[str, Any]:
@@ -235,7 +237,7 @@ LIES = [
          before=lambda our: [our.krosai.add_call(f"2025-01-{at}") for at in ("10T00:00:00Z", "10T12:00:00Z")]),
     Case("A call vanishes and another appears, so that `total` stays", once=None, changes_the_world=True,
          before=lambda our: our.krosai.add_call("2025-01-10T11:00:00Z", recorded=False, call_id="call_swapped"),
-         faults={"list_swapping": Fault(calls=("call_swapped",))}, lasting=THREE_ROWS_A_PAGE),
+         faults={"list_swapping": Fault(calls=("call_swapped",))}, lasting=THREE_ROWS_A_PAGE, is_last_chance=True),
     *(Case(f"A row is heavy: {kind.replace('_', ' ')}", of_one_call={"list_heavy": Fault(value=kind)},
            once=None, changes_the_world=True)
       for kind in HEAVY),
@@ -287,6 +289,9 @@ RECORDINGS = [
          always=incomplete("recording lost.*gone upstream"),
          of_one_call={"api_error": Fault(routes=("recording",), value=404)},
          lasting=FIRST_URL_REFUSED),
+    Case("Recordings and transcripts come days late: after the first run", once=None, changes_the_world=True,
+         always=waiting("Upstream has answered once that it has none of 4 recordings and 4 transcripts"),
+         config=replace(FEW, late_share=0.5), between=lambda our: our.krosai.release_late()),
 ]  # fmt: skip
 
 # The texts. Each call is asked for by itself here, as KROS_TRANSCRIPT_DETAILS=always has it.
@@ -391,11 +396,11 @@ GATEWAY = [
     Case("The list: the address is not allowed, with status 403", **both(fails("Allow the public IP address")),
          faults=gateway("403 IP_NOT_ALLOWED", "list")),
     *(Case(f"A recording that the list hides: {what}", always=incomplete(f"recording failed.*{NOT_OURS}"),
-           faults=gateway(value, "recording"), config=HIDDEN)
+           faults=gateway(value, "recording"), config=HIDDEN, is_last_chance=True)
       for what, value in (("404 with HTML", "404 html"), ("404 with `message`", "404 message"),
                           ("404, an empty body", "404 empty"), ("410 with HTML", "410 html"))),
     *(Case(f"A recording that the list hides: {what}", **both(incomplete(f"recording failed.*{words}")),
-           faults=gateway(value, "recording"), config=HIDDEN)
+           faults=gateway(value, "recording"), config=HIDDEN, is_last_chance=True)
       for what, value, words in (("403 with HTML", "403 html", "status 403"), ("302", "302 html", "a redirect"))),
     *(Case(f"A URL for a recording: {what}", **both(incomplete(f"a person must act: .*{words}")),
            faults=gateway(value, "recording"), lasting=FIRST_URL_REFUSED)
@@ -548,7 +553,7 @@ ANSWERS = [
          answer=("/transcript$", lambda body: [head(), body[: len(body) // 2]]), config=OTHERS,
          settings=ASK_EVERY_TRANSCRIPT),
     *(Case(f"A URL for {whose}: {what}", always=incomplete(f"recording failed.*{words}"),
-           answer=("/recording$", build), config=config, lasting=lasting)
+           answer=("/recording$", build), config=config, lasting=lasting, is_last_chance=config is HIDDEN)
       for whose, config, lasting in (("a recording that was listed", FEW, FIRST_URL_REFUSED),
                                      ("a recording that the list hides", HIDDEN, {}))
       for what, words, build in (

@@ -2,7 +2,8 @@
 
     python -m kros_pipeline_tests.support.fault_matrix --write     # the page anew
 
-Every row is a whole day, all steps of it, that meets the fault; and the same day run once more when the fault is over.
+Every row is a whole day, all steps of it, that meets the fault; and the same day run once more when the fault is over,
+21 hours later.
 """
 
 from __future__ import annotations
@@ -26,7 +27,15 @@ from kros_pipeline.core.errors import ExternalError, MissingTable, UnreadablePar
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.api_client import ApiClient
 from kros_pipeline.source.settings import SourceSettings
-from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount, faults_by_name
+from kros_pipeline_tests.support.accounts import (
+    AFTER_GRACE,
+    DAY,
+    LAST_CHANCE,
+    UNTIL_SECOND_ANSWER,
+    Account,
+    MakeAccount,
+    faults_by_name,
+)
 from kros_pipeline_tests.support.archive_check import (
     TABLES,
     as_stored,
@@ -76,7 +85,8 @@ def run(case: Case, often: str, make: MakeAccount, rules: Path) -> Outcome:
     """Two runs of one day: in the first the fault is met by so many attempts, in the second by none."""
     with ExitStack() as stack:
         settings = {"KROS_DOWNLOAD_WORKERS": "1"}  # so that the sentences are the same each time
-        our = make(case.config, fresh=case.changes_the_world, **settings)
+        now = LAST_CHANCE if case.is_last_chance else AFTER_GRACE
+        our = make(case.config, now=now, fresh=case.changes_the_world, **settings)
         if case.has_rules:
             our.environment["KROS_FLAG_RULES"] = str(rules)
         if case.before:
@@ -93,6 +103,7 @@ def run(case: Case, often: str, make: MakeAccount, rules: Path) -> Outcome:
 
         if case.between:
             case.between(our)
+        our.now += UNTIL_SECOND_ANSWER
         if (verdict, sentences, first["lost"]) == ("complete", [], 0):
             verdict_after, sentences_after = NOTHING_LEFT, list[str]()
         else:
@@ -316,7 +327,8 @@ _PREFACE = """\
 
 What can go wrong at KrosAI, in its storage and on the network, and what each fault does to a day. Each of the {rows}
 rows is a whole day, all steps of it, run against the simulator with one fault, and then run once more without the
-fault. In sum:
+fault, 21 hours later. Where the list hides a recording, or a call vanishes, it is a day that upstream deletes within 48
+hours: there, one answer that a call has no recording is final. In sum:
 
 {summary}
 

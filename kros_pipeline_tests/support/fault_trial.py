@@ -9,7 +9,14 @@ from datetime import date
 
 from kros_pipeline.sandbox import Fault, SandboxConfig
 from kros_pipeline.steps.reconciliation import ReconciliationResult
-from kros_pipeline_tests.support.accounts import DAY, VARIED, Account, MakeAccount, faults_by_name
+from kros_pipeline_tests.support.accounts import (
+    DAY,
+    UNTIL_SECOND_ANSWER,
+    VARIED,
+    Account,
+    MakeAccount,
+    faults_by_name,
+)
 from kros_pipeline_tests.support.archive_check import completed_of
 
 CALLS = 2_000
@@ -57,7 +64,7 @@ class Trial:
 
 
 def trial(make: MakeAccount, seed: int, *, config: SandboxConfig = BUSY_DAY, day: date = DAY) -> Trial:
-    """Runs the day until it is complete, twice at most."""
+    """Runs the day until it is complete, twice at most, and the second time when second answers are due."""
     our = make(config)
     calls = sorted(completed_of(our.krosai, day))
     hit = random.Random(seed).sample(calls, round(SHARE * len(calls)))
@@ -70,4 +77,5 @@ def trial(make: MakeAccount, seed: int, *, config: SandboxConfig = BUSY_DAY, day
     while len(runs) < 2 and not (runs and runs[-1].verdict.verdict == "complete"):
         our.ctx = our.open()  # a run of its own
         runs.append(our.run_day())
+        our.now += UNTIL_SECOND_ANSWER
     return Trial(our, runs, set(hit), len(calls), Counter(our.krosai.counters()["faults"]))

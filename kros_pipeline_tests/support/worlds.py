@@ -37,6 +37,7 @@ FIRST = date(2025, 1, 10)
 DAYS = (FIRST, FIRST + timedelta(days=1))
 _AROUND = timedelta(hours=16)  # calls lie in the days, and so far before and behind
 _MAX_ROUNDS = 10
+_BETWEEN_ROUNDS = timedelta(hours=21)  # long enough for second answers, short enough for 90 days of retention
 _TABLES = ("calls", "recordings", "transcripts", "utterances", "flagged_calls", "reconciliation")
 _FRAMES = 50
 _SECONDS = _FRAMES * 0.024
@@ -159,12 +160,13 @@ class World:
                 steps.reconcile_day(ctx, day)  # as a failed asset does
 
     def come_to_rest(self) -> None:
-        """Run what is owed until nothing is, or nothing changes any more."""
+        """Run what is due until nothing is, or nothing changes any more; most of a day passes between the rounds."""
         for _ in range(_MAX_ROUNDS):
             before = self._state()
             backlog = steps.find_backlog(self.open(), DAYS[0], DAYS[-1])
             for day in backlog:
                 self.run_day(day)
+            self.now += _BETWEEN_ROUNDS
             if not backlog or self._state() == before:
                 return
 
