@@ -16,7 +16,7 @@ from benchmarks.contest import Rounds
 
 _HEADINGS = ("case", "contestant", "result", "ours ÷ theirs", "target", "reached", "CPU", "peak RSS", "requests")
 _LIBRARIES = (
-    "dagster", "requests", "urllib3", "boto3", "obstore", "pyarrow", "numpy", "pandas", "duckdb",
+    "dagster", "requests", "urllib3", "boto3", "pyreqwest", "obstore", "pyarrow", "numpy", "pandas", "duckdb",
 )  # fmt: skip
 
 

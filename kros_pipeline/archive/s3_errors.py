@@ -1,4 +1,4 @@
-"""Translate what boto3 and obstore raise into our errors: the one table from S3's codes to error type and advice."""
+"""Translate what boto3 raises into our errors: the one table from S3's codes to error type and advice."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,9 +15,8 @@ from botocore.exceptions import (
     PartialCredentialsError,
     ProfileNotFound,
 )
-from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 
-from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, ObjectChanged, ObjectExists
+from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, ObjectChanged
 from ..core.redaction import redact
 
 _T = TypeVar("_T")
@@ -51,6 +50,7 @@ _MEANINGS: Mapping[str, _Meaning] = {
 }
 _SERVER_ERROR = 500
 
+EXISTS = frozenset({"412", "PreconditionFailed"})
 ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
 NO_CREDENTIALS = "no AWS credentials were found (AWS_ACCESS_KEY_ID, AWS_PROFILE or a role)"
 
@@ -88,21 +88,6 @@ def translate_errors(what: str) -> Iterator[None]:
         ) from None
     except BotoCoreError as error:
         raise ArchiveUnavailable(f"{what}: {type(error).__name__}") from None
-
-
-@contextmanager
-def translate_obstore_errors(what: str, bucket: str) -> Iterator[None]:
-    """Raise our own error for what obstore raises inside. The message names the object `what`, and the bucket."""
-    try:
-        yield
-    except AlreadyExistsError:  # for 412, and for 409
-        raise ObjectExists(f"{what} exists") from None
-    except (PermissionDeniedError, UnauthenticatedError):
-        raise ArchiveDenied(f"{what}: the bucket {bucket} does not allow the write. {_PERMISSIONS}") from None
-    except FileNotFoundError:  # a missing bucket: obstore raises the builtin, which is no `BaseError`
-        raise ArchiveDenied(f"{what}: S3 says NoSuchBucket. {_BUCKET}") from None
-    except BaseError as error:
-        raise ArchiveUnavailable(f"{what}: {redact(str(error).splitlines()[0])}") from None
 
 
 def _from_answer(what: str, error: ClientError) -> ArchiveError:

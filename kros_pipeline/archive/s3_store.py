@@ -1,6 +1,6 @@
 """`ObjectStore` on S3.
 
-obstore creates objects from a `memoryview`: audio, at a fraction of boto3's CPU. boto3 does everything else. Both send
+`S3Puts` creates objects from a `memoryview`: audio, at a fraction of boto3's CPU. boto3 does everything else. Both send
 a SHA-256 that S3 checks.
 """
 
@@ -11,13 +11,14 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import boto3
-import obstore
 from botocore.exceptions import ClientError
+from botocore.session import get_session
 
-from ..core.errors import ObjectChanged, ObjectExists
+from ..core.errors import ArchiveUnavailable, ObjectChanged, ObjectExists
 from .object_store import CREATE, Entry, Head, PutMode, Replace, VersionToken
-from .s3_clients import open_boto3, open_obstore
-from .s3_errors import ABSENT, code_of, none_if, translate_errors, translate_obstore_errors
+from .s3_clients import open_boto3
+from .s3_errors import ABSENT, EXISTS, code_of, none_if, translate_errors
+from .s3_puts import AnswerLost, NoAnswer, S3Puts
 from .settings import ArchiveSettings
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ class S3ObjectStore:
         if settings.kms_key_id:
             self._encryption["SSEKMSKeyId"] = settings.kms_key_id
         with translate_errors(f"bucket {self.bucket}"):
-            session = boto3.Session()
-            self.client = open_boto3(settings, session)
-            self._obstore = open_obstore(settings, session, self.client)
+            session = get_session()
+            self.client = open_boto3(settings, boto3.Session(botocore_session=session))
+            self._puts = S3Puts(settings, session, self.client, self._count_request)
         self.requests_made = 0
         self.client.meta.events.register("before-send.s3", self._count_request)
 
@@ -125,12 +126,11 @@ class S3ObjectStore:
     ) -> VersionToken:
         """Write one object under the condition of `mode`, and return its version.
 
-        obstore hashes a `memoryview` itself, while it signs it; `sha256` is not sent then. It also names no version
-        where the server sends no ETag: the token is empty in that case, because a HEAD is not worth a request.
+        The version of a `memoryview` is empty where the server sends no ETag: a HEAD is not worth a request.
         """
         if isinstance(body, memoryview):
             if mode == CREATE:
-                return self._create_by_obstore(key, body, {"Content-Type": content_type, **(metadata or {})})
+                return self._create(key, body, sha256=sha256, metadata=metadata or {}, content_type=content_type)
             body = bytes(body)
         if not isinstance(body, bytes):
             body.seek(0)  # boto3 would write what is left of the file
@@ -151,15 +151,29 @@ class S3ObjectStore:
                 return VersionToken(request()["ETag"])
             except ClientError as error:
                 # S3 answers NoSuchKey where the version to be replaced is deleted.
-                if code_of(error) not in ("PreconditionFailed", "412", "NoSuchKey"):
+                if code_of(error) not in {*EXISTS, "NoSuchKey"}:
                     raise
                 kind = ObjectChanged if isinstance(mode, Replace) else ObjectExists
                 raise kind(f"{key}: another writer was first") from None
 
-    def _create_by_obstore(self, key: str, body: memoryview, attributes: dict[str, str]) -> VersionToken:
-        self.requests_made += 1
-        with translate_obstore_errors(key, self.bucket):
-            result = obstore.put(
-                self._obstore, key, body, attributes=cast(Any, attributes), mode="create", use_multipart=False
-            )
-        return VersionToken(result["e_tag"] or "")
+    def _create(
+        self, key: str, body: memoryview, *, sha256: str, metadata: Mapping[str, str], content_type: str
+    ) -> VersionToken:
+        """Create an object by `S3Puts`. What an own request, whose answer was lost, has made is known by its hash."""
+        with translate_errors(key):
+            try:
+                etag = self._puts.create(
+                    self.full_key(key), body, sha256=sha256, metadata=metadata, content_type=content_type
+                )
+                return VersionToken(etag)
+            except NoAnswer as error:
+                raise ArchiveUnavailable(f"{key}: {error}") from None
+            except AnswerLost:
+                found = self.client.head_object(Bucket=self.bucket, Key=self.full_key(key), ChecksumMode="ENABLED")
+                if found.get("ChecksumSHA256") == base64.b64encode(bytes.fromhex(sha256)).decode():
+                    return VersionToken(found["ETag"])
+                raise ObjectExists(f"{key}: another writer was first") from None
+            except ClientError as error:
+                if code_of(error) in EXISTS:
+                    raise ObjectExists(f"{key}: another writer was first") from None
+                raise

@@ -34,7 +34,7 @@ class LocalS3(ServerProcess):
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return endpoint, credentials and region as AWS variables. `AWS_ALLOW_HTTP` lets obstore use plain HTTP."""
+        """Return endpoint, credentials and region as AWS variables; `AWS_ALLOW_HTTP` is for obstore."""
         return {
             "AWS_ENDPOINT_URL_S3": self.endpoint_url,
             "AWS_ACCESS_KEY_ID": _KEY_ID,

@@ -1,7 +1,7 @@
 """Make a certificate for the sandbox's HTTPS, signed by an authority of its own.
 
 Two certificates, not one self-signed: OpenSSL accepts a server certificate that is its own authority, rustls (and with
-it obstore) does not. The extensions are those that strict verification requires (RFC 5280): Python 3.13 sets
+it pyreqwest) does not. The extensions are those that strict verification requires (RFC 5280): Python 3.13 sets
 `VERIFY_X509_STRICT` by default and refuses a certificate without an Authority Key Identifier.
 """
 

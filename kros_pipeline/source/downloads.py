@@ -23,7 +23,7 @@ from .sessions import CONNECT_SECONDS, READ_SECONDS, PreparedGets, new_session
 from .settings import SourceSettings
 from .url_policy import UrlPolicy
 
-IN_MEMORY_BYTES = MAX_BUFFER_BYTES  # a larger body goes through a file: obstore cannot create one in parts
+IN_MEMORY_BYTES = MAX_BUFFER_BYTES  # a larger body goes through a file: memory stays flat
 IN_FLIGHT_BYTES = 96 << 20  # of all threads, so that 40 files of 20 MB take no more memory than 300 of 2 MB
 MAX_BYTES = 4 << 30  # S3 takes 5 GiB in one PUT
 _MIN_BYTES_PER_SECOND = 50_000

@@ -1,4 +1,4 @@
-"""An S3 that notes what it is asked, in front of the tests' own: every request of boto3 and of obstore passes it."""
+"""An S3 that notes what it is asked, in front of the tests' own: every request of boto3 and of pyreqwest passes it."""
 
 from __future__ import annotations
 

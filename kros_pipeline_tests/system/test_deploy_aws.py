@@ -208,11 +208,11 @@ def test_a_whole_day_is_allowed_to_the_pipeline_and_every_write_names_the_key(
 
     puts = [request for request in asked if request.method == "PUT"]
     writers = {
-        (request.key.split("/")[1], "boto" if "boto" in request.headers["user-agent"].lower() else "obstore")
+        (request.key.split("/")[1], "boto" if "boto" in request.headers["user-agent"].lower() else "pyreqwest")
         for request in puts
     }
     assert writers >= {
-        ("audio", "obstore"), ("audio", "boto"), ("tables", "boto"), ("state", "boto"), ("quarantine", "boto"),
+        ("audio", "pyreqwest"), ("audio", "boto"), ("tables", "boto"), ("state", "boto"), ("quarantine", "boto"),
     }  # fmt: skip
     for request in puts:
         assert request.headers["x-amz-server-side-encryption"] == "aws:kms", request.key

@@ -3,7 +3,7 @@
 import re
 import tomllib
 from email.message import Message
-from importlib.metadata import metadata
+from importlib.metadata import files, metadata
 from pathlib import Path
 from typing import cast
 
@@ -14,6 +14,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PAGE = (ROOT / "docs/licences.md").read_text()
 # How packages name their licence that do not use SPDX. Which BSD is meant, some do not say.
 SPDX = {"MIT License": "MIT", "Apache Software License": "Apache-2.0", "BSD License": "BSD"}
+SPDX |= {"Apache License, Version 2.0, January 2004": "Apache-2.0"}
 GROUPS = {"runs": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
 
 
@@ -23,11 +24,18 @@ def names(requirements: list[str]) -> list[str]:
 
 
 def licence(name: str) -> str:
-    """From the package's metadata, in the order in which the standards came."""
+    """From the package's metadata, in the order in which the standards came; else the title of its licence file."""
     said = cast(Message, metadata(name))
     classifiers = [text.split(" :: ")[-1] for text in said.get_all("Classifier", []) if text.startswith("License ::")]
-    [reported, *_] = [*filter(None, [said.get("License-Expression"), said.get("License")]), *reversed(classifiers)]
+    declared = [*filter(None, [said.get("License-Expression"), said.get("License")]), *reversed(classifiers)]
+    reported = declared[0] if declared else title_of_licence_file(name)
     return SPDX.get(str(reported), str(reported))
+
+
+def title_of_licence_file(name: str) -> str:
+    [file] = [path for path in files(name) or [] if path.name == "LICENSE" and ".dist-info" in str(path)]
+    lines = [line.strip() for line in file.read_text().splitlines() if line.strip()]
+    return ", ".join(lines[:2]) if lines[0] == "Apache License" else lines[0]
 
 
 def rows() -> list[tuple[str, ...]]:

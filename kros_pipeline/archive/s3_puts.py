@@ -1,0 +1,185 @@
+"""Create objects in S3 with one hash of the body: the signature and the checksum that S3 stores are both made of it.
+
+Other clients hash a body for the signature and again for the checksum, after the step has hashed it already: a
+millisecond of CPU each time for 2 MB. Here botocore signs with the digest that is known, and pyreqwest (Rust) sends the
+bytes from where they lie, without a copy and without the GIL.
+"""
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+from xml.etree import ElementTree
+
+import requests
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import ClientError, NoCredentialsError
+from botocore.session import Session
+from pyreqwest.client import SyncClient, SyncClientBuilder
+from pyreqwest.exceptions import PyreqwestError
+from pyreqwest.proxy import ProxyBuilder
+from pyreqwest.response import SyncResponse
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+
+from .s3_errors import EXISTS, code_of
+from .settings import ArchiveSettings
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_MAX_ATTEMPTS = 5
+_LONGEST_PAUSE_SECONDS = 20.0
+_CONNECT, _WHOLE_REQUEST = timedelta(seconds=5), timedelta(seconds=300)
+_TEMPORARY_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504})
+_TEMPORARY_CODES = frozenset({"RequestTimeout", "SlowDown", "ConditionalRequestConflict", "OperationAborted"})
+_CERTIFICATES = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
+_pause = wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE_SECONDS)
+
+
+class NoAnswer(Exception):
+    """S3 has not answered, or asks to try again: nobody knows whether the object was written."""
+
+    def __init__(self, what: str, retry_after: str | None = None):
+        super().__init__(what)
+        self.retry_after_seconds = float(retry_after) if retry_after and retry_after.isdecimal() else 0.0
+
+
+class AnswerLost(Exception):
+    """The object exists, and an earlier request of ours that was not answered may have made it."""
+
+
+class S3Puts:
+    """Sends PUTs to one bucket, create-only. Threads share the connections.
+
+    `on_request` is called before each request. Endpoint, region, credentials, proxies and certificates are botocore's.
+    """
+
+    def __init__(self, settings: ArchiveSettings, session: Session, client: "S3Client", on_request: Callable[[], None]):
+        self._on_request = on_request
+        self._session = session
+        self._region = client.meta.region_name or "us-east-1"
+        self._url = f"{client.meta.endpoint_url.rstrip('/')}/{settings.bucket}/"
+        self._client = _open_client(self._url, session, settings.connections)
+        self._encryption = {
+            name: value
+            for name, value in (
+                ("x-amz-server-side-encryption", settings.sse),
+                ("x-amz-server-side-encryption-aws-kms-key-id", settings.kms_key_id),
+            )
+            if value
+        }
+
+    def create(
+        self, full_key: str, body: memoryview, *, sha256: str, metadata: Mapping[str, str], content_type: str
+    ) -> str:
+        """Create an object, and return its ETag; an empty text where S3 names none.
+
+        Raises botocore's `ClientError` where S3 refuses, `AnswerLost` where a repeated request finds the object, and
+        `NoAnswer` where S3 never answered.
+        """
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        headers = {
+            "content-type": content_type,
+            "if-none-match": "*",
+            "x-amz-checksum-sha256": checksum,
+            **{f"x-amz-meta-{name}": value for name, value in metadata.items()},
+            **self._encryption,
+        }
+        url = self._url + quote(full_key, safe="/-_.~")
+        attempts = Retrying(
+            retry=retry_if_exception_type(NoAnswer),
+            stop=stop_after_attempt(_MAX_ATTEMPTS),
+            wait=_wait_as_asked,
+            reraise=True,
+        )
+        try:
+            return attempts(self._put, url, headers, body, sha256)
+        except ClientError as error:
+            if attempts.statistics["attempt_number"] > 1 and code_of(error) in EXISTS:
+                raise AnswerLost from None
+            raise
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _put(self, url: str, headers: Mapping[str, str], body: memoryview, sha256: str) -> str:
+        signed = self._sign(url, headers, sha256)
+        self._on_request()
+        try:
+            response = self._client.put(url).headers(signed).body_bytes(body).build().send()
+        except PyreqwestError as error:  # its text has the URL
+            raise NoAnswer(f"S3 gives no answer ({type(error).__name__})") from None
+        if response.status == 200:
+            return response.get_header("etag") or ""
+        raise _read_refusal(response)
+
+    def _sign(self, url: str, headers: Mapping[str, str], sha256: str) -> dict[str, str]:
+        """Sign with credentials as they are now: those of a role are renewed before they expire."""
+        credentials = self._session.get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        request = AWSRequest("PUT", url, headers=dict(headers))
+        _KnownDigestAuth(credentials.get_frozen_credentials(), "s3", self._region, sha256).add_auth(request)
+        return dict(request.headers.items())
+
+
+class _KnownDigestAuth(S3SigV4Auth):
+    """botocore's signer, which takes the body's digest instead of the body."""
+
+    def __init__(self, credentials: ReadOnlyCredentials, service: str, region: str, sha256: str):
+        super().__init__(credentials, service, region)
+        self._sha256 = sha256
+
+    def payload(self, request: AWSRequest) -> str:
+        """Return the digest. Called by the base class."""
+        return self._sha256
+
+
+def _open_client(url: str, session: Session, connections: int) -> SyncClient:
+    builder = (
+        SyncClientBuilder()
+        .max_connections(connections)
+        .pool_max_idle_per_host(connections)
+        .connect_timeout(_CONNECT)
+        .timeout(_WHOLE_REQUEST)
+        .follow_redirects(False)
+        .referer(False)
+        .no_proxy()
+    )
+    environment = requests.Session().merge_environment_settings(url, {}, False, True, None)
+    proxy = environment["proxies"].get(url.partition(":")[0])
+    if proxy:
+        builder = builder.proxy(ProxyBuilder.all(proxy))
+    bundle = session.get_config_variable("ca_bundle") or environment["verify"]  # in botocore's order
+    if isinstance(bundle, str):
+        for certificate in _CERTIFICATES.findall(Path(bundle).read_bytes()):
+            builder = builder.add_root_certificate_pem(certificate)
+    return builder.build()
+
+
+def _read_refusal(response: SyncResponse) -> Exception:
+    """Return the error that an answer other than 200 stands for."""
+    code, message = str(response.status), ""
+    try:
+        body = ElementTree.fromstring(bytes(response.bytes()))  # noqa: S314 - S3's own answer
+        code, message = body.findtext("Code") or code, body.findtext("Message") or ""
+    except (ElementTree.ParseError, PyreqwestError):
+        pass  # a gateway's page: the status says what there is to say
+    if code in _TEMPORARY_CODES or response.status in _TEMPORARY_STATUSES:
+        return NoAnswer(f"S3 says {code}", response.get_header("retry-after"))
+    return ClientError(
+        {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": response.status}},  # type: ignore[typeddict-item]
+        "PutObject",
+    )
+
+
+def _wait_as_asked(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome is not None else None
+    asked = error.retry_after_seconds if isinstance(error, NoAnswer) else 0.0
+    return max(min(asked, _LONGEST_PAUSE_SECONDS), _pause(state))
