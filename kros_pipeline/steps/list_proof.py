@@ -80,10 +80,7 @@ class ListProof:
         return page
 
     def ignores_dates(self, first: Page) -> bool:
-        """Ask for a day long ago: return whether it shows as many calls as the window of `first`, or nearly as many.
-
-        A single row that every window shows is a row with a fault, and not a filter without effect.
-        """
+        """Ask for a day long ago: return whether it shows about as many calls as the window of `first`, not a few."""
         self.pages += 1
         try:
             page = self._source.list_page(_LONG_AGO, 0, 1)
@@ -275,7 +272,7 @@ def _divide(window: Window, moment: datetime | None) -> list[Window]:
 
 
 def _is_all_in_one(whole: Page, parts: list[Page]) -> bool:
-    """Return whether one part has all rows and the other none, so that they prove nothing that the whole does not."""
+    """Return whether one part has all rows and the other none: they prove nothing that the whole does not."""
     return sorted(page.total or 0 for page in parts) == [0, whole.total]
 
 
