@@ -23,8 +23,7 @@ from ..core.listing import Listing
 from ..core.object_keys import audio_prefix, call_key, call_key_in
 from ..core.sorted_lookup import outer_join
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
-from ..core.two_answers import FirstAnswer
-from .recording_rows import ASKED_TOO_LATE, NOT_TRIED
+from .recording_rows import ASKED_TOO_LATE, NOT_TRIED, find_only_answer
 from .text_evidence import add_texts
 
 _READ_TABLES = tuple(table for table in schemas.TABLES.values() if table is not schemas.RECONCILIATION)
@@ -164,12 +163,12 @@ def _add_recordings(
     evidence.objects_unknown = sorted(unnamed)
 
 
-def _add_pending_recording(reason: str, evidence: Evidence) -> None:
+def _add_pending_recording(reason: str | None, evidence: Evidence) -> None:
     """Count a pending recording by what it waits for: a second answer, late data, or a run that can try it."""
-    first = FirstAnswer.parse(reason)
-    if first is not None and first.is_asked and NOT_TRIED not in reason:
+    first = find_only_answer(reason)
+    if first is not None:
         evidence.add_answered_once(schemas.RECORDINGS.name, first.at)
-    elif evidence.grace_is_over or NOT_TRIED in reason:
+    elif evidence.grace_is_over or NOT_TRIED in (reason or ""):
         evidence.pending_by_error += 1
 
 
