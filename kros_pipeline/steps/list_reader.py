@@ -23,7 +23,7 @@ class ListReader:
 
     `has_shown_earlier` and `has_shown_later` say what the lists of the neighbouring days showed of the filter: a day
     without calls near its ends shows nothing itself. `on_first_page` is called once the source has accepted the key,
-    before anything is kept.
+    before anything is saved.
     """
 
     def __init__(
@@ -97,9 +97,9 @@ class ListReader:
             self.proof.prove(window, first)
 
     def _keep(self, page: Page, window: Window) -> None:
+        self.rows.add(page, window)
         if self.proof.pages == 1:
             self._on_first_page()
-        self.rows.add(page, window)
         if self.proof.pages % _PROGRESS_EVERY_PAGES == 0:
             count = len(self.rows.calls)
             self._log.info("%s: %d pages listed, %d calls of the day", self._day, self.proof.pages, count)

@@ -55,7 +55,7 @@ class ListingMaker:
         return Listing(
             proved=not problems,
             listed_total=len(self._homes.kept),
-            out_of_requests=isinstance(error, TooManyRequests),
+            out_of_requests=isinstance(error, TooManyRequests) and not self._reader.rows.problems(),
             is_moving=self._reader.is_moving and error is None and not lost,
             windows=[(format_time(window.start), format_time(window.end)) for window in proof.windows],
             problems=problems,
