@@ -15,6 +15,7 @@ Order = Literal["newest", "oldest", "shuffled"]
 FilterBy = Literal["created_at", "completed_at"]
 DateFilter = Literal["honoured", "ignored", "refused"]
 Auth = Literal["any", "x-api-key", "bearer"]
+Bridge = Literal["", "/api/v1", "/v1"]
 DepthAnswer = Literal["refused", "empty"]
 Times = Literal["utc", "local", "naive"]
 
@@ -87,6 +88,10 @@ class SandboxConfig:
     auth: Auth = "any"
     organization_id: str | None = None
     """The only organization that requests may name; requests that name none are accepted."""
+    bridge: Bridge = ""
+    """The newer deployment, the Bridge, answers below this path; behind `/v1` only its headers show it. It accepts
+    `bearer` only. Requests without the query `organization_id` get the calls of another organization, too.
+    """
     requests_per_second: float | None = None
     requests_per_day: int | None = None
     idempotency: bool = True
@@ -139,6 +144,13 @@ class SandboxConfig:
                 raise ValueError(f"{name} must be more than -24 and less than 24, not {value}")
         if not self.api_key:
             raise ValueError("api_key must not be empty")
+        if self.bridge and not self.organization_id:
+            raise ValueError("the Bridge needs an organization_id")
+
+    @property
+    def base_path(self) -> str:
+        """Return the path below which the API answers."""
+        return self.bridge or "/v1"
 
     @property
     def calls_by_day(self) -> dict[str, int]:

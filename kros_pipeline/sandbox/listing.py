@@ -74,7 +74,10 @@ class Listing:
         return Answer(200, b'{"%s":[%s],%s' % (name.encode(), rows, to_json(facts)[1:]))
 
     def select(self, query: Mapping[str, str], subject: str = "") -> list[Call]:
-        """Return the calls that match the filters, in the list's order. Raises ValueError for an invalid date."""
+        """Return the calls that match the filters, in the list's order. Raises ValueError for an invalid date.
+
+        To the Bridge's clients that name no organization, those of another one are shown, too.
+        """
         world, config = self._world, self._world.config
         equal_to = {name: query[name] for name in _EQUALITY_FILTERS if name in query}
         start, end = self._read_window(query)
@@ -82,6 +85,8 @@ class Listing:
             start = end = None
         if world.trigger_fault("list_status_ignored", subject):
             equal_to.pop("status", None)
+        is_faulty = world.trigger_fault("list_foreign_rows", subject) is not None
+        with_foreign = is_faulty or (bool(config.bridge) and "organization_id" not in query)
         from_inclusive = config.from_date_inclusive or config.filter_reads_days_only
         to_inclusive = config.to_date_inclusive or config.filter_reads_days_only
 
@@ -97,7 +102,7 @@ class Listing:
                 return False
             return not (end and (moment > end or (moment == end and not to_inclusive)))
 
-        return world.select((tuple(equal_to.items()), start, end), keep)
+        return world.select((tuple(equal_to.items()), start, end), keep, with_foreign=with_foreign)
 
     def _read_window(self, query: Mapping[str, str]) -> tuple[datetime | None, datetime | None]:
         """Return the window as the date filter understands it. Raises ValueError for an invalid time."""

@@ -5,7 +5,7 @@ Raw JSON does not pass it, and no URL of a recording is ever shown by its types.
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import IO, Protocol
 
@@ -50,7 +50,8 @@ class UnparsedRow:
 class Page:
     """One answer of the list. `total` is None where it gave none; `limit` is the one that the answer names.
 
-    `size_bytes` is the length of its body, 0 where that is unknown.
+    `size_bytes` is the length of its body, 0 where that is unknown. `foreign_ids` identify the rows of another
+    organization: they count, and nothing else of them is here.
     """
 
     calls: list[ListedCall]
@@ -58,16 +59,18 @@ class Page:
     total: int | None
     limit: int | None
     size_bytes: int = 0
+    foreign_ids: list[str] = field(default_factory=list)
 
     @property
     def row_count(self) -> int:
-        """How many rows the answer has, parsed or not."""
-        return len(self.calls) + len(self.unparsed)
+        """How many rows the answer has: parsed, not parsed, or refused."""
+        return len(self.calls) + len(self.unparsed) + len(self.foreign_ids)
 
     @property
     def identities(self) -> set[str]:
         """What identifies its rows: the ids, and the JSON of a row that has none."""
-        return {listed.call.call_id for listed in self.calls} | {row.call_id or row.raw_json for row in self.unparsed}
+        ours = {listed.call.call_id for listed in self.calls} | {row.call_id or row.raw_json for row in self.unparsed}
+        return ours.union(self.foreign_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +116,10 @@ class CallSource(Protocol):
     @property
     def requests_made(self) -> int:
         """How many API requests were sent so far, retries included. Downloads do not count."""
+
+    @property
+    def dialect(self) -> str:
+        """How the API's list is asked for, in words, as its answers showed it; "unknown" before the first one."""
 
     def list_page(self, window: Window | None, offset: int, page_number: int) -> Page:
         """Return one page of a window's completed calls: `offset` rows, or `page_number - 1` pages, into the list.

@@ -1,7 +1,7 @@
 """KrosAI as a call source, as far as it is documented.
 
 Two dialects of the list are known: `{"calls", "total", "limit", "offset"}` and `{"data", "total", "page", "limit"}`.
-The first answer shows which one the deployment uses.
+The first answer shows which one the deployment uses. Its Bridge differs in how requests are sent; see `api_client`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,7 +18,7 @@ from ..core.transcripts import clean_text
 from .api_client import ApiClient
 from .api_errors import names_in
 from .call_counts import read_statistics, read_trends
-from .call_parsing import parse_count, parse_rows
+from .call_parsing import parse_count, parse_rows, separate_foreign_rows
 from .call_source import Body, Page, RecordingAnswer, TranscriptAnswer, Window
 from .downloads import RecordingDownloads
 from .pager import read_pages
@@ -40,12 +40,22 @@ class KrosAI:
         self._settings, self._clock = settings, clock
         self._api = api or ApiClient(settings, clock)
         self._downloads = RecordingDownloads(settings, clock)
-        self._uses_page_numbers = False
+        self._uses_page_numbers: bool | None = None  # until the first answer
 
     @property
     def requests_made(self) -> int:
         """How many API requests were sent so far, retries included."""
         return self._api.requests_made
+
+    @property
+    def dialect(self) -> str:
+        """The list's paging, and whether the Bridge answers; "unknown" before the first page came."""
+        if self._uses_page_numbers is None:
+            return "unknown"
+        parts = ["page" if self._uses_page_numbers else "offset"]
+        if self._api.is_bridge:
+            parts.append("Bridge")
+        return ", ".join(parts)
 
     def close(self) -> None:
         """Close the connections."""
@@ -64,13 +74,15 @@ class KrosAI:
         if not isinstance(rows, list):
             raise UnexpectedResponse(f"the list of calls has neither 'calls' nor 'data': it has {names_in(answer)}")
         self._uses_page_numbers = "offset" not in answer and "page" in answer
+        ours, foreign_ids = separate_foreign_rows(rows, self._settings.organization_id)
         calls, unparsed = parse_rows(
-            rows,
+            ours,
             organization_id=self._settings.organization_id,
             now=self._clock.now(),
             zone=self._settings.timezone,
         )
-        return Page(calls, unparsed, parse_count(answer.get("total")), parse_count(answer.get("limit")), size_bytes)
+        total, limit = parse_count(answer.get("total")), parse_count(answer.get("limit"))
+        return Page(calls, unparsed, total, limit, size_bytes, foreign_ids)
 
     def pages(self, window: Window, *, prefetch: int = 0, first: Page | None = None) -> Iterator[Page]:
         """Yield all pages of a window, in the server's order; see `read_pages` for how they end."""

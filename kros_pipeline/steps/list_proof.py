@@ -277,9 +277,14 @@ def _is_all_in_one(whole: Page, parts: list[Page]) -> bool:
 
 
 def _is_burst(parts: list[Page]) -> bool:
-    """Return whether the calls of these pages were created within seconds: no moment divides them."""
+    """Return whether the calls of these pages were created within seconds: no moment divides them.
+
+    When rows of another organization were created is not known.
+    """
+    if any(page.foreign_ids for page in parts):
+        return False
     times = [listed.call.created_at for page in parts for listed in page.calls]
-    return max(times) - min(times) <= 2 * OVERLAP
+    return bool(times) and max(times) - min(times) <= 2 * OVERLAP
 
 
 def _middle_of_rows(page: Page) -> datetime | None:

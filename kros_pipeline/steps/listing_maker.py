@@ -58,7 +58,7 @@ class ListingMaker:
         return Listing(
             proved=not problems,
             listed_total=len(self._homes.kept),
-            out_of_requests=isinstance(error, TooManyRequests),
+            out_of_requests=isinstance(error, TooManyRequests) and not rows.problems(),
             is_moving=self._listed.is_moving and error is None and not lost,
             windows=[(format_time(window.start), format_time(window.end)) for window in self._listed.windows],
             pages=self._listed.pages,

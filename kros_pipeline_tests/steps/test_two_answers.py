@@ -92,7 +92,7 @@ class HidingSource(FakeCallSource):
         self.asked["transcript"] += 1
         return super().transcript(call_id)
 
-    def _completed(self, window: Window) -> list[FakeCall]:
+    def _completed(self, window: Window | None) -> list[FakeCall]:
         return [call for call in super()._completed(window) if call.call_id not in self.unlisted]
 
     def _list(self, call: FakeCall) -> ListedCall:

@@ -50,6 +50,7 @@ class FakeCallSource:
     """One account in memory. `calls` may be changed at any time; `extended_days` counts what was applied."""
 
     plan_name = "fake"
+    dialect = "fake"
 
     def __init__(
         self,
