@@ -15,6 +15,7 @@ from .mp3 import FRAME_BYTES
 from .rate_limit import RateLimit
 from .rendering import Renderer
 from .transcripts import write_transcript
+from .webhook import Webhook
 from .world import World, format_time
 
 BASE_PATH = "/v1"
@@ -35,6 +36,7 @@ class Api:
         self._world = world
         self._renderer = renderer or Renderer(world)
         self._listing = Listing(world, self._renderer)
+        self._webhook = Webhook(world)
         self._rate_limit = RateLimit(world.config.requests_per_second, world.config.requests_per_day)
         self._first_answers: dict[str, Answer] = {}
         self._call_handlers: dict[str, Callable[[Request, Call], Answer]] = {
@@ -74,6 +76,10 @@ class Api:
                 return self._stats(request)
             case "settings":
                 return self._settings(request)
+            case "deliveries":
+                return self._webhook.page(request)
+            case "delivery":
+                return self._webhook.detail(call_id)
         call = world.find(call_id)
         if call is None:
             return answers.not_found("Call")
@@ -218,7 +224,7 @@ def derive_confidence(call: Call) -> float:
 
 
 def _route(request: Request) -> tuple[str, str]:
-    """Return the route's name and its call id, each empty if there is none.
+    """Return the route's name and the id of its call or delivery, each empty if there is none.
 
     The path is split before it is unquoted, because an id may contain a slash.
     """
@@ -229,6 +235,10 @@ def _route(request: Request) -> tuple[str, str]:
             return "stats", ""
         case "PATCH", "settings":
             return "settings", ""
+        case "GET", "webhook-deliveries":
+            return "deliveries", ""
+        case "GET", "webhook-deliveries", delivery_id:
+            return "delivery", unquote(delivery_id)
         case method, "calls", call_id, *rest:
             return _CALL_ROUTES.get((method, "/".join(rest)), ""), unquote(call_id)
         case _:
