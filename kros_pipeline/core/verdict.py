@@ -64,9 +64,8 @@ def decide_verdict(evidence: Evidence) -> Verdict:
         _keys(evidence.asked_too_late),
     )
     failures = mismatches | {HOLD_CHECK: evidence.unheld}
-    return Verdict(
-        verdict, failures, [*may_still_come, *acknowledged, *too_late, *_compare_counter(evidence), *oddities]
-    )
+    others = [*_compare_counter(evidence), *_name_witnessed_calls(evidence)]
+    return Verdict(verdict, failures, [*may_still_come, *acknowledged, *too_late, *others, *oddities])
 
 
 def _compare_counter(evidence: Evidence) -> Iterator[str]:
@@ -79,6 +78,15 @@ def _compare_counter(evidence: Evidence) -> Iterator[str]:
         yield (
             f"The list shows no call of the day, and upstream's statistics count {count}: ask KrosAI why, before it "
             "deletes the recordings."
+        )
+
+
+def _name_witnessed_calls(evidence: Evidence) -> Iterator[str]:
+    """Yield a sentence where KrosAI told a webhook of calls that it does not list. The verdict does not change."""
+    if evidence.witnessed_calls:
+        yield (
+            f"{evidence.witnessed_calls} × call that a webhook delivery named and no table has: ask KrosAI why the "
+            "list does not show it."
         )
 
 

@@ -83,7 +83,7 @@ def list_calls(
     pending = _find_doubled(day, present_ids, archived, tables, clock)
 
     def make_listing(last: Listing | None) -> Listing:
-        made = ListingMaker(day, reader, homes, present_ids, tombstones)
+        made = ListingMaker(day, reader, homes, present_ids, archived, tombstones)
         return made.make(last, report.error, pending, oddities, clock.now())
 
     listing = update_listing(store, day, make_listing)
