@@ -17,6 +17,7 @@ from .mp3 import FRAME_BYTES
 from .rate_limit import RateLimit
 from .rendering import Renderer
 from .transcripts import write_transcript
+from .webhook import Webhook
 from .world import World, format_time
 
 _MOST_DAYS = 366
@@ -37,6 +38,7 @@ class Api:
         self._world = world
         self._renderer = renderer or Renderer(world)
         self._listing = Listing(world, self._renderer)
+        self._webhook = Webhook(world)
         self._rate_limit = RateLimit(world.config.requests_per_second, world.config.requests_per_day)
         self._first_answers: dict[str, Answer] = {}
         self._call_handlers: dict[str, Callable[[Request, Call], Answer]] = {
@@ -80,6 +82,10 @@ class Api:
                 return self._trends(request)
             case "settings":
                 return self._settings(request)
+            case "deliveries":
+                return self._webhook.page(request)
+            case "delivery":
+                return self._webhook.detail(call_id)
         names_organization = not world.config.bridge or "organization_id" in request.query
         call = world.find(call_id, with_foreign=not names_organization)
         if call is None:
@@ -249,7 +255,7 @@ def derive_confidence(call: Call) -> float:
 
 
 def _route(request: Request, base_path: str) -> tuple[str, str]:
-    """Return the route's name and its call id, each empty if there is none.
+    """Return the route's name and the id of its call or delivery, each empty if there is none.
 
     The path is split before it is unquoted, because an id may contain a slash.
     """
@@ -260,6 +266,10 @@ def _route(request: Request, base_path: str) -> tuple[str, str]:
             return "stats", ""
         case "PATCH", "settings":
             return "settings", ""
+        case "GET", "webhook-deliveries":
+            return "deliveries", ""
+        case "GET", "webhook-deliveries", delivery_id:
+            return "delivery", unquote(delivery_id)
         case method, "calls", call_id, *rest:
             return _CALL_ROUTES.get((method, "/".join(rest)), ""), unquote(call_id)
         case _:

@@ -18,6 +18,10 @@ Auth = Literal["any", "x-api-key", "bearer"]
 Bridge = Literal["", "/api/v1", "/v1"]
 DepthAnswer = Literal["refused", "empty"]
 Times = Literal["utc", "local", "naive"]
+WebhookNames = Literal["completed", "ended", "upper"]
+WebhookPayload = Literal["object", "text", "detail"]
+WebhookData = Literal["call_id", "id", "call", "bare"]
+WebhookList = Literal["data", "deliveries", "webhook_deliveries"]
 
 CHANGEABLE = frozenset(
     {
@@ -32,9 +36,10 @@ CHANGEABLE = frozenset(
             "to_date_inclusive",
         ),
         *("filter_by", "filter_reads_days_only", "filter_shift_hours", "listed_status", "times", "zone_hours"),
+        *("webhook", "webhook_names", "webhook_payload", "webhook_data", "webhook_list", "webhook_total"),
     }
 )
-"""The fields that a running simulator can change: how calls are listed, but not which calls there are."""
+"""The fields that a running simulator can change: how calls are listed and told, but not which calls there are."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,20 @@ class SandboxConfig:
     """Whether Idempotency-Key is honoured, as the newer deployment does."""
     maximum_retention_days: int = 365
     deleted_recording_status: Literal[404, 410] = 410
+
+    # Webhook deliveries.
+    webhook: bool = False
+    """Whether the account has a webhook. False: 404 to /webhook-deliveries."""
+    webhook_names: WebhookNames = "completed"
+    """The spelling of the events: `call.completed`, `call.ended` or `CALL_COMPLETED`, and likewise for the others."""
+    webhook_payload: WebhookPayload = "object"
+    """What a row of the list shows of what was sent: an object, its JSON as a text, or nothing; the detail has all."""
+    webhook_data: WebhookData = "call_id"
+    """Where the event's data has the call's id; `bare`: as `call_id`, and nothing else, not even a time."""
+    webhook_list: WebhookList = "data"
+    """The name of the list's rows."""
+    webhook_total: bool = True
+    """Whether the list says `total`, `page` and `limit`."""
 
     # Storage.
     url_seconds: float = 3600.0

@@ -2,7 +2,8 @@
 
     Faults(storage_truncated=Fault(share=0.2, attempts=1), api_error=Fault(routes=("transcript",), value=503))
 
-Routes of the API are `list`, `call`, `recording`, `transcript`, `stats`, `trends`, `extend`, `delete`, `settings`.
+Routes of the API are `list`, `call`, `recording`, `transcript`, `stats`, `trends`, `extend`, `delete`, `settings`,
+`deliveries` and `delivery`.
 A share below 1 selects calls by a hash of fault name and call id, so that every run selects the same calls.
 """
 

@@ -38,11 +38,11 @@ class Listing:
         try:
             calls = self.select(query, request.raw_query)
             default_limit = _DEFAULT_LIMITS[config.dialect]
-            limit = min(_parse_integer(query, "limit", default_limit, least=1), MAXIMUM_LIMIT)
+            limit = min(parse_integer(query, "limit", default_limit, least=1), MAXIMUM_LIMIT)
             if fault := self._world.trigger_fault("list_limit_ignored", request.raw_query):
                 limit = min(limit, int(fault.value or 20))
-            number = _parse_integer(query, "page", 1, least=1) if page_dialect else 1
-            offset = (number - 1) * limit if page_dialect else _parse_integer(query, "offset", 0, least=0)
+            number = parse_integer(query, "page", 1, least=1) if page_dialect else 1
+            offset = (number - 1) * limit if page_dialect else parse_integer(query, "offset", 0, least=0)
         except ValueError as error:
             return answers.error(400, "VALIDATION_ERROR", str(error))
 
@@ -91,7 +91,7 @@ class Listing:
         to_inclusive = config.to_date_inclusive or config.filter_reads_days_only
 
         def keep(call: Call) -> bool:
-            if any(getattr(call, name) != value for name, value in equal_to.items()):
+            if call.hidden or any(getattr(call, name) != value for name, value in equal_to.items()):
                 return False
             if start is None and end is None:
                 return True
@@ -136,7 +136,8 @@ class Listing:
         return self._renderer.render_faulty(call, status=status, heavy=heavy, malformed=malformed)
 
 
-def _parse_integer(query: Mapping[str, str], name: str, default: int, *, least: int) -> int:
+def parse_integer(query: Mapping[str, str], name: str, default: int, *, least: int) -> int:
+    """Return a whole number of the query. Raises ValueError for anything else."""
     text = query.get(name, str(default))
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise ValueError(f"{name} must be a whole number of at least {least}")

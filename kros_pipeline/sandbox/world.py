@@ -114,12 +114,13 @@ class World:
         status: str = "completed",
         duration_seconds: int | None = None,
         recorded: bool = True,
+        hidden: bool = False,
         call_id: str | None = None,
     ) -> str:
         """Add one call that begins at an ISO 8601 time (without a zone: UTC). Returns its id.
 
-        `duration_seconds` None draws a duration. A recording has 12,000 bytes for each second. Raises ValueError for an
-        id that exists.
+        `duration_seconds` None draws a duration. A recording has 12,000 bytes for each second. The list leaves a
+        `hidden` call out. Raises ValueError for an id that exists.
         """
         moment = datetime.fromisoformat(created_at)
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -127,6 +128,7 @@ class World:
         call = place_call(
             self.config, moment, batch, status=status, duration_seconds=duration_seconds, recorded=recorded
         )
+        call = replace(call, hidden=hidden)
         if call_id is not None:
             call = replace_call(call, call_id)
         if call.id in self._calls:

@@ -202,6 +202,8 @@ class ApiClient:
 
 
 def _hide_id(path: str) -> str:
-    """Return a path for messages, with `{id}` for the call's id."""
+    """Return a path for messages, with `{id}` for the id of a call or of a webhook delivery."""
     parts = path.split("/")
+    if parts[1] == "webhook-deliveries" and len(parts) > 2:
+        return "/webhook-deliveries/{id}"
     return "/".join(["", "calls", "{id}", *parts[3:]]) if len(parts) > 3 else path

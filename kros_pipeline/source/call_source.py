@@ -94,6 +94,45 @@ class TranscriptAnswer:
     confidence: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class WebhookEvent:
+    """An event that says that a call completed. Every attempt to deliver it has the same `event_id`.
+
+    `created_at` is the call's own time, `sent_at` the event's; each may be unknown.
+    """
+
+    event_id: str
+    call_id: str
+    created_at: datetime | None
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One attempt to deliver an event to one of the account's webhooks at KrosAI.
+
+    `event` is None where the event says nothing of a completed call. It is also None where `needs_detail` is True: the
+    list does not show what was sent, so the delivery has to be asked for by its id; and where `problem` says what
+    cannot be read. `sent_at` is the attempt's time, and `event_id` the event's id; each may be unknown.
+    """
+
+    delivery_id: str | None = None
+    event_id: str | None = None
+    sent_at: datetime | None = None
+    event: WebhookEvent | None = None
+    needs_detail: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPage:
+    """One page of the webhook deliveries. `total` and `limit` are None where the answer names none."""
+
+    deliveries: list[Delivery]
+    total: int | None
+    limit: int | None
+
+
 @dataclass(slots=True)
 class Body:
     """The whole body of a recording: in memory, or in an open file if it is large. Valid while it is open only."""
@@ -160,6 +199,15 @@ class CallSource(Protocol):
 
     def turn_on_recording(self) -> Mapping[str, bool]:
         """Have calls recorded and transcribed from now on; return what was accepted. Sent once, like `extend`."""
+
+    def webhook_deliveries(self, page_number: int) -> DeliveryPage:
+        """Return one page of what was sent to the account's webhooks; pages count from 1.
+
+        Raises `NotOffered` where upstream does not offer the list, or not to this key.
+        """
+
+    def webhook_delivery(self, delivery_id: str) -> Delivery:
+        """Return one delivery with what was sent. Raises `CallNotFound` or `CallGone` where there is none."""
 
     def open_recording(self, url: str) -> AbstractContextManager[Body]:
         """Download the body behind a minted URL.

@@ -148,7 +148,7 @@ def _save(
     pending = _find_doubled(day, present_ids, archived, tables, clock)
 
     def make_listing(last: Listing | None) -> Listing:
-        made = ListingMaker(day, listed, homes, present_ids, tombstones)
+        made = ListingMaker(day, listed, homes, present_ids, archived, tombstones)
         return made.make(last, error, pending, oddities, clock.now(), listed_for)
 
     listing = update_listing(store, day, make_listing)

@@ -55,7 +55,7 @@ def gather_evidence(
     with _open_tables(day, tables, evidence) as opened:
         evidence.table_versions = {name: partition.version for name, partition in opened.items() if partition}
         with _note_unreadable(evidence):
-            _add_calls(opened, digests, evidence)
+            _add_calls(opened, digests, _witnessed_in(listing), evidence)
         with _note_unreadable(evidence):
             _add_recordings(opened, stored, acknowledged_call_keys(store, day), store.full_key(""), evidence)
         for table, without_row, without_call in (
@@ -91,6 +91,11 @@ def _read_listing(day: date, store: ObjectStore) -> tuple[Listing | None, set[by
     return listing, unpack_digests(listing.call_digests or "") if listing and has_digests else None, ""
 
 
+def _witnessed_in(listing: Listing | None) -> set[bytes]:
+    """Return the digests of the calls that webhook deliveries named."""
+    return unpack_digests(listing.witnessed_digests or "") if listing is not None else set()
+
+
 def _was_listed_early(day: date, listing: Listing | None, now: datetime, lookback_days: int) -> bool:
     """Return whether the grace days are over, and the list was last read before they were."""
     listed_at = parse_time(listing.listed_at) if listing is not None else None
@@ -122,16 +127,20 @@ def _note_unreadable(evidence: Evidence) -> Iterator[None]:
             evidence.unreadable.append(sentence)
 
 
-def _add_calls(opened: _Opened, digests: set[bytes] | None, evidence: Evidence) -> None:
-    """Count the calls, and those of the list that the table does not have."""
+def _add_calls(opened: _Opened, digests: set[bytes] | None, witnessed: set[bytes], evidence: Evidence) -> None:
+    """Count the calls, and those of the list and of webhook deliveries that the table does not have."""
     if "calls" not in opened:
         return
     calls = opened["calls"]
     for row in calls.rows(("call_id",)) if calls else ():
         evidence.calls += 1
-        if digests is not None:
-            digests.discard(digest_id(row["call_id"]))
+        if digests is not None or witnessed:
+            digest = digest_id(row["call_id"])
+            witnessed.discard(digest)
+            if digests is not None:
+                digests.discard(digest)
     evidence.lost_calls = len(digests) if digests is not None else None
+    evidence.witnessed_calls = len(witnessed)
 
 
 def _add_recordings(
