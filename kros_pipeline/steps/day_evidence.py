@@ -65,7 +65,7 @@ def gather_evidence(
             with _note_unreadable(evidence):
                 _compare_with_calls(opened, table, without_row, without_call)
         with _note_unreadable(evidence):
-            add_texts(opened, evidence)
+            add_texts(opened, evidence, now)
         if evidence.calls:
             evidence.missing_tables += [name for name, partition in opened.items() if partition is None]
         elif "calls" in opened and opened["calls"] is None:

@@ -31,7 +31,7 @@ from kros_pipeline_tests.support.accounts import (
 )
 from kros_pipeline_tests.support.archive_check import as_stored, assert_archive_is_true, completed_of, table_key
 from kros_pipeline_tests.support.fake_call_source import FakeCall, FakeCallSource
-from kros_pipeline_tests.support.steps import archive_recordings, list_calls
+from kros_pipeline_tests.support.steps import archive_recordings, find_backlog, list_calls
 
 APART, SECOND = timedelta(hours=20), timedelta(seconds=1)
 GRACE_ENDS = datetime(2025, 1, 14, tzinfo=UTC)
@@ -408,3 +408,14 @@ def test_a_call_that_ends_in_the_far_future_is_settled_all_the_same(memory_accou
     source.ends["call_a"] = datetime(2125, 1, 1, tzinfo=UTC)
     run(our, AFTER_GRACE)
     assert run(our, AFTER_GRACE + APART).verdict.verdict == DayVerdict.COMPLETE
+
+
+def test_a_text_that_is_refused_when_its_second_answer_is_due_needs_a_person_and_is_due_at_once(
+    memory_account: MakeAccount,
+) -> None:
+    our = memory_account(SILENT, fresh=True)
+    run(our, WITHIN_GRACE)
+    our.krosai.set_faults(Faults(api_gateway=Fault(routes=("transcript",), value="403 html")))
+    problems = " ".join(run(our, AFTER_GRACE).row["problems"])
+    assert "upstream has not answered for the pending transcripts" in problems
+    assert "of 3 transcripts" not in problems and find_backlog(our.ctx, DAY, DAY) == [DAY]
