@@ -97,9 +97,10 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 log=ctx.log,
             )
         problem = " ".join([*listing.problems, *sorted(set(listing.unparsed))])
-        return run.materialize(
-            report, LIST_CHECK, problem, {"oddities": listing.oddities} if listing.oddities else None
-        )
+        shown: dict[str, Any] = {"dialect": ctx.source.dialect}
+        if listing.oddities:
+            shown["oddities"] = listing.oddities
+        return run.materialize(report, LIST_CHECK, problem, shown)
 
     @asset(schemas.RECORDINGS, ["calls"])
     def recordings(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[Any]:

@@ -11,6 +11,7 @@ from .core.settings import find_unknown_names
 from .jobs import (
     daily_archive_job,
     erase_calls_job,
+    read_webhook_deliveries_job,
     standing_checks_job,
     turn_on_recording_job,
     verify_archive_job,
@@ -23,6 +24,7 @@ from .schedules import (
     settled_days_schedule,
     standing_checks_schedule,
     verify_archive_schedule,
+    webhook_deliveries_schedule,
 )
 from .sensors import tell_of_failures
 from .steps.process import configure_process
@@ -41,6 +43,7 @@ def defs() -> dg.Definitions:
     archive, verification = archive_asset(days), verification_check()
     daily, nightly = daily_archive_job(assets), verify_archive_job(verification)
     hourly = standing_checks_job(archive, verification)
+    deliveries = read_webhook_deliveries_job(days.start.date())
     # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out fails it in one sentence.
     given = {name for name, text in os.environ.items() if text.strip()}
     declared = [setting.name for setting in SETTINGS]
@@ -49,13 +52,14 @@ def defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[*assets, archive],
         asset_checks=[verification],
-        jobs=[daily, hourly, nightly, erase_calls_job(), turn_on_recording_job()],
+        jobs=[daily, hourly, nightly, deliveries, erase_calls_job(), turn_on_recording_job()],
         schedules=[
             daily_archive_schedule(daily),
             owed_days_schedule(daily, days),
             settled_days_schedule(daily, days),
             standing_checks_schedule(hourly),
             verify_archive_schedule(nightly),
+            webhook_deliveries_schedule(deliveries),
         ],
         sensors=[tell_of_failures],
         resources={"archive": Archive(unknown_names=unknown_names, **fields)},

@@ -1,15 +1,18 @@
 """The jobs: the daily archive, the checks of the archive, and the jobs that only an operator launches."""
 
+from datetime import date
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 from pydantic import Field
 
+from .assets import KROSAI_POOL
 from .failures import raise_as_dagster_failure
 from .resources import Archive
 
 if TYPE_CHECKING:
     from .operations.erasure import ErasureResult
+    from .operations.webhook_witness import WitnessReport
 
 AssetJob: TypeAlias = Any
 """What `dg.define_asset_job` returns. Dagster does not export the type."""
@@ -17,8 +20,10 @@ AssetJob: TypeAlias = Any
 DAILY_ARCHIVE = "daily_archive"
 STANDING_CHECKS = "standing_checks_job"
 VERIFY_ARCHIVE = "verify_archive"
+READ_WEBHOOK_DELIVERIES = "read_webhook_deliveries"
 TURN_ON_RECORDING = "turn_on_recording"
 ERASE_CALLS = "erase_calls"
+_MAX_PROBLEMS = 3
 _NO_RETRY = "nothing tries it again: mend the cause, and launch the job once more"
 NOT_REACHED = (
     "Backups and copies of the bucket, what analysts took out of it, access logs of AWS, ids of calls in Dagster's "
@@ -71,6 +76,64 @@ def turn_on_recording_job() -> dg.JobDefinition:
         change_settings()
 
     return turn_on
+
+
+def read_webhook_deliveries_job(first_day: date) -> dg.JobDefinition:
+    """Make the job that compares the calls that webhook deliveries name with the tables, from `first_day` on."""
+
+    @dg.op(name="compare_webhook_deliveries", pool=KROSAI_POOL)
+    def compare(context: dg.OpExecutionContext, archive: Archive) -> None:
+        from .operations.webhook_witness import witness_calls
+
+        with raise_as_dagster_failure("the next night reads them again"):
+            ctx = archive.open(context)
+            ctx.prepare_archive()
+            report = witness_calls(
+                first_day,
+                source=ctx.source,
+                store=ctx.store,
+                tables=ctx.tables,
+                tombstones=ctx.tombstones,
+                identity=ctx.identity,
+                clock=ctx.clock,
+                retention_days=ctx.settings.source.retention_days,
+                requests_per_day=ctx.settings.source.plan.requests_per_day,
+            )
+        context.add_output_metadata(_witness_metadata(report))
+
+    @dg.job(
+        name=READ_WEBHOOK_DELIVERIES,
+        description="Reads what KrosAI sent to webhooks: a day is owed where a completed call of it is in no table.",
+    )
+    def read_deliveries() -> None:
+        compare()
+
+    return read_deliveries
+
+
+def _witness_metadata(report: "WitnessReport") -> dict[str, Any]:
+    """Return counts, days and sentences; nothing that names a call."""
+    webhook = f"not offered: {report.not_offered}" if report.not_offered else "offered"
+    metadata: dict[str, Any] = {
+        "webhook deliveries": webhook,
+        "deliveries read": report.deliveries,
+        "deliveries that cannot be read": report.unreadable.total(),
+        "calls named": report.calls,
+        "calls in no table": report.calls_in_no_table,
+        "calls of days that were not listed yet": report.calls_of_new_days,
+        "days owed": ", ".join(map(str, report.days_owed)) or "none",
+        "API requests": report.requests,
+    }
+    if report.unreadable:
+        problems = report.unreadable.most_common(_MAX_PROBLEMS)
+        metadata["what cannot be read"] = "; ".join(f"{count} × {problem}" for problem, count in problems)
+    if report.ended_early:
+        metadata["ended early"] = report.ended_early
+    if not report.is_newest_first:
+        metadata["order"] = "not the newest first: each pull reads the whole list, as far as its budget goes"
+    if report.problem:
+        metadata["problem"] = report.problem
+    return metadata
 
 
 class ErasureConfig(dg.Config):

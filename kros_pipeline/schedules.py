@@ -130,3 +130,14 @@ def verify_archive_schedule(job: AssetJob) -> dg.ScheduleDefinition:
         description="Reads a twenty-eighth of the archive's days back: all of it in four weeks.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
+
+
+def webhook_deliveries_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
+    """Read webhook deliveries every night, before the daily archive: an account without a webhook costs one request."""
+    return dg.ScheduleDefinition(
+        name="webhook_deliveries_schedule",
+        job=job,
+        cron_schedule="30 3 * * *",
+        description="Looks for completed calls that KrosAI told a webhook of, and that are in no table.",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )

@@ -10,6 +10,7 @@
     │   ├── CallNotFound          404 with the API's own error: upstream does not have it for this call
     │   ├── CallGone              410 with the API's own error: upstream had it, and deleted it
     │   ├── RequestRefused        any other 4xx, or a change refused in a 2xx, with upstream's message
+    │   ├── NotOffered            404 or 403 with the API's own error, for a part of the API that is optional
     │   └── UnaddressableCall     the id cannot be part of a URL: nothing is ever sent
     ├── DownloadError             the audio of one call
     │   ├── UrlRefused            the settings do not allow the URL
@@ -77,7 +78,18 @@ class CallGone(ApiError):
 
 
 class RequestRefused(ApiError):
-    """The API answered another 4xx, or reported in a 2xx that it refuses a change. Nothing was changed."""
+    """The API answered another 4xx, or reported in a 2xx that it refuses a change. Nothing was changed.
+
+    `is_forbidden` is True for a 403 with the API's own error.
+    """
+
+    def __init__(self, message: str, *, is_forbidden: bool = False):
+        super().__init__(message)
+        self.is_forbidden = is_forbidden
+
+
+class NotOffered(ApiError):
+    """The API does not offer an optional part of it to this account."""
 
 
 class UnaddressableCall(ApiError):

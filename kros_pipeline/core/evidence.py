@@ -29,6 +29,7 @@ class Evidence:
     table_versions: dict[str, str] = field(default_factory=dict)  # of the tables that were compared, by name
     missing_tables: list[str] = field(default_factory=list)  # names
     lost_calls: int | None = None  # listed calls without a row; None where the listing does not name its calls
+    witnessed_calls: int = 0  # that a webhook delivery named, and that no table has
     calls_without_recording_row: list[str] = field(default_factory=list)
     calls_without_transcript_row: list[str] = field(default_factory=list)
     recordings_without_call: list[str] = field(default_factory=list)

@@ -7,7 +7,7 @@ from typing import Any
 from .days import parse_time
 from .id_digests import pack_digests, unpack_digests
 
-DIGEST_FIELDS = ("call_digests", "unlisted_digests")
+DIGEST_FIELDS = ("call_digests", "unlisted_digests", "witnessed_digests")
 """The fields that name calls, packed by `id_digests`. An erasure takes its calls out of them."""
 
 
@@ -39,6 +39,7 @@ class Listing:
     need more hours, too. `call_digests` names every call that the day's table has to hold, packed by `id_digests`:
     those of this enumeration and of all before it, without erased ones. It is None in a listing of version 0.1.0.
     `unlisted_digests` names those that this enumeration did not show: they are gone upstream, or not everything came.
+    `witnessed_digests` names calls that a webhook delivery named and that no table had: the day was made owed for them.
     """
 
     proved: bool
@@ -57,14 +58,13 @@ class Listing:
     shows_later: bool = False
     call_digests: str | None = None
     unlisted_digests: str | None = None
+    witnessed_digests: str | None = None
 
     def without_calls(self, digests: set[bytes]) -> "Listing":
         """Return the listing without these digests of calls."""
-
-        def drop(packed: str | None) -> str | None:
-            return pack_digests(unpack_digests(packed) - digests) if packed is not None else None
-
-        return replace(self, call_digests=drop(self.call_digests), unlisted_digests=drop(self.unlisted_digests))
+        packed = {name: text for name in DIGEST_FIELDS if (text := getattr(self, name)) is not None}
+        kept: dict[str, Any] = {name: pack_digests(unpack_digests(text) - digests) for name, text in packed.items()}
+        return replace(self, **kept)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Listing":

@@ -29,6 +29,7 @@ TOMBSTONES_MARKER = "state/erased.json"
 EXTENSIONS = "state/extensions/"
 DECISIONS = "state/decisions/"
 EXTEND_NOT_OFFERED = "state/not_offered/extend.json"
+WEBHOOK_DELIVERIES = "state/webhook_deliveries.json"
 TABLES = "tables/"
 
 

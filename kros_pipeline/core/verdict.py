@@ -66,7 +66,17 @@ def decide_verdict(evidence: Evidence) -> Verdict:
         _keys(evidence.asked_too_late),
     )
     failures = mismatches | {HOLD_CHECK: evidence.unheld, COUNTERS_CHECK: evidence.counter_differences}
-    return Verdict(verdict, failures, [*may_still_come, *acknowledged, *too_late, *oddities])
+    witnessed = _name_witnessed_calls(evidence)
+    return Verdict(verdict, failures, [*may_still_come, *acknowledged, *too_late, *witnessed, *oddities])
+
+
+def _name_witnessed_calls(evidence: Evidence) -> Iterator[str]:
+    """Yield a sentence where KrosAI told a webhook of calls that it does not list. The verdict does not change."""
+    if evidence.witnessed_calls:
+        yield (
+            f"{evidence.witnessed_calls} × call that a webhook delivery named and no table has: ask KrosAI why the "
+            "list does not show it."
+        )
 
 
 def _check_calls(evidence: Evidence) -> Iterator[str]:

@@ -12,6 +12,7 @@ from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.id_digests import digest_id, unpack_digests
+from ..core.listing import DIGEST_FIELDS
 from ..core.object_keys import (
     LISTINGS,
     MOVED,
@@ -115,8 +116,10 @@ def add_other_days(plan: ErasurePlan, call_ids: Collection[str], store: ObjectSt
 def _digests_in(listing: bytes | None) -> set[bytes]:
     """Return the digests of the calls that a listing names; none where it cannot be read, which the search reports."""
     try:
-        return unpack_digests(json.loads(listing or b"{}")["call_digests"])
-    except (ValueError, KeyError, TypeError):
+        stored = json.loads(listing or b"{}")
+        packed = [stored[name] for name in DIGEST_FIELDS if isinstance(stored.get(name), str)]
+        return {digest for text in packed for digest in unpack_digests(text)}
+    except (ValueError, AttributeError):
         return set()
 
 

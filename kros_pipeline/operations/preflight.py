@@ -15,10 +15,11 @@ from ..archive.settings import ArchiveSettings
 from ..archive.tombstones import Tombstones
 from ..core.clock import Clock
 from ..core.days import end_of, start_of
-from ..core.errors import ExternalError
+from ..core.errors import ApiUnauthorized, ExternalError
 from ..core.settings import BadSettings
 from ..source.call_source import Page, Window
 from ..source.krosai import KrosAI
+from ..steps.listed_rows import describe_foreign_rows
 from ..steps.run_context import SYSTEM_CLOCK, open_identity
 from ..steps.settings import SETTINGS, START_DATE, Settings, parse_settings_and_rules, parse_start_date
 
@@ -104,14 +105,16 @@ def _look_into_archive(
 
 
 def _ask_api(settings: Settings, clock: Clock) -> str:
-    """Ask for one page of yesterday's calls."""
+    """Ask for one page of yesterday's calls. Raises `ApiUnauthorized` where it has another organization's."""
     yesterday = clock.now().date() - timedelta(days=1)
     source = KrosAI(settings.source, clock)
     try:
         page = source.list_page(Window(start_of(yesterday), end_of(yesterday)), 0, 1)
     finally:
         source.close()
-    sentence = f"it accepts the key; yesterday ({yesterday}, UTC) has {_count_calls(page)}."
+    if page.foreign_ids:
+        raise ApiUnauthorized(describe_foreign_rows(len(page.foreign_ids)))
+    sentence = f"it accepts the key (dialect: {source.dialect}); yesterday ({yesterday}, UTC) has {_count_calls(page)}."
     if not all(listed.has_zone for listed in page.calls):
         sentence += " Their times name no zone and are read as UTC; if that is wrong, set KROSAI_TIMEZONE."
     return sentence

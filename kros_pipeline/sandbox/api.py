@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -16,9 +17,9 @@ from .mp3 import FRAME_BYTES
 from .rate_limit import RateLimit
 from .rendering import Renderer
 from .transcripts import write_transcript
+from .webhook import Webhook
 from .world import World, format_time
 
-BASE_PATH = "/v1"
 _MOST_DAYS = 366
 
 _CALL_ROUTES = {
@@ -37,6 +38,7 @@ class Api:
         self._world = world
         self._renderer = renderer or Renderer(world)
         self._listing = Listing(world, self._renderer)
+        self._webhook = Webhook(world)
         self._rate_limit = RateLimit(world.config.requests_per_second, world.config.requests_per_day)
         self._first_answers: dict[str, Answer] = {}
         self._call_handlers: dict[str, Callable[[Request, Call], Answer]] = {
@@ -50,11 +52,13 @@ class Api:
     def __call__(self, request: Request) -> Answer:
         """Answer a request with the headers of every answer, and count it."""
         world = self._world
-        route, call_id = _route(request)
+        route, call_id = _route(request, world.config.base_path)
         world.counters.requests_by_route[route or "unknown"] += 1
         world.counters.api_connections += request.is_first
         answer = self._answer(request, route, call_id)
         answer.headers |= self._rate_limit.headers(world.now())
+        if world.config.bridge:
+            answer.headers |= {"x-routed-via": "bridge", "x-request-id": str(uuid.uuid4())}
         answer.delay_seconds += world.fault_injector.faults.api_latency_seconds
         world.counters.responses_by_status["none" if answer.ending in ("silence", "reset") else str(answer.status)] += 1
         return answer
@@ -78,7 +82,12 @@ class Api:
                 return self._trends(request)
             case "settings":
                 return self._settings(request)
-        call = world.find(call_id)
+            case "deliveries":
+                return self._webhook.page(request)
+            case "delivery":
+                return self._webhook.detail(call_id)
+        names_organization = not world.config.bridge or "organization_id" in request.query
+        call = world.find(call_id, with_foreign=not names_organization)
         if call is None:
             return answers.not_found("Call")
         return self._call_handlers[route](request, call)
@@ -86,15 +95,17 @@ class Api:
     def _check_credentials(self, request: Request) -> Answer | None:
         config = self._world.config
         offered_keys = set()
-        if config.auth != "bearer":
+        if config.auth != "bearer" and not config.bridge:
             offered_keys.add(request.headers.get("x-api-key", ""))
-        if config.auth != "x-api-key":
+        if config.auth != "x-api-key" or config.bridge:
             scheme, _, key = request.headers.get("authorization", "").partition(" ")
             offered_keys.add(key if scheme.lower() == "bearer" else "")
         if config.api_key not in offered_keys:
             return answers.error(401, "UNAUTHORIZED", "Invalid or missing API key")
-        organization = request.headers.get("x-organization-id")
-        if organization is not None and config.organization_id is not None and organization != config.organization_id:
+        named = [request.headers.get("x-organization-id")]
+        if config.bridge:
+            named.append(request.query.get("organization_id"))
+        if config.organization_id is not None and set(named) - {None, config.organization_id}:
             return answers.error(403, "FORBIDDEN", "This key does not see that organization")
         return None
 
@@ -243,18 +254,22 @@ def derive_confidence(call: Call) -> float:
     return 0.7 + sum(call.id.encode()) % 30 / 100
 
 
-def _route(request: Request) -> tuple[str, str]:
-    """Return the route's name and its call id, each empty if there is none.
+def _route(request: Request, base_path: str) -> tuple[str, str]:
+    """Return the route's name and the id of its call or delivery, each empty if there is none.
 
     The path is split before it is unquoted, because an id may contain a slash.
     """
-    match request.method, *request.path.removeprefix(BASE_PATH).split("/")[1:]:
+    match request.method, *request.path.removeprefix(base_path).split("/")[1:]:
         case "GET", "calls":
             return "trends" if request.query.get("action") == "trends" else "list", ""
         case "GET", "calls", "stats":
             return "stats", ""
         case "PATCH", "settings":
             return "settings", ""
+        case "GET", "webhook-deliveries":
+            return "deliveries", ""
+        case "GET", "webhook-deliveries", delivery_id:
+            return "delivery", unquote(delivery_id)
         case method, "calls", call_id, *rest:
             return _CALL_ROUTES.get((method, "/".join(rest)), ""), unquote(call_id)
         case _:

@@ -57,6 +57,8 @@ class Call:
     """None if there is no transcript."""
     listed_transcript: ListedTranscript
     late: bool = False
+    hidden: bool = False
+    """The list leaves it out, with its total; every other route has it."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Fields beyond the documented ones."""
 

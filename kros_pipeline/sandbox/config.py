@@ -15,8 +15,13 @@ Order = Literal["newest", "oldest", "shuffled"]
 FilterBy = Literal["created_at", "completed_at"]
 DateFilter = Literal["honoured", "ignored", "refused"]
 Auth = Literal["any", "x-api-key", "bearer"]
+Bridge = Literal["", "/api/v1", "/v1"]
 DepthAnswer = Literal["refused", "empty"]
 Times = Literal["utc", "local", "naive"]
+WebhookNames = Literal["completed", "ended", "upper"]
+WebhookPayload = Literal["object", "text", "detail"]
+WebhookData = Literal["call_id", "id", "call", "bare"]
+WebhookList = Literal["data", "deliveries", "webhook_deliveries"]
 
 CHANGEABLE = frozenset(
     {
@@ -31,9 +36,10 @@ CHANGEABLE = frozenset(
             "to_date_inclusive",
         ),
         *("filter_by", "filter_reads_days_only", "filter_shift_hours", "listed_status", "times", "zone_hours"),
+        *("webhook", "webhook_names", "webhook_payload", "webhook_data", "webhook_list", "webhook_total"),
     }
 )
-"""The fields that a running simulator can change: how calls are listed, but not which calls there are."""
+"""The fields that a running simulator can change: how calls are listed and told, but not which calls there are."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +93,30 @@ class SandboxConfig:
     auth: Auth = "any"
     organization_id: str | None = None
     """The only organization that requests may name; requests that name none are accepted."""
+    bridge: Bridge = ""
+    """The newer deployment, the Bridge, answers below this path; behind `/v1` only its headers show it. It accepts
+    `bearer` only. Requests without the query `organization_id` get the calls of another organization, too.
+    """
     requests_per_second: float | None = None
     requests_per_day: int | None = None
     idempotency: bool = True
     """Whether Idempotency-Key is honoured, as the newer deployment does."""
     maximum_retention_days: int = 365
     deleted_recording_status: Literal[404, 410] = 410
+
+    # Webhook deliveries.
+    webhook: bool = False
+    """Whether the account has a webhook. False: 404 to /webhook-deliveries."""
+    webhook_names: WebhookNames = "completed"
+    """The spelling of the events: `call.completed`, `call.ended` or `CALL_COMPLETED`, and likewise for the others."""
+    webhook_payload: WebhookPayload = "object"
+    """What a row of the list shows of what was sent: an object, its JSON as a text, or nothing; the detail has all."""
+    webhook_data: WebhookData = "call_id"
+    """Where the event's data has the call's id; `bare`: as `call_id`, and nothing else, not even a time."""
+    webhook_list: WebhookList = "data"
+    """The name of the list's rows."""
+    webhook_total: bool = True
+    """Whether the list says `total`, `page` and `limit`."""
 
     # Storage.
     url_seconds: float = 3600.0
@@ -139,6 +163,13 @@ class SandboxConfig:
                 raise ValueError(f"{name} must be more than -24 and less than 24, not {value}")
         if not self.api_key:
             raise ValueError("api_key must not be empty")
+        if self.bridge and not self.organization_id:
+            raise ValueError("the Bridge needs an organization_id")
+
+    @property
+    def base_path(self) -> str:
+        """Return the path below which the API answers."""
+        return self.bridge or "/v1"
 
     @property
     def calls_by_day(self) -> dict[str, int]:

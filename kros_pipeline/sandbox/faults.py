@@ -2,7 +2,8 @@
 
     Faults(storage_truncated=Fault(share=0.2, attempts=1), api_error=Fault(routes=("transcript",), value=503))
 
-Routes of the API are `list`, `call`, `recording`, `transcript`, `stats`, `trends`, `extend`, `delete`, `settings`.
+Routes of the API are `list`, `call`, `recording`, `transcript`, `stats`, `trends`, `extend`, `delete`, `settings`,
+`deliveries` and `delivery`.
 A share below 1 selects calls by a hash of fault name and call id, so that every run selects the same calls.
 """
 
@@ -59,6 +60,7 @@ class Faults:
     list_total_wrong: Fault | None = None  # `value` (1) is added to total; `attempts` counts passes (first pages)
     list_offset_ignored: Fault | None = None  # every page is the first page
     list_limit_ignored: Fault | None = None  # at most `value` (20) calls on a page; the answer reports this limit
+    list_foreign_rows: Fault | None = None  # calls of another organization are listed, too, even to the Bridge's query
     list_dates_ignored: Fault | None = None  # from_date and to_date have no effect
     list_status_ignored: Fault | None = None  # status has no effect
     list_duplicates: Fault | None = None  # per call; listed twice in a row; total counts distinct calls

@@ -38,11 +38,11 @@ class Listing:
         try:
             calls = self.select(query, request.raw_query)
             default_limit = _DEFAULT_LIMITS[config.dialect]
-            limit = min(_parse_integer(query, "limit", default_limit, least=1), MAXIMUM_LIMIT)
+            limit = min(parse_integer(query, "limit", default_limit, least=1), MAXIMUM_LIMIT)
             if fault := self._world.trigger_fault("list_limit_ignored", request.raw_query):
                 limit = min(limit, int(fault.value or 20))
-            number = _parse_integer(query, "page", 1, least=1) if page_dialect else 1
-            offset = (number - 1) * limit if page_dialect else _parse_integer(query, "offset", 0, least=0)
+            number = parse_integer(query, "page", 1, least=1) if page_dialect else 1
+            offset = (number - 1) * limit if page_dialect else parse_integer(query, "offset", 0, least=0)
         except ValueError as error:
             return answers.error(400, "VALIDATION_ERROR", str(error))
 
@@ -74,7 +74,10 @@ class Listing:
         return Answer(200, b'{"%s":[%s],%s' % (name.encode(), rows, to_json(facts)[1:]))
 
     def select(self, query: Mapping[str, str], subject: str = "") -> list[Call]:
-        """Return the calls that match the filters, in the list's order. Raises ValueError for an invalid date."""
+        """Return the calls that match the filters, in the list's order. Raises ValueError for an invalid date.
+
+        To the Bridge's clients that name no organization, those of another one are shown, too.
+        """
         world, config = self._world, self._world.config
         equal_to = {name: query[name] for name in _EQUALITY_FILTERS if name in query}
         start, end = self._read_window(query)
@@ -82,11 +85,13 @@ class Listing:
             start = end = None
         if world.trigger_fault("list_status_ignored", subject):
             equal_to.pop("status", None)
+        is_faulty = world.trigger_fault("list_foreign_rows", subject) is not None
+        with_foreign = is_faulty or (bool(config.bridge) and "organization_id" not in query)
         from_inclusive = config.from_date_inclusive or config.filter_reads_days_only
         to_inclusive = config.to_date_inclusive or config.filter_reads_days_only
 
         def keep(call: Call) -> bool:
-            if any(getattr(call, name) != value for name, value in equal_to.items()):
+            if call.hidden or any(getattr(call, name) != value for name, value in equal_to.items()):
                 return False
             if start is None and end is None:
                 return True
@@ -97,7 +102,7 @@ class Listing:
                 return False
             return not (end and (moment > end or (moment == end and not to_inclusive)))
 
-        return world.select((tuple(equal_to.items()), start, end), keep)
+        return world.select((tuple(equal_to.items()), start, end), keep, with_foreign=with_foreign)
 
     def _read_window(self, query: Mapping[str, str]) -> tuple[datetime | None, datetime | None]:
         """Return the window as the date filter understands it. Raises ValueError for an invalid time."""
@@ -131,7 +136,8 @@ class Listing:
         return self._renderer.render_faulty(call, status=status, heavy=heavy, malformed=malformed)
 
 
-def _parse_integer(query: Mapping[str, str], name: str, default: int, *, least: int) -> int:
+def parse_integer(query: Mapping[str, str], name: str, default: int, *, least: int) -> int:
+    """Return a whole number of the query. Raises ValueError for anything else."""
     text = query.get(name, str(default))
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise ValueError(f"{name} must be a whole number of at least {least}")

@@ -81,6 +81,8 @@ class Renderer:
             "endpoint_id": call.endpoint_id,
             "phone_number_id": call.phone_number_id,
         }
+        if organization := self._world.organization_of(call):
+            fields["organization_id"] = organization
         if call.listed_recording != "absent":
             shown = call.listed_recording == "url" and self._world.has_recording(call)
             fields["recording_url"] = _URL_MARK if shown else None

@@ -19,7 +19,6 @@ from .faults import Faults
 from .mp3 import mp3_audio
 from .processes import ServerProcess
 
-_BASE_PATH = "/v1"
 _CONTROL_PATH = "/__control__/"
 _CONTROL_SECONDS = 60.0
 
@@ -63,7 +62,7 @@ class KrosaiSimulator(ServerProcess):
     @property
     def base_url(self) -> str:
         """Return the URL that the API's paths are appended to."""
-        return self._origin + _BASE_PATH
+        return self._origin + self.config.base_path
 
     @property
     def storage_origin(self) -> str:
@@ -79,7 +78,7 @@ class KrosaiSimulator(ServerProcess):
             "KROSAI_BASE_URL": self.base_url,
             "KROS_RECORDING_HOSTS": "127.0.0.1",
         }
-        if config.auth == "bearer":
+        if config.auth == "bearer" or config.bridge:
             environment["KROSAI_AUTH"] = "bearer"
         if config.organization_id:
             environment["KROSAI_ORGANIZATION_ID"] = config.organization_id

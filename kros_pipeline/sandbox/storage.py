@@ -42,7 +42,7 @@ class Storage:
         if refusal := world.signer.find_refusal(request.path, request.query, now=world.now()):
             return answers.storage_error(403, refusal)
         call_id = unquote(request.path.removeprefix(_FOLDER).removesuffix(_SUFFIX))
-        call = world.find(call_id)
+        call = world.find(call_id, with_foreign=True)
         if call is None or not call.recorded or call.id in world.deleted:
             return answers.storage_error(404, "The specified key does not exist.")
         if world.fault_injector.is_active and (faulty := self._inject_fault(call)):

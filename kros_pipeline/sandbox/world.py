@@ -43,10 +43,12 @@ class Counters:
 
 
 Filter = Callable[[Call], bool]
+OTHER_ORGANIZATION = "org-of-somebody-else"
+_FOREIGN_CALLS_PER_DAY = 3
 
 
 class World:
-    """The calls of one organization at KrosAI, as they are now."""
+    """The calls of one organization at KrosAI, as they are now, and a few of another organization."""
 
     def __init__(self, config: SandboxConfig) -> None:
         self.config = config
@@ -66,6 +68,12 @@ class World:
         self._vanishing: list[str] = []
         self._swapping: list[str] = []
         self._selections: dict[Any, list[Call]] = {}
+        ordinary = replace(config, variety=False, late_share=0.0)
+        self._foreign = {
+            call.id: call
+            for day in config.calls_by_day
+            for call in draw_calls(ordinary, day, _FOREIGN_CALLS_PER_DAY, batch=-1)
+        }
         for day, count in config.calls_by_day.items():
             self.add_calls(day, count)
         self.set_faults(config.faults)
@@ -106,12 +114,13 @@ class World:
         status: str = "completed",
         duration_seconds: int | None = None,
         recorded: bool = True,
+        hidden: bool = False,
         call_id: str | None = None,
     ) -> str:
         """Add one call that begins at an ISO 8601 time (without a zone: UTC). Returns its id.
 
-        `duration_seconds` None draws a duration. A recording has 12,000 bytes for each second. Raises ValueError for an
-        id that exists.
+        `duration_seconds` None draws a duration. A recording has 12,000 bytes for each second. The list leaves a
+        `hidden` call out. Raises ValueError for an id that exists.
         """
         moment = datetime.fromisoformat(created_at)
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -119,6 +128,7 @@ class World:
         call = place_call(
             self.config, moment, batch, status=status, duration_seconds=duration_seconds, recorded=recorded
         )
+        call = replace(call, hidden=hidden)
         if call_id is not None:
             call = replace_call(call, call_id)
         if call.id in self._calls:
@@ -149,23 +159,30 @@ class World:
             self._show(call_id, self._calls[call_id])
         return completed
 
-    def find(self, call_id: str) -> Call | None:
+    def find(self, call_id: str, *, with_foreign: bool = False) -> Call | None:
         """Return the call as the API shows it now; None if there is none."""
-        return self._shown.get(call_id)
+        return self._shown.get(call_id) or (self._foreign.get(call_id) if with_foreign else None)
+
+    def organization_of(self, call: Call) -> str | None:
+        """Return the organization that a call names; our own calls name one only to the Bridge's clients."""
+        if call.id in self._foreign:
+            return OTHER_ORGANIZATION
+        return self.config.organization_id if self.config.bridge else None
 
     def list_final_calls(self) -> list[Call]:
         """Return all calls as they are in the end, with those of `list_completing` completed."""
         return list(self._calls.values())
 
-    def select(self, key: Any, keep: Filter) -> list[Call]:
+    def select(self, key: Any, keep: Filter, *, with_foreign: bool = False) -> list[Call]:
         """Return the calls that `keep` accepts, in the list's order.
 
         `key` identifies `keep` in a cache: each page of a listing selects the same calls again.
         """
+        key = key, with_foreign
         if key not in self._selections:
             if len(self._selections) > 64:
                 self._selections.clear()
-            kept = filter(keep, self._shown.values())
+            kept = filter(keep, [*self._shown.values(), *(self._foreign.values() if with_foreign else ())])
             self._selections[key] = sorted(kept, key=self._sort_key, reverse=self.config.order == "newest")
         return self._selections[key]
 

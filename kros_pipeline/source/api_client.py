@@ -1,6 +1,9 @@
 """The API client: one request at a time, through the rate limiter, with the retries that are safe.
 
 A GET is retried. Anything else is sent once, and again only after a rate limit: then it had no effect.
+
+The Bridge, KrosAI's newer deployment, has no other access control than the query `organization_id`: without it, calls
+of other organizations may come. It is known by its URL, or by the header of its first answer.
 """
 
 import io
@@ -11,7 +14,7 @@ import requests
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential, wait_random
 
 from ..core.clock import Clock
-from ..core.errors import ApiServerError, ApiUnreachable, TooManyRequests
+from ..core.errors import ApiServerError, ApiUnauthorized, ApiUnreachable, TooManyRequests
 from .api_answers import ApiAnswer
 from .api_errors import cause_of, names_in, never_connected, read_answer
 from .rate_limiter import LONGEST_WAIT_SECONDS, RateLimiter
@@ -26,6 +29,7 @@ _LONGEST_QUEUE_SECONDS = 120.0  # that one request waits, over all of its rate l
 _DEFAULT_PAUSE_SECONDS = 1.0
 _MAX_ANSWER_BYTES = 1 << 30  # a page may hold a hundred transcripts of megabytes
 _ANSWER_SECONDS = 120.0
+_ROUTE_HEADER = "x-routed-via"
 
 
 class ApiClient:
@@ -39,6 +43,8 @@ class ApiClient:
         self._session = new_session(settings.connections, headers)
         self._key = key
         self._base_url = settings.base_url
+        self._organization_id = settings.organization_id
+        self.is_bridge = settings.is_bridge  # or revealed by an answer; never False again
         self._clock = clock
         self._limiter = RateLimiter(settings.requests_per_second, settings.requests_per_run, clock)
 
@@ -121,16 +127,23 @@ class ApiClient:
     ) -> tuple[dict[str, Any], int]:
         """Send one request, and again after each rate limit that asks for a short wait.
 
+        A GET is also sent again where its answer is the first to reveal the Bridge; nothing of that answer is used.
         Returns the answer's JSON object, `{}` for a change, and the length of its body in bytes.
         """
         what = f"{method} {_hide_id(path)}"
         waited_seconds = 0.0
         while True:
+            names_organization = self.is_bridge
+            asked = self._name_organization(what, query) if names_organization else query
             self._limiter.acquire()
-            answer = ApiAnswer.parse(*self._exchange(what, method, path, query, body, headers))
+            answer = ApiAnswer.parse(*self._exchange(what, method, path, asked, body, headers))
+            is_from_bridge = answer.headers.get(_ROUTE_HEADER, "").strip().lower() == "bridge"
+            self.is_bridge = self.is_bridge or is_from_bridge
             now = self._clock.now()
             if not is_rate_limit(answer, now=now):
                 self._limiter.on_success()
+                if is_from_bridge and not names_organization and not is_change:
+                    continue
                 fields = read_answer(
                     what, answer, is_change=is_change, is_about_one_call=is_about_one_call, secret=self._key
                 )
@@ -143,6 +156,16 @@ class ApiClient:
             if pauses >= _MAX_PAUSES or waited_seconds > _LONGEST_QUEUE_SECONDS:
                 form = "429" if answer.status == 429 else f"{answer.status}, a rate limit,"
                 raise TooManyRequests(f"{what}: upstream answers {form} again and again (quota)")
+
+    def _name_organization(self, what: str, query: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        """Return a query with the organization. Raises `ApiUnauthorized` where no setting names one."""
+        if self._organization_id is None:
+            raise ApiUnauthorized(
+                f"{what}: KrosAI's Bridge answers at KROSAI_BASE_URL, and shows calls of other organizations, too, "
+                "unless each request names yours: set KROSAI_ORGANIZATION_ID to your organization, and KROSAI_AUTH to "
+                "bearer"
+            )
+        return {**(query or {}), "organization_id": self._organization_id}
 
     def _exchange(
         self,
@@ -179,6 +202,8 @@ class ApiClient:
 
 
 def _hide_id(path: str) -> str:
-    """Return a path for messages, with `{id}` for the call's id."""
+    """Return a path for messages, with `{id}` for the id of a call or of a webhook delivery."""
     parts = path.split("/")
+    if parts[1] == "webhook-deliveries" and len(parts) > 2:
+        return "/webhook-deliveries/{id}"
     return "/".join(["", "calls", "{id}", *parts[3:]]) if len(parts) > 3 else path

@@ -53,7 +53,7 @@ def read_answer(
             raise ApiServerError(f"{message}: not an error of the API's own; a gateway may have sent it")
         if is_about_one_call:
             raise CallNotFound(message) if status == 404 else CallGone(message)
-    raise RequestRefused(message)
+    raise RequestRefused(message, is_forbidden=status == 403 and answer.has_documented_error)
 
 
 def _read_object(what: str, message: str, answer: ApiAnswer) -> dict[str, Any]:

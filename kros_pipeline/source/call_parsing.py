@@ -52,6 +52,33 @@ def parse_rows(
     return calls, unparsed
 
 
+def separate_foreign_rows(rows: Iterable[object], organization_id: str | None) -> tuple[list[object], list[str]]:
+    """Separate rows of another organization from ours; return ours, and what identifies each of the others.
+
+    A row without an organization is ours, and every row is where no setting names one. One that is no text is compared
+    by its JSON. Nothing else of the others is kept: they are somebody else's calls.
+    """
+    if organization_id is None:
+        return list(rows), []
+    ours: list[object] = []
+    foreign_ids: list[str] = []
+    for row in rows:
+        if isinstance(row, Mapping) and _organization_of(row) not in ("", organization_id):
+            call_id = row.get("id")
+            foreign_ids.append(call_id if isinstance(call_id, str) else canonical_json(remove_urls(row)))
+        else:
+            ours.append(row)
+    return ours, foreign_ids
+
+
+def _organization_of(row: Mapping[str, Any]) -> str:
+    """Return the text of a row's organization; empty where it names none."""
+    named = row.get("organization_id")
+    if named is None:
+        return ""
+    return (named if isinstance(named, str) else canonical_json(remove_urls(named))).strip()
+
+
 def parse_listed_call(
     raw: object, *, organization_id: str | None, now: datetime, zone: tzinfo | None = None
 ) -> ListedCall:

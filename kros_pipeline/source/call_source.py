@@ -5,7 +5,7 @@ Raw JSON does not pass it, and no URL of a recording is ever shown by its types.
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import IO, Protocol
 
@@ -50,7 +50,8 @@ class UnparsedRow:
 class Page:
     """One answer of the list. `total` is None where it gave none; `limit` is the one that the answer names.
 
-    `size_bytes` is the length of its body, 0 where that is unknown.
+    `size_bytes` is the length of its body, 0 where that is unknown. `foreign_ids` identify the rows of another
+    organization: they count, and nothing else of them is here.
     """
 
     calls: list[ListedCall]
@@ -58,16 +59,18 @@ class Page:
     total: int | None
     limit: int | None
     size_bytes: int = 0
+    foreign_ids: list[str] = field(default_factory=list)
 
     @property
     def row_count(self) -> int:
-        """How many rows the answer has, parsed or not."""
-        return len(self.calls) + len(self.unparsed)
+        """How many rows the answer has: parsed, not parsed, or refused."""
+        return len(self.calls) + len(self.unparsed) + len(self.foreign_ids)
 
     @property
     def identities(self) -> set[str]:
         """What identifies its rows: the ids, and the JSON of a row that has none."""
-        return {listed.call.call_id for listed in self.calls} | {row.call_id or row.raw_json for row in self.unparsed}
+        ours = {listed.call.call_id for listed in self.calls} | {row.call_id or row.raw_json for row in self.unparsed}
+        return ours.union(self.foreign_ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,45 @@ class TranscriptAnswer:
     word_count: int | None
     language: str | None
     confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookEvent:
+    """An event that says that a call completed. Every attempt to deliver it has the same `event_id`.
+
+    `created_at` is the call's own time, `sent_at` the event's; each may be unknown.
+    """
+
+    event_id: str
+    call_id: str
+    created_at: datetime | None
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One attempt to deliver an event to one of the account's webhooks at KrosAI.
+
+    `event` is None where the event says nothing of a completed call. It is also None where `needs_detail` is True: the
+    list does not show what was sent, so the delivery has to be asked for by its id; and where `problem` says what
+    cannot be read. `sent_at` is the attempt's time, and `event_id` the event's id; each may be unknown.
+    """
+
+    delivery_id: str | None = None
+    event_id: str | None = None
+    sent_at: datetime | None = None
+    event: WebhookEvent | None = None
+    needs_detail: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryPage:
+    """One page of the webhook deliveries. `total` and `limit` are None where the answer names none."""
+
+    deliveries: list[Delivery]
+    total: int | None
+    limit: int | None
 
 
 @dataclass(slots=True)
@@ -113,6 +155,10 @@ class CallSource(Protocol):
     @property
     def requests_made(self) -> int:
         """How many API requests were sent so far, retries included. Downloads do not count."""
+
+    @property
+    def dialect(self) -> str:
+        """How the API's list is asked for, in words, as its answers showed it; "unknown" before the first one."""
 
     def list_page(self, window: Window | None, offset: int, page_number: int) -> Page:
         """Return one page of a window's completed calls: `offset` rows, or `page_number - 1` pages, into the list.
@@ -153,6 +199,15 @@ class CallSource(Protocol):
 
     def turn_on_recording(self) -> Mapping[str, bool]:
         """Have calls recorded and transcribed from now on; return what was accepted. Sent once, like `extend`."""
+
+    def webhook_deliveries(self, page_number: int) -> DeliveryPage:
+        """Return one page of what was sent to the account's webhooks; pages count from 1.
+
+        Raises `NotOffered` where upstream does not offer the list, or not to this key.
+        """
+
+    def webhook_delivery(self, delivery_id: str) -> Delivery:
+        """Return one delivery with what was sent. Raises `CallNotFound` or `CallGone` where there is none."""
 
     def open_recording(self, url: str) -> AbstractContextManager[Body]:
         """Download the body behind a minted URL.

@@ -1,7 +1,7 @@
 """KrosAI as a call source, as far as it is documented.
 
 Two dialects of the list are known: `{"calls", "total", "limit", "offset"}` and `{"data", "total", "page", "limit"}`.
-The first answer shows which one the deployment uses.
+The first answer shows which one the deployment uses. Its Bridge differs in how requests are sent; see `api_client`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,19 +12,20 @@ from urllib.parse import quote
 
 from ..core.call_counters import CallCounter
 from ..core.clock import Clock
-from ..core.errors import UnaddressableCall, UnexpectedResponse
+from ..core.errors import CallGone, CallNotFound, NotOffered, RequestRefused, UnaddressableCall, UnexpectedResponse
 from ..core.json_values import finite_number
 from ..core.transcripts import clean_text
 from .api_client import ApiClient
 from .api_errors import names_in
 from .call_counts import read_statistics, read_trends
-from .call_parsing import parse_count, parse_rows
-from .call_source import Body, Page, RecordingAnswer, TranscriptAnswer, Window
+from .call_parsing import parse_count, parse_rows, separate_foreign_rows
+from .call_source import Body, Delivery, DeliveryPage, Page, RecordingAnswer, TranscriptAnswer, Window
 from .downloads import RecordingDownloads
 from .pager import read_pages
 from .plans import allowed_extension_days
 from .settings import SourceSettings
 from .time_format import format_time
+from .webhook_deliveries import find_rows, parse_delivery, parse_detail
 
 PAGE_LIMIT = 100  # the documented maximum
 _RECORDING_ON: Mapping[str, bool] = {"recording_enabled": True, "transcription_enabled": True}
@@ -40,12 +41,22 @@ class KrosAI:
         self._settings, self._clock = settings, clock
         self._api = api or ApiClient(settings, clock)
         self._downloads = RecordingDownloads(settings, clock)
-        self._uses_page_numbers = False
+        self._uses_page_numbers: bool | None = None  # until the first answer
 
     @property
     def requests_made(self) -> int:
         """How many API requests were sent so far, retries included."""
         return self._api.requests_made
+
+    @property
+    def dialect(self) -> str:
+        """The list's paging, and whether the Bridge answers; "unknown" before the first page came."""
+        if self._uses_page_numbers is None:
+            return "unknown"
+        parts = ["page" if self._uses_page_numbers else "offset"]
+        if self._api.is_bridge:
+            parts.append("Bridge")
+        return ", ".join(parts)
 
     def close(self) -> None:
         """Close the connections."""
@@ -64,13 +75,15 @@ class KrosAI:
         if not isinstance(rows, list):
             raise UnexpectedResponse(f"the list of calls has neither 'calls' nor 'data': it has {names_in(answer)}")
         self._uses_page_numbers = "offset" not in answer and "page" in answer
+        ours, foreign_ids = separate_foreign_rows(rows, self._settings.organization_id)
         calls, unparsed = parse_rows(
-            rows,
+            ours,
             organization_id=self._settings.organization_id,
             now=self._clock.now(),
             zone=self._settings.timezone,
         )
-        return Page(calls, unparsed, parse_count(answer.get("total")), parse_count(answer.get("limit")), size_bytes)
+        total, limit = parse_count(answer.get("total")), parse_count(answer.get("limit"))
+        return Page(calls, unparsed, total, limit, size_bytes, foreign_ids)
 
     def pages(self, window: Window, *, prefetch: int = 0, first: Page | None = None) -> Iterator[Page]:
         """Yield all pages of a window, in the server's order; see `read_pages` for how they end."""
@@ -131,6 +144,28 @@ class KrosAI:
         self._api.change("PATCH", "/settings", body=dict(_RECORDING_ON), is_about_one_call=False)
         return _RECORDING_ON
 
+    def webhook_deliveries(self, page_number: int) -> DeliveryPage:
+        """Return one page of the webhook deliveries; a 404 or 403 of the API's own means that it offers none."""
+        try:
+            # Asked for as if it were about one call: a 403 or 404 says something about webhooks, not about the key.
+            answer = self._api.get("/webhook-deliveries", {"page": page_number, "limit": PAGE_LIMIT})
+        except (CallNotFound, CallGone) as error:
+            raise NotOffered(str(error)) from None
+        except RequestRefused as error:
+            if error.is_forbidden:
+                raise NotOffered(str(error)) from None
+            raise
+        rows = find_rows(answer)
+        if rows is None:
+            raise UnexpectedResponse(f"the webhook deliveries are in no known field: the answer has {names_in(answer)}")
+        deliveries = [parse_delivery(row, zone=self._settings.timezone) for row in rows]
+        return DeliveryPage(deliveries, parse_count(answer.get("total")), parse_count(answer.get("limit")))
+
+    def webhook_delivery(self, delivery_id: str) -> Delivery:
+        """Return one webhook delivery with what was sent."""
+        answer = self._api.get(f"/webhook-deliveries/{_quote(delivery_id)}")
+        return parse_detail(answer, zone=self._settings.timezone)
+
     def open_recording(self, url: str) -> AbstractContextManager[Body]:
         """Download the body behind a minted URL."""
         return self._downloads.open(url)
@@ -139,5 +174,5 @@ class KrosAI:
 def _quote(call_id: str) -> str:
     """Return an id as one segment of a path. URL libraries take `.` and `..` for folders, however they are written."""
     if call_id in (".", ".."):
-        raise UnaddressableCall("a call whose id is only dots cannot be asked for by itself")
+        raise UnaddressableCall("what has an id of only dots cannot be asked for by itself")
     return quote(call_id, safe="")

@@ -24,6 +24,8 @@ from .url_policy import is_plain_host
 
 DEFAULT_BASE_URL = "https://api.krosai.com/v1"
 DEFAULT_RECORDING_HOST = "storage.krosai.com"
+_BRIDGE_PATH = "/api/v1"  # where KrosAI's newer deployment, the Bridge, answers
+_BRIDGE_REQUESTS_PER_SECOND = 10  # 600 a minute for each IP address, whatever the plan
 
 # Used where a plan sets no maximum. A century, so that every day counted from it is a valid date.
 _MAX_RETENTION_DAYS = 36_500
@@ -75,13 +77,24 @@ API_KEY = Setting(
     is_secret=True,
 )
 AUTH = Setting(
-    "KROSAI_AUTH", "x-api-key", "how the key is sent: `x-api-key` or `bearer`", choice("x-api-key", "bearer")
+    "KROSAI_AUTH",
+    "x-api-key",
+    "how the key is sent: `x-api-key` or `bearer`; the Bridge accepts `bearer` only, which is its default",
+    choice("x-api-key", "bearer"),
 )
 BASE_URL = Setting(
-    "KROSAI_BASE_URL", DEFAULT_BASE_URL, "plain `http` only where the API is on this machine", _parse_base_url
+    "KROSAI_BASE_URL",
+    DEFAULT_BASE_URL,
+    "a URL that ends in `/api/v1` is the Bridge, KrosAI's newer API; plain `http` only where the API is on this "
+    "machine",
+    _parse_base_url,
 )
 ORGANIZATION_ID = Setting(
-    "KROSAI_ORGANIZATION_ID", None, "sent as `x-organization-id`, stored in every call's row", header_text
+    "KROSAI_ORGANIZATION_ID",
+    None,
+    "sent as `x-organization-id`, and to the Bridge, which requires it, in every query; rows of another organization "
+    "are refused; stored in every call's row",
+    header_text,
 )
 TIMEZONE = Setting(
     "KROSAI_TIMEZONE",
@@ -108,7 +121,7 @@ REQUESTS_PER_SECOND = Setting(
     None,
     "this pipeline's share of the plan's rate",
     positive_number,
-    default_in_words="the plan's rate",
+    default_in_words="the plan's rate, for the Bridge at most 10",
 )
 REQUESTS_PER_RUN = Setting(
     "KROSAI_REQUESTS_PER_RUN",
@@ -160,6 +173,11 @@ class SourceSettings:
     recording_hosts: frozenset[str]
     connections: int
 
+    @property
+    def is_bridge(self) -> bool:
+        """Whether the base URL is the Bridge's. Answers may reveal the Bridge behind another URL, too."""
+        return _is_bridge(self.base_url)
+
 
 def parse_source_settings(reader: SettingsReader) -> SourceSettings:
     """Read the settings of the source. Problems are collected in the reader."""
@@ -170,21 +188,37 @@ def parse_source_settings(reader: SettingsReader) -> SourceSettings:
         maximum = plan.maximum_retention_days or _MAX_RETENTION_DAYS
         retention_days = replace(RETENTION_DAYS, parse=whole_number(1, maximum))
     base_url = reader.value(BASE_URL)
-    if plan.requests_per_second is None and not reader.is_given(REQUESTS_PER_SECOND):
+    is_bridge = _is_bridge(base_url)
+    rate: float | None = plan.requests_per_second
+    if is_bridge:
+        rate = min(rate or _BRIDGE_REQUESTS_PER_SECOND, _BRIDGE_REQUESTS_PER_SECOND)
+    elif rate is None and not reader.is_given(REQUESTS_PER_SECOND):
         reader.add_problem(f"{REQUESTS_PER_SECOND.name} is missing: the rate of plan {plan.name} is by contract.")
+    auth = reader.optional(AUTH, "bearer") if is_bridge else reader.value(AUTH)
+    if is_bridge and auth != "bearer":
+        reader.add_problem(f"{AUTH.name} is {auth!r}; the Bridge ({_BRIDGE_PATH}) accepts bearer only.")
+    if is_bridge and not reader.is_given(ORGANIZATION_ID):
+        reader.add_problem(
+            f"{ORGANIZATION_ID.name} is missing: the Bridge ({_BRIDGE_PATH}) shows calls of other organizations, too, "
+            "unless each request names yours."
+        )
     return SourceSettings(
         api_key=reader.required(API_KEY, ""),
-        auth=reader.value(AUTH),
+        auth=auth,
         base_url=base_url,
         organization_id=reader.optional(ORGANIZATION_ID, None),
         timezone=reader.optional(TIMEZONE, None),
         plan=plan,
         retention_days=reader.optional(retention_days, plan.default_retention_days),
-        requests_per_second=reader.optional(REQUESTS_PER_SECOND, plan.requests_per_second),
+        requests_per_second=reader.optional(REQUESTS_PER_SECOND, rate),
         requests_per_run=reader.optional(REQUESTS_PER_RUN, plan.requests_per_day and plan.requests_per_day // 2),
         recording_hosts=reader.optional(RECORDING_HOSTS, frozenset({DEFAULT_RECORDING_HOST, _host_of(base_url)})),
         connections=reader.value(DOWNLOAD_WORKERS),
     )
+
+
+def _is_bridge(base_url: str) -> bool:
+    return urlsplit(base_url).path.endswith(_BRIDGE_PATH)
 
 
 def _host_of(base_url: str) -> str:

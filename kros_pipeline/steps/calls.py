@@ -148,7 +148,7 @@ def _save(
     pending = _find_doubled(day, present_ids, archived, tables, clock)
 
     def make_listing(last: Listing | None) -> Listing:
-        made = ListingMaker(day, listed, homes, present_ids, tombstones)
+        made = ListingMaker(day, listed, homes, present_ids, archived, tombstones)
         return made.make(last, error, pending, oddities, clock.now(), listed_for)
 
     listing = update_listing(store, day, make_listing)
@@ -179,17 +179,26 @@ def _make_reader(
     log: logging.Logger,
     find_other_days: Callable[[], list[date]],
 ) -> ListReader:
+    def claim() -> None:
+        if reader.rows.are_all_foreign and not identity.check():
+            raise WrongArchive(
+                f"{day}: each row of the list's first page is another organization's. Nothing was written. Set "
+                "KROSAI_ORGANIZATION_ID to this account's organization, as KrosAI writes it."
+            )  # otherwise the archive would be claimed for an organization that may not be this account's
+        identity.claim()
+
     beside = [read_usable_listing(store, other) for other in days_beside(day)]
-    return ListReader(
+    reader = ListReader(
         source,
         day,
         prefetch_pages=min(_MAX_PREFETCHED_PAGES, download_workers),
-        on_first_page=identity.claim,
+        on_first_page=claim,
         log=log,
         find_other_days=find_other_days,
         has_shown_earlier=any(listing is not None and listing.shows_earlier for listing in beside),
         has_shown_later=any(listing is not None and listing.shows_later for listing in beside),
     )
+    return reader
 
 
 def _check_account(

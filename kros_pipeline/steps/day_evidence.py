@@ -23,8 +23,7 @@ from ..core.listing import Listing
 from ..core.object_keys import audio_prefix, call_key, call_key_in
 from ..core.sorted_lookup import outer_join
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
-from ..core.two_answers import FirstAnswer
-from .recording_rows import ASKED_TOO_LATE, NOT_TRIED
+from .recording_rows import ASKED_TOO_LATE, NOT_TRIED, find_only_answer
 from .text_evidence import add_texts
 
 _READ_TABLES = tuple(table for table in schemas.TABLES.values() if table is not schemas.RECONCILIATION)
@@ -56,7 +55,7 @@ def gather_evidence(
     with _open_tables(day, tables, evidence) as opened:
         evidence.table_versions = {name: partition.version for name, partition in opened.items() if partition}
         with _note_unreadable(evidence):
-            _add_calls(opened, digests, evidence)
+            _add_calls(opened, digests, _witnessed_in(listing), evidence)
         with _note_unreadable(evidence):
             _add_recordings(opened, stored, acknowledged_call_keys(store, day), store.full_key(""), evidence)
         for table, without_row, without_call in (
@@ -66,7 +65,7 @@ def gather_evidence(
             with _note_unreadable(evidence):
                 _compare_with_calls(opened, table, without_row, without_call)
         with _note_unreadable(evidence):
-            add_texts(opened, evidence)
+            add_texts(opened, evidence, now)
         if evidence.calls:
             evidence.missing_tables += [name for name, partition in opened.items() if partition is None]
         elif "calls" in opened and opened["calls"] is None:
@@ -90,6 +89,11 @@ def _read_listing(day: date, store: ObjectStore) -> tuple[Listing | None, set[by
         return None, None, f"{error}: materialize the whole day."
     has_digests = listing is not None and listing.call_digests is not None
     return listing, unpack_digests(listing.call_digests or "") if listing and has_digests else None, ""
+
+
+def _witnessed_in(listing: Listing | None) -> set[bytes]:
+    """Return the digests of the calls that webhook deliveries named."""
+    return unpack_digests(listing.witnessed_digests or "") if listing is not None else set()
 
 
 def _was_listed_early(day: date, listing: Listing | None, now: datetime, lookback_days: int) -> bool:
@@ -123,16 +127,20 @@ def _note_unreadable(evidence: Evidence) -> Iterator[None]:
             evidence.unreadable.append(sentence)
 
 
-def _add_calls(opened: _Opened, digests: set[bytes] | None, evidence: Evidence) -> None:
-    """Count the calls, and those of the list that the table does not have."""
+def _add_calls(opened: _Opened, digests: set[bytes] | None, witnessed: set[bytes], evidence: Evidence) -> None:
+    """Count the calls, and those of the list and of webhook deliveries that the table does not have."""
     if "calls" not in opened:
         return
     calls = opened["calls"]
     for row in calls.rows(("call_id",)) if calls else ():
         evidence.calls += 1
-        if digests is not None:
-            digests.discard(digest_id(row["call_id"]))
+        if digests is not None or witnessed:
+            digest = digest_id(row["call_id"])
+            witnessed.discard(digest)
+            if digests is not None:
+                digests.discard(digest)
     evidence.lost_calls = len(digests) if digests is not None else None
+    evidence.witnessed_calls = len(witnessed)
 
 
 def _add_recordings(
@@ -164,12 +172,12 @@ def _add_recordings(
     evidence.objects_unknown = sorted(unnamed)
 
 
-def _add_pending_recording(reason: str, evidence: Evidence) -> None:
+def _add_pending_recording(reason: str | None, evidence: Evidence) -> None:
     """Count a pending recording by what it waits for: a second answer, late data, or a run that can try it."""
-    first = FirstAnswer.parse(reason)
-    if first is not None and first.is_asked and NOT_TRIED not in reason:
+    first = find_only_answer(reason)
+    if first is not None:
         evidence.add_answered_once(schemas.RECORDINGS.name, first.at)
-    elif evidence.grace_is_over or NOT_TRIED in reason:
+    elif evidence.grace_is_over or NOT_TRIED in (reason or ""):
         evidence.pending_by_error += 1
 
 

@@ -80,10 +80,7 @@ class ListProof:
         return page
 
     def ignores_dates(self, first: Page) -> bool:
-        """Ask for a day long ago: return whether it shows as many calls as the window of `first`, or nearly as many.
-
-        A single row that every window shows is a row with a fault, and not a filter without effect.
-        """
+        """Ask for a day long ago: return whether it shows about as many calls as the window of `first`, not a few."""
         self.pages += 1
         try:
             page = self._source.list_page(_LONG_AGO, 0, 1)
@@ -275,14 +272,19 @@ def _divide(window: Window, moment: datetime | None) -> list[Window]:
 
 
 def _is_all_in_one(whole: Page, parts: list[Page]) -> bool:
-    """Return whether one part has all rows and the other none, so that they prove nothing that the whole does not."""
+    """Return whether one part has all rows and the other none: they prove nothing that the whole does not."""
     return sorted(page.total or 0 for page in parts) == [0, whole.total]
 
 
 def _is_burst(parts: list[Page]) -> bool:
-    """Return whether the calls of these pages were created within seconds: no moment divides them."""
+    """Return whether the calls of these pages were created within seconds: no moment divides them.
+
+    When rows of another organization were created is not known.
+    """
+    if any(page.foreign_ids for page in parts):
+        return False
     times = [listed.call.created_at for page in parts for listed in page.calls]
-    return max(times) - min(times) <= 2 * OVERLAP
+    return bool(times) and max(times) - min(times) <= 2 * OVERLAP
 
 
 def _middle_of_rows(page: Page) -> datetime | None:

@@ -42,7 +42,7 @@ class ListReader:
 
     `has_shown_earlier` and `has_shown_later` say what the lists of the neighbouring days showed of the filter: a day
     without calls near its ends shows nothing itself. `on_first_page` is called once the source has accepted the key,
-    before anything is kept. `find_other_days` names the days that a list in no order is read for, too, because it has
+    before anything is saved. `find_other_days` names the days that a list in no order is read for, too, because it has
     to be read whole.
     """
 
@@ -165,10 +165,10 @@ class ListReader:
             self.proof.prove(window, first)
 
     def _keep(self, page: Page, window: Window | None) -> None:
-        if self.proof.pages == 1:
-            self._on_first_page()
         for rows in (self.rows, *self._rows_of_other_days.values()):
             rows.add(page, window)
+        if self.proof.pages == 1:
+            self._on_first_page()
         if self.proof.pages % _PROGRESS_EVERY_PAGES == 0:
             count = len(self.rows.calls)
             self._log.info("%s: %d pages listed, %d calls of the day", self._day, self.proof.pages, count)

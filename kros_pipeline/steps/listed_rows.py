@@ -1,7 +1,8 @@
 """Accounts for every row that the list showed.
 
-A row is of this day, of another day, of a status that is documented as not completed, or no call. A row that lies
-outside the window that was asked for is evidence: the filter does not understand our times as we mean them.
+A row is of this day, of another day, of a status that is documented as not completed, of another organization, or no
+call. A row that lies outside the window that was asked for is evidence: the filter does not understand our times as we
+mean them. Of another organization's rows nothing but their number is used.
 """
 
 from datetime import date, datetime, timedelta
@@ -36,9 +37,11 @@ class ListedRows:
         self._far: set[str] = set()
         self._not_completed = 0
         self._has_no_windows = False
+        self._foreign: set[str] = set()
 
     def add(self, page: Page, window: Window | None) -> None:
         """Account for the rows of one page of a window; of a page without one, where the list has no date filter."""
+        self._foreign.update(page.foreign_ids)
         for listed in page.calls:
             call = listed.call
             completed = is_completed(call.status)
@@ -53,6 +56,11 @@ class ListedRows:
             is_of_day = row.created_at is None or row.created_at.date() == self._day
             if is_of_day and row.call_id not in self.calls:
                 self.unparsed[row.call_id or row.raw_json] = row
+
+    @property
+    def are_all_foreign(self) -> bool:
+        """Whether rows came, and all of them were another organization's."""
+        return bool(self._foreign) and self._first is None and not self.unparsed
 
     @property
     def is_shown_earlier(self) -> bool:
@@ -108,15 +116,16 @@ class ListedRows:
         return sentences
 
     def problems(self) -> list[str]:
-        """Return a sentence where the rows show that their times are not UTC, though no row says so."""
+        """Return a sentence where rows were another organization's, or show that their times are not UTC."""
+        sentences = [describe_foreign_rows(len(self._foreign))] if self._foreign else []
         is_one_sided = bool(self._earliest) != bool(self._latest)  # a filter that reads days only shows both
-        if not self._has_naive_times or self.is_unfiltered or not is_one_sided:
-            return []
-        return [
-            "The list's times have no zone, and they are not UTC: rows lie up to "
-            f"{_in_hours(max(self._earliest, self._latest))} outside the hours asked for. Set KROSAI_TIMEZONE to the "
-            "zone of the account (UTC, if the times are UTC after all)."
-        ]
+        if self._has_naive_times and is_one_sided and not self.is_unfiltered:
+            sentences.append(
+                "The list's times have no zone, and they are not UTC: rows lie up to "
+                f"{_in_hours(max(self._earliest, self._latest))} outside the hours asked for. Set KROSAI_TIMEZONE to "
+                "the zone of the account (UTC, if the times are UTC after all)."
+            )
+        return sentences
 
     def _compare_with_window(self, listed: ListedCall, window: Window) -> bool:
         """Compare a row with the window that was asked for. Return whether its end explains why it came."""
@@ -148,6 +157,15 @@ class ListedRows:
             return
         known = calls.get(call.call_id)
         calls[call.call_id] = merge_calls(known, call) if known else call
+
+
+def describe_foreign_rows(count: int) -> str:
+    """Return the sentence for rows of another organization. It names none of them."""
+    return (
+        f"The list shows rows of another organization ({count:,}): they were refused, and nothing of them is kept. Set "
+        "KROSAI_ORGANIZATION_ID to this account's organization, as KrosAI writes it; if it is that already, ask KrosAI "
+        "why its list shows others."
+    )
 
 
 def _in_hours(time: timedelta) -> str:

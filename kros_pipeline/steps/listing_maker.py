@@ -12,10 +12,14 @@ from ..core.listing import Listing
 from ..core.object_keys import call_key
 from ..source.time_format import format_time
 from .list_reader import DayList
+from .other_days import ArchivedIds
 
 
 class ListingMaker:
-    """Makes the listing of one day. `present_ids` are the ids that the table `calls` has after this run's write."""
+    """Makes the listing of one day.
+
+    `present_ids` are the ids that the table `calls` has after this run's write; `archived` has the neighbours' ids.
+    """
 
     def __init__(
         self,
@@ -23,10 +27,11 @@ class ListingMaker:
         listed: DayList,
         homes: HomeDays,
         present_ids: set[str],
+        archived: ArchivedIds,
         tombstones: Tombstones,
     ):
         self._day, self._listed, self._homes, self._present_ids = day, listed, homes, present_ids
-        self._tombstones = tombstones
+        self._archived, self._tombstones = archived, tombstones
 
     def make(
         self,
@@ -58,7 +63,7 @@ class ListingMaker:
         return Listing(
             proved=not problems,
             listed_total=len(self._homes.kept),
-            out_of_requests=isinstance(error, TooManyRequests),
+            out_of_requests=isinstance(error, TooManyRequests) and not rows.problems(),
             is_moving=self._listed.is_moving and error is None and not lost,
             windows=[(format_time(window.start), format_time(window.end)) for window in self._listed.windows],
             pages=self._listed.pages,
@@ -72,7 +77,16 @@ class ListingMaker:
             shows_later=rows.is_shown_later,
             call_digests=pack_digests(digests),
             unlisted_digests=pack_digests(map(digest_id, self._present_ids - self._homes.kept.keys() - erased)),
+            witnessed_digests=self._keep_witnessed(last, gone),
         )
+
+    def _keep_witnessed(self, last: Listing | None, gone: set[bytes]) -> str | None:
+        """Return the digests of witnessed calls that neither this day's table nor a neighbour's has by now."""
+        witnessed = unpack_digests(last.witnessed_digests or "") if last is not None else set()
+        if not witnessed:
+            return None
+        archived = set(map(digest_id, self._present_ids | self._archived.beside()))
+        return pack_digests(witnessed - archived - gone) or None
 
     def _erased_of(self, call_ids: Iterable[str]) -> set[str]:
         pseudonyms = self._tombstones.pseudonyms()

@@ -93,13 +93,20 @@ class RecordingRows:
         }
 
 
+def find_only_answer(reason: str | None) -> FirstAnswer | None:
+    """Return the answer of a pending call that upstream was asked about, and that needs a second answer; else None."""
+    first = FirstAnswer.parse(reason)
+    return first if first is not None and first.is_asked and NOT_TRIED not in (reason or "") else None
+
+
 def merge_rows(present: Row | None, new: Row) -> Row:
     """Merge the table's row of a call with the row of this run. An archived recording stays archived."""
     if present is None:
         return new
     if present["status"] != RecordingStatus.ARCHIVED:
-        # A later run that did not try the call has not refuted what an earlier one found.
-        if new["status"] == RecordingStatus.PENDING and present["status"] in UNSAFE_RECORDINGS:
+        # A later run that did not ask about the call has not refuted what an earlier one found.
+        is_unasked = new["status"] == RecordingStatus.PENDING and find_only_answer(new["reason"]) is None
+        if is_unasked and present["status"] in UNSAFE_RECORDINGS:
             return present
         return new | {"attempts": max(present["attempts"], new["attempts"])}  # another run may have tried more often
     # An object that vanished from the bucket and was fetched again may have other bytes.

@@ -1,6 +1,7 @@
 """Compares the kept texts of a day with their turns, call by call, in both directions. No text is kept in memory."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,10 +11,11 @@ from ..core import schemas
 from ..core.evidence import Evidence
 from ..core.sorted_lookup import outer_join
 from ..core.statuses import TranscriptStatus
+from ..core.two_answers import are_two
 
 
-def add_texts(opened: Mapping[str, Partition | None], evidence: Evidence) -> None:
-    """Count transcripts and turns, and find the calls whose turns are not their text.
+def add_texts(opened: Mapping[str, Partition | None], evidence: Evidence, now: datetime) -> None:
+    """Count transcripts and turns, and find the calls whose turns are not their text. `now` is the time of the check.
 
     `opened` are the readable tables, by name: None where there is no partition.
     """
@@ -21,7 +23,7 @@ def add_texts(opened: Mapping[str, Partition | None], evidence: Evidence) -> Non
     for batch in transcripts.batches(("status", "source", "fetched_at")) if transcripts else ():
         evidence.transcripts.update(batch.column("status").to_pylist())
         for row in batch.filter(pc.equal(batch.column("status"), TranscriptStatus.PENDING.value)).to_pylist():
-            _add_pending_text(row, evidence)
+            _add_pending_text(row, evidence, now)
     if utterances is not None:
         evidence.utterances = utterances.row_count
     if not {"transcripts", "utterances"} <= opened.keys():
@@ -36,9 +38,13 @@ def add_texts(opened: Mapping[str, Partition | None], evidence: Evidence) -> Non
             evidence.texts_unlike_their_turns.append(text["call_id"])
 
 
-def _add_pending_text(row: Row, evidence: Evidence) -> None:
-    """Count a pending transcript by what it waits for: a second answer, late data, or a run that can ask for it."""
-    if row["source"] is None:
+def _add_pending_text(row: Row, evidence: Evidence, now: datetime) -> None:
+    """Count a pending transcript by what it waits for: a second answer, late data, or a run that can ask for it.
+
+    One that is pending after its second answer was due was asked for, and upstream did not answer.
+    """
+    is_overdue = evidence.grace_is_over and are_two(row["fetched_at"], now)
+    if row["source"] is None or is_overdue:
         evidence.pending_by_error += 1
     elif evidence.grace_is_over:
         evidence.add_answered_once(schemas.TRANSCRIPTS.name, row["fetched_at"])

@@ -1,13 +1,14 @@
 """A day is complete only where the source, the tables and the bucket agree."""
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 
 from kros_pipeline.core.evidence import Evidence
-from kros_pipeline.core.listing import Listing
+from kros_pipeline.core.id_digests import digest_id, pack_digests
+from kros_pipeline.core.listing import DIGEST_FIELDS, Listing
 from kros_pipeline.core.statuses import DayVerdict
 from kros_pipeline.core.verdict import (
     CALLS_CHECK,
@@ -288,3 +289,22 @@ def test_a_counter_that_differs_makes_its_own_check_red_and_changes_no_verdict()
     verdict = decide_verdict(evidence(counter_differences=["A counter shows more."]))
     assert verdict.verdict == DayVerdict.COMPLETE and verdict.problems == ["A counter shows more."]
     assert [name for name, sentences in verdict.failures.items() if sentences] == [COUNTERS_CHECK]
+
+
+@pytest.mark.parametrize("changes", [{}, {"grace_is_over": False}, {"blocked_by": "The key is refused."}])
+def test_calls_that_only_webhook_deliveries_name_are_a_note(changes: dict[str, Any]) -> None:
+    without, with_calls = (decide_verdict(evidence(witnessed_calls=count, **changes)) for count in (0, 2))
+    assert (with_calls.verdict, with_calls.failures) == (without.verdict, without.failures)
+    assert [sentence for sentence in with_calls.notes if sentence not in without.notes] == [
+        "2 × call that a webhook delivery named and no table has: ask KrosAI why the list does not show it."
+    ]
+
+
+def test_a_listing_takes_calls_out_of_every_field_that_names_some() -> None:
+    def naming(*call_ids: str) -> Listing:
+        packed: dict[str, Any] = dict.fromkeys(DIGEST_FIELDS, pack_digests(map(digest_id, call_ids)))
+        return replace(PROVED, **packed)
+
+    assert naming("a", "b").without_calls({digest_id("a")}) == naming("b")
+    assert PROVED.without_calls({digest_id("a")}) == PROVED
+    assert set(DIGEST_FIELDS) == {item.name for item in fields(Listing) if item.name.endswith("_digests")}

@@ -273,6 +273,11 @@ def test_each_materialization_says_what_was_done(account: MakeAccount, run_job: 
     assert sum(shown[name]["API requests"] for name in ASSETS) == sum(our.requests().values())
 
 
+def test_calls_says_which_dialect_the_api_speaks(account: MakeAccount, run_job: Callable[..., Run]) -> None:
+    run = run_job(account(replace(PLAIN, bridge="/v1", organization_id="org-1")))
+    assert run.succeeded and run.metadata("calls")["dialect"] == "offset, Bridge"
+
+
 def test_each_asset_shows_its_tables_columns_with_their_descriptions(unset: None) -> None:
     graph = defs().resolve_asset_graph()
     for name in ASSETS:

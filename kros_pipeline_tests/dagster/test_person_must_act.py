@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -11,11 +11,12 @@ import pytest
 
 import kros_pipeline.assets
 import kros_pipeline.steps.run_context
+from kros_pipeline.checks import LIST_CHECK
 from kros_pipeline.core.errors import ArchiveDenied
 from kros_pipeline.definitions import defs
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.run_context import RunContext, open_run_context
-from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
+from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import assert_archive_is_true
 from kros_pipeline_tests.support.memory_store import MemoryObjectStore, open_memory_archive
 
@@ -124,6 +125,18 @@ def test_an_organization_that_is_refused_in_the_middle_of_a_day_fails_the_run_an
     assert not ended.success and "KROSAI_ORGANIZATION_ID" in ended.failed["recordings"]
     [row] = our.archive.table("reconciliation", DAY)
     assert row["verdict"] == "incomplete" and "KROSAI_ORGANIZATION_ID" in row["problems"][0]
+
+
+def test_rows_of_another_organization_fail_the_run_and_the_day(
+    memory_account: MakeAccount, run: Callable[..., Ended]
+) -> None:
+    our = memory_account(replace(PLAIN, organization_id="org-1"))
+    our.krosai.set_faults(Faults(list_foreign_rows=Fault()))
+    ended = run(our)
+    assert not ended.success and LIST_CHECK in ended.red
+    assert "rows of another organization (3)" in ended.failed["reconciliation"]
+    [row] = our.archive.table("reconciliation", DAY)
+    assert row["verdict"] == "incomplete"
 
 
 def test_a_bucket_that_refuses_audio_fails_the_run_and_the_day(

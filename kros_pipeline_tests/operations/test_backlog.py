@@ -10,6 +10,7 @@ import pytest
 from kros_pipeline.archive.parquet import batches_of
 from kros_pipeline.archive.table_versions import record_table_versions
 from kros_pipeline.core import schemas
+from kros_pipeline.core.next_look import NextLook
 from kros_pipeline.core.object_keys import table_key
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, MakeAccount
@@ -21,7 +22,14 @@ LONG_AGO = date(2020, 1, 1)
 
 
 def checked(
-    ctx: RunContext, day: date, verdict: str, checked_at: datetime, *, is_recorded: bool = True, **counts: int | None
+    ctx: RunContext,
+    day: date,
+    verdict: str,
+    checked_at: datetime,
+    *,
+    is_recorded: bool = True,
+    next_look: NextLook | None = None,
+    **counts: int | None,
 ) -> None:
     """Writes a day's reconciliation as a run would have, and its version, if the run was not killed before that."""
     row: dict[str, Any] = dict.fromkeys(schemas.RECONCILIATION.column_names, 0) | {
@@ -32,7 +40,7 @@ def checked(
     if is_recorded:
         head = ctx.store.head(table_key(schemas.RECONCILIATION.name, day))
         assert head is not None
-        record_table_versions(ctx.store, day, {schemas.RECONCILIATION.name: head.version})
+        record_table_versions(ctx.store, day, {schemas.RECONCILIATION.name: head.version}, next_look)
 
 
 def days_from(first: date, last: date) -> list[date]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from kros_pipeline.archive.listings import read_listing, update_listing
 from kros_pipeline.core.id_digests import digest_id, pack_digests, unpack_digests
-from kros_pipeline.core.listing import Listing
+from kros_pipeline.core.listing import DIGEST_FIELDS, Listing
 from kros_pipeline.core.object_keys import listing_key
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.operations.residue_search import ResidueSearch
@@ -42,6 +43,20 @@ def test_a_call_is_taken_out_of_the_listing_of_a_day_that_has_lost_its_rows(memo
     assert (found.days, found.residue) == ([DAY, other_day], [])
     after = read_listing(our.ctx.store, other_day)
     assert after is not None and after.call_digests == pack_digests([digest_id(kept[0])])
+
+
+@pytest.mark.parametrize("name", DIGEST_FIELDS)
+def test_a_call_is_found_and_erased_by_every_field_that_names_it(memory_account: MakeAccount, name: str) -> None:
+    our = memory_account(PLAIN, KROS_ERASURE_KEY="k" * 32)
+    our.run_day()
+    other_day = DAY + timedelta(days=5)
+    named: Any = {name: pack_digests(map(digest_id, ("call_x", "call_y")))}
+    update_listing(our.ctx.store, other_day, lambda _: replace(Listing(True, 2), **named))
+    assert ResidueSearch({"call_x"}, None).find(our.ctx.governance, threads=1)
+    found = erase_calls(our.ctx, ErasureRequest(call_ids=("call_x",), reason="asked for"))
+    assert (found.days, found.residue) == ([other_day], [])
+    after = read_listing(our.ctx.store, other_day)
+    assert getattr(after, name) == pack_digests([digest_id("call_y")])
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_each_check_that_passes_is_a_line_with_what_it_found(account: MakeAccoun
     assert lines(our) == [
         f"ok      settings: {given} of {len(SETTINGS)} are set, and each can be used.",
         f"ok      archive: {where} can be read; it is nobody's yet, and becomes this account's with the first run.",
-        f"ok      API: it accepts the key; yesterday ({DAY}, UTC) has {calls} completed calls.",
+        f"ok      API: it accepts the key (dialect: offset); yesterday ({DAY}, UTC) has {calls} completed calls.",
     ]
     assert our.archive.objects() == {}, "nothing is written"
     assert our.requests() == {"list": 1}
@@ -141,6 +141,29 @@ def test_an_answer_that_is_no_list_fails_in_one_line(account: MakeAccount) -> No
     assert [str(result) for result in look(our) if not result.passed] == [
         "FAILED  API: the list of calls has neither 'calls' nor 'data': it has count, items"
     ]
+
+
+@pytest.mark.parametrize(("bridge", "dialect"), [("/api/v1", "page, Bridge"), ("/v1", "page, Bridge"), ("", "page")])
+def test_the_dialect_is_told(account: MakeAccount, bridge: Any, dialect: str) -> None:
+    our = account(replace(PLAIN, dialect="page", bridge=bridge, organization_id="org-1"))
+    assert f"it accepts the key (dialect: {dialect}); yesterday ({DAY}, UTC) has 8 completed calls." in lines(our)[2]
+
+
+def test_rows_of_another_organization_fail_the_check_without_their_ids(account: MakeAccount) -> None:
+    our = account(replace(PLAIN, organization_id="org-1"))
+    our.krosai.set_faults(Faults(list_foreign_rows=Fault()))
+    assert lines(our)[2] == (
+        "FAILED  API: The list shows rows of another organization (3): they were refused, and nothing of them is kept. "
+        "Set KROSAI_ORGANIZATION_ID to this account's organization, as KrosAI writes it; if it is that already, ask "
+        "KrosAI why its list shows others."
+    )
+
+
+def test_a_bridge_that_is_found_without_an_organization_fails_the_check(account: MakeAccount) -> None:
+    our = account(replace(PLAIN, bridge="/v1", organization_id="org-1"))
+    [failed] = [result for result in look(our, KROSAI_ORGANIZATION_ID=None, KROSAI_AUTH=None) if not result.passed]
+    assert failed.check == "API" and "set KROSAI_ORGANIZATION_ID to your organization" in failed.sentence
+    assert "KROSAI_AUTH to bearer" in failed.sentence
 
 
 def test_an_error_that_nobody_foresaw_is_one_line_and_the_other_check_is_made(account: MakeAccount) -> None:

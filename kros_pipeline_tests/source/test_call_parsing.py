@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from kros_pipeline.core.calls import Call
 from kros_pipeline.core.json_values import canonical_json
 from kros_pipeline.source.api_client import ApiClient
-from kros_pipeline.source.call_parsing import MalformedCall, parse_listed_call, parse_rows
+from kros_pipeline.source.call_parsing import MalformedCall, parse_listed_call, parse_rows, separate_foreign_rows
 from kros_pipeline.source.call_source import ListedCall, Window
+from kros_pipeline.source.json_answers import parse_json
 from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline.steps.run_context import SYSTEM_CLOCK
 from kros_pipeline.steps.settings import parse_settings
@@ -301,3 +302,40 @@ def test_the_source_reads_the_list_in_the_zone_of_its_settings(zone: str | None,
 )
 def test_a_listed_call_says_whether_its_row_named_the_zone(created_at: str, has_zone: bool) -> None:
     assert parse({"created_at": created_at}).has_zone is has_zone
+
+
+# Rows of another organization.
+
+
+@pytest.mark.parametrize("theirs", ["org-2", "ORG-1", " org-2 ", "org-1\x00", 7, 1.5, True, False, ["org-1"], [], {}])
+@pytest.mark.parametrize("fields", [{}, {"id": 7}, {"id": None}, {"created_at": "soon"}, {"recording_url": URL}])
+def test_a_row_of_another_organization_is_only_counted(theirs: Any, fields: dict[str, Any]) -> None:
+    row = DOCUMENTED | {"organization_id": theirs} | fields
+    ours, foreign_ids = separate_foreign_rows([row, DOCUMENTED, row], "org-1")
+    assert ours == [DOCUMENTED]
+    assert len(foreign_ids) == 2 and len(set(foreign_ids)) == 1 and URL not in foreign_ids[0]
+
+
+@pytest.mark.parametrize(
+    "row", [{}, {"organization_id": None}, {"organization_id": ""}, {"organization_id": " \n"}, "x", None, 7]
+)
+def test_a_row_that_names_no_organization_is_ours(row: Any) -> None:
+    assert separate_foreign_rows([row], "org-1") == ([row], [])
+
+
+@pytest.mark.parametrize(("ours", "in_row"), [("org-1", " org-1\t"), ("7", 7), ("7", "7"), ("true", True)])
+def test_our_organization_may_be_spelled_with_blanks_or_as_a_number(ours: str, in_row: Any) -> None:
+    row = DOCUMENTED | {"organization_id": in_row}
+    assert separate_foreign_rows([row], ours) == ([row], [])
+
+
+def test_without_a_setting_every_row_is_ours() -> None:
+    rows: list[Any] = [DOCUMENTED | {"organization_id": name} for name in ("org-1", "org-2", 7, None)]
+    assert separate_foreign_rows(rows, None) == (rows, [])
+
+
+@pytest.mark.parametrize("heavy", [b"7" * 5_000, b"[" * 1_000 + b"]" * 1_000, b"NaN", b'"\\ud800"'])
+@pytest.mark.parametrize("field", ["organization_id", "id"])
+def test_a_heavy_value_does_not_end_the_page(field: str, heavy: bytes) -> None:
+    row = parse_json(b'{"organization_id": "org-2", "%s": %s}' % (field.encode(), heavy))
+    assert len(separate_foreign_rows([row], "org-1")[1]) == 1

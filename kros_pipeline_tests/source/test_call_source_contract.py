@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from kros_pipeline.core.errors import (
     AudioGone,
     CallGone,
     CallNotFound,
+    NotOffered,
     RequestRefused,
     TooManyRequests,
     UrlExpired,
@@ -23,7 +25,7 @@ from kros_pipeline.core.errors import (
 )
 from kros_pipeline.sandbox import KrosaiSimulator, SandboxConfig
 from kros_pipeline.sandbox.mp3 import mp3_audio
-from kros_pipeline.source.call_source import CallSource, Page, Window
+from kros_pipeline.source.call_source import CallSource, Delivery, Page, Window
 from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline.source.plans import PLANS, Plan
 from kros_pipeline.source.settings import SourceSettings
@@ -34,7 +36,7 @@ from kros_pipeline_tests.support.fake_call_source import FakeCall, FakeCallSourc
 NOW = datetime(2025, 1, 11, 4, 15, tzinfo=UTC)
 CLOCK = clock_without_waits(lambda: NOW)
 # Two pages of completed calls; a few that failed, were not recorded, or have no transcript.
-CONFIG = SandboxConfig(days={str(DAY): 170}, audio_seconds=(1, 3), idempotency=False)
+CONFIG = SandboxConfig(days={str(DAY): 170}, audio_seconds=(1, 3), idempotency=False, webhook=True)
 WINDOW = Window(start_of(DAY), end_of(DAY))  # nothing lies at its end, which may be inclusive or not
 EMPTY_WINDOW = Window(end_of(DAY) + timedelta(hours=1), end_of(DAY) + timedelta(hours=2))
 UNKNOWN = ["call_unknown", "a/b", "a?b=c#d", "% ", "ü"]
@@ -154,6 +156,17 @@ def own_upstream(
             yield over_the_simulator(stack.enter_context(KrosaiSimulator(CONFIG)), stack)
         else:
             yield in_memory(simulators(CONFIG))
+
+
+@pytest.fixture(params=["krosai", "fake"])
+def without_webhook(
+    request: pytest.FixtureRequest, simulators: Callable[[SandboxConfig], KrosaiSimulator]
+) -> Iterator[CallSource]:
+    if request.param == "fake":
+        yield FakeCallSource([], CLOCK, has_webhook=False)
+        return
+    with ExitStack() as stack:
+        yield over_the_simulator(simulators(SandboxConfig(days={str(DAY): 1})), stack).open()
 
 
 def ids_of(pages: list[Page]) -> list[str]:
@@ -296,6 +309,47 @@ def test_an_unknown_call_is_not_found_whatever_its_id(upstream: Upstream, call_i
         source.extend(call_id, 30, idempotency_key="decision")
     with pytest.raises(CallNotFound):
         source.delete_recording(call_id)
+
+
+# Webhook deliveries.
+
+
+def deliveries_of(source: CallSource) -> list[Delivery]:
+    pages = itertools.takewhile(bool, (source.webhook_deliveries(number).deliveries for number in itertools.count(1)))
+    return list(itertools.chain.from_iterable(pages))
+
+
+def test_the_deliveries_name_every_completed_call_and_no_other(upstream: Upstream) -> None:
+    deliveries = deliveries_of(upstream.open())
+    events = {delivery.event.event_id: delivery.event for delivery in deliveries if delivery.event}
+    assert {event.call_id for event in events.values()} == set(upstream.truth)
+    assert not [delivery for delivery in deliveries if delivery.problem or delivery.needs_detail]
+    created_at = {event.call_id: event.created_at for event in events.values() if event.created_at}
+    assert created_at == {call_id: time_of(call) for call_id, call in upstream.truth.items()}
+
+
+def test_the_newest_delivery_comes_first_and_pages_are_full(upstream: Upstream) -> None:
+    source = upstream.open()
+    times = [delivery.sent_at for delivery in deliveries_of(source)]
+    assert None not in times and times == sorted(times, reverse=True)  # type: ignore[type-var]
+    page = source.webhook_deliveries(1)
+    assert (len(page.deliveries), page.limit, page.total) == (source.page_limit, source.page_limit, len(times))
+
+
+def test_one_delivery_can_be_asked_for(upstream: Upstream) -> None:
+    source = upstream.open()
+    listed = source.webhook_deliveries(1).deliveries[0]
+    assert source.webhook_delivery(str(listed.delivery_id)) == listed
+    assert source.requests_made == 2
+    for unknown in UNKNOWN:
+        with pytest.raises(CallNotFound):
+            source.webhook_delivery(unknown)
+
+
+def test_an_account_without_a_webhook_is_told_by_one_request(without_webhook: CallSource) -> None:
+    with pytest.raises(NotOffered, match="status 404"):
+        without_webhook.webhook_deliveries(1)
+    assert without_webhook.requests_made == 1
 
 
 # Downloads.

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from kros_pipeline.source.call_source import Page, Window
 from kros_pipeline.steps.list_reader import ListReader
 from kros_pipeline_tests.support.clocks import clock_without_waits
 from kros_pipeline_tests.support.fake_call_source import FakeCall
@@ -241,3 +242,32 @@ def test_a_day_without_evidence_is_widened_by_what_its_neighbours_showed() -> No
     )
     widened.read()
     assert set(widened.rows.calls) == of_day(source)
+
+
+class WithForeignRows(LyingSource):
+    """The rows of calls whose id begins with "theirs" are another organization's."""
+
+    def list_page(self, window: Window | None, offset: int, page_number: int) -> Page:
+        page = super().list_page(window, offset, page_number)
+        ids = [listed.call.call_id for listed in page.calls if listed.call.call_id.startswith("theirs")]
+        ours = [listed for listed in page.calls if listed.call.call_id not in ids]
+        return Page(ours, [], page.total, page.limit, foreign_ids=ids)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("ours", [0, 1, 3, 400])
+@pytest.mark.parametrize(
+    ("begin", "end", "cap"), [(0, 86_400, None), (50_000, 50_001, None), (0, 40_000, 300), (50_000, 52_000, 1_000)]
+)
+def test_foreign_rows_count_where_totals_are_compared_and_are_the_only_problem(
+    order: Any, ours: int, begin: int, end: int, cap: int | None
+) -> None:
+    calls = [*spread(ours), *spread(700, begin, end, prefix="theirs", seed=2)]
+    source = WithForeignRows(calls, CLOCK, Lies(order=order, total_cap=cap, depth_cap=cap))
+    reader = ListReader(source, DAY, prefetch_pages=0, on_first_page=lambda: None, log=logging.getLogger("test"))
+    reader.read()
+    assert set(reader.rows.calls) == {call.call_id for call in calls if call.call_id.startswith("call")}
+    assert [problem[:55] for problem in reader.result.problems] == [
+        "The list shows rows of another organization (700): they"
+    ]
+    assert not reader.result.is_moving

@@ -48,6 +48,7 @@ SECRETS = {
     "KROS_ERASURE_KEY": "erasure-s3cr3t-0123456789abcdef-0123456789abcdef",
     "KROS_WEBHOOK_URL": "https://hooks.example.com/services/s3cr3t",
 }
+BRIDGE = {"KROSAI_BASE_URL": "https://api.krosai.com/api/v1/", "KROSAI_ORGANIZATION_ID": "0b8e2c9a"}
 KMS = {"KROS_SSE": "aws:kms", "KROS_KMS_KEY_ID": "alias/archive"}
 
 
@@ -131,6 +132,23 @@ def test_a_variable_that_is_named_like_a_setting_is_refused_without_its_value() 
             "recording_hosts",
             {"cdn.krosai.com", "b.example:8443"},
         ),
+        # the Bridge
+        (BRIDGE, "auth", "bearer"),
+        (BRIDGE, "is_bridge", True),
+        ({**BRIDGE, "KROSAI_AUTH": "Bearer"}, "auth", "bearer"),
+        ({**BRIDGE, "KROSAI_BASE_URL": "http://127.0.0.1:8080/x/api/v1//"}, "is_bridge", True),
+        (BRIDGE, "requests_per_second", 10),
+        ({**BRIDGE, "KROSAI_PLAN": "free"}, "requests_per_second", 10),
+        ({**BRIDGE, "KROSAI_PLAN": "enterprise"}, "requests_per_second", 10),
+        ({**BRIDGE, "KROSAI_REQUESTS_PER_SECOND": "25"}, "requests_per_second", 25),
+        *(
+            ({"KROSAI_BASE_URL": url}, "is_bridge", False)
+            for url in (
+                "https://api.krosai.com/v1",
+                "https://api.krosai.com/api/v12",
+                "https://api.krosai.com/api/v1/x",
+            )
+        ),
         # times without a zone
         ({"KROSAI_TIMEZONE": "Africa/Lagos"}, "timezone", ZoneInfo("Africa/Lagos")),
         ({"KROSAI_TIMEZONE": "UTC"}, "timezone", ZoneInfo("UTC")),
@@ -195,6 +213,21 @@ def test_a_good_text_becomes_its_value(texts: dict[str, str], field: str, value:
         ({"KROSAI_PLAN": "gold"}, "KROSAI_PLAN is 'gold'; it must be one of free, pro, business, enterprise."),
         ({"KROS_SSE": "kms"}, "KROS_SSE is 'kms'; it must be one of aws:kms, AES256."),
         ({"KROS_TRANSCRIPT_DETAILS": "yes"}, "KROS_TRANSCRIPT_DETAILS is 'yes'; it must be one of missing, always."),
+        # the Bridge
+        (
+            {**BRIDGE, "KROSAI_AUTH": "x-api-key"},
+            "KROSAI_AUTH is 'x-api-key'; the Bridge (/api/v1) accepts bearer only.",
+        ),
+        ({**BRIDGE, "KROSAI_AUTH": "basic"}, "KROSAI_AUTH is 'basic'; it must be one of x-api-key, bearer."),
+        (
+            {**BRIDGE, "KROSAI_ORGANIZATION_ID": " "},
+            "KROSAI_ORGANIZATION_ID is missing: the Bridge (/api/v1) shows calls of other organizations, too, unless "
+            "each request names yours.",
+        ),
+        (
+            {**BRIDGE, "KROSAI_ORGANIZATION_ID": "é"},
+            "KROSAI_ORGANIZATION_ID holds characters that cannot be sent in a header.",
+        ),
         # a time zone
         (
             {"KROSAI_TIMEZONE": "africa/lagoss"},

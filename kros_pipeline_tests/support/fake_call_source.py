@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from urllib.parse import quote, unquote
 
 from kros_pipeline.core.call_counters import CallCounter
@@ -20,12 +20,23 @@ from kros_pipeline.core.errors import (
     AudioGone,
     CallGone,
     CallNotFound,
+    NotOffered,
     RequestRefused,
     TooManyRequests,
     UrlExpired,
     UrlRefused,
 )
-from kros_pipeline.source.call_source import Body, ListedCall, Page, RecordingAnswer, TranscriptAnswer, Window
+from kros_pipeline.source.call_source import (
+    Body,
+    Delivery,
+    DeliveryPage,
+    ListedCall,
+    Page,
+    RecordingAnswer,
+    TranscriptAnswer,
+    WebhookEvent,
+    Window,
+)
 
 STORAGE = "https://storage.example/recordings/"
 SIGNATURE = "?signature=fake"
@@ -50,6 +61,7 @@ class FakeCallSource:
     """One account in memory. `calls` may be changed at any time; `extended_days` counts what was applied."""
 
     plan_name = "fake"
+    dialect = "fake"
 
     def __init__(
         self,
@@ -60,11 +72,14 @@ class FakeCallSource:
         retention_days: int | None = None,
         maximum_retention_days: int | None = None,
         requests_per_run: int | None = None,
+        has_webhook: bool = True,
+        shows_payloads: bool = True,
     ) -> None:
         self.calls = {call.call_id: call for call in calls}
         self.extended_days: dict[str, list[int]] = {}
         self.settings: dict[str, bool] = {"recording_enabled": False, "transcription_enabled": False}
         self.page_limit = page_limit
+        self.has_webhook, self.shows_payloads = has_webhook, shows_payloads
         self._clock = clock
         self._retention_days, self._maximum_retention_days = retention_days, maximum_retention_days
         self._requests_per_run, self._requests_made = requests_per_run, 0
@@ -140,6 +155,24 @@ class FakeCallSource:
         self.settings = dict.fromkeys(self.settings, True)
         return dict(self.settings)
 
+    def webhook_deliveries(self, page_number: int) -> DeliveryPage:
+        self._count_request()
+        if not self.has_webhook:
+            raise NotOffered("GET /webhook-deliveries: status 404")
+        rows, end = self._deliveries(), page_number * self.page_limit
+        shown = [
+            row if self.shows_payloads else replace(row, event=None, needs_detail=True)
+            for row in rows[end - self.page_limit : end]
+        ]
+        return DeliveryPage(shown, len(rows), self.page_limit)
+
+    def webhook_delivery(self, delivery_id: str) -> Delivery:
+        self._count_request()
+        for row in self._deliveries():
+            if row.delivery_id == delivery_id:
+                return row
+        raise CallNotFound("GET /webhook-deliveries/{id}: status 404")
+
     @contextmanager
     def open_recording(self, url: str) -> Iterator[Body]:
         if not url.startswith(STORAGE):
@@ -165,6 +198,16 @@ class FakeCallSource:
             if call.status == "completed" and (window is None or window.start <= call.created_at <= window.end)
         ]
         return sorted(calls, key=lambda call: (call.created_at, call.call_id), reverse=True)
+
+    def _deliveries(self) -> list[Delivery]:
+        """One delivery for each completed call, at its end; the newest first."""
+        rows = []
+        for call in self.calls.values():
+            if call.status == "completed":
+                sent_at = call.created_at + timedelta(seconds=call.duration_seconds or 0.0)
+                event = WebhookEvent(f"evt_{call.call_id}", call.call_id, call.created_at, sent_at)
+                rows.append(Delivery(f"del_{call.call_id}", event.event_id, sent_at, event))
+        return sorted(rows, key=lambda row: (row.sent_at, row.delivery_id), reverse=True)
 
     def _find(self, call_id: str) -> FakeCall:
         if call_id not in self.calls:

@@ -241,6 +241,12 @@ LIES = [
     *(Case(f"A row is heavy: {kind.replace('_', ' ')}", of_one_call={"list_heavy": Fault(value=kind)},
            once=None, changes_the_world=True)
       for kind in HEAVY),
+    Case("Rows of another organization are listed", once=incomplete("rows of another organization"),
+         always=incomplete("rows of another organization"), config=replace(FEW, organization_id="org-1"),
+         faults={"list_foreign_rows": Fault()}, lasting=THREE_ROWS_A_PAGE),
+    Case("The same, over the Bridge", once=incomplete("rows of another organization"),
+         always=incomplete("rows of another organization"),
+         config=replace(FEW, organization_id="org-1", bridge="/api/v1"), faults={"list_foreign_rows": Fault()}),
     *(Case(f"A call's time moves over midnight, {where}", once=None, changes_the_world=True,
            before=partial(_move_after_run, hours))
       for where, hours in (("back", -24), ("ahead", 24))),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from typing import Literal
 
+from kros_pipeline.core.call_counters import CallCounter
 from kros_pipeline.core.clock import Clock
-from kros_pipeline.core.errors import RequestRefused
-from kros_pipeline.source.call_source import ListedCall, Page, Window
+from kros_pipeline.core.errors import ApiServerError, RequestRefused, UnexpectedResponse
+from kros_pipeline.source.call_source import ListedCall, Page, RecordingAnswer, TranscriptAnswer, Window
 from kros_pipeline.source.pager import read_pages
 from kros_pipeline_tests.support.fake_call_source import FakeCall, FakeCallSource
 
@@ -37,6 +38,10 @@ class Lies:
     status: str = "completed"
     ignores_dates: bool = False
     refuses_dates: bool = False
+    added_to_counters: int | None = 0
+    """What the counters count too many; None: they answer 404."""
+    gateway_share: float = 0.0
+    """The share of requests for one call that a gateway answers instead, with HTML and any status."""
 
 
 class LyingSource(FakeCallSource):
@@ -45,6 +50,7 @@ class LyingSource(FakeCallSource):
     def __init__(self, calls: Iterable[FakeCall], clock: Clock, lies: Lies | None = None) -> None:
         self.lies = lies or Lies()
         super().__init__(calls, clock, page_limit=self.lies.page_limit)
+        self._random = random.Random(7)
         self.before_page: Callable[[], None] = lambda: None
         self.shown: set[str] = set()
         self.rows_asked_for: dict[Window | None, int] = {}
@@ -62,6 +68,32 @@ class LyingSource(FakeCallSource):
         self.shown |= {call.call_id for call in shown}
         total = len(calls) if lies.total_cap is None else min(len(calls), lies.total_cap)
         return Page([self.show(call) for call in shown], [], total, lies.page_limit)
+
+    def statistics(self, window: Window) -> list[CallCounter]:
+        return self._lie_about(super().statistics(window))
+
+    def trends(self, day: date) -> list[CallCounter]:
+        return self._lie_about(super().trends(day))
+
+    def _lie_about(self, counters: list[CallCounter]) -> list[CallCounter]:
+        added = self.lies.added_to_counters
+        if added is None:
+            raise RequestRefused("status 404")
+        return [replace(counter, value=max(0, counter.value + added)) for counter in counters]
+
+    def recording(self, call_id: str) -> RecordingAnswer:
+        self._meet_gateway()
+        return super().recording(call_id)
+
+    def transcript(self, call_id: str) -> TranscriptAnswer:
+        self._meet_gateway()
+        return super().transcript(call_id)
+
+    def _meet_gateway(self) -> None:
+        """Fail as a gateway's answer does: no 404 of it is an answer of upstream's."""
+        if self._random.random() < self.lies.gateway_share:
+            self._count_request()
+            raise self._random.choice((ApiServerError, RequestRefused, UnexpectedResponse))("a gateway's answer")
 
     def pages(self, window: Window, *, prefetch: int = 0, first: Page | None = None) -> Iterator[Page]:
         def fetch(offset: int, number: int) -> Page:

@@ -35,9 +35,11 @@ class InProcessApi:
 
     def answer(self, method: str, path: str, body: bytes = b"", headers: dict[str, str] | None = None) -> Answer:
         """Send one request, with the API key unless `headers` are given."""
-        headers = {"x-api-key": self.config.api_key} if headers is None else headers
+        if headers is None:
+            key = self.config.api_key
+            headers = {"authorization": f"Bearer {key}"} if self.config.bridge else {"x-api-key": key}
         path, _, query = path.partition("?")
-        return self._api(Request(method, f"/v1{path}", query, headers, body))
+        return self._api(Request(method, f"{self.config.base_path}{path}", query, headers, body))
 
     def get(self, path: str, **query: Any) -> Any:
         """Get a path, assert 200 and return its JSON."""

@@ -10,6 +10,7 @@ from typing import Any
 from kros_pipeline.core.clock import Clock
 from kros_pipeline.source.api_client import ApiClient
 from kros_pipeline.source.krosai import KrosAI
+from kros_pipeline.source.settings import SourceSettings
 from kros_pipeline.steps.settings import parse_settings
 
 NOW = datetime(2025, 1, 10, 10, tzinfo=UTC)
@@ -27,22 +28,25 @@ def error(code: str | None = None, text: object = "Something went wrong", **fiel
 
 
 class ScriptedApi(ApiClient):
-    """Counts the requests, and the seconds that were slept on its clock."""
+    """Counts the requests with their queries, and the seconds that were slept on its clock."""
 
-    def __init__(self, *script: Scripted) -> None:
+    def __init__(self, *script: Scripted, settings: SourceSettings = SETTINGS) -> None:
         self.script = list(script)
+        self.settings = settings
         self.sent: list[str] = []
+        self.queries: list[Mapping[str, Any]] = []
         self.slept_seconds = 0.0
-        super().__init__(SETTINGS, Clock(now=lambda: NOW, monotonic=lambda: self.slept_seconds, sleep=self._sleep))
+        super().__init__(settings, Clock(now=lambda: NOW, monotonic=lambda: self.slept_seconds, sleep=self._sleep))
 
     @property
     def source(self) -> KrosAI:
         """The call source over this client."""
-        return KrosAI(SETTINGS, self._clock, api=self)
+        return KrosAI(self.settings, self._clock, api=self)
 
     def _sleep(self, seconds: float) -> None:
         self.slept_seconds += seconds
 
-    def _exchange(self, what: str, *_: Any) -> Scripted:
+    def _exchange(self, what: str, method: str, path: str, query: Mapping[str, Any] | None, *_: Any) -> Scripted:
         self.sent.append(what)
+        self.queries.append(query or {})
         return self.script.pop(0) if len(self.script) > 1 else self.script[0]

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import date
 
 from kros_pipeline.core.listing import Listing
-from kros_pipeline.operations import backlog, health, settled_days, verification
+from kros_pipeline.operations import backlog, health, settled_days, verification, webhook_witness
 from kros_pipeline.operations.erasure import ErasureResult, open_eraser
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.steps import (
@@ -187,6 +187,20 @@ def verify_days(ctx: RunContext, days: Sequence[date]) -> verification.Verificat
         audit_log=ctx.audit_log,
         threads=ctx.settings.download_workers,
         log=ctx.log,
+    )
+
+
+def witness_calls(ctx: RunContext, first_day: date = date(2025, 1, 1)) -> webhook_witness.WitnessReport:
+    return webhook_witness.witness_calls(
+        first_day,
+        source=ctx.source,
+        store=ctx.store,
+        tables=ctx.tables,
+        tombstones=ctx.tombstones,
+        identity=ctx.identity,
+        clock=ctx.clock,
+        retention_days=ctx.settings.source.retention_days,
+        requests_per_day=ctx.settings.source.plan.requests_per_day,
     )
 
 

@@ -88,6 +88,9 @@ class World:
             filter_by=self._choose("created_at", "created_at", "completed_at"),
             naive_hours=self._choose(None, None, None, None, 1, -8),
             status=self._choose("completed", "completed", "ended"),
+            **self._choose({}, {}, {}, {"ignores_dates": True}, {"refuses_dates": True}),
+            added_to_counters=self._choose(0, 0, 0, 3, -1, None),
+            gateway_share=self._choose(0, 0, 0, 0.05),
         )
 
     def _choose(self, *values: Any) -> Any:
@@ -160,14 +163,16 @@ class World:
                 steps.reconcile_day(ctx, day)  # as a failed asset does
 
     def come_to_rest(self) -> None:
-        """Run what is due until nothing is, or nothing changes any more; most of a day passes between the rounds."""
+        """Run what is due until nothing is, or nothing changes any more, in two rounds with most of a day between."""
+        quiet_rounds = 0
         for _ in range(_MAX_ROUNDS):
             before = self._state()
             backlog = steps.find_backlog(self.open(), DAYS[0], DAYS[-1])
             for day in backlog:
                 self.run_day(day)
             self.now += _BETWEEN_ROUNDS
-            if not backlog or self._state() == before:
+            quiet_rounds = quiet_rounds + 1 if self._state() == before else 0
+            if quiet_rounds == 2:
                 return
 
     def _state(self) -> tuple[dict[str, Any], list[Any]]:

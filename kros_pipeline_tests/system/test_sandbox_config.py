@@ -31,6 +31,8 @@ from kros_pipeline_tests.support.sandbox_client import DAY, VARIED
         ({"zone_hours": 24}, "zone_hours must be more than -24 and less than 24, not 24"),
         ({"filter_shift_hours": -25}, "filter_shift_hours must be more than -24 and less than 24, not -25"),
         ({"api_key": ""}, "api_key must not be empty"),
+        ({"bridge": "/api/v1"}, "the Bridge needs an organization_id"),
+        ({"bridge": "/v2", "organization_id": "org-1"}, "bridge must be one of '', '/api/v1', '/v1', not '/v2'"),
     ],
 )
 def test_an_invalid_configuration_is_refused_in_one_sentence(changes: dict[str, Any], sentence: str) -> None:
