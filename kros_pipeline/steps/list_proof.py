@@ -47,6 +47,15 @@ class DatesIgnored(Exception):
     """The list shows all calls, whatever dates it is asked for: no window of it can be proved."""
 
 
+def ignores_dates(source: CallSource, first: Page) -> bool:
+    """Ask for a day long ago: return whether it shows about as many calls as the window of `first`, not a few."""
+    try:
+        page = source.list_page(_LONG_AGO, 0, 1)
+    except RequestRefused:
+        return False
+    return 2 * (page.total or page.row_count) > (first.total or first.row_count)
+
+
 class ListProof:
     """Reads windows of one list and proves each. `keep(page, window)` is called with every page that comes.
 
@@ -79,13 +88,9 @@ class ListProof:
         return page
 
     def ignores_dates(self, first: Page) -> bool:
-        """Ask for a day long ago: return whether it shows about as many calls as the window of `first`, not a few."""
+        """Return whether the date filter has no effect; see the function of this name."""
         self.pages += 1
-        try:
-            page = self._source.list_page(_LONG_AGO, 0, 1)
-        except RequestRefused:
-            return False
-        return 2 * (page.total or page.row_count) > (first.total or first.row_count)
+        return ignores_dates(self._source, first)
 
     def is_one_page(self, page: Page) -> bool:
         """Return whether a first page has all rows of its window: one answer needs no further proof."""
