@@ -97,7 +97,8 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 log=ctx.log,
             )
         problem = " ".join([*listing.problems, *sorted(set(listing.unparsed))])
-        shown: dict[str, Any] = {"dialect": ctx.source.dialect}
+        no_dates = ", no date filter" if listing.pages is not None else ""
+        shown: dict[str, Any] = {"dialect": ctx.source.dialect + no_dates}
         if listing.oddities:
             shown["oddities"] = listing.oddities
         return run.materialize(report, LIST_CHECK, problem, shown)

@@ -5,7 +5,7 @@ A run makes the same checks, and ends with the first that fails. The preflight m
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 
 from ..archive.governance import Governance
 from ..archive.identity import FORMAT
@@ -15,11 +15,12 @@ from ..archive.settings import ArchiveSettings
 from ..archive.tombstones import Tombstones
 from ..core.clock import Clock
 from ..core.days import end_of, start_of
-from ..core.errors import ApiUnauthorized, ExternalError
+from ..core.errors import ApiUnauthorized, ExternalError, RequestRefused
 from ..core.settings import BadSettings
-from ..source.call_source import Page, Window
+from ..source.call_source import CallSource, Page, Window
 from ..source.krosai import KrosAI
-from ..steps.listed_rows import describe_foreign_rows
+from ..steps.list_proof import ignores_dates
+from ..steps.listed_rows import ListedRows, describe_foreign_rows
 from ..steps.run_context import SYSTEM_CLOCK, open_identity
 from ..steps.settings import SETTINGS, START_DATE, Settings, parse_settings_and_rules, parse_start_date
 
@@ -107,17 +108,34 @@ def _look_into_archive(
 def _ask_api(settings: Settings, clock: Clock) -> str:
     """Ask for one page of yesterday's calls. Raises `ApiUnauthorized` where it has another organization's."""
     yesterday = clock.now().date() - timedelta(days=1)
+    window = Window(start_of(yesterday), end_of(yesterday))
     source = KrosAI(settings.source, clock)
     try:
-        page = source.list_page(Window(start_of(yesterday), end_of(yesterday)), 0, 1)
+        page, has_date_filter = _ask_for_calls(source, yesterday, window)
     finally:
         source.close()
     if page.foreign_ids:
         raise ApiUnauthorized(describe_foreign_rows(len(page.foreign_ids)))
-    sentence = f"it accepts the key (dialect: {source.dialect}); yesterday ({yesterday}, UTC) has {_count_calls(page)}."
+    dialect = source.dialect + ("" if has_date_filter else ", no date filter")
+    when = f"yesterday ({yesterday}, UTC)" if has_date_filter else "its list"
+    sentence = f"it accepts the key (dialect: {dialect}); {when} has {_count_calls(page)}."
     if not all(listed.has_zone for listed in page.calls):
         sentence += " Their times name no zone and are read as UTC; if that is wrong, set KROSAI_TIMEZONE."
     return sentence
+
+
+def _ask_for_calls(source: CallSource, day: date, window: Window) -> tuple[Page, bool]:
+    """Return the first page of a window, and whether the list has a date filter; it may ignore or refuse dates."""
+    try:
+        page = source.list_page(window, 0, 1)
+    except RequestRefused as error:
+        try:
+            return source.list_page(None, 0, 1), False
+        except RequestRefused:
+            raise error from None
+    rows = ListedRows(day)
+    rows.add(page, window)
+    return page, not (rows.has_rows_outside and ignores_dates(source, page))
 
 
 def _count_calls(page: Page) -> str:

@@ -11,18 +11,17 @@ total, unless that looks like a limit.
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from ..core.days import days_from, end_of, start_of
 from ..core.errors import RequestRefused
 from ..source.call_source import CallSource, Page, Window
 from ..source.time_format import format_time
 from .list_limits import ListLimits, may_be_a_limit
+from .list_windows import OVERLAP, SHORTEST_WINDOW, divide, is_all_in_one, is_burst, middle_of_rows
 
-OVERLAP = timedelta(seconds=2)  # at each side of a border: no bound may be exclusive, and times may be rounded
 _MAX_LOOKS = 3
 _MAX_ROWS_PER_WINDOW = 10_000  # many services serve deeper offsets slowly, or refuse them
-_SHORTEST_WINDOW = timedelta(seconds=10)
 _LONG_AGO = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 1, 2, tzinfo=UTC))  # no account is that old
 _USUAL_OVERLAP = 1.2  # the most that totals of two halves usually are, in totals of the whole
 _USUAL_LIMITS = 500  # and its multiples
@@ -46,6 +45,15 @@ class _Reading:
 
 class DatesIgnored(Exception):
     """The list shows all calls, whatever dates it is asked for: no window of it can be proved."""
+
+
+def ignores_dates(source: CallSource, first: Page) -> bool:
+    """Ask for a day long ago: return whether it shows about as many calls as the window of `first`, not a few."""
+    try:
+        page = source.list_page(_LONG_AGO, 0, 1)
+    except RequestRefused:
+        return False
+    return 2 * (page.total or page.row_count) > (first.total or first.row_count)
 
 
 class ListProof:
@@ -80,13 +88,9 @@ class ListProof:
         return page
 
     def ignores_dates(self, first: Page) -> bool:
-        """Ask for a day long ago: return whether it shows about as many calls as the window of `first`, not a few."""
+        """Return whether the date filter has no effect; see the function of this name."""
         self.pages += 1
-        try:
-            page = self._source.list_page(_LONG_AGO, 0, 1)
-        except RequestRefused:
-            return False
-        return 2 * (page.total or page.row_count) > (first.total or first.row_count)
+        return ignores_dates(self._source, first)
 
     def is_one_page(self, page: Page) -> bool:
         """Return whether a first page has all rows of its window: one answer needs no further proof."""
@@ -101,18 +105,18 @@ class ListProof:
         for _ in range(_MAX_LOOKS):
             whole, first = first or self.first_page(window), None
             is_paged = (whole.total or 0) >= self._page_limit
-            halves = _divide(window, window.start + (window.end - window.start) / 2)
+            halves = divide(window, window.start + (window.end - window.start) / 2)
             if not halves or self._has_asked_enough():
                 return self._read_alone(window, whole)
             parts = [self.first_page(half) for half in halves]
             if is_paged and self._is_undivided(window, whole, parts):
                 return self._read_alone(window, whole)
-            if is_paged and _is_all_in_one(whole, parts):
-                where_rows_lie = _divide(window, _middle_of_rows(whole))
+            if is_paged and is_all_in_one(whole, parts):
+                where_rows_lie = divide(window, middle_of_rows(whole))
                 their_parts = [self.first_page(half) for half in where_rows_lie] if self._limits.total is None else []
-                if their_parts and _is_burst(their_parts):
+                if their_parts and is_burst(their_parts):
                     return self._read_alone(window, whole)
-                if not their_parts or _is_all_in_one(whole, their_parts):
+                if not their_parts or is_all_in_one(whole, their_parts):
                     return self._split(window, whole, halves, parts)
                 halves, parts = where_rows_lie, their_parts
             if any(self._limits.is_beyond(page.total, _MAX_ROWS_PER_WINDOW) for page in parts):
@@ -182,7 +186,7 @@ class ListProof:
         third = window.start + (window.end - window.start) / 3
         moment = self.first_page(Window(third, third + OVERLAP))
         times = [listed.call.created_at for listed in moment.calls]
-        is_undivided = bool(times) and max(times) - min(times) > _SHORTEST_WINDOW
+        is_undivided = bool(times) and max(times) - min(times) > SHORTEST_WINDOW
         if is_undivided and self.has_divided and self.ignores_dates(whole):
             raise DatesIgnored
         self.has_divided = self.has_divided and not is_undivided
@@ -259,38 +263,6 @@ class ListProof:
     def _add_problem(self, window: Window, what: str) -> None:
         where = f"{format_time(window.start)} to {format_time(window.end)}"
         self.problems.append(f"The list is not proved ({where}): {what}.")
-
-
-def _divide(window: Window, moment: datetime | None) -> list[Window]:
-    """Return two windows that overlap at a moment; none where one of them would be too short."""
-    if moment is None:
-        return []
-    moment = moment.replace(microsecond=0)
-    if moment - window.start < _SHORTEST_WINDOW / 2 or window.end - moment < _SHORTEST_WINDOW / 2:
-        return []
-    return [Window(window.start, moment + OVERLAP), Window(moment - OVERLAP, window.end)]
-
-
-def _is_all_in_one(whole: Page, parts: list[Page]) -> bool:
-    """Return whether one part has all rows and the other none: they prove nothing that the whole does not."""
-    return sorted(page.total or 0 for page in parts) == [0, whole.total]
-
-
-def _is_burst(parts: list[Page]) -> bool:
-    """Return whether the calls of these pages were created within seconds: no moment divides them.
-
-    When rows of another organization were created is not known.
-    """
-    if any(page.foreign_ids for page in parts):
-        return False
-    times = [listed.call.created_at for page in parts for listed in page.calls]
-    return bool(times) and max(times) - min(times) <= 2 * OVERLAP
-
-
-def _middle_of_rows(page: Page) -> datetime | None:
-    """Return the moment at which half of a page's calls were created; None for a page without calls."""
-    times = sorted(listed.call.created_at for listed in page.calls)
-    return times[len(times) // 2] if times else None
 
 
 def _describe(total: int | None, row_count: int, readings: list[_Reading]) -> str:

@@ -13,7 +13,8 @@ from ..core.days import LISTED_BEYOND, end_of, start_of
 from ..core.errors import RequestRefused
 from ..core.listing import PageSpan
 from ..source.call_source import CallSource, Page, Window
-from .list_proof import OVERLAP, DatesIgnored, ListProof
+from .list_proof import DatesIgnored, ListProof
+from .list_windows import OVERLAP
 from .listed_rows import ListedRows
 from .page_search import PageSearch
 

@@ -105,7 +105,7 @@ def merge_rows(present: Row | None, new: Row) -> Row:
         return new
     if present["status"] != RecordingStatus.ARCHIVED:
         # A later run that did not ask about the call has not refuted what an earlier one found.
-        is_unasked = new["status"] == RecordingStatus.PENDING and find_only_answer(new["reason"]) is None
+        is_unasked = new["status"] == RecordingStatus.PENDING and find_only_answer(new.get("reason")) is None
         if is_unasked and present["status"] in UNSAFE_RECORDINGS:
             return present
         return new | {"attempts": max(present["attempts"], new["attempts"])}  # another run may have tried more often

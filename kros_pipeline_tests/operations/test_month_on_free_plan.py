@@ -83,4 +83,4 @@ def test_every_day_past_its_grace_days_is_complete_and_the_quota_is_never_reache
         assert_archive_is_true(our.krosai, our.archive, day)
     assert our.krosai.counters()["responses_by_status"].keys() == {"200", "404"}, "no 429, and no other error"
     assert our.requests()["recording"] == UNRECORDED * len(past_grace), "one request for each unrecorded call"
-    assert most <= 80, f"{most} requests in a day, of 1,000"
+    assert most <= 100, f"{most} requests in a day, of 1,000"

@@ -149,6 +149,12 @@ def test_the_dialect_is_told(account: MakeAccount, bridge: Any, dialect: str) ->
     assert f"it accepts the key (dialect: {dialect}); yesterday ({DAY}, UTC) has 8 completed calls." in lines(our)[2]
 
 
+@pytest.mark.parametrize("date_filter", ["ignored", "refused"])
+def test_a_list_without_a_date_filter_is_told(account: MakeAccount, date_filter: Any) -> None:
+    our = account(replace(PLAIN, date_filter=date_filter))
+    assert "(dialect: offset, no date filter); its list has 14 completed calls." in lines(our)[2]
+
+
 def test_rows_of_another_organization_fail_the_check_without_their_ids(account: MakeAccount) -> None:
     our = account(replace(PLAIN, organization_id="org-1"))
     our.krosai.set_faults(Faults(list_foreign_rows=Fault()))
