@@ -62,8 +62,9 @@ class S3Puts:
     def __init__(self, settings: ArchiveSettings, session: Session, client: "S3Client", on_request: Callable[[], None]):
         self._on_request = on_request
         self._session = session
-        self._region = client.meta.region_name or "us-east-1"
-        self._url = f"{client.meta.endpoint_url.rstrip('/')}/{settings.bucket}/"
+        self._region = client.meta.region_name
+        signed_url = client.generate_presigned_url("put_object", Params={"Bucket": settings.bucket, "Key": "key"})
+        self._url = signed_url.partition("?")[0].removesuffix("key")  # as boto3 addresses the bucket
         self._client = _open_client(self._url, session, settings.connections)
         self._encryption = {
             name: value

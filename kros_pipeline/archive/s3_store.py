@@ -10,13 +10,11 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, cast
 
-import boto3
 from botocore.exceptions import ClientError
-from botocore.session import get_session
 
 from ..core.errors import ArchiveUnavailable, ObjectChanged, ObjectExists
 from .object_store import CREATE, Entry, Head, PutMode, Replace, VersionToken
-from .s3_clients import open_boto3
+from .s3_clients import open_boto3, open_session
 from .s3_errors import ABSENT, EXISTS, code_of, none_if, translate_errors
 from .s3_puts import AnswerLost, NoAnswer, S3Puts
 from .settings import ArchiveSettings
@@ -41,8 +39,8 @@ class S3ObjectStore:
         if settings.kms_key_id:
             self._encryption["SSEKMSKeyId"] = settings.kms_key_id
         with translate_errors(f"bucket {self.bucket}"):
-            session = get_session()
-            self.client = open_boto3(settings, boto3.Session(botocore_session=session))
+            session = open_session()
+            self.client = open_boto3(settings, session)
             self._puts = S3Puts(settings, session, self.client, self._count_request)
         self.requests_made = 0
         self.client.meta.events.register("before-send.s3", self._count_request)
