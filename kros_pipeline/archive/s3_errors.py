@@ -50,6 +50,7 @@ _MEANINGS: Mapping[str, _Meaning] = {
 }
 _SERVER_ERROR = 500
 
+_CONFLICTS = frozenset({"ConditionalRequestConflict", "OperationAborted"})
 EXISTS = frozenset({"412", "PreconditionFailed"})
 ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
 NO_CREDENTIALS = "no AWS credentials were found (AWS_ACCESS_KEY_ID, AWS_PROFILE or a role)"
@@ -58,6 +59,16 @@ NO_CREDENTIALS = "no AWS credentials were found (AWS_ACCESS_KEY_ID, AWS_PROFILE 
 def code_of(error: ClientError) -> str:
     """Return S3's code for an error, or the HTTP status where the answer has no body."""
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def was_repeated(error: ClientError) -> bool:
+    """Return whether a request was sent more than once: an earlier one may have acted, and its answer was lost."""
+    return error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Return whether S3 answers that another write of the object is under way, and asks to try again."""
+    return isinstance(error, ClientError) and code_of(error) in _CONFLICTS
 
 
 def none_if(codes: Collection[str], request: Callable[[], _T]) -> _T | None:

@@ -26,19 +26,18 @@ from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.response import SyncResponse
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from .s3_errors import EXISTS, code_of
 from .settings import ArchiveSettings
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-_MAX_ATTEMPTS = 5
+MAX_ATTEMPTS = 5
 _LONGEST_PAUSE_SECONDS = 20.0
 _CONNECT, _WHOLE_REQUEST = timedelta(seconds=5), timedelta(seconds=300)
 _TEMPORARY_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504})
 _TEMPORARY_CODES = frozenset({"RequestTimeout", "SlowDown", "ConditionalRequestConflict", "OperationAborted"})
 _CERTIFICATES = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
-_pause = wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE_SECONDS)
+pause = wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE_SECONDS)
 
 
 class NoAnswer(Exception):
@@ -47,10 +46,6 @@ class NoAnswer(Exception):
     def __init__(self, what: str, retry_after: str | None = None):
         super().__init__(what)
         self.retry_after_seconds = float(retry_after) if retry_after and retry_after.isdecimal() else 0.0
-
-
-class AnswerLost(Exception):
-    """The object exists, and an earlier request of ours that was not answered may have made it."""
 
 
 class S3Puts:
@@ -80,7 +75,7 @@ class S3Puts:
     ) -> str:
         """Create an object, and return its ETag; an empty text where S3 names none.
 
-        Raises botocore's `ClientError` where S3 refuses, `AnswerLost` where a repeated request finds the object, and
+        Raises botocore's `ClientError` where S3 refuses, with the number of repeated requests as botocore has it, and
         `NoAnswer` where S3 never answered.
         """
         checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
@@ -94,15 +89,14 @@ class S3Puts:
         url = self._url + quote(full_key, safe="/-_.~")
         attempts = Retrying(
             retry=retry_if_exception_type(NoAnswer),
-            stop=stop_after_attempt(_MAX_ATTEMPTS),
+            stop=stop_after_attempt(MAX_ATTEMPTS),
             wait=_wait_as_asked,
             reraise=True,
         )
         try:
             return attempts(self._put, url, headers, body, sha256)
         except ClientError as error:
-            if attempts.statistics["attempt_number"] > 1 and code_of(error) in EXISTS:
-                raise AnswerLost from None
+            error.response["ResponseMetadata"]["RetryAttempts"] = attempts.statistics["attempt_number"] - 1
             raise
 
     def close(self) -> None:
@@ -183,4 +177,4 @@ def _read_refusal(response: SyncResponse) -> Exception:
 def _wait_as_asked(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome is not None else None
     asked = error.retry_after_seconds if isinstance(error, NoAnswer) else 0.0
-    return max(min(asked, _LONGEST_PAUSE_SECONDS), _pause(state))
+    return max(min(asked, _LONGEST_PAUSE_SECONDS), pause(state))

@@ -11,12 +11,13 @@ from functools import partial
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from ..core.errors import ArchiveUnavailable, ObjectChanged, ObjectExists
 from .object_store import CREATE, Entry, Head, PutMode, Replace, VersionToken
 from .s3_clients import open_boto3, open_session
-from .s3_errors import ABSENT, EXISTS, code_of, none_if, translate_errors
-from .s3_puts import AnswerLost, NoAnswer, S3Puts
+from .s3_errors import ABSENT, EXISTS, code_of, is_conflict, none_if, translate_errors, was_repeated
+from .s3_puts import MAX_ATTEMPTS, NoAnswer, S3Puts, pause
 from .settings import ArchiveSettings
 
 if TYPE_CHECKING:
@@ -126,52 +127,63 @@ class S3ObjectStore:
 
         The version of a `memoryview` is empty where the server sends no ETag: a HEAD is not worth a request.
         """
-        if isinstance(body, memoryview):
-            if mode == CREATE:
-                return self._create(key, body, sha256=sha256, metadata=metadata or {}, content_type=content_type)
-            body = bytes(body)
-        if not isinstance(body, bytes):
-            body.seek(0)  # boto3 would write what is left of the file
-        condition = {"IfMatch": mode.version} if isinstance(mode, Replace) else {"IfNoneMatch": "*"}
-        request = partial(
-            self.client.put_object,
-            Bucket=self.bucket,
-            Key=self.full_key(key),
-            Body=body,
-            ChecksumSHA256=base64.b64encode(bytes.fromhex(sha256)).decode(),
-            ContentType=content_type,
-            Metadata=dict(metadata or {}),
-            **cast(Any, condition),
-            **cast(Any, self._encryption),
-        )
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
         with translate_errors(key):
             try:
-                return VersionToken(request()["ETag"])
+                if isinstance(body, memoryview) and mode == CREATE:
+                    etag = self._puts.create(
+                        self.full_key(key), body, sha256=sha256, metadata=metadata or {}, content_type=content_type
+                    )
+                else:
+                    etag = self._put_by_boto3(key, body, checksum, mode, metadata or {}, content_type)
+                return VersionToken(etag)
+            except NoAnswer as error:
+                raise ArchiveUnavailable(f"{key}: {error}") from None
             except ClientError as error:
                 # S3 answers NoSuchKey where the version to be replaced is deleted.
                 if code_of(error) not in {*EXISTS, "NoSuchKey"}:
                     raise
+                own = self._find_own(key, checksum) if was_repeated(error) else None
+                if own is not None:
+                    return own
                 kind = ObjectChanged if isinstance(mode, Replace) else ObjectExists
                 raise kind(f"{key}: another writer was first") from None
 
-    def _create(
-        self, key: str, body: memoryview, *, sha256: str, metadata: Mapping[str, str], content_type: str
-    ) -> VersionToken:
-        """Create an object by `S3Puts`. What an own request, whose answer was lost, has made is known by its hash."""
-        with translate_errors(key):
-            try:
-                etag = self._puts.create(
-                    self.full_key(key), body, sha256=sha256, metadata=metadata, content_type=content_type
-                )
-                return VersionToken(etag)
-            except NoAnswer as error:
-                raise ArchiveUnavailable(f"{key}: {error}") from None
-            except AnswerLost:
-                found = self.client.head_object(Bucket=self.bucket, Key=self.full_key(key), ChecksumMode="ENABLED")
-                if found.get("ChecksumSHA256") == base64.b64encode(bytes.fromhex(sha256)).decode():
-                    return VersionToken(found["ETag"])
-                raise ObjectExists(f"{key}: another writer was first") from None
-            except ClientError as error:
-                if code_of(error) in EXISTS:
-                    raise ObjectExists(f"{key}: another writer was first") from None
-                raise
+    def _put_by_boto3(
+        self,
+        key: str,
+        body: bytes | memoryview | IO[bytes],
+        checksum: str,
+        mode: PutMode,
+        metadata: Mapping[str, str],
+        content_type: str,
+    ) -> str:
+        if isinstance(body, memoryview):
+            body = bytes(body)
+        condition = {"IfMatch": mode.version} if isinstance(mode, Replace) else {"IfNoneMatch": "*"}
+        for attempt in Retrying(
+            retry=retry_if_exception(is_conflict), stop=stop_after_attempt(MAX_ATTEMPTS), wait=pause, reraise=True
+        ):
+            with attempt:
+                if not isinstance(body, bytes):
+                    body.seek(0)  # boto3 would write what is left of the file
+                return self.client.put_object(
+                    Bucket=self.bucket,
+                    Key=self.full_key(key),
+                    Body=body,
+                    ChecksumSHA256=checksum,
+                    ContentType=content_type,
+                    Metadata=dict(metadata),
+                    **cast(Any, condition),
+                    **cast(Any, self._encryption),
+                )["ETag"]
+        raise AssertionError("the last attempt returns or raises")
+
+    def _find_own(self, key: str, checksum: str) -> VersionToken | None:
+        """Return the version of an object that has the checksum of our body: an own request, whose answer was lost."""
+        found = none_if(
+            ABSENT,
+            partial(self.client.head_object, Bucket=self.bucket, Key=self.full_key(key), ChecksumMode="ENABLED"),
+        )
+        is_own = found is not None and found.get("ChecksumSHA256") == checksum
+        return VersionToken(found["ETag"]) if found is not None and is_own else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -16,10 +17,10 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
 from kros_pipeline.archive import s3_puts
-from kros_pipeline.archive.object_store import CREATE
+from kros_pipeline.archive.object_store import CREATE, Replace, VersionToken
 from kros_pipeline.archive.s3_store import S3ObjectStore
 from kros_pipeline.archive.settings import ArchiveSettings
-from kros_pipeline.core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, ObjectExists
+from kros_pipeline.core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, ObjectChanged, ObjectExists
 from kros_pipeline.sandbox import LocalS3, tls
 
 BODY = b"audio" * 1_000
@@ -81,7 +82,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def bucket(aws: LocalS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    monkeypatch.setattr(s3_puts, "_pause", lambda _: 0.0)
+    monkeypatch.setattr(s3_puts, "pause", lambda _: 0.0)
+    monkeypatch.setattr("kros_pipeline.archive.s3_store.pause", lambda _: 0.0)
+    monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     with Bucket() as serving:
         thread = threading.Thread(target=serving.serve_forever, args=(0.01,))
         thread.start()
@@ -277,3 +280,47 @@ def test_a_proxy_of_the_environment_is_used(
     assert put(store()) == '"0"'
     [(path, headers, _)] = bucket.came
     assert path.startswith("http://s3.example.com/bucket/") and headers["host"] == "s3.example.com"
+
+
+# The same for what boto3 writes: tables, state and the audit log.
+
+
+def put_small(store: S3ObjectStore, mode: Any = CREATE, body: Any = BODY) -> str:
+    return store.put("state/x.json", body, sha256=SHA256, mode=mode)
+
+
+MODES = [CREATE, Replace(VersionToken('"1"'))]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("lost", ["reset", (500, "InternalError", {}), (400, "RequestTimeout", {})], ids=str)
+def test_a_small_object_whose_answer_was_lost_is_known_by_its_hash(
+    bucket: Bucket, store: Callable[..., S3ObjectStore], mode: Any, lost: Any
+) -> None:
+    bucket.script = [lost, (412, "PreconditionFailed", {})]
+    assert put_small(store(), mode) == '"kept"'
+    bucket.script, bucket.checksum = [lost, (412, "PreconditionFailed", {})], "b3RoZXI="
+    with pytest.raises(ObjectExists if mode == CREATE else ObjectChanged):
+        put_small(store(), mode)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_equal_bytes_of_another_writer_are_another_writers(
+    bucket: Bucket, store: Callable[..., S3ObjectStore], mode: Any
+) -> None:
+    bucket.script = [(412, "PreconditionFailed", {})]
+    with pytest.raises(ObjectExists if mode == CREATE else ObjectChanged):
+        put_small(store(), mode)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+@pytest.mark.parametrize("make", [bytes, io.BytesIO, memoryview], ids=["bytes", "file", "view"])
+def test_a_conflict_with_another_write_is_tried_again(
+    bucket: Bucket, store: Callable[..., S3ObjectStore], mode: Any, make: Any
+) -> None:
+    bucket.script = [(409, "ConditionalRequestConflict", {})] * 4
+    assert put_small(store(), mode, make(BODY)) == '"0"'
+    assert [body for _, _, body in bucket.came] == [BODY] * 5
+    bucket.script = [(409, "ConditionalRequestConflict", {})] * 9
+    with pytest.raises(ArchiveUnavailable):
+        put_small(store(), mode, make(BODY))
