@@ -78,6 +78,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
     @asset(schemas.CALLS, [])
     def calls(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
         from .steps.calls import list_calls
+        from .steps.list_reader import describe_dialect
 
         with step_run(context, archive) as run:
             ctx = run.ctx
@@ -89,7 +90,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 tables=ctx.tables,
                 tombstones=ctx.tombstones,
                 identity=ctx.identity,
-                audit=ctx.audit_log(run.day, "calls"),
+                open_audit=lambda day: ctx.audit_log(day, "calls"),
                 clock=ctx.clock,
                 lookback_days=ctx.settings.lookback_days,
                 retention_days=ctx.settings.source.retention_days,
@@ -97,8 +98,11 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 log=ctx.log,
             )
         problem = " ".join([*listing.problems, *sorted(set(listing.unparsed))])
-        no_dates = ", no date filter" if listing.pages is not None else ""
-        shown: dict[str, Any] = {"dialect": ctx.source.dialect + no_dates}
+        shown: dict[str, Any] = {
+            "dialect": describe_dialect(ctx.source, has_date_filter=listing.pages is None)
+            if report.counts["pages"]
+            else "not asked: another day's run has read the list"
+        }
         if listing.oddities:
             shown["oddities"] = listing.oddities
         return run.materialize(report, LIST_CHECK, problem, shown)

@@ -25,7 +25,7 @@ RECONCILIATION_CHECKS = {
     TRANSCRIPTS_CHECK: "The turns of every kept transcript, joined, are as long as its text.",
     OBJECTS_CHECK: "The bucket holds no audio of the day that the table does not name.",
     HOLD_CHECK: "Archived recordings of flagged calls are under legal hold, if KROS_LEGAL_HOLD is on.",
-    COUNTERS_CHECK: "No counter that has agreed before shows more calls, and calls did not fall to nothing.",
+    COUNTERS_CHECK: "Upstream's counters show no more calls than the archive, and there are not suddenly none.",
 }
 WHAT_TO_DO = {
     CALLS_CHECK: "Materialize the whole day again; if the list stays unproved or unread, ask KrosAI why.",
@@ -43,7 +43,10 @@ WHAT_TO_DO = {
         "call, launch `erase_calls` again with the same calls."
     ),
     HOLD_CHECK: "Use a bucket with Object Lock for the archive, or allow the hold, or set KROS_LEGAL_HOLD to off.",
-    COUNTERS_CHECK: "The verdict does not depend on it. The counters are in the metadata of `reconciliation`.",
+    COUNTERS_CHECK: (
+        "The verdict stays. Compare the day with the KrosAI dashboard; if it shows more calls, ask KrosAI. "
+        "The metadata of `reconciliation` has the counters."
+    ),
 }
 _DAY_CHECKS: dict[str, dict[str, str]] = {
     "calls": {LIST_CHECK: "The list was proved, and every row of it was understood."},

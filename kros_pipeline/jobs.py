@@ -85,7 +85,7 @@ def read_webhook_deliveries_job(first_day: date) -> dg.JobDefinition:
     def compare(context: dg.OpExecutionContext, archive: Archive) -> None:
         from .operations.webhook_witness import witness_calls
 
-        with raise_as_dagster_failure("the next night reads them again"):
+        with raise_as_dagster_failure("the next night's run reads the deliveries again"):
             ctx = archive.open(context)
             ctx.prepare_archive()
             report = witness_calls(
@@ -99,11 +99,13 @@ def read_webhook_deliveries_job(first_day: date) -> dg.JobDefinition:
                 retention_days=ctx.settings.source.retention_days,
                 requests_per_day=ctx.settings.source.plan.requests_per_day,
             )
+        if report.problem:
+            context.log.warning(report.problem)
         context.add_output_metadata(_witness_metadata(report))
 
     @dg.job(
         name=READ_WEBHOOK_DELIVERIES,
-        description="Reads what KrosAI sent to webhooks: a day is owed where a completed call of it is in no table.",
+        description="Reads what KrosAI sent to webhooks: a day whose completed calls are in no table is tried again.",
     )
     def read_deliveries() -> None:
         compare()
@@ -113,7 +115,9 @@ def read_webhook_deliveries_job(first_day: date) -> dg.JobDefinition:
 
 def _witness_metadata(report: "WitnessReport") -> dict[str, Any]:
     """Return counts, days and sentences; nothing that names a call."""
-    webhook = f"not offered: {report.not_offered}" if report.not_offered else "offered"
+    webhook = "offered" if report.deliveries or not report.ended_early else "not known: no page was read"
+    if report.not_offered:
+        webhook = f"not offered: {report.not_offered}"
     metadata: dict[str, Any] = {
         "webhook deliveries": webhook,
         "deliveries read": report.deliveries,

@@ -138,6 +138,6 @@ def webhook_deliveries_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
         name="webhook_deliveries_schedule",
         job=job,
         cron_schedule="30 3 * * *",
-        description="Looks for completed calls that KrosAI told a webhook of, and that are in no table.",
+        description="Looks for completed calls that webhook deliveries name and no table has.",
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )

@@ -1,8 +1,8 @@
 """Independent counters: what upstream counts of a day's calls by itself, beside what its list shows.
 
-They are witnesses, and never move the verdict. Which calls a counter counts, and in which time zone, is not documented:
-so a difference weighs something only where the counter is named for completed calls, shows more than the archive has,
-and has mostly agreed before.
+They are independent of the list, and never move the verdict. Which calls a counter counts, and in which time zone, is
+not documented: so a difference weighs something only where the counter is named for completed calls, shows more than
+the archive has, and has mostly agreed before.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -57,12 +57,13 @@ def find_higher_counters(
 
 def find_signs_of_silence(counters: Sequence[CallCounter], days_before: Sequence[CountedDay | None]) -> Iterator[str]:
     """Yield a sentence for each sign that a day without calls had some: silence is not success."""
-    for counter in counters:
-        if counter.value:
-            yield (
-                f"The list shows no call of the day, and upstream's counter {counter.name} shows {counter.value}: "
-                "ask KrosAI why, before it deletes the recordings."
-            )
+    completed = [counter for counter in counters if counter.counts_completed] or counters
+    shown = ", ".join(f"{counter.name}: {counter.value}" for counter in completed if counter.value)
+    if shown:
+        yield (
+            f"The list shows no call of the day, and upstream's own counters do ({shown}): ask KrosAI why, before it "
+            "deletes the recordings."
+        )
     known = [day.calls for day in days_before if day is not None]
     week_before = days_before[_WEEK - 1] if len(days_before) >= _WEEK else None
     is_usual = week_before is not None and not week_before.calls

@@ -37,7 +37,7 @@ class Listing:
 
     `shows_earlier` and `shows_later` say that rows lay before, or behind, the hours asked for: the neighbouring days
     need more hours, too. `call_digests` names every call that the day's table has to hold, packed by `id_digests`:
-    those of this enumeration and of all before it, without erased ones. It is None in a listing of version 0.1.0.
+    those of this enumeration and of all before it, without erased ones; None where no run of this version listed it.
     `unlisted_digests` names those that this enumeration did not show: they are gone upstream, or not everything came.
     `witnessed_digests` names calls that a webhook delivery named and that no table had: the day was made owed for them.
     """

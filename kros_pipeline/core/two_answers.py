@@ -1,4 +1,4 @@
-"""Two answers: that there is none is final once upstream has said it twice, 20 hours apart.
+"""Decide when "upstream has none" is final: after two answers, 20 hours apart.
 
 One answer is not enough: a recording may appear hours after its call, and a deployment that is being changed answers
 404 for a while. A row of the list without a URL, or without a text, is an answer, too, but not enough by itself: the
@@ -20,7 +20,8 @@ HOURS_APART = 20
 _APART = timedelta(hours=HOURS_APART)
 _LAST_CHANCE = timedelta(hours=48)
 _LONGEST_CALL = timedelta(days=1)
-_REASON = re.compile(r"(the list shows none|asked, upstream has none) \(first answer: (\S+)\)")
+_LISTED, _ASKED = "the list shows none", "asked, upstream has none"  # stored in tables: they must not change
+_REASON = re.compile(rf"({_LISTED}|{_ASKED}) \(first answer: (\S+)\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ class FirstAnswer:
 
     def __str__(self) -> str:
         what, next_step = (
-            ("asked, upstream has none", f"a second answer, {HOURS_APART} hours later, settles it")
+            (_ASKED, f"a second answer, {HOURS_APART} hours later, settles it")
             if self.is_asked
-            else ("the list shows none", "upstream is asked after the grace days")
+            else (_LISTED, "upstream is asked after the grace days")
         )
         return f"{what} (first answer: {self.at.isoformat(timespec='seconds')}); {next_step}"
 
@@ -46,16 +47,17 @@ class FirstAnswer:
         """Read the answer from the text that `str` made of it; None where a row has another reason."""
         found = _REASON.match(reason or "")
         at = parse_time(found[2]) if found else None
-        return cls(at, found[1].startswith("asked")) if found and at else None
+        return cls(at, is_asked=found[1] == _ASKED) if found and at else None
 
 
 class ListAnswers:
     """The answers of a day's last listing: when it showed a call. A list that was not proved answers for no call."""
 
     def __init__(self, listing: Listing | None):
-        is_usable = listing is not None and listing.proved and listing.unlisted_digests is not None
-        self._at = parse_time(listing.listed_at) if listing is not None and is_usable else None
-        self._unlisted = unpack_digests(listing.unlisted_digests or "") if listing is not None and is_usable else set()
+        self._at: datetime | None = None
+        self._unlisted: set[bytes] = set()
+        if listing is not None and listing.proved and listing.unlisted_digests is not None:
+            self._at, self._unlisted = parse_time(listing.listed_at), unpack_digests(listing.unlisted_digests)
 
     def at(self, call_id: str) -> datetime | None:
         """Return when the call of the table `calls` was last listed; None where the last listing did not show it."""

@@ -71,11 +71,11 @@ def decide_verdict(evidence: Evidence) -> Verdict:
 
 
 def _name_witnessed_calls(evidence: Evidence) -> Iterator[str]:
-    """Yield a sentence where KrosAI told a webhook of calls that it does not list. The verdict does not change."""
+    """Yield a sentence for calls that webhook deliveries name and no table has. The verdict does not change."""
     if evidence.witnessed_calls:
         yield (
-            f"{evidence.witnessed_calls} × call that a webhook delivery named and no table has: ask KrosAI why the "
-            "list does not show it."
+            f"{evidence.witnessed_calls} × call that a webhook delivery named is in no table, and the list does not "
+            "show it: ask KrosAI why."
         )
 
 
@@ -171,8 +171,8 @@ def _find_what_may_still_come(evidence: Evidence) -> Iterator[str]:
     if evidence.second_answers_due_at is not None:
         counts = " and ".join(f"{count} {table}" for table, count in sorted(evidence.answered_once.items()))
         yield (
-            f"Upstream has answered once that it has none of {counts}: a second answer settles them, from "
-            f"{evidence.second_answers_due_at:%Y-%m-%d %H:%M} UTC on."
+            f"Upstream has said once that there is none, of {counts}: nothing is to do. A second answer settles them, "
+            f"from {evidence.second_answers_due_at:%Y-%m-%d %H:%M} UTC on, or when upstream is about to delete the day."
         )
     if pending["transcripts"] > evidence.answered_once["transcripts"] and evidence.grace_is_over:
         yield (

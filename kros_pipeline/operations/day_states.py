@@ -30,7 +30,7 @@ class DayState:
     `row` is None where there is none, or where `unreadable` says why it cannot be read. `deleted` and `replaced` name
     tables that are not there any more, or are not the ones that the row is about. `is_recorded` is False where the
     versions of the row's tables are not known: a run was killed after the row, or an older version wrote it.
-    `next_look` is when looking at the day is worth it again; None where that is at once, or never.
+    `next_look` is when the day is due again; None: at once, or never, once it is settled.
     """
 
     row: Row | None = None

@@ -15,11 +15,12 @@ from ..archive.settings import ArchiveSettings
 from ..archive.tombstones import Tombstones
 from ..core.clock import Clock
 from ..core.days import end_of, start_of
-from ..core.errors import ApiUnauthorized, ExternalError, RequestRefused
+from ..core.errors import ExternalError, RequestRefused, WrongArchive
 from ..core.settings import BadSettings
 from ..source.call_source import CallSource, Page, Window
 from ..source.krosai import KrosAI
 from ..steps.list_proof import ignores_dates
+from ..steps.list_reader import describe_dialect
 from ..steps.listed_rows import ListedRows, describe_foreign_rows
 from ..steps.run_context import SYSTEM_CLOCK, open_identity
 from ..steps.settings import SETTINGS, START_DATE, Settings, parse_settings_and_rules, parse_start_date
@@ -106,7 +107,7 @@ def _look_into_archive(
 
 
 def _ask_api(settings: Settings, clock: Clock) -> str:
-    """Ask for one page of yesterday's calls. Raises `ApiUnauthorized` where it has another organization's."""
+    """Ask for one page of yesterday's calls. Raises `WrongArchive` where it has another organization's."""
     yesterday = clock.now().date() - timedelta(days=1)
     window = Window(start_of(yesterday), end_of(yesterday))
     source = KrosAI(settings.source, clock)
@@ -115,8 +116,8 @@ def _ask_api(settings: Settings, clock: Clock) -> str:
     finally:
         source.close()
     if page.foreign_ids:
-        raise ApiUnauthorized(describe_foreign_rows(len(page.foreign_ids)))
-    dialect = source.dialect + ("" if has_date_filter else ", no date filter")
+        raise WrongArchive(describe_foreign_rows(len(page.foreign_ids)))
+    dialect = describe_dialect(source, has_date_filter=has_date_filter)
     when = f"yesterday ({yesterday}, UTC)" if has_date_filter else "its list"
     sentence = f"it accepts the key (dialect: {dialect}); {when} has {_count_calls(page)}."
     if not all(listed.has_zone for listed in page.calls):

@@ -4,20 +4,23 @@ A call may complete, or appear, after the grace days. Each night a 28th of the d
 upstream still has them.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import date
+from functools import partial
 
+from ..archive.listings import read_usable_listing
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Row
 from ..archive.tables import Tables
 from ..core.clock import Clock
+from ..core.listing import PageSpan
 from ..core.retention import upstream_expires_on
 from .day_states import DayState, days_within_retention, read_day_states
 
 _NIGHTS = 28
 _SHARE_OF_QUOTA_PERCENT = 5
 _CALLS_PER_REQUEST = 100
-_OTHER_REQUESTS = 10  # totals, the second look, statistics
+_OTHER_REQUESTS = 10  # totals, the first pages again, two counters
 
 
 def find_days_to_repeat(
@@ -44,6 +47,7 @@ def find_days_to_repeat(
         lookback_days=lookback_days,
         requests_per_day=requests_per_day,
         under_way=under_way,
+        find_pages=partial(_find_pages, store),
     )
 
 
@@ -55,8 +59,11 @@ def select_days_to_repeat(
     lookback_days: int,
     requests_per_day: int | None,
     under_way: Collection[date] = (),
+    find_pages: Callable[[date], PageSpan | None] = lambda _: None,
 ) -> list[date]:
     """Select settled days, the one that upstream deletes first at the front; `states` are of all days within retention.
+
+    `find_pages` says where a day lies in a list without a date filter.
 
     They are a 28th of the days, and need at most 5 % of the plan's daily requests: a day that does not fit is left out,
     and so is one whose recordings may be deleted today. A day pauses after each check, so that it is not repeated every
@@ -75,7 +82,7 @@ def select_days_to_repeat(
             continue
         if (today - row["checked_at"].date()).days < pause_days:
             continue
-        cost = _estimate_requests(row)
+        cost = _estimate_requests(row, find_pages(day))
         if requests_left is not None and cost > requests_left:
             continue
         requests_left = None if requests_left is None else requests_left - cost
@@ -85,7 +92,18 @@ def select_days_to_repeat(
     return chosen
 
 
-def _estimate_requests(row: Row) -> int:
-    """Return how many API requests a settled day needs: its list, and a few more. Nothing else of it is pending."""
+def _estimate_requests(row: Row, pages: PageSpan | None) -> int:
+    """Return about how many API requests a settled day needs: its list, and a few more. Nothing else of it is pending.
+
+    A list without a date filter is read twice, after a bisection of its pages.
+    """
     calls: int = max(row["calls"], row["listed_total"])
-    return -(-calls // _CALLS_PER_REQUEST) + _OTHER_REQUESTS
+    page_count = -(-calls // _CALLS_PER_REQUEST)
+    if pages is not None:
+        page_count = 2 * (pages.last_page - pages.first_page + 1) + pages.last_page.bit_length()
+    return page_count + _OTHER_REQUESTS
+
+
+def _find_pages(store: ObjectStore, day: date) -> PageSpan | None:
+    listing = read_usable_listing(store, day)
+    return listing.pages if listing is not None else None

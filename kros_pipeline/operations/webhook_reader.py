@@ -29,7 +29,7 @@ from ..core.errors import (
 from ..source.call_source import CallSource, Delivery, DeliveryPage, WebhookEvent
 
 _OVERLAP = timedelta(days=1)
-_MAX_CALLS = 100_000  # are kept in memory; the next pull goes on
+_MAX_CALLS = 100_000  # a pull keeps no more in memory; the next one goes on
 _NO_DETAIL = (CallNotFound, CallGone, RequestRefused, UnaddressableCall, UnexpectedResponse)
 
 _Answer = TypeVar("_Answer")
@@ -116,7 +116,8 @@ class DeliveryReader:
         top_page, top_last = self._page, self._last
         self._page, self._last = gap.page + self._new_rows // max(1, self._page_size), gap.end
         if not self._read_down(self._page, floor, gap_end=gap.end):
-            self._page, self._last = top_page, top_last  # the list has lost rows: look for the gap page by page
+            self._page, self._last = top_page, top_last  # the list has lost rows: read it from the top again
+            self.delivery_count, self.unreadable = 0, Counter()
             self._read_down(1, floor)
 
     def _floor(self, read_until: datetime | None) -> datetime:
@@ -206,7 +207,7 @@ class DeliveryReader:
         try:
             detail = self._ask(lambda: self._source.webhook_delivery(row.delivery_id or ""))
         except _NO_DETAIL as error:
-            return None, str(error)
+            return None, str(error).partition(", “")[0]  # upstream's own text may name the call
         if row.event_id is not None:
             self._event_ids.add(row.event_id)
         return detail.event, detail.problem

@@ -40,8 +40,8 @@ _TO_DO = "Materialize the whole day."
 
 @dataclass
 class WitnessReport:
-    """What one pull found. `unreadable` counts deliveries by what is wrong with them; the last three are sentences, or
-    empty.
+    """What one pull found. `unreadable` counts deliveries by what is wrong with them; `ended_early`, `not_offered` and
+    `problem` are sentences, or empty.
 
     `calls_in_no_table` counts calls of listed days; those of days that were never listed are in `calls_of_new_days`:
     such a day is owed anyway.
@@ -80,15 +80,16 @@ def witness_calls(
     """
     report = WitnessReport()
     if not identity.check():
-        report.ended_early = "the archive is nobody's yet: the first run of a day begins it"
+        report.ended_early = "no account has claimed the archive yet: the first run of a day does"
         return report
     now = clock.now()
     if retention_days is not None:
         first_day = max(first_day, now.date() - timedelta(days=retention_days))
     share = requests_per_day * _SHARE_OF_QUOTA_PERCENT // 100 if requests_per_day is not None else None
+    before = read_progress(store)
     reader = DeliveryReader(
         source,
-        read_progress(store),
+        before,
         since=start_of(first_day),
         now=now,
         max_requests=share if share is not None else _REQUESTS_WITHOUT_QUOTA,
@@ -103,10 +104,11 @@ def witness_calls(
     witness = _Witness(first_day, now, store=store, tables=tables, tombstones=tombstones, clock=clock)
     if not witness.compare(reader.calls, report):
         report.problem = (
-            f"None of the {report.calls_in_no_table} calls that webhook deliveries name is in a table, and the tables "
-            "of their days have others: ask KrosAI whether its webhooks name calls by other ids. Nothing was marked."
+            f"Webhook deliveries name {report.calls_in_no_table} calls, and no table has any of them, although the "
+            "tables of their days have other calls. No day was changed, and the next night reads these deliveries "
+            "again. Ask KrosAI whether its webhooks name calls by other ids than its list."
         )
-    elif reader.progress != DeliveryProgress():
+    elif reader.progress not in (DeliveryProgress(), before):
         save_progress(store, reader.progress)
     return report
 

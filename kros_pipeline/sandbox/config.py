@@ -39,7 +39,7 @@ CHANGEABLE = frozenset(
         *("webhook", "webhook_names", "webhook_payload", "webhook_data", "webhook_list", "webhook_total"),
     }
 )
-"""The fields that a running simulator can change: how calls are listed and told, but not which calls there are."""
+"""The fields that a running simulator can change: how calls are listed and delivered, but not which calls there are."""
 
 
 @dataclass(frozen=True)

@@ -121,7 +121,7 @@ REQUESTS_PER_SECOND = Setting(
     None,
     "this pipeline's share of the plan's rate",
     positive_number,
-    default_in_words="the plan's rate, for the Bridge at most 10",
+    default_in_words="the plan's rate; at most 10 where the URL is the Bridge's",
 )
 REQUESTS_PER_RUN = Setting(
     "KROSAI_REQUESTS_PER_RUN",

@@ -16,7 +16,7 @@ from ..core import schemas
 from ..core.calls import Call
 from ..core.clock import Clock
 from ..core.days import days_beside
-from ..core.errors import ApiError, ObjectExists, WrongArchive
+from ..core.errors import ApiError, ObjectExists, UnreadablePartition, WrongArchive
 from ..core.home_days import HomeDays, find_home_days
 from ..core.listing import Listing
 from ..core.object_keys import unparsed_key
@@ -42,7 +42,7 @@ def list_calls(
     tables: Tables,
     tombstones: Tombstones,
     identity: ArchiveIdentity,
-    audit: AuditLog,
+    open_audit: Callable[[date], AuditLog],
     clock: Clock,
     lookback_days: int,
     retention_days: int | None,
@@ -99,14 +99,17 @@ def list_calls(
             tables=tables,
             tombstones=tombstones,
             identity=identity,
-            audit=audit,
+            open_audit=open_audit,
             clock=clock,
         )
 
     report, listing = save(day, reader.result)
     report.counts["pages"] = reader.proof.pages
-    for other, listed in reader.results_of_other_days.items():
-        save(other, listed)
+    for other, listed in reader.results_of_other_days.items() if error is None else ():
+        try:
+            save(other, listed)
+        except (UnreadablePartition, WrongArchive) as problem:  # the day's own run fails with it
+            log.warning("%s: what this run has listed of it was not saved (%s)", other, problem)
     return report, listing
 
 
@@ -121,7 +124,7 @@ def _save(
     tables: Tables,
     tombstones: Tombstones,
     identity: ArchiveIdentity,
-    audit: AuditLog,
+    open_audit: Callable[[date], AuditLog],
     clock: Clock,
 ) -> tuple[Report, Listing]:
     """Add what was listed of a day to the table `calls`, and save the listing. `error` is what ended the reading."""
@@ -139,7 +142,7 @@ def _save(
         archived=archived,
         may_be_added=lambda other: may_be_added_to(other, archived, first_day=first_day, clock=clock),
     )
-    _remove(day, homes, tables, audit)
+    _remove(day, homes, tables, open_audit(day))
     added_to_others = save_to_other_days(day, homes, archived.unreadable, tables=tables, clock=clock)
     oddities += [f"{why}." for _, why in sorted(archived.unreadable.items())]
     with tables.transaction(schemas.CALLS, day) as table:
@@ -182,8 +185,8 @@ def _make_reader(
     def claim() -> None:
         if reader.rows.are_all_foreign and not identity.check():
             raise WrongArchive(
-                f"{day}: each row of the list's first page is another organization's. Nothing was written. Set "
-                "KROSAI_ORGANIZATION_ID to this account's organization, as KrosAI writes it."
+                f"{day}: each row of the list's first page is another organization's. Nothing was written. "
+                "Compare KROSAI_ORGANIZATION_ID with the organization in the KrosAI dashboard."
             )  # otherwise the archive would be claimed for an organization that may not be this account's
         identity.claim()
 

@@ -6,6 +6,8 @@ smaller windows would prove nothing.
 
 from dataclasses import dataclass
 
+_USUAL_LIMITS = 500  # and its multiples
+
 
 @dataclass
 class ListLimits:
@@ -34,8 +36,8 @@ class ListLimits:
         return total > min(max_rows, self.rows or max_rows) or (self.total is not None and total >= self.total)
 
 
-def may_be_a_limit(total: int | None, *, step: int) -> bool:
-    """Return whether a total looks like a limit: a multiple of `step`, or a power of two that is not less."""
-    if total is None or total < step:
+def may_be_a_limit(total: int | None) -> bool:
+    """Return whether a total looks like a limit: a multiple of 500, or a power of two that is not less."""
+    if total is None or total < _USUAL_LIMITS:
         return False
-    return total % step == 0 or total & (total - 1) == 0
+    return total % _USUAL_LIMITS == 0 or total & (total - 1) == 0

@@ -24,7 +24,6 @@ _MAX_LOOKS = 3
 _MAX_ROWS_PER_WINDOW = 10_000  # many services serve deeper offsets slowly, or refuse them
 _LONG_AGO = Window(datetime(2000, 1, 1, tzinfo=UTC), datetime(2000, 1, 2, tzinfo=UTC))  # no account is that old
 _USUAL_OVERLAP = 1.2  # the most that totals of two halves usually are, in totals of the whole
-_USUAL_LIMITS = 500  # and its multiples
 _MAX_REQUESTS_PER_PAGE, _MORE_REQUESTS = 5, 60
 
 
@@ -88,7 +87,7 @@ class ListProof:
         return page
 
     def ignores_dates(self, first: Page) -> bool:
-        """Return whether the date filter has no effect; see the function of this name."""
+        """Return whether the date filter has no effect, and count the request."""
         self.pages += 1
         return ignores_dates(self._source, first)
 
@@ -213,7 +212,7 @@ class ListProof:
 
     def _report_limit(self, window: Window, total: int | None) -> None:
         """Report a total that no smaller window proves, if it looks like a limit."""
-        if may_be_a_limit(total, step=_USUAL_LIMITS) or total in (self._limits.total, self._limits.rows):
+        if may_be_a_limit(total) or total in (self._limits.total, self._limits.rows):
             self._report(window, f"`total` says {total}, which may be a limit, and no smaller window proves it")
 
     def _is_sum_of_days(self, window: Window, reading: _Reading) -> bool:

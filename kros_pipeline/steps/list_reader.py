@@ -24,6 +24,11 @@ _WHOLE_DAYS = timedelta(days=2)  # what a filter that reads days only needs, of 
 _PROGRESS_EVERY_PAGES = 50
 
 
+def describe_dialect(source: CallSource, *, has_date_filter: bool) -> str:
+    """Return how the API's list is asked for, in words."""
+    return source.dialect if has_date_filter else f"{source.dialect}, no date filter"
+
+
 @dataclass(frozen=True)
 class DayList:
     """What was read of a day's list: its rows, why it is not proved, and how to list the day again.
@@ -74,7 +79,7 @@ class ListReader:
 
     @property
     def results_of_other_days(self) -> dict[date, DayList]:
-        """What came of the days of `other_days`, where the list had to be read whole."""
+        """What came of the days that `find_other_days` named, where the list was read whole."""
         return {day: self._result_of(rows) for day, rows in self._rows_of_other_days.items()}
 
     def _result_of(self, rows: ListedRows) -> DayList:

@@ -162,8 +162,8 @@ class ListedRows:
 def describe_foreign_rows(count: int) -> str:
     """Return the sentence for rows of another organization. It names none of them."""
     return (
-        f"The list shows rows of another organization ({count:,}): they were refused, and nothing of them is kept. Set "
-        "KROSAI_ORGANIZATION_ID to this account's organization, as KrosAI writes it; if it is that already, ask KrosAI "
+        f"The list shows rows of another organization ({count:,}): they were refused, and nothing of them is kept. "
+        "Compare KROSAI_ORGANIZATION_ID with the organization in the KrosAI dashboard; if they are equal, ask KrosAI "
         "why its list shows others."
     )
 

@@ -136,7 +136,7 @@ def mark(day: date, verdict: DayVerdict, sentence: str, tables: Tables, clock: C
 
 def _with_verdict(row: Row, verdict: DayVerdict, sentence: str, clock: Clock) -> Row:
     if row["verdict"] != DayVerdict.COMPLETE:
-        return row  # owed already
+        return row  # in the backlog already, at the latest at its next look
     return row | {"verdict": verdict, "problems": [*row["problems"], sentence], "checked_at": clock.now()}
 
 

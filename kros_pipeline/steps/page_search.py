@@ -17,7 +17,6 @@ from .list_limits import may_be_a_limit
 
 _MAX_PASSES = 4
 _MAX_READINGS = 2  # of the whole list
-_USUAL_LIMITS = 500  # and its multiples
 
 
 class PageSearch:
@@ -153,7 +152,7 @@ class PageSearch:
             self.problem = f"a page repeated an earlier one, as if the offset were ignored; `total` says {page.total}"
         elif page.total is not None and row_count < page.total:
             self.problem = f"`total` says {page.total}, and it ended after {row_count} rows"
-        elif may_be_a_limit(page.total, step=_USUAL_LIMITS):
+        elif may_be_a_limit(page.total):
             self.problem = f"it ends after {page.total} rows, which may be a limit, and shows no call behind the day"
 
 
@@ -187,6 +186,6 @@ def _describe_whole(total: int | None, row_count: int) -> str:
         return f"it is in no order, and gave no total; {row_count} rows came"
     if total != row_count:
         return f"`total` says {total}, and {row_count} distinct rows came"
-    if may_be_a_limit(total, step=_USUAL_LIMITS):
+    if may_be_a_limit(total):
         return f"`total` says {total}, which may be a limit, and the list is in no order"
     return ""

@@ -228,9 +228,8 @@ class _Step:
 
 def _find_first_answer(call: Row, row: Row | None, listed_at: datetime | None) -> FirstAnswer | None:
     """Return the first answer that a call has no recording: the one that its row names, else the list's."""
-    first = FirstAnswer.parse(row["reason"]) if row else None
-    if first is None and listed_at is not None and not call["has_recording"]:
-        first = FirstAnswer(listed_at, is_asked=False)
-    if first is None or not is_after_call(first.at, call["created_at"], call["completed_at"]):
-        return None
-    return first
+    answers = [FirstAnswer.parse(row["reason"])] if row else []
+    if listed_at is not None and not call["has_recording"]:
+        answers.append(FirstAnswer(listed_at, is_asked=False))
+    times = call["created_at"], call["completed_at"]
+    return next((answer for answer in answers if answer is not None and is_after_call(answer.at, *times)), None)

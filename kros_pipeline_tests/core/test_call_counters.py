@@ -54,8 +54,13 @@ def test_a_counter_has_to_be_higher_and_named_for_completed_calls(
 @pytest.mark.parametrize("counter", [COMPLETED, ALL])
 def test_any_counter_above_zero_is_shown_where_the_list_is_empty(counter: CallCounter) -> None:
     [sentence] = find_signs_of_silence([counter], [])
-    assert f"upstream's counter {counter.name} shows 60" in sentence
+    assert f"upstream's own counters do ({counter.name}: 60)" in sentence
     assert not list(find_signs_of_silence([CallCounter("trends", 0, counts_completed=False)], []))
+
+
+def test_calls_that_were_not_completed_are_no_sign() -> None:
+    none_completed = CallCounter("stats.completed_calls", 0, counts_completed=True)
+    assert not list(find_signs_of_silence([none_completed, ALL], []))
 
 
 def calls_of(*calls: int | None) -> list[CountedDay | None]:

@@ -296,7 +296,7 @@ def test_calls_that_only_webhook_deliveries_name_are_a_note(changes: dict[str, A
     without, with_calls = (decide_verdict(evidence(witnessed_calls=count, **changes)) for count in (0, 2))
     assert (with_calls.verdict, with_calls.failures) == (without.verdict, without.failures)
     assert [sentence for sentence in with_calls.notes if sentence not in without.notes] == [
-        "2 × call that a webhook delivery named and no table has: ask KrosAI why the list does not show it."
+        "2 × call that a webhook delivery named is in no table, and the list does not show it: ask KrosAI why."
     ]
 
 

@@ -96,7 +96,7 @@ def test_a_rate_limit_is_no_failure_and_an_error_says_what_happens_next(
     result = launch(our)
     [event] = [event for event in result.all_events if event.is_step_failure]
     said = str(event.step_failure_data.user_failure_data.description)  # type: ignore[union-attr]
-    assert not result.success and "status 503" in said and "the next night reads them again" in said
+    assert not result.success and "status 503" in said and "the next night's run reads the deliveries again" in said
 
 
 def test_deliveries_that_cannot_be_read_are_counted_by_their_problem(

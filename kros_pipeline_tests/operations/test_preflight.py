@@ -160,7 +160,7 @@ def test_rows_of_another_organization_fail_the_check_without_their_ids(account: 
     our.krosai.set_faults(Faults(list_foreign_rows=Fault()))
     assert lines(our)[2] == (
         "FAILED  API: The list shows rows of another organization (3): they were refused, and nothing of them is kept. "
-        "Set KROSAI_ORGANIZATION_ID to this account's organization, as KrosAI writes it; if it is that already, ask "
+        "Compare KROSAI_ORGANIZATION_ID with the organization in the KrosAI dashboard; if they are equal, ask "
         "KrosAI why its list shows others."
     )
 

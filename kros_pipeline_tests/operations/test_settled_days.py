@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kros_pipeline.core import schemas
+from kros_pipeline.core.listing import PageSpan
 from kros_pipeline.core.object_keys import table_key
 from kros_pipeline.operations.day_states import DayState
 from kros_pipeline.operations.settled_days import select_days_to_repeat
@@ -152,3 +153,15 @@ def test_a_turn_of_one_day_makes_no_neighbour_owed(memory_account: MakeAccount) 
     for day in [*days, *days]:
         our.run_day(day)
     assert find_backlog(our.ctx, days[0], days[-1]) == []
+
+
+# A list without a date filter costs two passes over its pages, and one in no order the whole list.
+@pytest.mark.parametrize(
+    ("pages", "requests"), [(None, 11), (PageSpan(900, 902, 100, True), 26), (PageSpan(1, 400, 100, None), 819)]
+)
+def test_the_share_of_the_quota_counts_the_pages_of_a_list_without_a_date_filter(
+    pages: PageSpan | None, requests: int
+) -> None:
+    states = settled_from(TODAY - timedelta(days=60), TODAY - timedelta(days=60), calls=90)
+    for quota, is_selected in ((requests * 20, True), (requests * 20 - 20, False)):
+        assert bool(select(states, requests_per_day=quota, find_pages=lambda _: pages)) is is_selected

@@ -27,7 +27,7 @@ DAYS = (BEFORE, DAY, AFTER)
 KEY = "k" * 32
 WITNESS = "kros_pipeline.operations.webhook_witness"
 _seeds = itertools.count(8_000)
-NOTE = "{} × call that a webhook delivery named and no table has: ask KrosAI why the list does not show it."
+NOTE = "{} × call that a webhook delivery named is in no table, and the list does not show it: ask KrosAI why."
 
 
 def open_account(memory_account: MakeAccount, *, runs: tuple[date, ...] = DAYS, **changes: Any) -> Account:
@@ -251,7 +251,7 @@ def test_where_deliveries_name_calls_by_other_ids_nothing_is_marked(
 
     monkeypatch.setattr(witness, "webhook_deliveries", with_other_ids)
     report = witness_calls(our.ctx)
-    assert report.problem.startswith("None of the 10 calls that webhook deliveries name is in a table")
+    assert report.problem.startswith("Webhook deliveries name 10 calls, and no table has any of them")
     assert (report.days_owed, owed(our), witnessed(our)) == ([], [], None)
     assert read_progress(our.ctx.store) == DeliveryProgress()
 
@@ -270,7 +270,7 @@ def test_without_a_webhook_it_costs_one_request(memory_account: MakeAccount) -> 
 def test_an_archive_that_is_nobodys_is_left_alone(memory_account: MakeAccount) -> None:
     our = open_account(memory_account, runs=())
     report = witness_calls(our.ctx)
-    assert report.ended_early.startswith("the archive is nobody's yet") and our.archive.objects() == {}
+    assert report.ended_early.startswith("no account has claimed the archive yet") and our.archive.objects() == {}
     assert our.requests() == {}
 
 

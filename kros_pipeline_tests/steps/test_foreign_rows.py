@@ -108,7 +108,7 @@ def test_foreign_rows_make_the_day_incomplete_and_nothing_of_them_is_kept(
     result = our.run_day()
     assert result.verdict.verdict == "incomplete"
     assert [problem for problem in result.verdict.problems if not problem.startswith(SENTENCE)] == []
-    assert "Set KROSAI_ORGANIZATION_ID to this account's organization" in " ".join(result.verdict.problems)
+    assert "Compare KROSAI_ORGANIZATION_ID with the organization" in " ".join(result.verdict.problems)
     assert set(our.archive.by_call("calls", DAY)) == set(completed_of(our.krosai, DAY))
     assert_nothing_is_kept(our, foreign)
 
@@ -142,7 +142,7 @@ def test_a_list_that_is_all_foreign_begins_no_archive(memory_account: MakeAccoun
     our = memory_account(NONE_OF_OURS, KROSAI_ORGANIZATION_ID="mistyped")
     our.krosai.set_faults(faults_by_name(SHOWN))
     with pytest.raises(
-        WrongArchive, match=r"is another organization's. Nothing was written. Set KROSAI_ORGANIZATION_ID"
+        WrongArchive, match=r"is another organization's. Nothing was written. Compare KROSAI_ORGANIZATION_ID"
     ):
         list_calls(our.ctx, DAY)
     assert our.archive.objects() == {}

@@ -39,8 +39,8 @@ GRACE_ENDS = datetime(2025, 1, 14, tzinfo=UTC)
 SILENT = replace(PLAIN, days={"2025-01-10": 3}, audio_seconds=(12, 14), late_share=1.0)
 HIDING = replace(VARIED, days={"2025-01-10": 60}, audio_seconds=(1, 2), longest_transcript_characters=2_000)
 ONCE = (
-    "Upstream has answered once that it has none of 3 recordings and 3 transcripts: a second answer settles them, "
-    "from 2025-01-20 20:00 UTC on."
+    "Upstream has said once that there is none, of 3 recordings and 3 transcripts: nothing is to do. A second answer "
+    "settles them, from 2025-01-20 20:00 UTC on, or when upstream is about to delete the day."
 )
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
+from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, PLAIN, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import assert_archive_is_true
-from kros_pipeline_tests.support.steps import list_calls
+from kros_pipeline_tests.support.steps import erase_calls, list_calls
 
 FIRST = date(2025, 1, 6)
 DAYS = [FIRST + timedelta(days=number) for number in range(5)]
@@ -72,3 +73,33 @@ def test_a_total_that_no_reading_reaches_proves_no_day(memory_account: MakeAccou
         listing = our.archive.json(f"state/listings/dt={day}.json")
         assert not listing["proved"] and "distinct rows came" in listing["problems"][0]
     assert listed_requests(our, DAYS[0]) > 0, "it is read anew"
+
+
+def test_a_damaged_day_stops_no_other_day(memory_account: MakeAccount) -> None:
+    our = memory_account(NO_ORDER)
+    listed_requests(our, DAYS[0])
+    our.archive.write(f"tables/calls/dt={DAYS[0]}/part-0.parquet", b"junk")
+    for day in DAYS[:2]:
+        our.archive.delete(f"state/listings/dt={day}.json")
+    assert listed_requests(our, DAYS[2]) == 0, "it was listed with the first"
+    assert listed_requests(our, DAYS[2]) > 0
+    assert len(our.archive.by_call("calls", DAYS[2])) == 60
+
+
+def test_a_call_that_another_days_run_moves_is_erased(memory_account: MakeAccount) -> None:
+    our = memory_account(NO_ORDER, fresh=True, KROS_ERASURE_KEY="a key of the tests, long enough for them")
+    listed_requests(our, DAYS[0])
+    [call_id, *_] = sorted(our.archive.by_call("calls", DAYS[1]))
+    row = our.archive.by_call("calls", DAYS[1])[call_id]
+    # A row of the day before was written beside it, as by two runs at once.
+    our.archive.rewrite("calls", DAYS[0], lambda rows: sorted([*rows, row | {"call_date": DAYS[0]}], key=by_id))
+    our.archive.delete(f"state/listings/dt={DAYS[1]}.json")
+    our.now += timedelta(hours=30)
+    listed_requests(our, DAYS[4])
+    request = ErasureRequest((call_id,), "", "a request of the person", False)
+    assert erase_calls(our.open(), request).calls == 1
+    assert not any(call_id in our.archive.by_call("calls", day) for day in DAYS)
+
+
+def by_id(row: dict[str, Any]) -> str:
+    return str(row["call_id"])
