@@ -140,7 +140,8 @@ class ListReader:
     def _search_pages(self, first: Page) -> None:
         """Find the day in a list without a date filter. `first` is the list's first page."""
         self.rows.forget_windows()
-        limit = first.limit or (first.row_count if first.row_count < (first.total or 0) else self._page_limit)
+        self.rows.add(first, None)
+        limit = first.row_count or self._page_limit  # whatever the answer names: a page of 20 may say 100
         self._search = PageSearch(self._day, partial(self.proof.numbered_page, page_limit=limit), page_limit=limit)
         self._search.prove(first)
         if not self._search.is_ordered:

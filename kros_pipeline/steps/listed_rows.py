@@ -41,7 +41,9 @@ class ListedRows:
 
     def add(self, page: Page, window: Window | None) -> None:
         """Account for the rows of one page of a window; of a page without one, where the list has no date filter."""
-        self._foreign.update(page.foreign_ids)
+        is_near = window is not None or self._is_beside_day(page)
+        if is_near:
+            self._foreign.update(page.foreign_ids)
         for listed in page.calls:
             call = listed.call
             completed = is_completed(call.status)
@@ -53,7 +55,7 @@ class ListedRows:
                 self._unknown_statuses.add(call.status or "")
             self._keep(call, is_explained=is_explained)
         for row in page.unparsed:
-            is_of_day = row.created_at is None or row.created_at.date() == self._day
+            is_of_day = is_near if row.created_at is None else row.created_at.date() == self._day
             if is_of_day and row.call_id not in self.calls:
                 self.unparsed[row.call_id or row.raw_json] = row
 
@@ -92,6 +94,7 @@ class ListedRows:
         """Forget what the rows showed of the date filter: it has no effect."""
         self._has_no_windows = True
         self._near, self._far = set(), set()
+        self._foreign, self.unparsed = set(), {}
         self._earliest = self._latest = self.longest_beyond = timedelta(0)
 
     def oddities(self) -> list[str]:
@@ -147,11 +150,16 @@ class ListedRows:
         self._has_naive_times = self._has_naive_times or not listed.has_zone
         return False
 
+    def _is_beside_day(self, page: Page) -> bool:
+        """Return whether a row without a time, on a page of a list without a date filter, may be of the day."""
+        times = [listed.call.created_at for listed in page.calls]
+        return not times or (min(times) < end_of(self._day) and max(times) >= start_of(self._day))
+
     def _keep(self, call: Call, *, is_explained: bool) -> None:
         if call.call_date == self._day:
             calls = self.calls
             self.unparsed.pop(call.call_id, None)
-        elif is_explained or abs((call.call_date - self._day).days) <= OTHER_DAYS:
+        elif is_explained or self._has_no_windows or abs((call.call_date - self._day).days) <= OTHER_DAYS:
             calls = self.others.setdefault(call.call_date, {})
         else:
             return

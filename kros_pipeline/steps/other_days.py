@@ -120,7 +120,7 @@ def has_news(rows: Iterator[Row], found: Mapping[str, Call]) -> bool:
 
 
 def mark(day: date, verdict: DayVerdict, sentence: str, tables: Tables, clock: Clock) -> None:
-    """Turn a day's verdict `complete` into another: its next run looks at everything anew."""
+    """Turn a verdict `complete` into another, and end the rest of a waiting day: its next run looks at everything."""
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
         rows = list(present.rows()) if present else []
@@ -135,8 +135,8 @@ def mark(day: date, verdict: DayVerdict, sentence: str, tables: Tables, clock: C
 
 
 def _with_verdict(row: Row, verdict: DayVerdict, sentence: str, clock: Clock) -> Row:
-    if row["verdict"] != DayVerdict.COMPLETE:
-        return row  # in the backlog already, at the latest at its next look
+    if row["verdict"] == DayVerdict.INCOMPLETE or sentence in row["problems"]:
+        return row  # in the backlog already
     return row | {"verdict": verdict, "problems": [*row["problems"], sentence], "checked_at": clock.now()}
 
 

@@ -88,7 +88,7 @@ class RecordingArchiver:
         except UrlRefused as error:
             return self.rows.unarchived(call, RecordingStatus.REFUSED, str(error), attempts=1)
         except (DownloadError, RequestRefused, UnaddressableCall, UnexpectedResponse) as error:
-            return self.rows.unarchived(call, RecordingStatus.FAILED, str(error))
+            return self.rows.failed(call, error)
 
     def adopt(self, call: PendingRecording) -> Row:
         """Make the row of an object that is in the bucket already, from its bytes: whoever wrote them, they are read.

@@ -59,6 +59,11 @@ class RecordingRows:
         """Make the row of a call whose recording is not in the archive. `attempts` are those of this run."""
         return self._row(call, status, reason, attempts)
 
+    def failed(self, call: PendingRecording, error: object) -> Row:
+        """Make the row of a call of which `error` kept the recording from being had. Its first answer stays."""
+        before = f"{call.first_answer}; " if call.first_answer is not None else ""
+        return self.unarchived(call, RecordingStatus.FAILED, f"{before}{error}")
+
     def untried(self, call: PendingRecording, error: object) -> Row:
         """Make the row of a call that `error` kept from being tried. Its first answer stays."""
         before = f"{call.first_answer}; " if call.first_answer is not None else ""

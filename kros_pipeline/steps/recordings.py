@@ -196,7 +196,7 @@ class _Step:
                 self.breaker.trip(error)
             except ExternalError as error:
                 self.breaker.on_failure(error)
-                return self._archiver.rows.unarchived(call, RecordingStatus.FAILED, str(error))
+                return self._archiver.rows.failed(call, error)
         return self._archiver.rows.untried(call, self.breaker.error)
 
     def _keep(self, call: PendingRecording, row: Row) -> None:

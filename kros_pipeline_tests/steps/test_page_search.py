@@ -5,14 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 import random
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from kros_pipeline.core.listing import Listing
+from kros_pipeline.source.call_source import Page, UnparsedRow
 from kros_pipeline.steps.page_search import pages_of_span
-from kros_pipeline_tests.steps.test_list_reader import DAY, MIDNIGHT, calls_at, of_day, read, spread
+from kros_pipeline_tests.steps.test_list_reader import DAY, MIDNIGHT, ORDERS, calls_at, of_day, read, spread
 from kros_pipeline_tests.support.fake_call_source import FakeCall
 from kros_pipeline_tests.support.lying_source import Lies, LyingSource
 
@@ -171,3 +173,129 @@ def test_the_pages_of_the_day_are_found_again(order: Any, moved_by: int) -> None
 def test_pages_that_no_version_wrote_make_a_listing_unreadable(stored: object) -> None:
     with pytest.raises(ValueError, match="pages"):
         Listing.from_json({"proved": True, "listed_total": 1, "pages": stored})
+
+
+# Answers that lie about themselves: each is a day that is whole, or not proved.
+
+
+def assert_whole_or_not_proved(reader: Any, source: LyingSource) -> None:
+    assert reader.result.problems or set(reader.rows.calls) >= of_day(source)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("total_cap", [1, 55, 99, 100, 250, 700, 999])
+@pytest.mark.parametrize(("before", "behind"), [(3, 6), (0, 6), (6, 0), (9, 3)])
+def test_a_total_that_is_too_small_ends_nothing(order: Any, total_cap: int, before: int, behind: int) -> None:
+    reader, source = read(days_of(100, before, behind), Lies(order=order, ignores_dates=True, total_cap=total_cap))
+    assert_whole_or_not_proved(reader, source)
+
+
+def with_pages(monkeypatch: pytest.MonkeyPatch, change: Any, *, in_offsets: bool = True) -> None:
+    """Let `read` ask a source whose pages are changed; in the page dialect, a page has 20 rows whatever was asked."""
+
+    class Changed(LyingSource):
+        def list_page(self, window: Any, offset: int, page_number: int) -> Any:
+            return change(super().list_page(window, offset if in_offsets else (page_number - 1) * 20, page_number))
+
+    monkeypatch.setattr("kros_pipeline_tests.steps.test_list_reader.LyingSource", Changed)
+
+
+@pytest.mark.parametrize("in_offsets", [True, False])
+@pytest.mark.parametrize("limit", [100, 20, None])
+@pytest.mark.parametrize("has_total", [True, False])
+@pytest.mark.parametrize(("before", "behind"), [(5, 10), (0, 10), (10, 0)])
+def test_pages_that_are_shorter_than_they_say_are_followed_by_others(
+    monkeypatch: pytest.MonkeyPatch, before: int, behind: int, limit: int | None, *, has_total: bool, in_offsets: bool
+) -> None:
+    def shorten(page: Page) -> Page:
+        return replace(page, calls=page.calls[:20], limit=limit, total=page.total if has_total else None)
+
+    with_pages(monkeypatch, shorten, in_offsets=in_offsets)
+    reader, source = read(days_of(60, before, behind), Lies(ignores_dates=True))
+    assert_whole_or_not_proved(reader, source)
+    if before and behind:
+        assert not reader.result.problems, reader.result.problems
+
+
+@pytest.mark.parametrize("depth_cap", [None, 100, 500, 700, 950])
+@pytest.mark.parametrize(("before", "behind"), [(3, 6), (0, 6), (6, 0)])
+def test_without_a_total_the_end_of_the_list_proves_nothing(
+    monkeypatch: pytest.MonkeyPatch, depth_cap: int | None, before: int, behind: int
+) -> None:
+    with_pages(monkeypatch, lambda page: replace(page, total=None))
+    reader, source = read(days_of(100, before, behind), Lies(ignores_dates=True, depth_cap=depth_cap))
+    assert_whole_or_not_proved(reader, source)
+    assert source.requests_made <= 80
+    if before and behind and depth_cap is None:
+        assert not reader.result.problems
+
+
+@pytest.mark.parametrize("order", ORDERED)
+@pytest.mark.parametrize(("before", "behind"), [(0, 3), (3, 0), (3, 9), (9, 9), (0, 0)])
+def test_a_list_in_sections_is_in_no_order(
+    monkeypatch: pytest.MonkeyPatch, order: Any, before: int, behind: int
+) -> None:
+    class Grouped(LyingSource):
+        def select(self, window: Any) -> list[FakeCall]:
+            return sorted(super().select(window), key=lambda call: int(call.call_id[-1]) % 2)
+
+    monkeypatch.setattr("kros_pipeline_tests.steps.test_list_reader.LyingSource", Grouped)
+    reader, source = read(days_of(100, before, behind), Lies(refuses_dates=True, order=order))
+    assert_whole_or_not_proved(reader, source)
+
+
+def test_one_row_out_of_its_place_is_no_border(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ByEnd(LyingSource):
+        def select(self, window: Any) -> list[FakeCall]:
+            return sorted(super().select(window), key=end_of_call, reverse=True)
+
+    def end_of_call(call: FakeCall) -> Any:
+        return call.created_at + timedelta(seconds=call.duration_seconds or 0), call.call_id
+
+    monkeypatch.setattr("kros_pipeline_tests.steps.test_list_reader.LyingSource", ByEnd)
+    calls = [
+        *calls_at(*(60.0 * number for number in range(20)), prefix="early"),
+        *calls_at(*(7_200 + 190 * number for number in range(399)), duration=10.0, prefix="late"),
+        *calls_at(-600.0, duration=3_000.0, prefix="x"),
+        *calls_at(*(-86_400 * 6 + 600.0 * number for number in range(780)), prefix="older"),
+    ]
+    reader, source = read(calls, Lies(refuses_dates=True))
+    assert_whole_or_not_proved(reader, source)
+
+
+@pytest.mark.parametrize("flip", range(1, 12))
+def test_a_call_that_vanishes_while_another_appears_hides_none(flip: int) -> None:
+    pages = itertools.count(1)
+
+    def act(source: LyingSource) -> None:
+        number = next(pages)
+        newest = max(source.calls.values(), key=lambda call: call.created_at)
+        if number == flip:
+            del source.calls[newest.call_id]
+        if number == flip + 2:
+            [new] = calls_at(86_400 * 4 + 100.0, prefix="new")
+            source.calls[new.call_id] = new
+
+    reader, source = read(days_of(245, 3, 3), Lies(ignores_dates=True), act)
+    assert_whole_or_not_proved(reader, source)
+
+
+def test_calls_of_other_days_that_the_pages_show_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, source = read(days_of(60, 9, 9), Lies(refuses_dates=True))
+    shown = {call_id for calls in reader.rows.others.values() for call_id in calls} | set(reader.rows.calls)
+    assert shown == source.shown and len(reader.rows.others) > 4
+
+
+@pytest.mark.parametrize(("is_beside", "is_told"), [(False, False), (True, True)])
+def test_a_row_without_a_time_is_of_the_day_where_its_page_is(
+    monkeypatch: pytest.MonkeyPatch, *, is_beside: bool, is_told: bool
+) -> None:
+    row = UnparsedRow(None, None, '{"id": 7}', "field 'id' is missing, empty or not a string")
+
+    def spoil(page: Page) -> Page:
+        has_day = any(listed.call.call_date == DAY for listed in page.calls)
+        return replace(page, calls=page.calls[1:], unparsed=[row]) if has_day is is_beside and page.calls else page
+
+    with_pages(monkeypatch, spoil)
+    reader, _ = read(days_of(130, 4, 4), Lies(refuses_dates=True))
+    assert bool(reader.rows.unparsed) is is_told

@@ -261,17 +261,28 @@ def test_a_quota_that_ends_before_a_second_request_keeps_the_first_answer(memory
     assert statuses(our)[0] == {"not_recorded"} and source.asked["recording"] == 2
 
 
-def test_a_request_that_failed_is_no_answer_and_the_next_run_asks_again(memory_account: MakeAccount) -> None:
+def test_a_request_that_failed_is_no_answer_and_the_first_answer_stays(memory_account: MakeAccount) -> None:
     our = memory_account(SILENT, now=WITHIN_GRACE)
     our.run_day()
     our.krosai.set_faults(Faults(api_gateway=Fault(routes=("recording",), value="404 html")))
     assert run(our, GRACE_ENDS).verdict.verdict == DayVerdict.INCOMPLETE
     assert statuses(our)[0] == {"failed"}
     our.krosai.set_faults(Faults())
-    next_run = GRACE_ENDS + timedelta(hours=1)
-    assert run(our, next_run).verdict.verdict == DayVerdict.WAITING
-    assert statuses(our)[0] == {"pending"}
-    assert run(our, next_run + APART).verdict.verdict == DayVerdict.COMPLETE
+    assert run(our, GRACE_ENDS + timedelta(hours=1)).verdict.verdict == DayVerdict.COMPLETE
+    assert statuses(our)[0] == {"not_recorded"}
+
+
+def test_a_request_that_fails_now_and_then_does_not_begin_the_wait_anew(memory_account: MakeAccount) -> None:
+    our = memory_account(SILENT)
+    run(our, AFTER_GRACE)
+    our.krosai.set_faults(Faults(api_gateway=Fault(routes=("recording",), value="403 html")))
+    our.archive.delete(f"state/listings/dt={DAY}.json")  # so that the list's row is no second answer
+    our.now = AFTER_GRACE + APART
+    archive_recordings(our.ctx, DAY)
+    assert statuses(our)[0] == {"failed"} and all("(first answer: 2025-01-20T00:00:00" in text for text in reasons(our))
+    our.krosai.set_faults(Faults())
+    archive_recordings(our.ctx, DAY)
+    assert statuses(our)[0] == {"not_recorded"}
 
 
 @pytest.mark.parametrize("status", ["failed", "refused"])

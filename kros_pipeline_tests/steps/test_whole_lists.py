@@ -72,6 +72,7 @@ def test_a_total_that_no_reading_reaches_proves_no_day(memory_account: MakeAccou
     for day in DAYS:
         listing = our.archive.json(f"state/listings/dt={day}.json")
         assert not listing["proved"] and "distinct rows came" in listing["problems"][0]
+    assert listed_requests(our, DAYS[0]) == 0, "one reading an hour is enough"
     assert listed_requests(our, DAYS[0]) > 0, "it is read anew"
 
 
