@@ -359,7 +359,9 @@ def main() -> int:
         print("usage: python -m kros_pipeline_tests.support.fault_matrix --write")
         return 2
     os.environ[WRITE] = "1"
-    return int(pytest.main([str(Path(__file__).parents[1] / "system" / "test_fault_matrix.py"), "-k", "published"]))
+    page = str(Path(__file__).parents[1] / "system" / "test_fault_matrix.py")
+    # pyreqwest has a plugin for pytest, which pytest would rewrite, and the pipeline has imported it already.
+    return int(pytest.main([page, "-k", "published", "-W", "ignore::pytest.PytestAssertRewriteWarning"]))
 
 
 if __name__ == "__main__":
