@@ -296,7 +296,7 @@ RECORDINGS = [
          of_one_call={"api_error": Fault(routes=("recording",), value=404)},
          lasting=FIRST_URL_REFUSED),
     Case("Recordings and transcripts come days late: after the first run", once=None, changes_the_world=True,
-         always=waiting("Upstream has answered once that it has none of 4 recordings and 4 transcripts"),
+         always=waiting("Upstream has said once that there is none, of 4 recordings and 4 transcripts"),
          config=replace(FEW, late_share=0.5), between=lambda our: our.krosai.release_late()),
 ]  # fmt: skip
 
