@@ -63,7 +63,9 @@ def main() -> int:
     config = SandboxConfig(days=days, calls_per_day=_CALLS_PER_DAY, audio_seconds=(5, 240))
     with tempfile.TemporaryDirectory(prefix="kros-demo-") as folder, Sandbox(config) as sandbox:
         rules = Path(__file__).parents[1] / "flag_rules.example.yaml"
-        environment = os.environ | sandbox.environment | {"KROS_FLAG_RULES": str(rules), "KROS_START_DATE": days[0]}
+        # Near the end of upstream's retention one answer settles a call without a recording: else the days would wait.
+        settings = {"KROS_FLAG_RULES": str(rules), "KROS_START_DATE": days[0], "KROSAI_RETENTION_DAYS": "7"}
+        environment = os.environ | sandbox.environment | settings
         for day in days:
             if not _archive(day, environment, folder, sandbox, "archived"):
                 return 1
