@@ -50,7 +50,7 @@ _MEANINGS: Mapping[str, _Meaning] = {
 }
 _SERVER_ERROR = 500
 
-_CONFLICTS = frozenset({"ConditionalRequestConflict", "OperationAborted"})
+CONFLICTS = frozenset({"ConditionalRequestConflict", "OperationAborted"})
 EXISTS = frozenset({"412", "PreconditionFailed"})
 ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
 NO_CREDENTIALS = "no AWS credentials were found (AWS_ACCESS_KEY_ID, AWS_PROFILE or a role)"
@@ -68,7 +68,7 @@ def was_repeated(error: ClientError) -> bool:
 
 def is_conflict(error: BaseException) -> bool:
     """Return whether S3 answers that another write of the object is under way, and asks to try again."""
-    return isinstance(error, ClientError) and code_of(error) in _CONFLICTS
+    return isinstance(error, ClientError) and code_of(error) in CONFLICTS
 
 
 def none_if(codes: Collection[str], request: Callable[[], _T]) -> _T | None:

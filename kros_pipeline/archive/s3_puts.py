@@ -26,6 +26,7 @@ from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.response import SyncResponse
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from .s3_errors import CONFLICTS
 from .settings import ArchiveSettings
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ MAX_ATTEMPTS = 5
 _LONGEST_PAUSE_SECONDS = 20.0
 _CONNECT, _WHOLE_REQUEST = timedelta(seconds=5), timedelta(seconds=300)
 _TEMPORARY_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504})
-_TEMPORARY_CODES = frozenset({"RequestTimeout", "SlowDown", "ConditionalRequestConflict", "OperationAborted"})
+_TEMPORARY_CODES = CONFLICTS | {"RequestTimeout", "SlowDown"}
 _CERTIFICATES = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 pause = wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE_SECONDS)
 

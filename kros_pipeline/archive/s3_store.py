@@ -185,5 +185,6 @@ class S3ObjectStore:
             ABSENT,
             partial(self.client.head_object, Bucket=self.bucket, Key=self.full_key(key), ChecksumMode="ENABLED"),
         )
-        is_own = found is not None and found.get("ChecksumSHA256") == checksum
-        return VersionToken(found["ETag"]) if found is not None and is_own else None
+        if found is None or found.get("ChecksumSHA256") != checksum:
+            return None
+        return VersionToken(found["ETag"])

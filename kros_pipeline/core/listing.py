@@ -27,10 +27,10 @@ class Listing:
 
     `listed_total` counts the distinct calls of the list that the day keeps, proved or not. `windows` are the spans of
     time that were listed, as the API's times: listing them again mints fresh URLs. `pages` are the pages instead, where
-    the list has no date filter. `problems` keep the day from being
-    complete; `is_moving` says that the list changed while it was read, and nothing else was wrong, so that a later run
-    may prove it. `pending` has sentences for what the next enumeration settles; until then the day waits. `oddities`
-    are reported only. `unparsed` has a sentence for each row that could not be read as a call.
+    the list has no date filter. `problems` keep the day from being complete; `is_moving` says that the list changed
+    while it was read, and nothing else was wrong, so that a later run may prove it. `pending` has sentences for what
+    the next enumeration settles; until then the day waits. `oddities` are reported only. `unparsed` has a sentence for
+    each row that could not be read as a call.
 
     `listed_for` is the day whose run has read this list, because it had to be read whole; empty for the day's own run,
     which takes such a listing over once.
@@ -60,6 +60,11 @@ class Listing:
     unlisted_digests: str | None = None
     witnessed_digests: str | None = None
 
+    @property
+    def witnessed(self) -> set[bytes]:
+        """The digests of calls that a webhook delivery named and that no table had."""
+        return unpack_digests(self.witnessed_digests or "")
+
     def without_calls(self, digests: set[bytes]) -> "Listing":
         """Return the listing without these digests of calls."""
         packed = {name: text for name in DIGEST_FIELDS if (text := getattr(self, name)) is not None}
@@ -86,6 +91,16 @@ class Listing:
             if values.get(name) is not None:
                 unpack_digests(values[name])
         return cls(**values)
+
+
+def digests_in(stored: object) -> set[bytes]:
+    """Return the digests of all calls that a stored listing names, whatever else is wrong with it.
+
+    Raises `ValueError` where a field that names calls cannot be unpacked.
+    """
+    fields_of_listing = stored if isinstance(stored, dict) else {}
+    packed = [text for name in DIGEST_FIELDS if isinstance(text := fields_of_listing.get(name), str)]
+    return {digest for text in packed for digest in unpack_digests(text)}
 
 
 def _is_of_type(value: object, declared: Any) -> bool:

@@ -11,8 +11,8 @@ from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
-from ..core.id_digests import digest_id, unpack_digests
-from ..core.listing import DIGEST_FIELDS
+from ..core.id_digests import digest_id
+from ..core.listing import digests_in
 from ..core.object_keys import (
     LISTINGS,
     MOVED,
@@ -116,10 +116,8 @@ def add_other_days(plan: ErasurePlan, call_ids: Collection[str], store: ObjectSt
 def _digests_in(listing: bytes | None) -> set[bytes]:
     """Return the digests of the calls that a listing names; none where it cannot be read, which the search reports."""
     try:
-        stored = json.loads(listing or b"{}")
-        packed = [stored[name] for name in DIGEST_FIELDS if isinstance(stored.get(name), str)]
-        return {digest for text in packed for digest in unpack_digests(text)}
-    except (ValueError, AttributeError):
+        return digests_in(json.loads(listing or b"{}"))
+    except ValueError:
         return set()
 
 

@@ -11,8 +11,8 @@ from typing import IO, Any
 import pyarrow.parquet as pq
 
 from ..archive.governance import Governance, ObjectVersion
-from ..core.id_digests import digest_id, unpack_digests
-from ..core.listing import DIGEST_FIELDS
+from ..core.id_digests import digest_id
+from ..core.listing import digests_in
 from ..core.object_keys import ERASURES_UNDER_WAY, LISTINGS, call_key, call_key_in
 
 _BATCH_SIZE = 1_000  # versions
@@ -94,10 +94,8 @@ class ResidueSearch:
             listing = json.loads(body)
         except ValueError:
             return False
-        fields = listing if isinstance(listing, dict) else {}
-        packed = [fields[name] for name in DIGEST_FIELDS if isinstance(fields.get(name), str)]
         try:
-            return any(not self._digests.isdisjoint(unpack_digests(text)) for text in packed)
+            return not self._digests.isdisjoint(digests_in(listing))
         except ValueError:
             return True  # nobody can tell whom it names
 

@@ -25,7 +25,7 @@ from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import LISTED_BEYOND, days_beside, is_over, start_of
 from ..core.errors import NotOffered, UnreadablePartition
-from ..core.id_digests import digest_id, pack_digests, unpack_digests
+from ..core.id_digests import digest_id, pack_digests
 from ..core.listing import Listing
 from ..core.statuses import DayVerdict
 from ..source.call_source import CallSource
@@ -159,7 +159,8 @@ class _Witness:
         if compared >= _FEW_CALLS and not found:
             return False
         for day, named in missing.items():
-            known = _witnessed_in(read_usable_listing(self._store, day))
+            listing = read_usable_listing(self._store, day)
+            known = listing.witnessed if listing is not None else set()
             news = {call_id: call for call_id, call in named.items() if digest_id(call_id) not in known}
             if news:
                 owed = self._note(day, news)
@@ -207,8 +208,4 @@ class _Witness:
         """Add the calls that are not erased; asked for anew: an erasure may have come in between."""
         listing = last if last is not None else Listing(proved=False, listed_total=0)
         added = {digest_id(call_id) for call_id in call_ids if not self._tombstones.is_erased(call_id)}
-        return replace(listing, witnessed_digests=pack_digests(_witnessed_in(listing) | added) or None)
-
-
-def _witnessed_in(listing: Listing | None) -> set[bytes]:
-    return unpack_digests(listing.witnessed_digests or "") if listing is not None else set()
+        return replace(listing, witnessed_digests=pack_digests(listing.witnessed | added) or None)

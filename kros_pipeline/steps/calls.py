@@ -69,15 +69,13 @@ def list_calls(
         identity,
         download_workers,
         log,
-        find_other_days=lambda: list(
-            find_unlisted_days(
-                day,
-                first_day,
-                store=store,
-                clock=clock,
-                lookback_days=lookback_days,
-                retention_days=retention_days,
-            )
+        find_other_days=lambda: find_unlisted_days(
+            day,
+            first_day,
+            store=store,
+            clock=clock,
+            lookback_days=lookback_days,
+            retention_days=retention_days,
         ),
     )
     error: ApiError | None = None

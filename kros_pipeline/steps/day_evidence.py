@@ -55,7 +55,7 @@ def gather_evidence(
     with _open_tables(day, tables, evidence) as opened:
         evidence.table_versions = {name: partition.version for name, partition in opened.items() if partition}
         with _note_unreadable(evidence):
-            _add_calls(opened, digests, _witnessed_in(listing), evidence)
+            _add_calls(opened, digests, listing.witnessed if listing is not None else set(), evidence)
         with _note_unreadable(evidence):
             _add_recordings(opened, stored, acknowledged_call_keys(store, day), store.full_key(""), evidence)
         for table, without_row, without_call in (
@@ -89,11 +89,6 @@ def _read_listing(day: date, store: ObjectStore) -> tuple[Listing | None, set[by
         return None, None, f"{error}: materialize the whole day."
     has_digests = listing is not None and listing.call_digests is not None
     return listing, unpack_digests(listing.call_digests or "") if listing and has_digests else None, ""
-
-
-def _witnessed_in(listing: Listing | None) -> set[bytes]:
-    """Return the digests of the calls that webhook deliveries named."""
-    return unpack_digests(listing.witnessed_digests or "") if listing is not None else set()
 
 
 def _was_listed_early(day: date, listing: Listing | None, now: datetime, lookback_days: int) -> bool:

@@ -83,14 +83,14 @@ class ListReader:
         return {day: self._result_of(rows) for day, rows in self._rows_of_other_days.items()}
 
     def _result_of(self, rows: ListedRows) -> DayList:
-        search = self._search
-        problems = [*self.proof.problems, *rows.problems()]
+        search, of_rows = self._search, rows.problems()
+        problems = [*self.proof.problems, *of_rows]
         if search is not None and search.problem:
             problems.append(f"The list is not proved (it has no date filter): {search.problem}.")
         return DayList(
             rows,
             problems,
-            is_moving=(search or self.proof).is_moving and not rows.problems(),
+            is_moving=(search or self.proof).is_moving and not of_rows,
             windows=self.proof.windows,
             pages=search.span if search is not None else None,
         )

@@ -82,7 +82,7 @@ class ListingMaker:
 
     def _keep_witnessed(self, last: Listing | None, gone: set[bytes]) -> str | None:
         """Return the digests of witnessed calls that neither this day's table nor a neighbour's has by now."""
-        witnessed = unpack_digests(last.witnessed_digests or "") if last is not None else set()
+        witnessed = last.witnessed if last is not None else set()
         if not witnessed:
             return None
         archived = set(map(digest_id, self._present_ids | self._archived.beside()))

@@ -61,13 +61,11 @@ class RecordingRows:
 
     def failed(self, call: PendingRecording, error: object) -> Row:
         """Make the row of a call of which `error` kept the recording from being had. Its first answer stays."""
-        before = f"{call.first_answer}; " if call.first_answer is not None else ""
-        return self.unarchived(call, RecordingStatus.FAILED, f"{before}{error}")
+        return self.unarchived(call, RecordingStatus.FAILED, _keep_first_answer(call, str(error)))
 
     def untried(self, call: PendingRecording, error: object) -> Row:
         """Make the row of a call that `error` kept from being tried. Its first answer stays."""
-        before = f"{call.first_answer}; " if call.first_answer is not None else ""
-        return self.unarchived(call, RecordingStatus.PENDING, f"{before}{NOT_TRIED}{error}")
+        return self.unarchived(call, RecordingStatus.PENDING, _keep_first_answer(call, f"{NOT_TRIED}{error}"))
 
     def archived(self, call: PendingRecording, object_key: str, stored: StoredAudio, *, attempts: int) -> Row:
         """Make the row of a call whose recording is at `object_key`. `attempts` are those of this run."""
@@ -96,6 +94,11 @@ class RecordingRows:
             "declared_duration_seconds": call.call_duration_seconds,
             "upstream_expires_on": self.expires_on,
         }
+
+
+def _keep_first_answer(call: PendingRecording, reason: str) -> str:
+    """Return a reason from which the next run reads the call's first answer, too."""
+    return reason if call.first_answer is None else f"{call.first_answer}; {reason}"
 
 
 def find_only_answer(reason: str | None) -> FirstAnswer | None:

@@ -1,6 +1,5 @@
 """A list in no order has no place for a day: it is read whole, once for all days that are to be listed."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -21,16 +20,18 @@ def find_unlisted_days(
     clock: Clock,
     lookback_days: int,
     retention_days: int | None,
-) -> Iterator[date]:
-    """Yield the other days that are to be listed: never listed, not proved, or listed before late calls could come.
+) -> list[date]:
+    """Return the other days that are to be listed: never listed, not proved, or listed before late calls could come.
 
     They are those of which upstream may still have recordings, from `first_day` on, the archive's first partition.
     """
     today = clock.now().date()
     first = first_day if retention_days is None else max(first_day, today - timedelta(days=retention_days))
-    for other in days_from(first, today - timedelta(days=1)):
-        if other != day and not _is_listed(other, read_usable_listing(store, other), lookback_days):
-            yield other
+    return [
+        other
+        for other in days_from(first, today - timedelta(days=1))
+        if other != day and not _is_listed(other, read_usable_listing(store, other), lookback_days)
+    ]
 
 
 def take_over_listing(day: date, *, store: ObjectStore, clock: Clock, lookback_days: int) -> Listing | None:

@@ -144,13 +144,13 @@ def test_an_answer_that_is_no_list_fails_in_one_line(account: MakeAccount) -> No
 
 
 @pytest.mark.parametrize(("bridge", "dialect"), [("/api/v1", "page, Bridge"), ("/v1", "page, Bridge"), ("", "page")])
-def test_the_dialect_is_told(account: MakeAccount, bridge: Any, dialect: str) -> None:
+def test_the_dialect_is_reported(account: MakeAccount, bridge: Any, dialect: str) -> None:
     our = account(replace(PLAIN, dialect="page", bridge=bridge, organization_id="org-1"))
     assert f"it accepts the key (dialect: {dialect}); yesterday ({DAY}, UTC) has 8 completed calls." in lines(our)[2]
 
 
 @pytest.mark.parametrize("date_filter", ["ignored", "refused"])
-def test_a_list_without_a_date_filter_is_told(account: MakeAccount, date_filter: Any) -> None:
+def test_a_list_without_a_date_filter_is_reported(account: MakeAccount, date_filter: Any) -> None:
     our = account(replace(PLAIN, date_filter=date_filter))
     assert "(dialect: offset, no date filter); its list has 14 completed calls." in lines(our)[2]
 

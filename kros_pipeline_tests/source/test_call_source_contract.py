@@ -346,7 +346,7 @@ def test_one_delivery_can_be_asked_for(upstream: Upstream) -> None:
             source.webhook_delivery(unknown)
 
 
-def test_an_account_without_a_webhook_is_told_by_one_request(without_webhook: CallSource) -> None:
+def test_an_account_without_a_webhook_shows_in_one_request(without_webhook: CallSource) -> None:
     with pytest.raises(NotOffered, match="status 404"):
         without_webhook.webhook_deliveries(1)
     assert without_webhook.requests_made == 1

@@ -286,9 +286,9 @@ def test_calls_of_other_days_that_the_pages_show_are_kept(monkeypatch: pytest.Mo
     assert shown == source.shown and len(reader.rows.others) > 4
 
 
-@pytest.mark.parametrize(("is_beside", "is_told"), [(False, False), (True, True)])
+@pytest.mark.parametrize(("is_beside", "is_kept"), [(False, False), (True, True)])
 def test_a_row_without_a_time_is_of_the_day_where_its_page_is(
-    monkeypatch: pytest.MonkeyPatch, *, is_beside: bool, is_told: bool
+    monkeypatch: pytest.MonkeyPatch, *, is_beside: bool, is_kept: bool
 ) -> None:
     row = UnparsedRow(None, None, '{"id": 7}', "field 'id' is missing, empty or not a string")
 
@@ -298,4 +298,4 @@ def test_a_row_without_a_time_is_of_the_day_where_its_page_is(
 
     with_pages(monkeypatch, spoil)
     reader, _ = read(days_of(130, 4, 4), Lies(refuses_dates=True))
-    assert bool(reader.rows.unparsed) is is_told
+    assert bool(reader.rows.unparsed) is is_kept

@@ -28,11 +28,11 @@ def test_without_a_webhook_there_is_no_list(plain: InProcessApi) -> None:
     assert plain.refusal("GET", "/webhook-deliveries/del_1") == (404, "NOT_FOUND")
 
 
-def test_every_call_that_ended_is_told_in_one_to_five_attempts() -> None:
+def test_every_call_that_ended_is_delivered_in_one_to_five_attempts() -> None:
     api = InProcessApi(CONFIG)
     rows = all_deliveries(api)
-    told = {row["payload"]["data"]["call_id"] for row in rows if row["event"] == "call.completed"}
-    assert told == {call["id"] for call in api.all_calls() if call["completed_at"]}
+    delivered = {row["payload"]["data"]["call_id"] for row in rows if row["event"] == "call.completed"}
+    assert delivered == {call["id"] for call in api.all_calls() if call["completed_at"]}
     attempts: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         attempts.setdefault(row["event_id"], []).append(row)
@@ -94,7 +94,7 @@ def test_pages_and_filters_are_those_that_are_documented() -> None:
     assert sorted(silent.get("/webhook-deliveries")) == ["data"]
 
 
-def test_a_hidden_call_is_told_and_not_listed() -> None:
+def test_a_hidden_call_is_delivered_and_not_listed() -> None:
     api = InProcessApi(replace(PLAIN, webhook=True))
     call_id = api.world.add_call(f"{DAY}T12:00:00Z", hidden=True)
     assert call_id not in {call["id"] for call in api.all_calls()}
