@@ -6,7 +6,6 @@ bytes from where they lie, without a copy and without the GIL.
 """
 
 import base64
-import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -20,12 +19,12 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.session import Session
-from pyreqwest.client import SyncClient, SyncClientBuilder
+from pyreqwest.client import SyncClient
 from pyreqwest.exceptions import PyreqwestError
-from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.response import SyncResponse
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
+from ..core.http_client import describe_failure, new_client_builder
 from .s3_errors import CONFLICTS
 from .settings import ArchiveSettings
 
@@ -34,10 +33,9 @@ if TYPE_CHECKING:
 
 MAX_ATTEMPTS = 5
 _LONGEST_PAUSE_SECONDS = 20.0
-_CONNECT, _WHOLE_REQUEST = timedelta(seconds=5), timedelta(seconds=300)
+_WHOLE_REQUEST = timedelta(seconds=300)
 _TEMPORARY_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504})
 _TEMPORARY_CODES = CONFLICTS | {"RequestTimeout", "SlowDown"}
-_CERTIFICATES = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", re.DOTALL)
 pause = wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE_SECONDS)
 
 
@@ -110,7 +108,7 @@ class S3Puts:
         try:
             response = self._client.put(url).headers(signed).body_bytes(body).build().send()
         except PyreqwestError as error:  # its text has the URL
-            raise NoAnswer(f"S3 gives no answer ({type(error).__name__})") from None
+            raise NoAnswer(f"S3 gives no answer ({describe_failure(error)})") from None
         if response.status == 200:
             return response.get_header("etag") or ""
         raise _read_refusal(response)
@@ -138,25 +136,14 @@ class _KnownDigestAuth(S3SigV4Auth):
 
 
 def _open_client(url: str, session: Session, connections: int) -> SyncClient:
-    builder = (
-        SyncClientBuilder()
-        .max_connections(connections)
-        .pool_max_idle_per_host(connections)
-        .connect_timeout(_CONNECT)
-        .timeout(_WHOLE_REQUEST)
-        .follow_redirects(False)
-        .referer(False)
-        .no_proxy()
-    )
     environment = requests.Session().merge_environment_settings(url, {}, False, True, None)
-    proxy = environment["proxies"].get(url.partition(":")[0])
-    if proxy:
-        builder = builder.proxy(ProxyBuilder.all(proxy))
     bundle = session.get_config_variable("ca_bundle") or environment["verify"]  # in botocore's order
-    if isinstance(bundle, str):
-        for certificate in _CERTIFICATES.findall(Path(bundle).read_bytes()):
-            builder = builder.add_root_certificate_pem(certificate)
-    return builder.build()
+    builder = new_client_builder(
+        connections,
+        proxy=environment["proxies"].get(url.partition(":")[0]),
+        ca_bundle=Path(bundle).read_bytes() if isinstance(bundle, str) else None,
+    )
+    return builder.max_connections(connections).timeout(_WHOLE_REQUEST).build()
 
 
 def _read_refusal(response: SyncResponse) -> Exception:

@@ -135,13 +135,16 @@ class DeliveryPage:
 
 @dataclass(slots=True)
 class Body:
-    """The whole body of a recording: in memory, or in an open file if it is large. Valid while it is open only."""
+    """The whole body of a recording: in memory, or in an open file if it is large. Valid while it is open only.
+
+    `declared_bytes` is the length that the storage declared, which all came; None where it declared none.
+    """
 
     data: bytes | memoryview
     file: IO[bytes] | None
     size_bytes: int
     sha256: str
-    encoding: str
+    declared_bytes: int | None
 
 
 class CallSource(Protocol):

@@ -1,34 +1,37 @@
 """Downloads of recordings, by presigned URLs.
 
-The session has no API key and follows no redirect. No error shows a URL.
+The client has no API key and follows no redirect by itself. No error shows a URL.
 """
 
 import hashlib
-import mmap
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
-from typing import IO
-
-import requests
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from importlib.metadata import version
 
 from ..core.clock import Clock
-from ..core.errors import AudioGone, DownloadBroken, InvalidAudio, UrlExpired, UrlRefused
-from .buffer_pool import MAX_BUFFER_BYTES, BufferPool
+from ..core.errors import DownloadBroken, InvalidAudio
+from .body_sinks import BodySink, FileSink, MemorySink
+from .byte_budget import ByteBudget
 from .call_source import Body
-from .checked_connections import CheckedAdapter
-from .response_body import BrokenBody, ReadingTurns, declared_length, read_body, read_into
-from .sessions import CONNECT_SECONDS, READ_SECONDS, PreparedGets, new_session
+from .download_concurrency import DownloadConcurrency
+from .gzip_bodies import UndecodableGzip, decode_gzip, is_gzip
+from .pinned_clients import PinnedClients
+from .received_body import ReceivedBody
+from .recording_answers import read_throttle, whole_length
+from .redirects import send_and_follow
 from .settings import SourceSettings
+from .storage_answers import BrokenTransfer, StorageAnswer
+from .transfer_progress import STALL_SECONDS, TransferProgress
 from .url_policy import UrlPolicy
 
-IN_MEMORY_BYTES = MAX_BUFFER_BYTES  # a larger body goes through a file: memory stays flat
+IN_MEMORY_BYTES = 32 << 20  # a larger body goes through a file: memory stays flat
 IN_FLIGHT_BYTES = 96 << 20  # of all threads, so that 40 files of 20 MB take no more memory than 300 of 2 MB
 MAX_BYTES = 4 << 30  # S3 takes 5 GiB in one PUT
-_MIN_BYTES_PER_SECOND = 50_000
-_MIN_DEADLINE_SECONDS = 120.0
-_READ_AT_ONCE = 6
+USER_AGENT = f"kros-pipeline/{version('kros-pipeline')} (archives calls; +https://krosai.com)"
+_MAX_THROTTLED = 8  # answers to one download
+_MAX_IDLE_RESUMES = 3  # of one download, each without progress
+_PROGRESS_BYTES = 16 << 10
+_FIRST_WAIT_SECONDS = 0.25
 
 
 class RecordingDownloads:
@@ -36,18 +39,19 @@ class RecordingDownloads:
 
     def __init__(self, settings: SourceSettings, clock: Clock):
         self._policy, self._clock = UrlPolicy(settings.recording_hosts, settings.base_url), clock
-        self._session = new_session(
+        self._clients = PinnedClients(
             settings.connections,
-            {"Accept": "audio/mpeg, */*"},
-            partial(CheckedAdapter, loopback_allowed=self._policy.is_loopback_allowed),
+            {"Accept": "audio/mpeg, */*", "Accept-Encoding": "identity", "User-Agent": USER_AGENT},
+            clock,
+            loopback_allowed=self._policy.is_loopback_allowed,
+            stall_seconds=STALL_SECONDS,
         )
-        self._gets = PreparedGets(self._session)
-        self._buffers, self._turns = BufferPool(IN_FLIGHT_BYTES), ReadingTurns(_READ_AT_ONCE)
-        self._spool_folder = tempfile.gettempdir()
+        self._memory = ByteBudget(IN_FLIGHT_BYTES)
+        self._concurrency = DownloadConcurrency(settings.connections, clock)
 
     def close(self) -> None:
         """Close the connections."""
-        self._session.close()
+        self._clients.close()
 
     @contextmanager
     def open(self, url: str) -> Iterator[Body]:
@@ -55,73 +59,74 @@ class RecordingDownloads:
 
         Raises `UrlRefused`, `UrlExpired`, `AudioGone`, `DownloadBroken`, or `InvalidAudio` for an answer without audio.
         """
-        self._policy.check(url)
+        with ExitStack() as held:
+            received = self._receive(url, held)
+            sink = self._decode(received, held) if is_gzip(received.sink.data()) else received.sink
+            data = sink.data()
+            declared = received.length if sink is received.sink else None  # a gzip's length is not the audio's
+            yield Body(data, sink.file, sink.size_bytes, hashlib.sha256(data).hexdigest(), declared)
+
+    def _receive(self, url: str, held: ExitStack) -> ReceivedBody:
+        """Receive a body, in several parts where its transfer breaks off."""
+        received: ReceivedBody | None = None
+        throttled = idle = 0
+        while True:
+            before = received.sink.size_bytes if received else 0
+            try:
+                with self._concurrency.turn(), self._send(url, received) as answer:
+                    throttle = read_throttle(answer, now=self._clock.now())
+                    if throttle is None:
+                        if received is None:
+                            received = self._begin(answer, held)
+                        else:
+                            received.check_rest(answer)
+                        self._concurrency.on_accepted()
+                        self._read(answer, received)
+                        return received
+                throttled += 1
+                if throttled > _MAX_THROTTLED or not self._concurrency.on_throttled(throttle.seconds):
+                    raise DownloadBroken(f"the storage answered {throttle.status}")
+            except BrokenTransfer as error:
+                if received is None:
+                    raise DownloadBroken(f"no answer from the storage ({error})") from None
+                idle = 0 if received.sink.size_bytes - before >= _PROGRESS_BYTES else idle + 1
+                if idle == _MAX_IDLE_RESUMES or received.range_headers is None:
+                    what = f"the body broke off after {received.sink.size_bytes:,} bytes"
+                    raise DownloadBroken(f"{what} ({error})") from None
+                self._clock.sleep(_FIRST_WAIT_SECONDS * 2**idle)
+
+    def _send(self, url: str, received: ReceivedBody | None) -> AbstractContextManager[StorageAnswer]:
+        headers = (received.range_headers if received else None) or {}
+        return send_and_follow(url, headers, clients=self._clients, policy=self._policy)
+
+    def _begin(self, answer: StorageAnswer, held: ExitStack) -> ReceivedBody:
+        length = whole_length(answer)
+        if length is not None and length > MAX_BYTES:
+            raise InvalidAudio("size", f"the storage declares {length:,} bytes, which no call's audio has")
+        if length is not None and length <= IN_MEMORY_BYTES:
+            held.enter_context(self._memory.reserve(length))
+            return ReceivedBody(answer, length, MemorySink())
+        return ReceivedBody(answer, length, held.enter_context(FileSink()))
+
+    def _read(self, answer: StorageAnswer, received: ReceivedBody) -> None:
+        most = MAX_BYTES if received.length is None else received.length
+        progress = TransferProgress(self._clock)
+        for piece in answer.pieces():
+            received.sink.write(piece)
+            if received.sink.size_bytes > most:
+                raise DownloadBroken(f"the body is larger than {most:,} bytes")
+            progress.on_piece(len(piece))
+        if not received.is_whole:
+            raise BrokenTransfer(f"of {received.length:,} declared bytes")
+
+    def _decode(self, received: ReceivedBody, held: ExitStack) -> BodySink:
+        """Decode a gzip body. One that is no whole gzip, though all its bytes came, stays as it is."""
+        size, decoded = received.sink.size_bytes, held.enter_context(FileSink())
         try:
-            response = self._gets.send(url, timeout=(CONNECT_SECONDS, READ_SECONDS))
-        except (requests.RequestException, ValueError) as error:
-            raise DownloadBroken(f"no answer from the storage ({type(error).__name__})") from None
-        with response:
-            _check_status(response)
-            length = declared_length(response)
-            if length is not None and length > MAX_BYTES:
-                raise InvalidAudio("size", f"the storage declares {length:,} bytes, which no call's audio has")
-            if length is not None and length <= IN_MEMORY_BYTES:
-                with self._buffers.acquire(length) as memory:
-                    yield self._read_into_memory(response, memory)
-            else:
-                with tempfile.TemporaryFile(dir=self._spool_folder, prefix="kros-") as file:
-                    yield self._read_into_file(response, length, file)
-
-    def _read_into_memory(self, response: requests.Response, memory: memoryview) -> Body:
-        seconds = _deadline_seconds(len(memory))
-        with _translate_broken_body():
-            size = read_into(response, memory, seconds=seconds, turns=self._turns, clock=self._clock)
-        _check_length(size, len(memory))
-        return Body(memory, None, size, hashlib.sha256(memory).hexdigest(), _encoding(response))
-
-    def _read_into_file(self, response: requests.Response, length: int | None, file: IO[bytes]) -> Body:
-        max_bytes = MAX_BYTES if length is None else length
-        seconds = _deadline_seconds(length or IN_MEMORY_BYTES)
-        with _translate_broken_body():
-            size = read_body(response, file, max_bytes=max_bytes, seconds=seconds, clock=self._clock)
-        if length is not None:
-            _check_length(size, length)
-        file.flush()
-        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) if size else memoryview(b"")
-        return Body(data, file, size, hashlib.sha256(data).hexdigest(), _encoding(response))
-
-
-@contextmanager
-def _translate_broken_body() -> Iterator[None]:
-    try:
-        yield
-    except BrokenBody as error:
-        raise DownloadBroken(str(error)) from None
-
-
-def _check_length(size: int, declared: int) -> None:
-    if size != declared:
-        raise DownloadBroken(f"{size:,} of {declared:,} declared bytes came")
-
-
-def _deadline_seconds(size: int) -> float:
-    return max(_MIN_DEADLINE_SECONDS, size / _MIN_BYTES_PER_SECOND)
-
-
-def _check_status(response: requests.Response) -> None:
-    status = response.status_code
-    if status == 200:
-        return
-    if status in (400, 401, 403):  # 400 is S3's answer to temporary credentials that ended before the URL
-        raise UrlExpired(f"the storage does not accept the URL (status {status})")
-    if status in (404, 410):
-        raise AudioGone(f"the storage has no such recording (status {status})")
-    if status in (408, 425, 429) or status >= 500:
-        raise DownloadBroken(f"the storage answered {status}")
-    if 300 <= status < 400:
-        raise UrlRefused(f"the storage answered with a redirect ({status}), which is not followed")
-    raise InvalidAudio("status", f"the storage answered {status}")
-
-
-def _encoding(response: requests.Response) -> str:
-    return response.headers.get("Content-Encoding", "identity").strip().lower()
+            for piece in decode_gzip(received.sink.reader(), size, max_bytes=MAX_BYTES):
+                decoded.write(piece)
+        except UndecodableGzip as error:
+            if received.length is None:
+                raise DownloadBroken(f"{error}, after {size:,} bytes") from None
+            return received.sink
+        return decoded

@@ -4,7 +4,11 @@ Python's `is_global` is not enough: NAT64, 6to4, multicast and, in some versions
 count as global.
 """
 
+import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+
+from ..core.errors import UrlRefused
+from .storage_answers import BrokenTransfer
 
 _NOT_PUBLIC = tuple(
     map(
@@ -20,6 +24,24 @@ _NOT_PUBLIC = tuple(
 )
 _ASSIGNED_IPV6 = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
+
+
+def resolve_public(host: str, *, loopback_allowed: bool) -> list[str]:
+    """Resolve a host to its addresses, at least one.
+
+    Raises `UrlRefused` if one of them is not public, and `BrokenTransfer` if there is none.
+    """
+    try:
+        found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise BrokenTransfer(f"{host} does not resolve ({type(error).__name__})") from None
+    addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
+    for address in addresses:
+        if not may_send_audio(address, loopback_allowed=loopback_allowed):
+            raise UrlRefused(f"{host} resolves to {address}, which is not a public address")
+    if not addresses:
+        raise BrokenTransfer(f"{host} resolves to no address")
+    return addresses
 
 
 def may_send_audio(address: str, *, loopback_allowed: bool) -> bool:

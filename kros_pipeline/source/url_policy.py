@@ -11,6 +11,7 @@ from ..core.errors import UrlRefused
 from ..core.settings import is_loopback
 
 # URL parsers disagree about anything else: some decode `%2e`, fold other scripts' letters, or drop tabs and newlines.
+_AUTHORITY_END = re.compile(r"[/?#]")
 is_plain_host = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?").fullmatch
 _MAX_SHOWN_CHARACTERS = 100
 
@@ -27,16 +28,19 @@ class UrlPolicy:
 
     def check(self, url: str) -> None:
         """Raise `UrlRefused`, which never shows the URL, where audio may not be fetched from it."""
+        scheme, separator, rest = url.partition("://")
+        authority = _AUTHORITY_END.split(rest, maxsplit=1)[0]  # what stands behind it may be anything: it is sent as is
         try:
-            parts = urlsplit(url)
+            parts = urlsplit(f"//{authority}")
             host, port = (parts.hostname or "").lower(), parts.port
         except ValueError:
             raise UrlRefused("the recording's URL cannot be read") from None
-        if parts.scheme != "https" and not (parts.scheme == "http" and self._is_http_allowed and is_loopback(host)):
-            raise UrlRefused(f"the recording's URL is {parts.scheme[:10] or 'without a scheme'}, not https")
-        if "@" in parts.netloc or "\\" in url:
+        scheme = scheme.strip().lower() if separator else ""
+        if scheme != "https" and not (scheme == "http" and self._is_http_allowed and is_loopback(host)):
+            raise UrlRefused(f"the recording's URL is {scheme[:10] or 'without a scheme'}, not https")
+        if "@" in authority or "\\" in authority:
             raise UrlRefused("the recording's URL holds a user name or a backslash")
-        if not is_plain_host(parts.netloc) or " " in url or not url.isprintable():
+        if not is_plain_host(authority) or not url[0].isalpha():
             raise UrlRefused("the recording's URL names its host in a way that others may read otherwise")
         name = f"[{host}]" if ":" in host else host
         if {name, f"{name}:{port}"}.isdisjoint(self._hosts):

@@ -134,7 +134,7 @@ class RecordingArchiver:
         self, call: PendingRecording, body: Body, declared_seconds: float | None, attempt: int, *, keeps_rejected: bool
     ) -> Row:
         try:
-            audio = verify_audio(body.data, encoding=body.encoding, declared_seconds=declared_seconds)
+            audio = verify_audio(body.data, encoding="identity", declared_seconds=declared_seconds)
         except InvalidAudio:
             if keeps_rejected and body.size_bytes:
                 self._quarantine(call, body)

@@ -183,7 +183,7 @@ class FakeCallSource:
         call = self.calls.get(unquote(path.removeprefix(STORAGE).removesuffix(".mp3")))
         if call is None or call.audio is None or call.is_deleted:
             raise AudioGone("the storage has no such recording (status 404)")
-        yield Body(call.audio, None, len(call.audio), hashlib.sha256(call.audio).hexdigest(), "identity")
+        yield Body(call.audio, None, len(call.audio), hashlib.sha256(call.audio).hexdigest(), len(call.audio))
 
     def _count_request(self) -> None:
         if self._requests_per_run is not None and self._requests_made >= self._requests_per_run:

@@ -109,7 +109,7 @@ class RawServer:
                 is_hit = script.attempts is None or self._met[subject] <= script.attempts
         pieces = script.build(answer.body) if script is not None and is_hit else answer.pieces
         with suppress(OSError):  # the client had seen enough
-            self._send(connection.connection, pieces)
+            send_pieces(connection.connection, pieces)
 
     def _passed_on(self, method: str, target: str, headers: dict[str, str], body: bytes) -> _Answer:
         upstream = http.client.HTTPConnection(self._upstream, timeout=30)
@@ -126,17 +126,18 @@ class RawServer:
         ]
         return _Answer(content, sized(content, *kept, status=f"{response.status} {response.reason}"))
 
-    @staticmethod
-    def _send(connection: socket.socket, pieces: list[Piece]) -> None:
-        for piece in pieces:
-            if isinstance(piece, bytes):
-                connection.sendall(piece)
-            elif isinstance(piece, float):
-                time.sleep(piece)
-            else:
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                connection.close()
-                return
+
+def send_pieces(connection: socket.socket, pieces: list[Piece]) -> None:
+    """Send bytes, wait, or reset the connection, in the order of the pieces."""
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            connection.sendall(piece)
+        elif isinstance(piece, float):
+            time.sleep(piece)
+        else:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            return
 
 
 @dataclass(frozen=True)

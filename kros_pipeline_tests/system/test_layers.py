@@ -132,6 +132,7 @@ def test_core_has_no_io_and_no_clock(module: str) -> None:
         "numpy",
         "pyarrow",
         "pydantic",
+        "pyreqwest",
         "re2",
         "yaml",
         PACKAGE,
