@@ -48,7 +48,8 @@ class Services:
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_EC2_METADATA_DISABLED": "true",
             "NO_PROXY": "127.0.0.1",
-            "ARROW_DEFAULT_MEMORY_POOL": "system",  # as the definitions set it
+            "ARROW_DEFAULT_MEMORY_POOL": "system",  # these two as `configure_process` sets them
+            "MIMALLOC_ALLOW_THP": "0",
         }
         if self.source.ca_bundle:
             settings |= {"AWS_CA_BUNDLE": self.source.ca_bundle, "SSL_CERT_FILE": self.source.ca_bundle}

@@ -16,9 +16,6 @@ class BodySink(Protocol):
     def write(self, piece: memoryview | bytes, /) -> None:
         """Take the next piece."""
 
-    def clear(self) -> None:
-        """Forget what came: the body begins again."""
-
     def reader(self) -> IO[bytes]:
         """Open what came as a file, from its begin."""
 
@@ -31,22 +28,18 @@ class BodySink(Protocol):
 
 
 class MemorySink:
-    """Keeps the pieces where the client received them, and joins them once."""
+    """Copies the pieces into memory that is reused, so that each is freed at once."""
 
     file = None
 
-    def __init__(self) -> None:
-        self.size_bytes = 0
-        self._pieces: list[memoryview | bytes] = []
+    def __init__(self, memory: memoryview):
+        self.size_bytes, self._memory = 0, memory
 
     def write(self, piece: memoryview | bytes) -> None:
-        """Take the next piece."""
-        self._pieces.append(piece)
-        self.size_bytes += len(piece)
-
-    def clear(self) -> None:
-        """Forget what came: the body begins again."""
-        self._pieces, self.size_bytes = [], 0
+        """Take the next piece. Raises ValueError where the memory ends before it."""
+        end = self.size_bytes + len(piece)
+        self._memory[self.size_bytes : end] = piece
+        self.size_bytes = end
 
     def reader(self) -> IO[bytes]:
         """Open what came as a file, from its begin."""
@@ -54,9 +47,7 @@ class MemorySink:
 
     def data(self) -> memoryview:
         """Return what came."""
-        if len(self._pieces) != 1:
-            self._pieces = [b"".join(self._pieces)]
-        return memoryview(self._pieces[0])
+        return self._memory[: self.size_bytes]
 
 
 class FileSink(AbstractContextManager["FileSink"]):
@@ -74,12 +65,6 @@ class FileSink(AbstractContextManager["FileSink"]):
         """Take the next piece."""
         self.file.write(piece)
         self.size_bytes += len(piece)
-
-    def clear(self) -> None:
-        """Forget what came: the body begins again."""
-        self.file.seek(0)
-        self.file.truncate()
-        self.size_bytes = 0
 
     def reader(self) -> IO[bytes]:
         """Open what came as a file, from its begin."""

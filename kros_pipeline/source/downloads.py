@@ -11,7 +11,7 @@ from importlib.metadata import version
 from ..core.clock import Clock
 from ..core.errors import DownloadBroken, InvalidAudio
 from .body_sinks import BodySink, FileSink, MemorySink
-from .byte_budget import ByteBudget
+from .buffer_pool import MAX_BUFFER_BYTES, BufferPool
 from .call_source import Body
 from .download_concurrency import DownloadConcurrency
 from .gzip_bodies import UndecodableGzip, decode_gzip, is_gzip
@@ -24,8 +24,8 @@ from .storage_answers import BrokenTransfer, StorageAnswer
 from .transfer_progress import STALL_SECONDS, TransferProgress
 from .url_policy import UrlPolicy
 
-IN_MEMORY_BYTES = 32 << 20  # a larger body goes through a file: memory stays flat
-IN_FLIGHT_BYTES = 96 << 20  # of all threads, so that 40 files of 20 MB take no more memory than 300 of 2 MB
+IN_MEMORY_BYTES = MAX_BUFFER_BYTES  # a larger body goes through a file: memory stays flat
+IN_FLIGHT_BYTES = 64 << 20  # of all threads, so that 40 files of 20 MB take no more memory than 300 of 2 MB
 MAX_BYTES = 4 << 30  # S3 takes 5 GiB in one PUT
 USER_AGENT = f"kros-pipeline/{version('kros-pipeline')} (archives calls; +https://krosai.com)"
 _MAX_THROTTLED = 8  # answers to one download
@@ -46,7 +46,7 @@ class RecordingDownloads:
             loopback_allowed=self._policy.is_loopback_allowed,
             stall_seconds=STALL_SECONDS,
         )
-        self._memory = ByteBudget(IN_FLIGHT_BYTES)
+        self._buffers = BufferPool(IN_FLIGHT_BYTES)
         self._concurrency = DownloadConcurrency(settings.connections, clock)
 
     def close(self) -> None:
@@ -104,17 +104,16 @@ class RecordingDownloads:
         if length is not None and length > MAX_BYTES:
             raise InvalidAudio("size", f"the storage declares {length:,} bytes, which no call's audio has")
         if length is not None and length <= IN_MEMORY_BYTES:
-            held.enter_context(self._memory.reserve(length))
-            return ReceivedBody(answer, length, MemorySink())
+            return ReceivedBody(answer, length, MemorySink(held.enter_context(self._buffers.acquire(length))))
         return ReceivedBody(answer, length, held.enter_context(FileSink()))
 
     def _read(self, answer: StorageAnswer, received: ReceivedBody) -> None:
         most = MAX_BYTES if received.length is None else received.length
         progress = TransferProgress(self._clock)
         for piece in answer.pieces():
-            received.sink.write(piece)
-            if received.sink.size_bytes > most:
+            if received.sink.size_bytes + len(piece) > most:
                 raise DownloadBroken(f"the body is larger than {most:,} bytes")
+            received.sink.write(piece)
             progress.on_piece(len(piece))
         if not received.is_whole:
             raise BrokenTransfer(f"of {received.length:,} declared bytes")
