@@ -76,7 +76,7 @@ KEEPS: dict[str, Callable[[bytes, bytes], bool] | None] = {
     "storage_missing": None,
 }
 # What is archived all the same, as the bytes of the audio.
-MENDS = ("storage_gzip", "storage_redirect", "storage_longer")
+MENDS = ("storage_gzip", "storage_longer")
 
 
 @pytest.mark.parametrize("attempts", [1, None], ids=["first attempt", "every attempt"])
