@@ -12,6 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
+from benchmarks.alternatives.rclone import find_rclone
 from benchmarks.contest import Rounds
 
 _HEADINGS = ("case", "contestant", "result", "ours ÷ theirs", "target", "reached", "CPU", "peak RSS", "requests")
@@ -115,10 +116,13 @@ def _machine() -> str:
 
 
 def _rclone() -> str:
-    try:
-        return subprocess.run(["rclone", "version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
-    except (OSError, subprocess.CalledProcessError):
+    program = find_rclone()
+    if program is None:
         return "rclone is not installed"
+    try:
+        return subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    except (OSError, subprocess.CalledProcessError):
+        return "rclone does not start"
 
 
 def _commit() -> str:

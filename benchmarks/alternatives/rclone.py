@@ -6,9 +6,11 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -17,9 +19,10 @@ from requests.adapters import HTTPAdapter
 from benchmarks.contest import read_peak_bytes
 
 
-def is_installed() -> bool:
-    """Return whether rclone is installed."""
-    return shutil.which("rclone") is not None
+def find_rclone() -> str | None:
+    """Find rclone: the one of the environment (the dev extra brings the newest), else the machine's."""
+    beside = Path(sys.executable).with_name("rclone")
+    return str(beside) if beside.exists() else shutil.which("rclone")
 
 
 def move(bucket: str, prefix: str, workers: int) -> Generator[None, None, dict[str, Any]]:
@@ -37,7 +40,11 @@ def move(bucket: str, prefix: str, workers: int) -> Generator[None, None, dict[s
         "RCLONE_CONFIG_SINK_FORCE_PATH_STYLE": "true",
         "RCLONE_S3_NO_CHECK_BUCKET": "true",
     }
-    command = ["rclone", "rcd", "--rc-no-auth", "--rc-addr", address]
+    # rclone takes AWS_CA_BUNDLE for all there is, and refuses the source's certificate then; SSL_CERT_FILE serves both.
+    environment.pop("AWS_CA_BUNDLE", None)
+    program = find_rclone()
+    assert program is not None, "rclone is not installed"
+    command = [program, "rcd", "--rc-no-auth", "--rc-addr", address]
     daemon = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     session = requests.Session()
     session.mount("http://", HTTPAdapter(pool_maxsize=workers))
