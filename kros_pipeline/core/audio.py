@@ -5,12 +5,18 @@ That a body plays is a statement about its frames or blocks. Nobody here listens
 
 from typing import NamedTuple
 
+SAME_BYTES = "another call of the day has the same bytes"
+CONTRADICTED = "upstream declares other audio than these bytes, which another call of the day has, too"
 MP3_TYPE = "audio/mpeg"
 _MAX_NAMED_DEFECTS = 8
 
 
 class NotAudio(ValueError):
     """The bytes are no audio that plays. The message says what was found, and at which byte."""
+
+
+class OtherAnswer(NotAudio):
+    """The bytes are a page of text in place of a recording."""
 
 
 class Audio(NamedTuple):

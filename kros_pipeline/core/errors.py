@@ -26,6 +26,7 @@
     │   ├── UnreadablePartition   the object of a partition is no whole Parquet file of its table
     │   ├── UnreadableListing     the listing of a day is not what a run wrote
     │   ├── MissingTable          a day has no partition of a table that the step needs
+    │   ├── UnknownCalls          an operator named calls that the day does not have
     │   └── WrongArchive          the prefix belongs to another account
     └── NotificationFailed        the webhook did not accept the message
 
@@ -154,6 +155,10 @@ class MissingTable(ArchiveError):
 
 class UnreadableListing(ArchiveError):
     """The listing of a day is no JSON of a listing: somebody else wrote or cut it. A run of `calls` replaces it."""
+
+
+class UnknownCalls(ArchiveError):
+    """An operator named calls that the day does not have."""
 
 
 class WrongArchive(ArchiveError):

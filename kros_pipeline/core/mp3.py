@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .audio import Audio, Inspection, NotAudio
+from .audio import Audio, Inspection, NotAudio, OtherAnswer
 from .audio_tags import is_id3v2, strip_tags_behind, tag_end, unexplained_bytes
 from .mp3_counts import StatedCounts, find_counting_frames, read_counts
 from .mp3_frames import HEADER_BYTES, Frame
@@ -78,7 +78,7 @@ def inspect(body: bytes | bytearray | memoryview) -> Inspection:
         raise NotAudio("the body is empty")
     walk = _walk(view)
     if not walk.runs:
-        raise NotAudio(_describe_no_frame(walk))
+        raise _find_no_frame(walk)
     missing = [_count_missing(walk, gap) for gap in walk.gaps]
     cut, is_counted = _compare_counts(walk, sum(missing))
     defects: list[str] = []
@@ -316,10 +316,12 @@ def _describe_gap(walk: _Walk, gap: _Gap) -> str:
     return f"{unexplained} bytes at byte {gap.start}, {where} the frames, are no audio"
 
 
-def _describe_no_frame(walk: _Walk) -> str:
+def _find_no_frame(walk: _Walk) -> NotAudio:
+    """Return the error of a body in which no frame was found."""
     start, size = walk.start, len(walk.view)
     if not unexplained_bytes(walk.view, 0, size):
-        return "there is no audio in it, only tags"
+        return NotAudio("there is no audio in it, only tags")
     text = bytes(walk.view[start : start + 64]).removeprefix(b"\xef\xbb\xbf").lstrip()
-    what = "an HTML or JSON answer" if text[:1] in (b"<", b"{") else "no MP3 frame"
-    return f"{what} at byte {start} of {size}"
+    if text[:1] in (b"<", b"{"):
+        return OtherAnswer(f"an HTML or JSON answer at byte {start} of {size}")
+    return NotAudio(f"no MP3 frame at byte {start} of {size}")

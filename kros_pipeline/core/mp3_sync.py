@@ -115,5 +115,3 @@ class FrameReader:
         if rest < HEADER_BYTES or tag_end(self.view, position, len(self.view)) is not None:
             return True
         return not bytes(self.view[position : min(self.end, position + 64)]).strip(b"\0 \t\r\n")
-
-

@@ -88,8 +88,13 @@ def quarantine_prefix(day: date) -> str:
 
 
 def quarantine_key(day: date, call_id: str, sha256: str) -> str:
-    """Return the key of a whole body that could not be verified; the same body twice has the same key."""
+    """Return the key of a whole body that was rejected; the same body twice has the same key."""
     return f"{quarantine_prefix(day)}{call_key(call_id)}-{sha256[:16]}.bin"
+
+
+def quarantined_bodies_prefix(day: date, call_id: str) -> str:
+    """Return the prefix of the rejected bodies of one call, which may be that of another call's, too."""
+    return f"{quarantine_prefix(day)}{call_key(call_id)}-"
 
 
 # State.

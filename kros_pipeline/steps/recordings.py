@@ -7,7 +7,7 @@ downloaded again.
 import logging
 import queue
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from itertools import chain
@@ -21,14 +21,18 @@ from ..archive.parquet import Partition, Row, merged_batches
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
+from ..core.audio import CONTRADICTED, SAME_BYTES
 from ..core.clock import Clock
 from ..core.days import grace_is_over
-from ..core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, TooManyRequests
+from ..core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, TooManyRequests, UnknownCalls
+from ..core.kept_body import KeptBody
+from ..core.object_keys import call_key
+from ..core.redaction import redact
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
 from ..core.two_answers import FirstAnswer, ListAnswers, is_after_call
 from ..source.call_source import CallSource
 from .circuit_breaker import CircuitBreaker
-from .day_snapshot import DaySnapshot
+from .day_snapshot import CALL_COLUMNS, DaySnapshot
 from .late_calls import note_late_calls
 from .progress_log import ProgressLog
 from .recording_archiver import RecordingArchiver
@@ -36,6 +40,7 @@ from .recording_rows import ASKED_TOO_LATE, NO_URL_YET, PendingRecording, merge_
 from .recording_urls import mint_urls
 from .report import Report
 
+_MAX_NAMED_CALLS = 5
 _SAVE_EVERY_CALLS = 1_000
 _MAX_CHECKPOINTS = 20  # of one run: each writes the whole table, and work must not grow with the square of the calls
 _THREADS_PER_DOWNLOAD = 1.5  # the connections limit the downloads; the other threads verify and put meanwhile
@@ -54,11 +59,14 @@ def archive_recordings(
     retention_days: int | None,
     download_workers: int,
     log: logging.Logger,
+    call_ids: Collection[str] = (),
 ) -> Report:
     """Archive every recording of a day that can be archived now, and write a row for every call.
 
-    An error that every further call would meet (quota, key, bucket) ends the step early: it is in the report, and the
-    rest is `pending`. Raises `ArchiveError` only where a table is missing, or cannot be read or written.
+    With `call_ids` these calls are tried, whatever their rows say but `archived`, and no other call. An error that
+    every further call would meet (quota, key, bucket) ends the step early: it is in the report, and the rest is
+    `pending`. Raises `UnknownCalls` for ids of no call of the day, and otherwise `ArchiveError` only where a table is
+    missing, or cannot be read or written.
     """
     archiver = RecordingArchiver(
         day,
@@ -72,13 +80,15 @@ def archive_recordings(
     )
     with DaySnapshot.load(day, store=store, tables=tables, tombstones=tombstones) as snapshot:
         threads = int(download_workers * _THREADS_PER_DOWNLOAD)
-        step = _Step(snapshot, archiver, audit, threads=threads)
+        chosen = choose_calls(day, call_ids, snapshot.calls) if call_ids else None
+        step = _Step(snapshot, archiver, audit, clock, threads=threads, chosen=chosen)
         to_archive, to_ask = step.sort_calls(may_ask=grace_is_over(day, clock.now(), lookback_days))
         shown: set[str] = set()
         minted = mint_urls(day, to_archive, snapshot.listing, shown=shown, source=source, breaker=step.breaker, log=log)
         total = len(to_archive) + len(to_ask)
         step.archive_all(chain(minted, ((call, None) for call in to_ask)), ProgressLog(day, total, clock, log))
         step.save()
+        step.recheck_shared()
         missing = shown - {call["call_id"] for call in (snapshot.calls.rows(("call_id",)) if shown else ())}
         outcomes = Counter(tuple(row.values()) for row in snapshot.recordings.rows(("status", "reason")))
     for (status, reason), count in outcomes.items():
@@ -92,8 +102,18 @@ def archive_recordings(
 class _Step:
     """One run over one day's recordings."""
 
-    def __init__(self, snapshot: DaySnapshot, archiver: RecordingArchiver, audit: AuditLog, *, threads: int):
+    def __init__(
+        self,
+        snapshot: DaySnapshot,
+        archiver: RecordingArchiver,
+        audit: AuditLog,
+        clock: Clock,
+        *,
+        threads: int,
+        chosen: Collection[str] | None,
+    ):
         self._snapshot, self._archiver, self._audit, self._threads = snapshot, archiver, audit, threads
+        self._clock, self._chosen = clock, chosen
         self.breaker = CircuitBreaker()
         names = ("archived_now", "adopted", "bytes_archived_now", *map(str, RecordingStatus), "asked_after_retention")
         self.report = Report(counts=dict.fromkeys(names, 0))
@@ -111,17 +131,20 @@ class _Step:
         for call, row in self._snapshot.calls_with_rows():
             status = row["status"] if row else None
             listed_at = listed.at(call["call_id"])
-            pending = PendingRecording(
-                call["call_id"],
-                call["duration_seconds"],
-                call["has_recording"],
-                row["attempts"] if row else 0,
-                _find_first_answer(call, row, listed_at),
-            )
-            self._archiver.was_seen_with_recordings |= pending.has_recording
-            if self._archiver.rows.key(pending) in self._snapshot.audio_keys:
-                if status != RecordingStatus.ARCHIVED:
-                    to_adopt.append(pending)
+            pending = _make_pending(call, row, listed_at)
+            self._archiver.absent.was_seen_with_recordings |= pending.has_recording
+            is_stored = self._archiver.rows.key(pending) in self._snapshot.audio_keys
+            if row is not None and is_stored and status == RecordingStatus.ARCHIVED:
+                if (row["duration_seconds"] or 0.0) > 0.0:
+                    self._archiver.shared.add_archived([row["sha256"]])
+            elif self._chosen is not None and pending.call_id not in self._chosen:
+                continue
+            elif is_stored:
+                to_adopt.append(pending)
+            elif self._chosen is not None:
+                to_archive.append(pending)
+            elif row is not None and self._rests(pending, row):
+                continue
             elif pending.has_recording or status == RecordingStatus.LOST:
                 to_archive.append(pending)
             elif status == RecordingStatus.NOT_RECORDED:
@@ -131,7 +154,7 @@ class _Step:
                 self._unsaved[pending.call_id] = self._archiver.rows.unarchived(
                     pending, RecordingStatus.PENDING, reason
                 )
-            elif (settled := self._archiver.settle_unasked(pending, listed_at)) is not None:
+            elif (settled := self._archiver.absent.settle_unasked(pending, listed_at)) is not None:
                 self._unsaved[pending.call_id] = settled
             else:
                 to_ask.append(pending)
@@ -142,6 +165,37 @@ class _Step:
                 if len(self._unsaved) >= max(_SAVE_EVERY_CALLS, len(to_adopt) // _MAX_CHECKPOINTS):
                     self.save()
         return to_archive, to_ask
+
+    def _rests(self, call: PendingRecording, row: Row) -> bool:
+        """Return whether a rejected body is kept of a call, and nothing has changed since that would bring another."""
+        if call.kept is None or row["status"] != RecordingStatus.FAILED:
+            return False
+        is_declared_anew = call.call_duration_seconds != row["declared_duration_seconds"]
+        return not (call.kept.is_due(self._clock.now()) or is_declared_anew)
+
+    def recheck_shared(self) -> None:
+        """Download the recordings once more that were archived before another call turned out to have their bytes."""
+        if not self._archiver.shared.has_shared() or self.breaker.is_open:
+            return
+        rows = [
+            row
+            for row in self._snapshot.recordings.rows()
+            if row["status"] == RecordingStatus.ARCHIVED
+            and self._archiver.shared.is_shared(row["sha256"])
+            and not any(text in (row["defects"] or "") for text in (SAME_BYTES, CONTRADICTED))
+        ]
+        calls = {call["call_id"]: call for call in self._snapshot.calls.rows(CALL_COLUMNS)} if rows else {}
+        for row in rows:
+            if row["call_id"] not in calls:
+                continue
+            pending = _make_pending(calls[row["call_id"]], row, None)
+            found = self._archiver.recheck_holder(pending, row)
+            self._unsaved[pending.call_id] = found
+            if found["sha256"] != row["sha256"]:
+                self._audit.record(
+                    AuditEvent.ARCHIVED, pending.call_id, sha256=found["sha256"], bytes=found["size_bytes"]
+                )
+        self.save()
 
     def archive_all(self, calls: Iterable[tuple[PendingRecording, str | None]], progress: ProgressLog) -> None:
         """Give every call to a thread, a few ahead of the threads at most, and keep the rows that come back."""
@@ -224,6 +278,35 @@ class _Step:
 
         if rows or self.report.written is None:
             self.report.written = self._snapshot.recordings.commit(build)
+
+
+def choose_calls(day: date, call_ids: Collection[str], calls: Partition) -> set[str]:
+    """Return the ids that an operator named, by the ids or by the keys by which calls are shown.
+
+    Raises `UnknownCalls` for those of no call of the day.
+    """
+    wanted, found, chosen = set(call_ids), set(), set()
+    for call in calls.rows(("call_id",)):
+        names = wanted & {call["call_id"], call_key(call["call_id"])}
+        if names:
+            found |= names
+            chosen.add(call["call_id"])
+    if unknown := wanted - found:
+        shown = ", ".join(sorted(map(redact, unknown))[:_MAX_NAMED_CALLS])
+        raise UnknownCalls(f"call_ids: {len(unknown)} of them are no calls of {day}: {shown}")
+    return chosen
+
+
+def _make_pending(call: Row, row: Row | None, listed_at: datetime | None) -> PendingRecording:
+    return PendingRecording(
+        call["call_id"],
+        call["duration_seconds"],
+        call["has_recording"],
+        row["attempts"] if row else 0,
+        _find_first_answer(call, row, listed_at),
+        row["quarantine_key"] if row else None,
+        KeptBody.parse(row["reason"]) if row else None,
+    )
 
 
 def _find_first_answer(call: Row, row: Row | None, listed_at: datetime | None) -> FirstAnswer | None:

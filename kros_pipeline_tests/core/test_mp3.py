@@ -10,7 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kros_pipeline.core.mp3 import Audio, NotAudio, inspect
+from kros_pipeline.core import mp3
+from kros_pipeline.core.audio import Audio, NotAudio
+
+def inspect(body: Any) -> Audio:
+    return mp3.inspect(body).audio
+
 
 # One of the documented recordings' frames: 96 kbit/s, 48 kHz, mono, 24 ms.
 FRAME = bytes.fromhex("fffb74c0") + bytes(284)

@@ -113,7 +113,7 @@ class FakeCallSource:
             raise CallGone("GET /calls/{id}/recording: status 410")
         if call.audio is None:
             raise CallNotFound("GET /calls/{id}/recording: status 404")
-        return RecordingAnswer(_url_of(call), call.duration_seconds)
+        return RecordingAnswer(_url_of(call), call.duration_seconds, len(call.audio))
 
     def transcript(self, call_id: str) -> TranscriptAnswer:
         self._count_request()
