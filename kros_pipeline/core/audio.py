@@ -5,6 +5,7 @@ That a body plays is a statement about its frames or blocks. Nobody here listens
 
 from typing import NamedTuple
 
+FORMAT_CHANGED = "upstream's format changed"
 SAME_BYTES = "another call of the day has the same bytes"
 CONTRADICTED = "upstream declares other audio than these bytes, which another call of the day has, too"
 MP3_TYPE = "audio/mpeg"

@@ -5,7 +5,7 @@ Upstream documents MP3. Anything else that plays is kept as it came, too: its fo
 
 from . import mp3
 from .adts import inspect_adts, is_adts
-from .audio import Inspection, NotAudio
+from .audio import FORMAT_CHANGED, Inspection, NotAudio
 from .audio_tags import tag_end
 from .flac import inspect_flac
 from .mp4 import inspect_mp4
@@ -13,7 +13,6 @@ from .ogg import inspect_ogg
 from .wav import inspect_au, inspect_wav
 from .webm import inspect_webm
 
-FORMAT_CHANGED = "upstream's format changed"
 _NOT_AUDIO = ((b"\x1f\x8b", "gzip data"), (b"PK\x03\x04", "a ZIP archive"), (b"%PDF", "a PDF document"))
 
 

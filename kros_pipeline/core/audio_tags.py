@@ -11,6 +11,7 @@ _MAX_LYRICS3V1_BYTES = 5_100
 _LYRICS_BEGIN, _LYRICS_END, _LYRICS2_END = b"LYRICSBEGIN", b"LYRICSEND", b"LYRICS200"
 _APE = b"APETAGEX"
 _PADDING = b"\0 \t\r\n"
+_BEGINS = re.compile(rb"ID3|TAG|APETAGEX|LYRICSBEGIN")
 _LYRICS2_IN_FRONT = re.compile(rb"LYRICSBEGIN(?s:.{0,1000000}?)(?:LYRICS200|LYRICSEND)")
 
 
@@ -40,6 +41,15 @@ def tag_start(view: memoryview, start: int, end: int) -> int | None:
         found = read(view, start, end)
         if found is not None and start <= found < end:
             return found
+    return None
+
+
+def find_tag(view: memoryview, start: int, end: int) -> int | None:
+    """Return where the first tag begins between `start` and `end` that ends behind `end`; None where none does."""
+    for match in _BEGINS.finditer(view[start : end + len(_LYRICS_BEGIN) - 1]):
+        behind = tag_end(view, start + match.start(), len(view))
+        if behind is not None and behind >= end:
+            return start + match.start()
     return None
 
 
@@ -128,7 +138,9 @@ def _ape_end(view: memoryview, start: int, end: int) -> int | None:
 def _ape_start(view: memoryview, start: int, end: int) -> int | None:
     if end - start < _APE_BYTES or view[end - 32 : end - 24] != _APE:
         return None
-    has_header = view[end - 9] & 0x80
+    has_header, is_header = view[end - 9] & 0x80, view[end - 9] & 0x20
+    if is_header:
+        return None
     return end - _little(view, end - 20) - (_APE_BYTES if has_header else 0)
 
 

@@ -17,6 +17,11 @@ _REASON = re.compile(
 )
 
 
+def without_kept_body(reason: str) -> str:
+    """Return a row's reason without what it says of the kept body."""
+    return _REASON.sub("", reason).rstrip("; ")
+
+
 @dataclass(frozen=True, slots=True)
 class KeptBody:
     """In how many runs in a row the same body came and was rejected, and from when on it is downloaded again.

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .audio import Audio, Inspection, NotAudio, OtherAnswer
-from .audio_tags import is_id3v2, strip_tags_behind, tag_end, unexplained_bytes
+from .audio_tags import find_tag, is_id3v2, strip_tags_behind, tag_end, unexplained_bytes
 from .mp3_counts import StatedCounts, find_counting_frames, read_counts
-from .mp3_frames import HEADER_BYTES, Frame
+from .mp3_frames import HEADER_BYTES, Frame, frame_at
 from .mp3_sync import CONSISTENT_FRAMES, FrameReader
 
 _MAX_MISSING_SHARE = 0.02
@@ -81,12 +81,12 @@ def inspect(body: bytes | bytearray | memoryview) -> Inspection:
         raise _find_no_frame(walk)
     missing = [_count_missing(walk, gap) for gap in walk.gaps]
     cut, is_counted = _compare_counts(walk, sum(missing))
-    defects: list[str] = []
+    defects = _describe_channels(walk)
     if walk.gaps or len(walk.runs) > 1:
         if not cut:
             _check_consistency(walk)
             _check_missing(walk, missing)
-        defects = [*_describe_changes(walk), *(text for gap in walk.gaps if (text := _describe_gap(walk, gap)))]
+        defects += [*_describe_changes(walk), *(text for gap in walk.gaps if (text := _describe_gap(walk, gap)))]
     seconds = sum([run.frames * run.first.samples / run.first.sample_rate_hz for run in walk.runs])
     size = sum([run.end - run.start for run in walk.runs])
     first = walk.runs[0].first
@@ -155,6 +155,13 @@ def _read_runs(walk: _Walk, reader: FrameReader, position: int) -> None:
             position, is_expected = behind, True
             continue
         is_in_sync = run is not None and run.end == position
+        if run is not None and is_in_sync:
+            inside = find_tag(walk.view, run.last_start + HEADER_BYTES, position)
+            if inside is not None:  # the last frame was cut: a tag begins inside it
+                start = _drop_last(walk, run)
+                walk.gaps.append(_Gap(start, inside, run.last.size_bytes))
+                position, run, is_expected = inside, walk.runs[-1] if walk.runs else None, True
+                continue
         found = reader.find_sync(run.last_start + HEADER_BYTES if run and is_in_sync else position, kind)
         if found is None:
             is_cut = is_in_sync and frame is not None and frame.kind == kind
@@ -291,6 +298,13 @@ def _compare_appended(walk: _Walk) -> tuple[str, bool]:
     return "", True
 
 
+def _describe_channels(walk: _Walk) -> list[str]:
+    first, last = walk.runs[0].first, frame_at(walk.view, walk.runs[-1].last_start)
+    if last is None or last.channels == first.channels:
+        return []
+    return [f"the number of channels changes from {first.channels} to {last.channels}"]
+
+
 def _describe_changes(walk: _Walk) -> list[str]:
     changes = []
     for before, run in zip(walk.runs, walk.runs[1:], strict=False):
@@ -313,7 +327,8 @@ def _describe_gap(walk: _Walk, gap: _Gap) -> str:
     if not unexplained:
         return "" if is_first or is_last else f"a tag of {size} bytes at byte {gap.start}, between frames"
     where = "in front of" if is_first else "behind" if is_last else "between"
-    return f"{unexplained} bytes at byte {gap.start}, {where} the frames, are no audio"
+    many, verb = ("", "is") if unexplained == 1 else ("s", "are")
+    return f"{unexplained} byte{many} at byte {gap.start}, {where} the frames, {verb} no audio"
 
 
 def _find_no_frame(walk: _Walk) -> NotAudio:

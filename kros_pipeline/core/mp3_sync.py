@@ -48,10 +48,10 @@ class FrameReader:
         `kind` is that of the frames before it, or 0. `is_expected`: a tag or the body's beginning ends there.
         """
         count, is_bordered = self.count_chain(position)
-        if count >= _SURE_FRAMES or (is_expected and count >= 2):
+        if count >= (1 if is_expected else _SURE_FRAMES):
             return True
         frame = self.read(position)
-        is_known = is_expected or (frame is not None and frame.kind == kind)
+        is_known = frame is not None and frame.kind == kind
         return is_bordered and count >= (1 if is_known else 2)
 
     def find_sync(self, start: int, kind: int) -> int | None:
