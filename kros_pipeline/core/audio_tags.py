@@ -47,9 +47,10 @@ def tag_start(view: memoryview, start: int, end: int) -> int | None:
 def find_tag(view: memoryview, start: int, end: int) -> int | None:
     """Return where the first tag begins between `start` and `end` that ends behind `end`; None where none does."""
     for match in _BEGINS.finditer(view[start : end + len(_LYRICS_BEGIN) - 1]):
-        behind = tag_end(view, start + match.start(), len(view))
-        if behind is not None and behind >= end:
-            return start + match.start()
+        at = start + match.start()
+        behind = tag_end(view, at, len(view))
+        if at < end and behind is not None and behind >= end:
+            return at
     return None
 
 
