@@ -81,7 +81,8 @@ def decide(candidate: Candidate, stated: Stated | None, unanswered: str = "") ->
     """Return what a body is, with all of its defects, if it is the call's whole recording.
 
     `stated` is upstream's answer about the recording, if it was asked; `unanswered` says why there is none. Raises
-    `InvalidAudio` with the check that failed: a proven cut comes before the lack of audio.
+    `InvalidAudio` with the check that failed: a proven cut comes before the lack of audio. Another format than MP3 is
+    the recording unless upstream's size contradicts it.
     """
     answer, size = stated or Stated(), candidate.size_bytes
     if answer.size_bytes is not None and answer.size_bytes > size:
@@ -95,6 +96,11 @@ def decide(candidate: Candidate, stated: Stated | None, unanswered: str = "") ->
                 CUT_AT_SOURCE, f"cut at the source: {found.cut}; Content-Length and `size_bytes` agree with the bytes"
             )
         raise InvalidAudio("counts", f"the body is cut: {found.cut}")
+    if not found.is_mp3 and answer.size_bytes not in (None, size):
+        raise InvalidAudio(
+            "format",
+            f"not the recording: {found.format}, {size:,} bytes, and upstream says {answer.size_bytes:,} bytes",
+        )
     defects = [*found.defects, *_compare_duration(candidate, found, answer, unanswered)]
     if answer.size_bytes is not None and answer.size_bytes < size:
         defects.append(f"upstream says {answer.size_bytes:,} bytes, and {size:,} came")
