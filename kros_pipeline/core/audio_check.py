@@ -4,6 +4,7 @@ Exact facts decide: how many bytes upstream says there are, and what the body's 
 only raises a question, which upstream's answer about the recording settles.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from .audio import Audio, Inspection, NotAudio, OtherAnswer
@@ -22,10 +23,14 @@ _EMPTY = Inspection(Audio(0.0, None, None, None), "nothing", "audio/mpeg", ("the
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What upstream's answer about one recording says of it; None for what it does not say."""
+    """What upstream's answer about one recording says of it; None for what it does not say.
+
+    `problem` says why there is no answer.
+    """
 
     size_bytes: int | None = None
     duration_seconds: float | None = None
+    problem: str = ""
 
     @property
     def is_empty(self) -> bool:
@@ -77,12 +82,12 @@ def examine(data: bytes | memoryview, *, is_length_known: bool = True, call_seco
         return Candidate(size, is_length_known, call_seconds, None, f"not a whole MP3: {error}", check)
 
 
-def decide(candidate: Candidate, stated: Stated | None, unanswered: str = "") -> Inspection:
+def decide(candidate: Candidate, stated: Stated | None) -> Inspection:
     """Return what a body is, with all of its defects, if it is the call's whole recording.
 
-    `stated` is upstream's answer about the recording, if it was asked; `unanswered` says why there is none. Raises
-    `InvalidAudio` with the check that failed: a proven cut comes before the lack of audio. Another format than MP3 is
-    the recording unless upstream's size contradicts it.
+    `stated` is upstream's answer about the recording, if it was asked. Raises `InvalidAudio` with the check that
+    failed: a proven cut comes before the lack of audio. Another format than MP3 is the recording unless upstream's size
+    contradicts it.
     """
     answer, size = stated or Stated(), candidate.size_bytes
     if answer.size_bytes is not None and answer.size_bytes > size:
@@ -101,17 +106,30 @@ def decide(candidate: Candidate, stated: Stated | None, unanswered: str = "") ->
             "format",
             f"not the recording: {found.format}, {size:,} bytes, and upstream says {answer.size_bytes:,} bytes",
         )
-    defects = [*found.defects, *_compare_duration(candidate, found, answer, unanswered)]
+    defects = [*found.defects, *_compare_duration(candidate, found, answer)]
     if answer.size_bytes is not None and answer.size_bytes < size:
         defects.append(f"upstream says {answer.size_bytes:,} bytes, and {size:,} came")
     if not candidate.is_length_known and not found.is_counted and answer.size_bytes is None:
-        defects.append(f"nothing says how many bytes it must have ({unanswered or UNANSWERED})")
+        defects.append(f"nothing says how many bytes it must have ({answer.problem or UNANSWERED})")
     return found._replace(defects=tuple(defects))
 
 
-def verify_audio(data: bytes | memoryview) -> Inspection:
-    """Return what bytes are that were compared with upstream before. Raises `InvalidAudio` for what is no audio."""
-    return decide(examine(data), None)
+def verify_audio(
+    data: bytes | memoryview,
+    *,
+    is_length_known: bool = True,
+    call_seconds: float | None = None,
+    stated: Stated | None = None,
+    ask: Callable[[], Stated] | None = None,
+) -> Inspection:
+    """Return what a body is, with its defects, if it is the call's whole recording; see `examine` and `decide`.
+
+    `stated` is upstream's answer, if there is one already. Otherwise `ask` gets it, and is called only in doubt.
+    """
+    candidate = examine(data, is_length_known=is_length_known, call_seconds=call_seconds)
+    if stated is None and ask is not None and candidate.is_doubtful:
+        stated = ask()
+    return decide(candidate, stated)
 
 
 def describe_accepted(data: bytes | memoryview) -> Inspection:
@@ -129,7 +147,7 @@ def differs(seconds: float, stated_seconds: float) -> bool:
     return abs(seconds - stated_seconds) > max(_TOLERANCE_SECONDS, _TOLERANCE_SHARE * stated_seconds)
 
 
-def _compare_duration(candidate: Candidate, found: Inspection, answer: Stated, unanswered: str) -> list[str]:
+def _compare_duration(candidate: Candidate, found: Inspection, answer: Stated) -> list[str]:
     """Return the defects of a length that is not the stated one. Raises `InvalidAudio` where audio is missing.
 
     Upstream's own length refuses a body that is shorter, unless its size is exactly the stated one.
@@ -144,5 +162,5 @@ def _compare_duration(candidate: Candidate, found: Inspection, answer: Stated, u
             raise InvalidAudio("duration", text)
         return [text]
     if call is not None and differs(seconds, call) and answer.is_empty:
-        return [f"{seconds:.1f} s of audio for a call of {call:g} s ({unanswered or UNANSWERED})"]
+        return [f"{seconds:.1f} s of audio for a call of {call:g} s ({answer.problem or UNANSWERED})"]
     return []

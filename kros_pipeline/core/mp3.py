@@ -6,69 +6,14 @@ What it refuses is lost audio: no ten consistent frames in a row (in a body of f
 the expected frames missing.
 """
 
-from dataclasses import dataclass, field
-
-import numpy as np
-
 from .audio import Audio, Inspection, NotAudio, OtherAnswer
-from .audio_tags import find_tag, is_id3v2, strip_tags_behind, tag_end, unexplained_bytes
+from .audio_tags import unexplained_bytes
 from .mp3_counts import StatedCounts, find_counting_frames, read_counts
-from .mp3_frames import HEADER_BYTES, Frame, frame_at
-from .mp3_sync import CONSISTENT_FRAMES, FrameReader
+from .mp3_frames import frame_at
+from .mp3_sync import CONSISTENT_FRAMES
+from .mp3_walk import Gap, Run, Walk, walk_frames
 
 _MAX_MISSING_SHARE = 0.02
-_MAX_GAPS = 10_000  # more of them are noise, and looking for each next frame takes time
-_FIRST_STRIDE_FRAMES, _STRIDE_GROWTH = 64, 128
-_LONG_RUN_FRAMES = 256
-
-
-@dataclass(slots=True)
-class _Run:
-    """Whole frames of one kind, each at the end of the one before. `smallest` and `largest` are mean sizes."""
-
-    start: int
-    end: int
-    first: Frame
-    last: Frame
-    frames: int = 0
-    smallest: float = 0.0
-    largest: float = 0.0
-
-    @property
-    def last_start(self) -> int:
-        return self.end - self.last.size_bytes
-
-    @property
-    def mean_bytes(self) -> float:
-        return self.smallest if self.is_constant else (self.end - self.start) / self.frames
-
-    @property
-    def is_constant(self) -> bool:
-        return self.smallest == self.largest
-
-
-@dataclass(slots=True)
-class _Gap:
-    """Bytes before, between or behind runs. `cut_frame` is the size that the header at its start says, if it is cut."""
-
-    start: int
-    end: int
-    cut_frame: int = 0
-
-
-@dataclass
-class _Walk:
-    """What the bytes of one body are: runs of frames, with gaps around them."""
-
-    view: memoryview
-    start: int
-    end: int
-    runs: list[_Run] = field(default_factory=list)
-    gaps: list[_Gap] = field(default_factory=list)
-
-    @property
-    def frames(self) -> int:
-        return sum(run.frames for run in self.runs)
 
 
 def inspect(body: bytes | bytearray | memoryview) -> Inspection:
@@ -76,7 +21,7 @@ def inspect(body: bytes | bytearray | memoryview) -> Inspection:
     view = memoryview(body)
     if not view:
         raise NotAudio("the body is empty")
-    walk = _walk(view)
+    walk = walk_frames(view)
     if not walk.runs:
         raise _find_no_frame(walk)
     missing = [_count_missing(walk, gap) for gap in walk.gaps]
@@ -95,131 +40,20 @@ def inspect(body: bytes | bytearray | memoryview) -> Inspection:
         defects=tuple(defects),
         cut=cut,
         is_counted=is_counted,
-        unexplained_bytes=sum([0 if gap.cut_frame else _unexplained(walk, gap) for gap in walk.gaps]),
+        unexplained_bytes=sum([0 if gap.cut_frame else walk.unexplained(gap) for gap in walk.gaps]),
     )
-
-
-def _walk(view: memoryview) -> _Walk:
-    start = 0
-    while (behind := tag_end(view, start, len(view))) is not None:
-        start = behind
-    walk = _Walk(view, start, strip_tags_behind(view, start, len(view)))
-    reader = FrameReader(view, walk.end)
-    start = _check_front(reader, start)
-    _read_runs(walk, reader, start)
-    if not walk.runs and (free_bytes := reader.find_free_bytes(start)):
-        walk.gaps.clear()
-        _read_runs(walk, FrameReader(view, walk.end, free_bytes), start)
-    return walk
-
-
-def _check_front(reader: FrameReader, start: int) -> int:
-    """Return where to look for the first frame: behind the tags in front, or inside one that says a wrong size."""
-    view = reader.view
-    if not is_id3v2(view, 0):
-        return start
-    frame = reader.read(start)
-    if frame is not None and reader.is_sound(start, 0, is_expected=True):
-        before = start - frame.size_bytes
-        if before < HEADER_BYTES or view[before : before + 2] != view[start : start + 2]:
-            return start
-    found = reader.find_sync(10, 0)
-    is_inside = found is not None and found < start and reader.count_chain(found)[0] >= CONSISTENT_FRAMES
-    return found if is_inside and found is not None else start
-
-
-def _read_runs(walk: _Walk, reader: FrameReader, position: int) -> None:
-    run: _Run | None = None
-    is_expected = True  # a tag or the body's beginning ends here
-    while position < walk.end:
-        frame = reader.read(position)
-        kind = run.first.kind if run else 0
-        goes_on = run is not None and run.end == position and frame is not None and frame.kind == kind
-        count = 0
-        if frame is not None and position + frame.size_bytes <= walk.end:
-            count = _count_equal_frames(walk.view, position, walk.end, frame.size_bytes)
-            if not goes_on and count < CONSISTENT_FRAMES:
-                count *= reader.is_sound(position, kind, is_expected=is_expected)
-        if frame is not None and count:
-            if run is None or not goes_on:
-                run = _Run(position, position, frame, frame, 0, frame.mean_bytes, frame.mean_bytes)
-                walk.runs.append(run)
-            position += count * frame.size_bytes
-            run.end, run.last, run.frames = position, frame, run.frames + count
-            run.smallest, run.largest = min(run.smallest, frame.mean_bytes), max(run.largest, frame.mean_bytes)
-            is_expected = False
-            continue
-        behind = tag_end(walk.view, position, len(walk.view))
-        if behind is not None and behind <= walk.end:
-            walk.gaps.append(_Gap(position, behind))
-            position, is_expected = behind, True
-            continue
-        is_in_sync = run is not None and run.end == position
-        if run is not None and is_in_sync:
-            inside = find_tag(walk.view, run.last_start + HEADER_BYTES, position)
-            if inside is not None:  # the last frame was cut: a tag begins inside it
-                start = _drop_last(walk, run)
-                walk.gaps.append(_Gap(start, inside, run.last.size_bytes))
-                position, run, is_expected = inside, walk.runs[-1] if walk.runs else None, True
-                continue
-        found = reader.find_sync(run.last_start + HEADER_BYTES if run and is_in_sync else position, kind)
-        if found is None:
-            is_cut = is_in_sync and frame is not None and frame.kind == kind
-            walk.gaps.append(_Gap(position, walk.end, frame.size_bytes if is_cut and frame else 0))
-            return
-        if run is not None and found < position:  # the last frame was cut: the next one begins inside it
-            position = _drop_last(walk, run)
-            walk.gaps.append(_Gap(position, found, run.last.size_bytes))
-        else:
-            walk.gaps.append(_Gap(position, found))
-        position, run = found, walk.runs[-1] if walk.runs else None
-        is_expected = True
-        if len(walk.gaps) > _MAX_GAPS:
-            raise NotAudio(f"damaged at more than {_MAX_GAPS:,} places, the last one at byte {position}")
-
-
-def _drop_last(walk: _Walk, run: _Run) -> int:
-    run.end = run.last_start
-    run.frames -= 1
-    if not run.frames:
-        walk.runs.pop()
-    return run.end
-
-
-def _count_equal_frames(view: memoryview, position: int, end: int, size: int) -> int:
-    """Count the whole frames that follow here with an equal header: in a file of constant bitrate, all of them."""
-    count = (end - position) // size
-    header = view[position : position + 3]
-    if count < 2 or view[position + size : position + size + 3] != header:
-        return 1  # a variable bitrate or padding: the caller goes on frame by frame
-    # Compare headers as numbers, without their fourth byte, in few numpy operations on many frames each: numpy releases
-    # the GIL in each operation, and with thirty threads, taking it back costs more time than the comparison.
-    expected, stride = int.from_bytes(header, "little"), _FIRST_STRIDE_FRAMES
-    ahead = position + _LONG_RUN_FRAMES * size
-    if view[ahead : ahead + 3] == header:  # most likely all of them are equal
-        stride *= _STRIDE_GROWTH
-    while True:
-        stride = min(stride, count)
-        headers = np.ndarray((stride,), "<u4", view, position, (size,))
-        different = (headers & 0xFFFFFF) != expected
-        first = int(different.argmax())
-        if different[first]:
-            return first
-        if stride == count:
-            return count
-        stride *= _STRIDE_GROWTH  # a small first stride keeps many short runs linear in the file's size
 
 
 # What is wrong with it.
 
 
-def _check_consistency(walk: _Walk) -> None:
+def _check_consistency(walk: Walk) -> None:
     longest = max(run.frames for run in walk.runs)
     if longest < CONSISTENT_FRAMES and (walk.frames >= CONSISTENT_FRAMES or len(walk.runs) > 1):
         raise NotAudio(f"no {CONSISTENT_FRAMES} consistent frames in a row: the most are {longest}")
 
 
-def _check_missing(walk: _Walk, missing: list[int]) -> None:
+def _check_missing(walk: Walk, missing: list[int]) -> None:
     lost, expected = sum(missing), walk.frames + sum(missing)
     if lost > _MAX_MISSING_SHARE * expected:
         gap = walk.gaps[missing.index(max(missing))]
@@ -229,13 +63,13 @@ def _check_missing(walk: _Walk, missing: list[int]) -> None:
         )
 
 
-def _count_missing(walk: _Walk, gap: _Gap) -> int:
+def _count_missing(walk: Walk, gap: Gap) -> int:
     """Return how many frames the bytes of a gap have replaced.
 
     Frames that were overwritten leave a gap that frames would fill exactly. Bytes that were put in do not. In a
     variable bitrate nobody can tell, so that all bytes between frames of one kind are taken for lost ones.
     """
-    unexplained = _unexplained(walk, gap)
+    unexplained = walk.unexplained(gap)
     if gap.cut_frame or not unexplained:
         return 0
     before = next((run for run in walk.runs if run.end == gap.start), None)
@@ -253,11 +87,7 @@ def _count_missing(walk: _Walk, gap: _Gap) -> int:
     return int(unexplained // (sum(run.mean_bytes for run in runs) / len(runs))) if len(runs) == 2 else 0
 
 
-def _unexplained(walk: _Walk, gap: _Gap) -> int:
-    return unexplained_bytes(walk.view, gap.start, gap.end)
-
-
-def _compare_counts(walk: _Walk, missing: int) -> tuple[str, bool]:
+def _compare_counts(walk: Walk, missing: int) -> tuple[str, bool]:
     """Return how the counts in the first frame prove a cut, and whether they prove that the body is whole."""
     run = walk.runs[0]
     stated = read_counts(walk.view, run.start, run.first)
@@ -269,7 +99,7 @@ def _compare_counts(walk: _Walk, missing: int) -> tuple[str, bool]:
     return _compare_appended(walk)
 
 
-def _compare_with(stated: StatedCounts, came: int, size: int, run: _Run) -> tuple[str, bool]:
+def _compare_with(stated: StatedCounts, came: int, size: int, run: Run) -> tuple[str, bool]:
     if stated.frames:
         if came < stated.frames - 1:
             return f"its {stated.name} header says {stated.frames:,} frames, and {came:,} came", False
@@ -281,11 +111,11 @@ def _compare_with(stated: StatedCounts, came: int, size: int, run: _Run) -> tupl
     return "", False
 
 
-def _compare_appended(walk: _Walk) -> tuple[str, bool]:
+def _compare_appended(walk: Walk) -> tuple[str, bool]:
     """Compare the counts of each file of several that were joined: more frames than the first one says are here."""
     starts = [at for at in find_counting_frames(walk.view) if any(run.start <= at < run.end for run in walk.runs)]
     for start, end in zip(starts, [*starts[1:], len(walk.view)], strict=True):
-        part = _walk(walk.view[start:end])
+        part = walk_frames(walk.view[start:end])
         if not part.runs or part.runs[0].start:
             continue
         run = part.runs[0]
@@ -298,14 +128,14 @@ def _compare_appended(walk: _Walk) -> tuple[str, bool]:
     return "", True
 
 
-def _describe_channels(walk: _Walk) -> list[str]:
+def _describe_channels(walk: Walk) -> list[str]:
     first, last = walk.runs[0].first, frame_at(walk.view, walk.runs[-1].last_start)
     if last is None or last.channels == first.channels:
         return []
     return [f"the number of channels changes from {first.channels} to {last.channels}"]
 
 
-def _describe_changes(walk: _Walk) -> list[str]:
+def _describe_changes(walk: Walk) -> list[str]:
     changes = []
     for before, run in zip(walk.runs, walk.runs[1:], strict=False):
         if before.first.sample_rate_hz != run.first.sample_rate_hz:
@@ -316,13 +146,13 @@ def _describe_changes(walk: _Walk) -> list[str]:
     return changes
 
 
-def _describe_gap(walk: _Walk, gap: _Gap) -> str:
+def _describe_gap(walk: Walk, gap: Gap) -> str:
     size = gap.end - gap.start
     is_last = gap.end == walk.end and (not walk.runs or walk.runs[-1].end <= gap.start)
     if gap.cut_frame:
         which = "the last frame" if is_last else f"a frame at byte {gap.start}"
         return f"{which} is cut: {size} of its {gap.cut_frame} bytes are there"
-    unexplained = _unexplained(walk, gap)
+    unexplained = walk.unexplained(gap)
     is_first = walk.runs[0].start >= gap.end
     if not unexplained:
         return "" if is_first or is_last else f"a tag of {size} bytes at byte {gap.start}, between frames"
@@ -331,7 +161,7 @@ def _describe_gap(walk: _Walk, gap: _Gap) -> str:
     return f"{unexplained} byte{many} at byte {gap.start}, {where} the frames, {verb} no audio"
 
 
-def _find_no_frame(walk: _Walk) -> NotAudio:
+def _find_no_frame(walk: Walk) -> NotAudio:
     """Return the error of a body in which no frame was found."""
     start, size = walk.start, len(walk.view)
     if not unexplained_bytes(walk.view, 0, size):

@@ -1,7 +1,8 @@
 """Measure WebM (Matroska) files: Opus and Vorbis. The elements' sizes are read, not the frames."""
 
-import struct
 from collections.abc import Iterator
+
+import numpy as np
 
 from .audio import Audio, Inspection, NotAudio
 
@@ -118,5 +119,5 @@ class _Reader:
 
 
 def _float(value: bytes) -> float:
-    known = {4: ">f", 8: ">d"}.get(len(value))
-    return float(struct.unpack(known, value)[0]) if known else 0.0
+    known = {4: ">f4", 8: ">f8"}.get(len(value))
+    return float(np.frombuffer(value, known)[0]) if known else 0.0

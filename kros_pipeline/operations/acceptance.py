@@ -29,6 +29,7 @@ from ..core.kept_body import without_kept_body
 from ..core.object_keys import audio_key, call_key, call_key_in, quarantined_bodies_prefix, quarantined_digits
 from ..core.redaction import redact
 from ..core.statuses import RecordingStatus
+from ..source.spool import choose_folder
 from ..steps.recording_rows import ACCEPTED, PendingRecording, RecordingRows, StoredAudio, audio_to_metadata, merge_rows
 from ..steps.run_context import RunContext
 from .touched_days import reconcile_again
@@ -137,7 +138,8 @@ class Accepter:
     def _find_body(self, day: date, row: Row, result: Acceptance, *, is_named: bool) -> None:
         call_id = row["call_id"]
         shown = call_key(call_id)
-        if row["status"] == RecordingStatus.ARCHIVED:
+        is_archived = row["status"] == RecordingStatus.ARCHIVED
+        if is_archived and (not is_named or self._store.head(audio_key(day, call_id)) is not None):
             if is_named:
                 result.problems.append(f"{shown} is archived already.")
             return
@@ -182,7 +184,7 @@ class Accepter:
     def _copy(self, body: KeptBodyOfCall, result: Acceptance) -> Row | None:
         """Copy one body to its recording's key, and return its row; None where that cannot be, with a problem."""
         shown, key = call_key(body.call_id), audio_key(body.day, body.call_id)
-        with tempfile.TemporaryFile(prefix="kros-") as file:
+        with tempfile.TemporaryFile(dir=choose_folder(), prefix="kros-") as file:
             if self._store.copy_into(body.key, file) is None or not file.tell():
                 result.problems.append(f"{shown}: the body is gone from quarantine.")
                 return None

@@ -10,6 +10,7 @@ from ..archive.tombstones import Tombstones
 from ..core.errors import InvalidAudio, ObjectExists
 from ..core.object_keys import quarantine_key
 from ..source.call_source import Body
+from ..source.spool import choose_folder
 
 
 class BodyRejected(Exception):
@@ -44,7 +45,7 @@ class Quarantine:
     def keep_stored(self, call_id: str, audio_key: str, sha256: str) -> str:
         """Put a copy of an archived object into quarantine before it is replaced, and return the copy's key."""
         key = quarantine_key(self._day, call_id, sha256)
-        with tempfile.TemporaryFile(prefix="kros-") as file:
+        with tempfile.TemporaryFile(dir=choose_folder(), prefix="kros-") as file:
             self._store.copy_into(audio_key, file)
             size = file.tell()
             file.flush()

@@ -3,15 +3,14 @@
 from datetime import date
 
 from ..archive.audit_log import AuditLog
-from ..archive.object_store import CREATE, ObjectStore, Replace
+from ..archive.object_store import CREATE, ObjectStore
 from ..archive.parquet import Row
 from ..archive.tombstones import Tombstones
-from ..core.audio import SAME_BYTES, Inspection
-from ..core.audio_check import CUT_AT_SOURCE, OTHER_ANSWER, Stated, decide, examine
+from ..core.audio import Inspection
+from ..core.audio_check import CUT_AT_SOURCE, OTHER_ANSWER, verify_audio
 from ..core.clock import Clock
 from ..core.errors import (
     ApiError,
-    ApiUnauthorized,
     ArchiveDenied,
     ArchiveError,
     ArchiveUnavailable,
@@ -23,7 +22,6 @@ from ..core.errors import (
     InvalidAudio,
     ObjectExists,
     RequestRefused,
-    TooManyRequests,
     UnaddressableCall,
     UnexpectedResponse,
     UrlExpired,
@@ -32,33 +30,17 @@ from ..core.errors import (
 from ..core.kept_body import KeptBody
 from ..core.retention import upstream_expires_on
 from ..core.statuses import RecordingStatus
-from ..source.call_source import Body, CallSource, RecordingAnswer
+from ..source.call_source import Body, CallSource
 from .absent_recordings import AbsentRecordings
+from .equal_bodies import HolderRecheck, SharedBodies, SharedBody, settle_shared
 from .quarantine import BodyRejected, Quarantine
 from .recording_rows import PendingRecording, RecordingRows, StoredAudio, audio_to_metadata
-from .shared_bodies import SharedBodies, SharedBody, describe_contradiction, settle_shared
+from .recording_tries import Questions, Tries
 from .stored_audio import read_stored_audio
 
 _MAX_DOWNLOADS = 4  # of one recording in one run
 _MAX_MINTED_URLS = 3  # of one recording in one run
 _FIRST_WAIT_SECONDS, _LONGEST_WAIT_SECONDS = 0.25, 10.0
-
-
-class _Tries:
-    """What one run knows of one call while it tries: its URL, upstream's answer about it, and the rejected bodies."""
-
-    def __init__(self, call: PendingRecording, url: str | None):
-        self.call, self.url = call, url
-        self.answer: RecordingAnswer | None = None
-        self.unanswered = ""
-        self.downloads = self.minted = 0
-        self.rejected: BodyRejected | None = None
-        self.is_settled_rejection = False
-        self.shared_sha256 = ""
-
-    @property
-    def stated(self) -> Stated | None:
-        return Stated(self.answer.size_bytes, self.answer.duration_seconds) if self.answer is not None else None
 
 
 class RecordingArchiver:
@@ -86,12 +68,19 @@ class RecordingArchiver:
             day, self.rows, clock, lookback_days=lookback_days, retention_days=retention_days
         )
         self.shared = SharedBodies()
-        self._quarantine = Quarantine(day, store, tombstones, audit)
-        self._questions_end_with: ApiError | None = None  # what every further question would meet
+        self._quarantine, self._questions = Quarantine(day, store, tombstones, audit), Questions(source)
+        self.holders = HolderRecheck(
+            self.rows,
+            source=source,
+            store=store,
+            quarantine=self._quarantine,
+            questions=self._questions,
+            clock=clock,
+        )
 
     def archive(self, call: PendingRecording, url: str | None) -> Row:
         """Archive one recording and return its row. Without a fresh `url`, upstream is asked for one."""
-        tries = _Tries(call, url)
+        tries = Tries(call, url)
         try:
             row = self._try(tries)
         except (CallNotFound, CallGone) as error:
@@ -122,54 +111,7 @@ class RecordingArchiver:
             return self.rows.unarchived(call, RecordingStatus.FAILED, str(error))
         return self._archived(call, found, attempts=0)
 
-    def recheck_holder(self, call: PendingRecording, row: Row) -> Row:
-        """Download an archived recording once more, because another call has the same bytes since; return its row.
-
-        Other bytes replace the archived ones, which go to quarantine: they were the other call's.
-        """
-        tries = _Tries(call, None)
-        self._ask(tries)
-        url = tries.answer.recording_url if tries.answer is not None else None
-        problem = tries.unanswered or "upstream shows no URL at present"
-        try:
-            if url is not None:
-                with self._source.open_recording(url) as body:
-                    if body.sha256 != row["sha256"]:
-                        return self._replace(tries, row, body)
-                    problem = ""
-        except (DownloadError, BodyRejected) as error:
-            problem = str(error)
-        text = describe_contradiction(row["size_bytes"], row["duration_seconds"], tries.stated)
-        text = text or SAME_BYTES + (f" ({problem})" if problem else "")
-        return row | {
-            "defects": "; ".join(filter(None, (row["defects"], text))),
-            "declared_size_bytes": tries.answer.size_bytes if tries.answer is not None else row["declared_size_bytes"],
-        }
-
-    def _replace(self, tries: _Tries, row: Row, body: Body) -> Row:
-        call = tries.call
-        candidate = examine(body.data, is_length_known=body.is_length_known, call_seconds=call.call_duration_seconds)
-        try:
-            found = decide(candidate, tries.stated, tries.unanswered)
-        except InvalidAudio as error:
-            raise self._quarantine.keep(call.call_id, body, error) from None
-        key = self.rows.key(call)
-        head = self._store.head(key)
-        if head is None or head.metadata.get("sha256") != row["sha256"]:
-            return row  # somebody else has changed it since: the verification finds out
-        kept_key = self._quarantine.keep_stored(call.call_id, key, row["sha256"])
-        self._store.put(
-            key,
-            body.file if body.file is not None else memoryview(body.data),
-            sha256=body.sha256,
-            mode=Replace(head.version),
-            metadata=audio_to_metadata(body.sha256, found),
-            content_type=found.content_type,
-        )
-        stored = StoredAudio(body.size_bytes, body.sha256, found, self._clock.now())
-        return self._archived(call, stored, attempts=1) | {"quarantine_key": kept_key}
-
-    def _try(self, tries: _Tries) -> Row:
+    def _try(self, tries: Tries) -> Row:
         """Download up to four times: with the same URL where a transfer broke, with a new one where it is refused."""
         while True:
             if tries.url is None:
@@ -203,10 +145,10 @@ class RecordingArchiver:
                     return self.rows.failed(tries.call, error, attempts=tries.downloads)
                 self._wait(tries)
 
-    def _wait(self, tries: _Tries) -> None:
+    def _wait(self, tries: Tries) -> None:
         self._clock.sleep(min(_LONGEST_WAIT_SECONDS, _FIRST_WAIT_SECONDS * 2**tries.downloads))
 
-    def _store_body(self, tries: _Tries, body: Body) -> Row:
+    def _store_body(self, tries: Tries, body: Body) -> Row:
         call = tries.call
         try:
             found = self._judge(tries, body)
@@ -228,45 +170,32 @@ class RecordingArchiver:
             return self.adopt(call)  # another run was faster, or it is our own PUT, whose answer was lost
         stored = StoredAudio(body.size_bytes, body.sha256, found, self._clock.now())
         row = self._archived(call, stored, attempts=tries.downloads)
-        return row | {"declared_size_bytes": tries.answer.size_bytes if tries.answer else None}
+        return row | {"declared_size_bytes": tries.stated_size_bytes}
 
-    def _judge(self, tries: _Tries, body: Body) -> Inspection:
+    def _judge(self, tries: Tries, body: Body) -> Inspection:
         """Return what a body is; upstream is asked where it is doubtful, or another call has the same bytes.
 
         Raises `InvalidAudio`, and `SharedBody` where it is to be downloaded once more.
         """
-        call = tries.call
-        candidate = examine(body.data, is_length_known=body.is_length_known, call_seconds=call.call_duration_seconds)
-        if candidate.is_doubtful:
-            self._ask(tries)
-        found = decide(candidate, tries.stated, tries.unanswered)
+        found = verify_audio(
+            body.data,
+            is_length_known=body.is_length_known,
+            call_seconds=tries.call.call_duration_seconds,
+            stated=tries.stated,
+            ask=lambda: self._questions.ask(tries),
+        )
         if not self.shared.claim(found.audio, body.sha256):
             return found
         if tries.shared_sha256 != body.sha256 and tries.downloads < _MAX_DOWNLOADS:
-            self._ask(tries, again=True)
+            self._questions.ask(tries)
             if tries.answer is not None and tries.answer.recording_url is not None:
                 raise SharedBody(body.sha256, tries.answer.recording_url)
-        return settle_shared(found, body.size_bytes, tries.stated, tries.unanswered)
-
-    def _ask(self, tries: _Tries, *, again: bool = False) -> None:
-        """Ask upstream what it says about the recording, once; `again` for a fresh URL. An error is no answer."""
-        if (tries.answer is not None or tries.unanswered) and not again:
-            return
-        tries.answer, tries.unanswered = None, ""
-        if self._questions_end_with is not None:
-            tries.unanswered = f"upstream was not asked: {self._questions_end_with}"
-            return
-        try:
-            tries.answer = self._source.recording(tries.call.call_id)
-        except ApiError as error:
-            tries.unanswered = f"upstream did not answer: {error}"
-            if isinstance(error, (TooManyRequests, ApiUnauthorized)):
-                self._questions_end_with = error
+        return settle_shared(found, body.size_bytes, tries.stated)
 
     def _archived(self, call: PendingRecording, stored: StoredAudio, *, attempts: int) -> Row:
         return self.rows.archived(call, self._store.full_key(self.rows.key(call)), stored, attempts=attempts)
 
-    def _gone(self, tries: _Tries, error: Exception) -> Row:
+    def _gone(self, tries: Tries, error: Exception) -> Row:
         """Make the row of a recording that upstream does not give, or no longer.
 
         In the grace days it may still come. Afterwards it is lost, unless a body of it is kept.
@@ -283,7 +212,7 @@ class RecordingArchiver:
             status = RecordingStatus.PENDING
         return self.rows.unarchived(tries.call, status, reason, attempts=tries.downloads)
 
-    def _name_kept_body(self, tries: _Tries, row: Row) -> Row:
+    def _name_kept_body(self, tries: Tries, row: Row) -> Row:
         """Add to a row where the last rejected body is kept, and when the recording is tried again."""
         call, rejected = tries.call, tries.rejected
         key = (rejected.key if rejected is not None else None) or call.quarantine_key
@@ -304,5 +233,5 @@ class RecordingArchiver:
         )
         return row | {
             "reason": f"{row['reason']}; {kept}",
-            "declared_size_bytes": tries.answer.size_bytes if tries.answer is not None else None,
+            "declared_size_bytes": tries.stated_size_bytes,
         }

@@ -127,9 +127,9 @@ def merge_rows(present: Row | None, new: Row) -> Row:
     # An object that vanished from the bucket and was fetched again may have other bytes.
     if new["status"] == RecordingStatus.ARCHIVED and new["sha256"] != present["sha256"]:
         return new
-    if new["status"] != RecordingStatus.ARCHIVED:
-        return present
-    later = ("defects", "quarantine_key", "declared_size_bytes")  # may be learnt after the bytes were archived
+    later = ["quarantine_key"]  # what may be learnt after the bytes were archived
+    if new["status"] == RecordingStatus.ARCHIVED:
+        later += ["defects", "declared_size_bytes"]
     return present | {name: new[name] for name in later if new.get(name) is not None}
 
 

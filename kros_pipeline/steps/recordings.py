@@ -6,10 +6,11 @@ downloaded again.
 
 import logging
 import queue
+import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime
+from datetime import date
 from itertools import chain
 from threading import BoundedSemaphore
 
@@ -24,23 +25,21 @@ from ..core import schemas
 from ..core.audio import CONTRADICTED, SAME_BYTES
 from ..core.clock import Clock
 from ..core.days import grace_is_over
-from ..core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, TooManyRequests, UnknownCalls
-from ..core.kept_body import KeptBody
-from ..core.object_keys import call_key
-from ..core.redaction import redact
+from ..core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, LocalFault, TooManyRequests
+from ..core.local_faults import find_local_fault
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
-from ..core.two_answers import FirstAnswer, ListAnswers, is_after_call
+from ..core.two_answers import ListAnswers
 from ..source.call_source import CallSource
 from .circuit_breaker import CircuitBreaker
 from .day_snapshot import CALL_COLUMNS, DaySnapshot
 from .late_calls import note_late_calls
+from .pending_recordings import choose_calls, make_pending
 from .progress_log import ProgressLog
 from .recording_archiver import RecordingArchiver
 from .recording_rows import ASKED_TOO_LATE, NO_URL_YET, PendingRecording, merge_rows
 from .recording_urls import mint_urls
 from .report import Report
 
-_MAX_NAMED_CALLS = 5
 _SAVE_EVERY_CALLS = 1_000
 _MAX_CHECKPOINTS = 20  # of one run: each writes the whole table, and work must not grow with the square of the calls
 _THREADS_PER_DOWNLOAD = 1.5  # the connections limit the downloads; the other threads verify and put meanwhile
@@ -131,7 +130,7 @@ class _Step:
         for call, row in self._snapshot.calls_with_rows():
             status = row["status"] if row else None
             listed_at = listed.at(call["call_id"])
-            pending = _make_pending(call, row, listed_at)
+            pending = make_pending(call, row, listed_at)
             self._archiver.absent.was_seen_with_recordings |= pending.has_recording
             is_stored = self._archiver.rows.key(pending) in self._snapshot.audio_keys
             if row is not None and is_stored and status == RecordingStatus.ARCHIVED:
@@ -188,8 +187,8 @@ class _Step:
         for row in rows:
             if row["call_id"] not in calls:
                 continue
-            pending = _make_pending(calls[row["call_id"]], row, None)
-            found = self._archiver.recheck_holder(pending, row)
+            pending = make_pending(calls[row["call_id"]], row, None)
+            found = self._archiver.holders.recheck(pending, row)
             self._unsaved[pending.call_id] = found
             if found["sha256"] != row["sha256"]:
                 self._audit.record(
@@ -236,8 +235,10 @@ class _Step:
         if not self.breaker.is_open:
             try:
                 return self._archiver.adopt(call)
-            except ArchiveDenied as error:
+            except (ArchiveDenied, LocalFault) as error:
                 self.breaker.trip(error)
+            except OSError as error:
+                self.breaker.trip(_as_local_fault(error))
         return self._archiver.rows.untried(call, self.breaker.error)
 
     def _archive_one(self, call: PendingRecording, url: str | None) -> Row:
@@ -246,8 +247,10 @@ class _Step:
                 row = self._archiver.archive(call, url)
                 self.breaker.on_success()
                 return row
-            except (TooManyRequests, ApiUnauthorized, ArchiveDenied) as error:
+            except (TooManyRequests, ApiUnauthorized, ArchiveDenied, LocalFault) as error:
                 self.breaker.trip(error)
+            except OSError as error:
+                self.breaker.trip(_as_local_fault(error))
             except ExternalError as error:
                 self.breaker.on_failure(error)
                 return self._archiver.rows.failed(call, error)
@@ -280,39 +283,9 @@ class _Step:
             self.report.written = self._snapshot.recordings.commit(build)
 
 
-def choose_calls(day: date, call_ids: Collection[str], calls: Partition) -> set[str]:
-    """Return the ids that an operator named, by the ids or by the keys by which calls are shown.
-
-    Raises `UnknownCalls` for those of no call of the day.
-    """
-    wanted, found, chosen = set(call_ids), set(), set()
-    for call in calls.rows(("call_id",)):
-        names = wanted & {call["call_id"], call_key(call["call_id"])}
-        if names:
-            found |= names
-            chosen.add(call["call_id"])
-    if unknown := wanted - found:
-        shown = ", ".join(sorted(map(redact, unknown))[:_MAX_NAMED_CALLS])
-        raise UnknownCalls(f"call_ids: {len(unknown)} of them are no calls of {day}: {shown}")
-    return chosen
-
-
-def _make_pending(call: Row, row: Row | None, listed_at: datetime | None) -> PendingRecording:
-    return PendingRecording(
-        call["call_id"],
-        call["duration_seconds"],
-        call["has_recording"],
-        row["attempts"] if row else 0,
-        _find_first_answer(call, row, listed_at),
-        row["quarantine_key"] if row else None,
-        KeptBody.parse(row["reason"]) if row else None,
-    )
-
-
-def _find_first_answer(call: Row, row: Row | None, listed_at: datetime | None) -> FirstAnswer | None:
-    """Return the first answer that a call has no recording: the one that its row names, else the list's."""
-    answers = [FirstAnswer.parse(row["reason"])] if row else []
-    if listed_at is not None and not call["has_recording"]:
-        answers.append(FirstAnswer(listed_at, is_asked=False))
-    times = call["created_at"], call["completed_at"]
-    return next((answer for answer in answers if answer is not None and is_after_call(answer.at, *times)), None)
+def _as_local_fault(error: OSError) -> LocalFault:
+    """Return the fault of this machine that an error means. Raises the error where it is another one."""
+    fault = find_local_fault(error, tempfile.gettempdir(), is_of_file=True)
+    if fault is None:
+        raise error
+    return fault

@@ -8,6 +8,7 @@ from datetime import UTC
 from ..archive.object_store import Head, ObjectStore
 from ..core.audio_check import describe_accepted, verify_audio
 from ..core.errors import InvalidAudio
+from ..source.spool import choose_folder
 from .recording_rows import ACCEPTED, StoredAudio
 
 _GONE = "the object was there, and is gone"
@@ -30,7 +31,7 @@ def read_stored_audio(store: ObjectStore, key: str) -> StoredAudio:
             "the object at the recording's key was not written by this pipeline: move it out of audio/, then "
             "materialize the day",
         )
-    with tempfile.TemporaryFile(prefix="kros-") as file:
+    with tempfile.TemporaryFile(dir=choose_folder(), prefix="kros-") as file:
         if store.copy_into(key, file) is None:
             raise InvalidAudio("absent", _GONE)
         file.flush()

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kros_pipeline.core.errors import AudioGone, DownloadBroken, TooManyRequests, UnknownCalls, UrlExpired
+from kros_pipeline.core.errors import (
+    AudioGone,
+    DownloadBroken,
+    ExternalError,
+    LocalFault,
+    TooManyRequests,
+    UnknownCalls,
+    UrlExpired,
+)
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.core.verdict import FORMAT_CHECK, RECORDINGS_CHECK, SHARED_CHECK
 from kros_pipeline.operations.acceptance import AcceptanceRefused, open_accepter
@@ -165,9 +175,9 @@ def test_a_body_that_is_cut_at_the_source_is_kept_and_not_fetched_again(make: Ma
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_rejected_body_is_kept_and_named_whatever_follows(make: MakeDay, then: Exception) -> None:
+def test_a_rejected_body_is_kept_and_named_whatever_follows(make: MakeDay, then: ExternalError) -> None:
     day = make({"call_a": NOISE})
-    day.source.fails["call_a"] = lambda number: then if number > 1 else None  # type: ignore[return-value]
+    day.source.fails["call_a"] = lambda number: then if number > 1 else None
     day.run()
     row = day.rows()["call_a"]
     assert row["status"] == "failed" and "kept in quarantine" in row["reason"]
@@ -199,7 +209,7 @@ def test_the_same_bytes_are_downloaded_again_after_days_only_and_not_after_reten
         if day.source.downloads["call_a"]:
             days_of_downloads.append(number)
     assert len(days_of_downloads) < 15 and days_of_downloads[0] == 1
-    waits = [later - earlier for earlier, later in zip(days_of_downloads, days_of_downloads[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(days_of_downloads)]
     assert waits == sorted(waits)
     assert len(day.quarantined()) == 1
 
@@ -229,9 +239,9 @@ def test_an_operator_has_one_call_tried_again_at_once(make: MakeDay) -> None:
 
 
 @pytest.mark.parametrize("error", [AudioGone("status 404"), UrlExpired("status 403")], ids=["404", "403"])
-def test_a_recording_that_is_not_there_in_the_grace_days_is_pending(make: MakeDay, error: Exception) -> None:
+def test_a_recording_that_is_not_there_in_the_grace_days_is_pending(make: MakeDay, error: ExternalError) -> None:
     day = make({"call_a": audio("a")}, now=WITHIN_GRACE)
-    day.source.fails["call_a"] = lambda _: error  # type: ignore[assignment,return-value]
+    day.source.fails["call_a"] = lambda _: error
     assert day.run().verdict.verdict == "waiting" and day.rows()["call_a"]["status"] == "pending"
     day.run(hours_later=100)
     assert day.rows()["call_a"]["status"] in ("lost", "failed")
@@ -352,10 +362,9 @@ def test_one_body_for_calls_of_which_upstream_declares_others_is_a_red_day(make:
     found = day.run()
     assert found.verdict.verdict == "incomplete"
     assert {call_id: row["status"] for call_id, row in day.rows().items()}["call_b"] == "failed"
-    # Of the first one, upstream declares the truth in the next world only.
+    # Upstream declares something else of the one that was archived first, too.
     day = make(dict.fromkeys(names[:2], audio("same")), seconds=dict.fromkeys(names, 14.4))
-    first = day.source.states
-    first |= dict.fromkeys(names[:2], {"size_bytes": 100_000})
+    day.source.states |= {name: {"size_bytes": 100_000} for name in names[:2]}
     found = day.run()
     assert found.verdict.verdict == "incomplete"
     assert "though upstream declares another size or length" in " ".join(found.verdict.failures[RECORDINGS_CHECK])
@@ -387,3 +396,20 @@ def test_a_day_with_a_kept_body_stays_owed_until_it_is_accepted(make: MakeDay) -
     assert find_backlog(day.open(), DAY, DAY) == [DAY]
     accept(day, "call_a")
     assert find_backlog(day.open(), DAY, DAY) == []
+
+
+# A fault of this machine is not the storage's.
+
+
+def test_a_full_disk_ends_the_step_with_its_own_words(make: MakeDay) -> None:
+    def full(_: int) -> ExternalError | None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    day = make({name: audio(name) for name in ("call_a", "call_b", "call_c")})
+    day.source.fails = dict.fromkeys(day.bodies, full)
+    day.run()
+    assert isinstance(day.report.error, LocalFault) and "is full" in str(day.report.error)
+    assert day.source.downloads.total() == 1, "every further call would meet the same"
+    assert {row["status"] for row in day.rows().values()} == {"pending"}
+    day.source.fails.clear()
+    assert day.run().verdict.verdict == "complete"
