@@ -1,7 +1,7 @@
 """The spool: temporary files for bodies that are too large for memory, with a limit for all of them together.
 
-On many machines `/tmp` is a file system in memory. A spool there would take the memory that it is to save, so that it
-is only used where TMPDIR names it.
+On many machines `/tmp` is a file system in memory. A spool there would take the memory that it is to save, so that
+another folder is used then. One that TMPDIR names is used wherever it is.
 """
 
 import os
@@ -14,12 +14,12 @@ from threading import Condition
 from typing import IO
 
 from ..core.errors import DownloadBroken, LocalFault
-from ..core.local_faults import of_local_files
+from .local_faults import of_local_files
 
 LIMIT_BYTES = 16 << 30  # of all files together; S3 takes 5 GiB in one PUT
 _GROWTH_BYTES = 16 << 20
 _IN_MEMORY = ("tmpfs", "ramfs")
-_FALLBACKS = ("/var/tmp", "/usr/tmp")  # noqa: S108 - on disk by convention (FHS): only another machine's would be unsafe
+_USUAL_FOLDERS = ("/tmp", "/var/tmp", "/usr/tmp")  # noqa: S108 - each file there is made without a name
 
 
 class Spool:
@@ -109,15 +109,13 @@ def choose_folder(mounts: str | None = None) -> str:
         raise LocalFault(
             f"no temporary file can be made ({error}): set TMPDIR to a folder that can be written"
         ) from None
-    is_named = any(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
-    if is_named or not is_in_memory(folder, mounts):
+    if folder not in _USUAL_FOLDERS or not is_in_memory(folder, mounts):
         return folder
-    for other in _FALLBACKS:
+    for other in _USUAL_FOLDERS:
         if os.access(other, os.W_OK | os.X_OK) and not is_in_memory(other, mounts):
             return other
     raise LocalFault(
-        f"{folder} is in memory, and large recordings need a disk: set TMPDIR to a folder on one; if you set it to "
-        f"{folder}, they take memory"
+        f"{folder} is in memory, and large recordings need a disk: set TMPDIR to a folder on one"
     )
 
 

@@ -26,10 +26,10 @@ from ..core.audio import CONTRADICTED, SAME_BYTES
 from ..core.clock import Clock
 from ..core.days import grace_is_over
 from ..core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, LocalFault, TooManyRequests
-from ..core.local_faults import find_local_fault
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
 from ..core.two_answers import ListAnswers
 from ..source.call_source import CallSource
+from ..source.local_faults import find_local_fault
 from .circuit_breaker import CircuitBreaker
 from .day_snapshot import CALL_COLUMNS, DaySnapshot
 from .late_calls import note_late_calls
