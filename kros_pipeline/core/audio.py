@@ -38,6 +38,7 @@ class Inspection(NamedTuple):
     `format` names the container and codec, as operators read it. `defects` are phrases, each about what a player passes
     over. `cut` says how the body's own header or sizes prove that bytes are missing behind; empty without a proof.
     `is_counted` is True where they prove that nothing is missing. `unexplained_bytes` belong to neither audio nor tags.
+    `ends_in_frame`: the body ends inside a frame, as a cut body mostly does, and one of a recorder that was stopped.
     """
 
     audio: Audio
@@ -47,6 +48,7 @@ class Inspection(NamedTuple):
     cut: str = ""
     is_counted: bool = False
     unexplained_bytes: int = 0
+    ends_in_frame: bool = False
 
     @property
     def is_mp3(self) -> bool:

@@ -59,6 +59,7 @@ class Candidate:
             found.cut
             or not (self.is_length_known or found.is_counted)
             or found.unexplained_bytes >= _MANY_BYTES
+            or found.ends_in_frame
             or not found.is_mp3
             or found is _EMPTY
             or self._is_duration_off
@@ -91,7 +92,8 @@ def decide(candidate: Candidate, stated: Stated | None) -> Inspection:
     """
     answer, size = stated or Stated(), candidate.size_bytes
     if answer.size_bytes is not None and answer.size_bytes > size:
-        raise InvalidAudio("size", f"the body is cut: {size:,} bytes came, and upstream says {answer.size_bytes:,}")
+        text = f"the body is cut: {size:,} bytes came, and upstream says {answer.size_bytes:,}"
+        raise InvalidAudio("size", "; ".join([text, *_describe_shortage(candidate)]))
     found = candidate.inspection
     if found is None:
         raise InvalidAudio(candidate.failed_check, candidate.problem)
@@ -145,6 +147,16 @@ def describe_accepted(data: bytes | memoryview) -> Inspection:
 def differs(seconds: float, stated_seconds: float) -> bool:
     """Return whether two lengths differ by more than rounding does."""
     return abs(seconds - stated_seconds) > max(_TOLERANCE_SECONDS, _TOLERANCE_SHARE * stated_seconds)
+
+
+def _describe_shortage(candidate: Candidate) -> list[str]:
+    """Return what a body has, of which bytes are missing."""
+    found, call = candidate.inspection, candidate.call_seconds
+    if found is None:
+        return [candidate.problem]
+    seconds = found.audio.duration_seconds
+    of_call = [] if seconds is None or call is None else [f"{seconds:.1f} s of audio for a call of {call:g} s"]
+    return [*of_call, *found.defects[:1]]
 
 
 def _compare_duration(candidate: Candidate, found: Inspection, answer: Stated) -> list[str]:

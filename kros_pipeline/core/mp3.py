@@ -40,6 +40,7 @@ def inspect(body: bytes | bytearray | memoryview) -> Inspection:
         defects=tuple(defects),
         cut=cut,
         is_counted=is_counted,
+        ends_in_frame=_ends_in_frame(walk),
         unexplained_bytes=sum([0 if gap.cut_frame else walk.unexplained(gap) for gap in walk.gaps]),
     )
 
@@ -58,7 +59,7 @@ def _check_missing(walk: Walk, missing: list[int]) -> None:
     if lost > _MAX_MISSING_SHARE * expected:
         gap = walk.gaps[missing.index(max(missing))]
         raise NotAudio(
-            f"audio is lost: {lost:,} of {expected:,} expected frames are missing, {max(missing):,} of them "
+            f"audio is lost: {lost:,} of {expected:,} expected frames are missing; there is no MP3 frame "
             f"at byte {gap.start} of {len(walk.view)}"
         )
 
@@ -126,6 +127,11 @@ def _compare_appended(walk: Walk) -> tuple[str, bool]:
             if cut:
                 return f"of several joined files, the one at byte {start} is cut: {cut}", False
     return "", True
+
+
+def _ends_in_frame(walk: Walk) -> bool:
+    gap = walk.gaps[-1] if walk.gaps else None
+    return gap is not None and gap.end == walk.end and (bool(gap.cut_frame) or walk.view[gap.start] == 0xFF)
 
 
 def _describe_channels(walk: Walk) -> list[str]:

@@ -223,7 +223,7 @@ PAGE = b"<!DOCTYPE html><html><body>503 Service Unavailable</body></html>"
         (FRAME * 500 + bytes(288 * 11) + FRAME * 30, "audio is lost: 11 of 541 expected frames are missing"),
         (
             FRAME * 500 + bytes(288 * 11),
-            "audio is lost: 11 of 511 expected frames are missing, 11 of them at byte 144000",
+            "audio is lost: 11 of 511 expected frames are missing; there is no MP3 frame at byte 144000",
         ),
         (PADDED[:20_000] + b"\1" * 3_000 + PADDED[23_000:], "audio is lost: 8 of 98 expected frames are missing"),
         (b"".join(VARIABLE[:100]) + b"\1" * 3_500 + b"".join(VARIABLE[100:]), "audio is lost: 11 of 411 expected"),
