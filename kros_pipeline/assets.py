@@ -38,6 +38,15 @@ class ReconciliationConfig(dg.Config):
     )
 
 
+class RecordingsConfig(dg.Config):
+    """The config of a launch of `recordings`."""
+
+    call_ids: list[str] = Field(
+        default=[],
+        description="Only these calls are tried, at once, also where a rejected body of theirs is kept in quarantine.",
+    )
+
+
 class ExtensionsConfig(dg.Config):
     """The config of a launch of `retention_extensions`."""
 
@@ -108,7 +117,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         return run.materialize(report, LIST_CHECK, problem, shown)
 
     @asset(schemas.RECORDINGS, ["calls"])
-    def recordings(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[Any]:
+    def recordings(context: dg.AssetExecutionContext, config: RecordingsConfig, archive: Archive) -> Iterator[Any]:
         from .steps.recordings import archive_recordings
 
         with step_run(context, archive) as run:
@@ -125,6 +134,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 retention_days=ctx.settings.source.retention_days,
                 download_workers=ctx.settings.download_workers,
                 log=ctx.log,
+                call_ids=config.call_ids,
             )
         yield run.materialize(report, RECORDINGS_TRIED_CHECK, str(report.error or ""))
         run.fail_if_person_must_act(report)

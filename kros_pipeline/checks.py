@@ -8,9 +8,11 @@ from .core import schemas
 from .core.verdict import (
     CALLS_CHECK,
     COUNTERS_CHECK,
+    FORMAT_CHECK,
     HOLD_CHECK,
     OBJECTS_CHECK,
     RECORDINGS_CHECK,
+    SHARED_CHECK,
     TRANSCRIPTS_CHECK,
     Verdict,
 )
@@ -26,12 +28,18 @@ RECONCILIATION_CHECKS = {
     OBJECTS_CHECK: "The bucket holds no audio of the day that the table does not name.",
     HOLD_CHECK: "Archived recordings of flagged calls are under legal hold, if KROS_LEGAL_HOLD is on.",
     COUNTERS_CHECK: "Upstream's counters show no more calls than the archive, and there are not suddenly none.",
+    FORMAT_CHECK: "Every archived recording is an MP3, as upstream documents.",
+    SHARED_CHECK: "No two archived recordings of more than 5 seconds have the same bytes.",
 }
 WHAT_TO_DO = {
     CALLS_CHECK: "Materialize the whole day again; if the list stays unproved or unread, ask KrosAI why.",
     RECORDINGS_CHECK: (
         "Materialize the whole day again: the run tries failed recordings again, and fetches missing ones again. "
-        "Bodies that arrived and were not verified are below quarantine/. An object of another size was changed by "
+        "A body that came and was rejected is below quarantine/, and its row names it: listen to it, and launch the "
+        "job `accept_quarantined` if it is the call's recording; to have it downloaded again at once, name the call in "
+        "the run config of `recordings` (call_ids). Recordings with another call's bytes, though upstream declares "
+        "something else: ask KrosAI, move them out of audio/, and the next run fetches them again. "
+        "An object of another size was changed by "
         "somebody else: move it out of audio/, and the next run fetches the recording again. A refused host belongs "
         "into KROS_RECORDING_HOSTS, if it is KrosAI's. A lost recording is gone upstream: once that is understood, "
         "name the calls in the run config of `reconciliation` (acknowledged_call_ids)."
@@ -47,7 +55,16 @@ WHAT_TO_DO = {
         "The verdict stays. Compare the day with the KrosAI dashboard; if it shows more calls, ask KrosAI. "
         "The metadata of `reconciliation` has the counters."
     ),
+    FORMAT_CHECK: (
+        "The verdict stays: the bytes are archived as they came, at a key that ends in .mp3; Content-Type and the "
+        "column `defects` say what they are. Ask KrosAI whether its format changed for good."
+    ),
+    SHARED_CHECK: (
+        "The verdict stays: upstream declares nothing else for these calls, and a fresh URL gave the same bytes. "
+        "Listen to two of them; an announcement may well be the same in many calls."
+    ),
 }
+_WARNINGS = {COUNTERS_CHECK, FORMAT_CHECK, SHARED_CHECK}
 _DAY_CHECKS: dict[str, dict[str, str]] = {
     "calls": {LIST_CHECK: "The list was proved, and every row of it was understood."},
     "recordings": {RECORDINGS_TRIED_CHECK: "Nothing kept the step from trying every recording that was not safe yet."},
@@ -73,7 +90,7 @@ def reconciliation_check_results(verdict: Verdict) -> list[dg.AssetCheckResult]:
         dg.AssetCheckResult(
             passed=not sentences,
             check_name=name,
-            severity=dg.AssetCheckSeverity.WARN if name == COUNTERS_CHECK else dg.AssetCheckSeverity.ERROR,
+            severity=dg.AssetCheckSeverity.WARN if name in _WARNINGS else dg.AssetCheckSeverity.ERROR,
             description=" ".join([*sentences, WHAT_TO_DO[name]]) if sentences else RECONCILIATION_CHECKS[name],
             metadata={"verdict": verdict.verdict.value},  # a text: Dagster's serializer refuses enum members
         )

@@ -9,6 +9,7 @@ from .archive_node import archive_asset, verification_check
 from .assets import daily_assets
 from .core.settings import find_unknown_names
 from .jobs import (
+    accept_quarantined_job,
     daily_archive_job,
     erase_calls_job,
     read_webhook_deliveries_job,
@@ -52,7 +53,7 @@ def defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[*assets, archive],
         asset_checks=[verification],
-        jobs=[daily, hourly, nightly, deliveries, erase_calls_job(), turn_on_recording_job()],
+        jobs=[daily, hourly, nightly, deliveries, erase_calls_job(), accept_quarantined_job(), turn_on_recording_job()],
         schedules=[
             daily_archive_schedule(daily),
             owed_days_schedule(daily, days),

@@ -27,6 +27,7 @@ class AuditEvent(StrEnum):
     ARCHIVED = "archived"
     ADOPTED = "adopted"
     QUARANTINED = "quarantined"
+    ACCEPTED = "accepted"
     REFUSED = "refused"
     HELD = "held"
     ERASED = "erased"

@@ -26,7 +26,9 @@
     │   ├── UnreadablePartition   the object of a partition is no whole Parquet file of its table
     │   ├── UnreadableListing     the listing of a day is not what a run wrote
     │   ├── MissingTable          a day has no partition of a table that the step needs
+    │   ├── UnknownCalls          an operator named calls that the day does not have
     │   └── WrongArchive          the prefix belongs to another account
+    ├── LocalFault                this machine: its disk is full, it has no temporary folder, too many files are open
     └── NotificationFailed        the webhook did not accept the message
 
 A message never shows a URL's query, a key or a phone number: upstream's own text passes through `redaction.redact`.
@@ -156,8 +158,16 @@ class UnreadableListing(ArchiveError):
     """The listing of a day is no JSON of a listing: somebody else wrote or cut it. A run of `calls` replaces it."""
 
 
+class UnknownCalls(ArchiveError):
+    """An operator named calls that the day does not have."""
+
+
 class WrongArchive(ArchiveError):
     """The archive belongs to another account: two accounts never share one."""
+
+
+class LocalFault(ExternalError):
+    """This machine cannot do its part. Neither source nor archive is at fault, and every call meets the same."""
 
 
 class NotificationFailed(ExternalError):

@@ -1,11 +1,15 @@
 """What was found of one day: the facts on which the verdict is decided."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from .audio import CONTRADICTED, FORMAT_CHANGED, SAME_BYTES
 from .listing import Listing
 from .two_answers import second_is_due
+
+_NUMBERS = re.compile(r"\d[\d,.]*")
 
 
 @dataclass
@@ -44,6 +48,12 @@ class Evidence:
     objects: int = 0
     object_bytes: int = 0
     audio_seconds: float = 0.0  # of the archived recordings
+    with_defects: list[str] = field(default_factory=list)  # archived, and something about the bytes is odd
+    kinds_of_defects: Counter[str] = field(default_factory=Counter)  # phrases without their numbers
+    in_other_format: dict[str, list[str]] = field(default_factory=dict)  # archived, by format
+    with_same_bytes: list[str] = field(default_factory=list)  # archived, and equal to another call's
+    contradicted: list[str] = field(default_factory=list)  # the same, where upstream declares other audio
+    quarantined: list[str] = field(default_factory=list)  # not archived, and a body of theirs is kept
     objects_missing: list[str] = field(default_factory=list)
     objects_of_other_size: list[str] = field(default_factory=list)
     objects_unknown: list[str] = field(default_factory=list)
@@ -53,6 +63,22 @@ class Evidence:
     texts_without_turns: list[str] = field(default_factory=list)
     texts_unlike_their_turns: list[str] = field(default_factory=list)
     turns_without_text: list[str] = field(default_factory=list)
+
+    def add_defects(self, call_id: str, text: str) -> None:
+        """Sort an archived recording by what its column `defects` names."""
+        of_bytes = False
+        for phrase in text.split("; "):
+            if phrase.startswith(f"{FORMAT_CHANGED}: "):
+                self.in_other_format.setdefault(phrase.removeprefix(f"{FORMAT_CHANGED}: "), []).append(call_id)
+            elif phrase.startswith(CONTRADICTED):
+                self.contradicted.append(call_id)
+            elif phrase.startswith(SAME_BYTES):
+                self.with_same_bytes.append(call_id)
+            else:
+                self.kinds_of_defects[_NUMBERS.sub("…", phrase)] += 1
+                of_bytes = True
+        if of_bytes:
+            self.with_defects.append(call_id)
 
     def add_answered_once(self, table: str, first_answer_at: datetime) -> None:
         """Count a pending row of a table whose call upstream has answered once."""

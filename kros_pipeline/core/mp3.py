@@ -1,128 +1,178 @@
-"""Verify that bytes are a whole MP3, and measure it. Every frame's header is read, and every byte is accounted for.
+"""Judge whether bytes are an MP3 that plays, and measure it. Every frame's header is read, every byte accounted for.
 
 A reader that trusts the first header reports three minutes of audio for a file that is an error page after 2,000 bytes.
-Layout: ISO/IEC 11172-3 (MPEG 1) and 13818-3 (MPEG 2 and 2.5), Layer III.
+A player passes over tags, padding and damage, and goes on with the next frame; so does this module, and names them.
+What it refuses is lost audio: no ten consistent frames in a row (in a body of fewer, all of them), or more than 2 % of
+the expected frames missing.
 """
 
-from dataclasses import dataclass
+from .audio import Audio, Inspection, NotAudio, OtherAnswer
+from .audio_tags import unexplained_bytes
+from .mp3_counts import StatedCounts, find_counting_frames, read_counts
+from .mp3_frames import frame_at
+from .mp3_sync import CONSISTENT_FRAMES
+from .mp3_walk import Gap, Run, Walk, walk_frames
 
-import numpy as np
-
-_BITRATES_KBPS = {
-    1: (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    2: (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
-_SAMPLE_RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
-_HEADER_BYTES = 4
-_FIRST_STRIDE_FRAMES, _STRIDE_GROWTH = 64, 128  # three minutes of frames of 24 ms are compared in two strides
+_MAX_MISSING_SHARE = 0.02
 
 
-class NotAudio(ValueError):
-    """The bytes are no whole MP3. The message says what was found, and at which byte."""
-
-
-@dataclass(frozen=True, slots=True)
-class Audio:
-    """The measures of an MP3, from all of its frames. `bitrate_bps` is the mean over the frames."""
-
-    duration_seconds: float
-    sample_rate_hz: int
-    channels: int
-    bitrate_bps: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    size_bytes: int
-    samples: int
-    sample_rate_hz: int
-    channels: int
-
-
-def inspect(body: bytes | bytearray | memoryview) -> Audio:
-    """Read every frame between the tags. Raises `NotAudio` where a byte belongs to neither a frame nor a tag."""
+def inspect(body: bytes | bytearray | memoryview) -> Inspection:
+    """Read every frame of a body. Raises `NotAudio` where audio is lost, or none is there."""
     view = memoryview(body)
     if not view:
         raise NotAudio("the body is empty")
-    start, end = _audio_span(view)
-    position, samples, first = start, 0, None
-    while position < end:
-        frame = _frame_at(view, position, end)
-        if first is None:
-            first = frame
-        elif frame.sample_rate_hz != first.sample_rate_hz:
-            raise NotAudio(f"the sample rate changes at byte {position} of {len(view)}")
-        run = _equal_frames(view, position, end, frame.size_bytes)
-        position += run * frame.size_bytes
-        samples += run * frame.samples
-    if first is None:
-        raise NotAudio("there is no audio in it, only tags")
-    seconds = samples / first.sample_rate_hz
-    return Audio(seconds, first.sample_rate_hz, first.channels, round((end - start) * 8 / seconds))
+    walk = walk_frames(view)
+    if not walk.runs:
+        raise _find_no_frame(walk)
+    missing = [_count_missing(walk, gap) for gap in walk.gaps]
+    cut, is_counted = _compare_counts(walk, sum(missing))
+    defects = _describe_channels(walk)
+    if walk.gaps or len(walk.runs) > 1:
+        if not cut:
+            _check_consistency(walk)
+            _check_missing(walk, missing)
+        defects += [*_describe_changes(walk), *(text for gap in walk.gaps if (text := _describe_gap(walk, gap)))]
+    seconds = sum([run.frames * run.first.samples / run.first.sample_rate_hz for run in walk.runs])
+    size = sum([run.end - run.start for run in walk.runs])
+    first = walk.runs[0].first
+    return Inspection(
+        Audio(seconds, first.sample_rate_hz, first.channels, round(size * 8 / seconds)),
+        defects=tuple(defects),
+        cut=cut,
+        is_counted=is_counted,
+        ends_in_frame=_ends_in_frame(walk),
+        unexplained_bytes=sum([0 if gap.cut_frame else walk.unexplained(gap) for gap in walk.gaps]),
+    )
 
 
-def _frame_at(view: memoryview, position: int, end: int) -> _Frame:
-    header = bytes(view[position : position + _HEADER_BYTES])
-    frame = _parse_header(header)
-    if frame is None:
-        what = "an HTML or JSON answer" if header.lstrip()[:1] in (b"<", b"{") else "no MP3 frame"
-        raise NotAudio(f"{what} at byte {position} of {len(view)}")
-    if position + frame.size_bytes > end:
-        raise NotAudio(f"the last frame is cut: {end - position} of its {frame.size_bytes} bytes are there")
-    return frame
+# What is wrong with it.
 
 
-def _parse_header(header: bytes) -> _Frame | None:
-    if len(header) < _HEADER_BYTES or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
-        return None
-    version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
-    bitrate_index, rate_index, padding = header[2] >> 4, header[2] >> 2 & 3, header[2] >> 1 & 1
-    if version == 1 or layer != 1 or bitrate_index in (0, 15) or rate_index == 3:
-        return None
-    is_mpeg1 = version == 3
-    kbps = _BITRATES_KBPS[1 if is_mpeg1 else 2][bitrate_index]
-    rate = _SAMPLE_RATES_HZ[version][rate_index]
-    samples = 1152 if is_mpeg1 else 576
-    return _Frame(samples // 8 * kbps * 1000 // rate + padding, samples, rate, 1 if header[3] >> 6 == 3 else 2)
+def _check_consistency(walk: Walk) -> None:
+    longest = max(run.frames for run in walk.runs)
+    if longest < CONSISTENT_FRAMES and (walk.frames >= CONSISTENT_FRAMES or len(walk.runs) > 1):
+        raise NotAudio(f"no {CONSISTENT_FRAMES} consistent frames in a row: the most are {longest}")
 
 
-def _equal_frames(view: memoryview, position: int, end: int, size: int) -> int:
-    """Count the whole frames that follow here with an equal header: in a file of constant bitrate, all of them."""
-    count = (end - position) // size
-    header = view[position : position + 3]
-    if count < 2 or view[position + size : position + size + 3] != header:
-        return 1  # a variable bitrate or padding: the caller goes on frame by frame
-    # Compare headers as numbers, without their fourth byte, in few numpy operations on many frames each: numpy releases
-    # the GIL in each operation, and with thirty threads, taking it back costs more time than the comparison.
-    expected, stride = int.from_bytes(header, "little"), _FIRST_STRIDE_FRAMES
-    while True:
-        stride = min(stride, count)
-        headers = np.ndarray((stride,), "<u4", view, position, (size,))
-        different = (headers & 0xFFFFFF) != expected
-        first = int(different.argmax())
-        if different[first]:
-            return first
-        if stride == count:
-            return count
-        stride *= _STRIDE_GROWTH  # a small first stride keeps many short runs linear in the file's size
+def _check_missing(walk: Walk, missing: list[int]) -> None:
+    lost, expected = sum(missing), walk.frames + sum(missing)
+    if lost > _MAX_MISSING_SHARE * expected:
+        gap = walk.gaps[missing.index(max(missing))]
+        raise NotAudio(
+            f"audio is lost: {lost:,} of {expected:,} expected frames are missing; there is no MP3 frame "
+            f"at byte {gap.start} of {len(walk.view)}"
+        )
 
 
-def _audio_span(view: memoryview) -> tuple[int, int]:
-    """Return where the frames begin and end, without an ID3v2 tag in front and ID3v1 or APEv2 tags behind."""
-    start, end = 0, len(view)
-    if bytes(view[:3]) == b"ID3" and end >= 10:
-        size = 0
-        for byte in view[6:10]:
-            size = size << 7 | byte & 0x7F
-        start = 10 + size + (10 if view[5] & 0x10 else 0)
-        if start > end:
-            raise NotAudio("the ID3 tag in front is longer than the body")
-    if end - start >= 128 and bytes(view[end - 128 : end - 125]) == b"TAG":
-        end -= 128
-    if end - start >= 32 and bytes(view[end - 32 : end - 24]) == b"APETAGEX":
-        size = int.from_bytes(view[end - 20 : end - 16], "little")
-        has_header = int.from_bytes(view[end - 12 : end - 8], "little") >> 31
-        tag = size + (32 if has_header else 0)
-        if tag <= end - start:
-            end -= tag
-    return start, end
+def _count_missing(walk: Walk, gap: Gap) -> int:
+    """Return how many frames the bytes of a gap have replaced.
+
+    Frames that were overwritten leave a gap that frames would fill exactly. Bytes that were put in do not. In a
+    variable bitrate nobody can tell, so that all bytes between frames of one kind are taken for lost ones.
+    """
+    unexplained = walk.unexplained(gap)
+    if gap.cut_frame or not unexplained:
+        return 0
+    before = next((run for run in walk.runs if run.end == gap.start), None)
+    behind = next((run for run in walk.runs if run.start == gap.end), None)
+    if before is not None and behind is not None and before.first.kind != behind.first.kind:
+        return 0
+    runs = [run for run in (before, behind) if run is not None]
+    if not runs:
+        return 0
+    if all(run.is_constant for run in runs) and runs[0].mean_bytes == runs[-1].mean_bytes:
+        mean = runs[0].mean_bytes
+        frames = round(unexplained / mean)
+        tolerance = 0 if mean == int(mean) else 1
+        return frames if abs(unexplained - frames * mean) <= tolerance else 0
+    return int(unexplained // (sum(run.mean_bytes for run in runs) / len(runs))) if len(runs) == 2 else 0
+
+
+def _compare_counts(walk: Walk, missing: int) -> tuple[str, bool]:
+    """Return how the counts in the first frame prove a cut, and whether they prove that the body is whole."""
+    run = walk.runs[0]
+    stated = read_counts(walk.view, run.start, run.first)
+    if stated is None:
+        return "", False
+    came = walk.frames + missing - 1  # the frame that states it has no audio, and is mostly not counted
+    if not stated.frames or came <= stated.frames + 1:
+        return _compare_with(stated, came, len(walk.view) - run.start, run)
+    return _compare_appended(walk)
+
+
+def _compare_with(stated: StatedCounts, came: int, size: int, run: Run) -> tuple[str, bool]:
+    if stated.frames:
+        if came < stated.frames - 1:
+            return f"its {stated.name} header says {stated.frames:,} frames, and {came:,} came", False
+        return "", True
+    if stated.size_bytes:
+        if size < stated.size_bytes - max(run.last.size_bytes, run.first.size_bytes):
+            return f"its {stated.name} header says {stated.size_bytes:,} bytes, and {size:,} came", False
+        return "", True
+    return "", False
+
+
+def _compare_appended(walk: Walk) -> tuple[str, bool]:
+    """Compare the counts of each file of several that were joined: more frames than the first one says are here."""
+    starts = [at for at in find_counting_frames(walk.view) if any(run.start <= at < run.end for run in walk.runs)]
+    for start, end in zip(starts, [*starts[1:], len(walk.view)], strict=True):
+        part = walk_frames(walk.view[start:end])
+        if not part.runs or part.runs[0].start:
+            continue
+        run = part.runs[0]
+        stated = read_counts(part.view, 0, run.first)
+        if stated is not None:
+            missing = sum(_count_missing(part, gap) for gap in part.gaps)
+            cut, _ = _compare_with(stated, part.frames + missing - 1, end - start, run)
+            if cut:
+                return f"of several joined files, the one at byte {start} is cut: {cut}", False
+    return "", True
+
+
+def _ends_in_frame(walk: Walk) -> bool:
+    gap = walk.gaps[-1] if walk.gaps else None
+    return gap is not None and gap.end == walk.end and (bool(gap.cut_frame) or walk.view[gap.start] == 0xFF)
+
+
+def _describe_channels(walk: Walk) -> list[str]:
+    first, last = walk.runs[0].first, frame_at(walk.view, walk.runs[-1].last_start)
+    if last is None or last.channels == first.channels:
+        return []
+    return [f"the number of channels changes from {first.channels} to {last.channels}"]
+
+
+def _describe_changes(walk: Walk) -> list[str]:
+    changes = []
+    for before, run in zip(walk.runs, walk.runs[1:], strict=False):
+        if before.first.sample_rate_hz != run.first.sample_rate_hz:
+            rates = f"from {before.first.sample_rate_hz} to {run.first.sample_rate_hz} Hz"
+            changes.append(f"the sample rate changes at byte {run.start} {rates}")
+        elif before.first.kind != run.first.kind:
+            changes.append(f"the kind of frames changes at byte {run.start}")
+    return changes
+
+
+def _describe_gap(walk: Walk, gap: Gap) -> str:
+    size = gap.end - gap.start
+    is_last = gap.end == walk.end and (not walk.runs or walk.runs[-1].end <= gap.start)
+    if gap.cut_frame:
+        which = "the last frame" if is_last else f"a frame at byte {gap.start}"
+        return f"{which} is cut: {size} of its {gap.cut_frame} bytes are there"
+    unexplained = walk.unexplained(gap)
+    is_first = walk.runs[0].start >= gap.end
+    if not unexplained:
+        return "" if is_first or is_last else f"a tag of {size} bytes at byte {gap.start}, between frames"
+    where = "in front of" if is_first else "behind" if is_last else "between"
+    many, verb = ("", "is") if unexplained == 1 else ("s", "are")
+    return f"{unexplained} byte{many} at byte {gap.start}, {where} the frames, {verb} no audio"
+
+
+def _find_no_frame(walk: Walk) -> NotAudio:
+    """Return the error of a body in which no frame was found."""
+    start, size = walk.start, len(walk.view)
+    if not unexplained_bytes(walk.view, 0, size):
+        return NotAudio("there is no audio in it, only tags")
+    text = bytes(walk.view[start : start + 64]).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text[:1] in (b"<", b"{"):
+        return OtherAnswer(f"an HTML or JSON answer at byte {start} of {size}")
+    return NotAudio(f"no MP3 frame at byte {start} of {size}")

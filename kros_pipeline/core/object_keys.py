@@ -11,7 +11,7 @@ from datetime import date
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}").fullmatch
 _ENCODED = "sha256."  # no plain id holds a dot, so that no encoded id can collide with one
 
-_QUARANTINED = re.compile(r"quarantine/dt=[0-9-]{10}/(.+)-[0-9a-f]{16}\.bin").fullmatch
+_QUARANTINED = re.compile(r"quarantine/dt=[0-9-]{10}/(.+)-([0-9a-f]{16})\.bin").fullmatch
 _PARTITION = re.compile(r"/dt=(\d{4}-\d\d-\d\d)(?:/|\.json$)").search
 _OF_ONE_CALL = re.compile(
     r"(?:audio|state/acknowledged|state/held|state/moved)/dt=[0-9-]{10}/(sha256\.[a-z2-7]+|[A-Za-z0-9_-]+)\.(?:mp3|json)"
@@ -88,8 +88,19 @@ def quarantine_prefix(day: date) -> str:
 
 
 def quarantine_key(day: date, call_id: str, sha256: str) -> str:
-    """Return the key of a whole body that could not be verified; the same body twice has the same key."""
+    """Return the key of a whole body that was rejected; the same body twice has the same key."""
     return f"{quarantine_prefix(day)}{call_key(call_id)}-{sha256[:16]}.bin"
+
+
+def quarantined_bodies_prefix(day: date, call_id: str) -> str:
+    """Return the prefix of the rejected bodies of one call, which may be that of another call's, too."""
+    return f"{quarantine_prefix(day)}{call_key(call_id)}-"
+
+
+def quarantined_digits(key: str) -> str:
+    """Return the digits in a rejected body's key, with which its SHA-256 begins; empty where the key is another."""
+    match = _QUARANTINED(key)
+    return match[2] if match else ""
 
 
 # State.

@@ -118,13 +118,16 @@ RECORDINGS = _table(
         Column("size_bytes", INT64, "the object's size"),
         Column("sha256", STRING, "SHA-256 of its bytes, hexadecimal"),
         Column("duration_seconds", FLOAT64, "the audio's length, counted over its frames"),
-        Column("declared_duration_seconds", FLOAT64, "the length that upstream declared, which the audio must have"),
+        Column("declared_duration_seconds", FLOAT64, "the length that the list declared"),
         Column("sample_rate_hz", INT64, "samples a second"),
         Column("channels", INT64, "1 is mono"),
         Column("bitrate_bps", INT64, "bits a second, the mean over the frames"),
         Column("attempts", INT64, "downloads begun, over all runs", nullable=False),
         Column("archived_at", TIMESTAMP, "when the object was put (UTC)"),
         Column("upstream_expires_on", DATE, "from this day on upstream may have deleted its copy"),
+        Column("defects", STRING, "what is odd about the archived bytes, in words; null where nothing is"),
+        Column("quarantine_key", STRING, "the key in the bucket of the last body that came and was rejected"),
+        Column("declared_size_bytes", INT64, "the size that upstream declared, where it was asked for the recording"),
     ],
 )
 

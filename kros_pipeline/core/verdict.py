@@ -6,14 +6,15 @@
 - Otherwise it is `complete`.
 
 A recording that should be under legal hold and is not makes its own check red, and so does an independent counter that
-shows more calls. The day's verdict does not change: the recording is archived all the same, and what a counter counts
-is not documented.
+shows more calls, a recording in another format than MP3, and one with another call's bytes. The day's verdict does not
+change: the recording is archived all the same, and what a counter counts is not documented.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from .audio import FORMAT_CHANGED
 from .evidence import Evidence
 from .listing import Listing
 from .object_keys import call_key
@@ -25,9 +26,15 @@ TRANSCRIPTS_CHECK = "every_transcript_is_parsed"
 OBJECTS_CHECK = "no_object_is_unknown"
 HOLD_CHECK = "every_flagged_recording_is_held"
 COUNTERS_CHECK = "no_counter_shows_more_calls"
-CHECKS = (CALLS_CHECK, RECORDINGS_CHECK, TRANSCRIPTS_CHECK, OBJECTS_CHECK, HOLD_CHECK, COUNTERS_CHECK)
+FORMAT_CHECK = "every_recording_is_an_mp3"
+SHARED_CHECK = "no_two_calls_have_the_same_bytes"
+CHECKS = (
+    CALLS_CHECK, RECORDINGS_CHECK, TRANSCRIPTS_CHECK, OBJECTS_CHECK, HOLD_CHECK, COUNTERS_CHECK, FORMAT_CHECK,
+    SHARED_CHECK,
+)  # fmt: skip
 
 _MAX_NAMES = 5
+_MAX_KINDS = 3
 
 
 @dataclass(frozen=True)
@@ -65,9 +72,27 @@ def decide_verdict(evidence: Evidence) -> Verdict:
         "call that was first asked about when upstream's retention was over: a deleted recording looks the same",
         _keys(evidence.asked_too_late),
     )
-    failures = mismatches | {HOLD_CHECK: evidence.unheld, COUNTERS_CHECK: evidence.counter_differences}
+    failures = mismatches | {
+        HOLD_CHECK: evidence.unheld,
+        COUNTERS_CHECK: evidence.counter_differences,
+        FORMAT_CHECK: [
+            sentence
+            for name, call_ids in sorted(evidence.in_other_format.items())
+            for sentence in _count(f"recording that is no MP3 ({name}): {FORMAT_CHANGED}", _keys(call_ids))
+        ],
+        SHARED_CHECK: _count(
+            "archived recording with the same bytes as another call's", _keys(evidence.with_same_bytes)
+        ),
+    }
     witnessed = _name_witnessed_calls(evidence)
-    return Verdict(verdict, failures, [*may_still_come, *acknowledged, *too_late, *witnessed, *oddities])
+    defects = list(_name_defects(evidence))
+    return Verdict(verdict, failures, [*may_still_come, *acknowledged, *too_late, *witnessed, *defects, *oddities])
+
+
+def _name_defects(evidence: Evidence) -> Iterator[str]:
+    """Yield a sentence for recordings that play and are not as they should be. The verdict does not change."""
+    kinds = "; ".join(f"{count} × {kind}" for kind, count in evidence.kinds_of_defects.most_common(_MAX_KINDS))
+    yield from _count(f"recording archived with a defect ({kinds})", _keys(evidence.with_defects))
 
 
 def _name_witnessed_calls(evidence: Evidence) -> Iterator[str]:
@@ -138,6 +163,15 @@ def _check_recordings(evidence: Evidence) -> Iterator[str]:
         yield from _count(f"recording {status}", _keys(call_ids))
     yield from _count("archived recording that is not in the bucket", evidence.objects_missing)
     yield from _count("archived recording of another size in the bucket", evidence.objects_of_other_size)
+    yield from _count(
+        "archived recording with the same bytes as another call's, though upstream declares another size or length",
+        _keys(evidence.contradicted),
+    )
+    yield from _count(
+        "body that came and was rejected is kept in quarantine; an operator can accept it with the job "
+        "`accept_quarantined`",
+        _keys(evidence.quarantined),
+    )
 
 
 def _check_transcripts(evidence: Evidence) -> Iterator[str]:

@@ -14,6 +14,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date
+from functools import partial
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.governance import Governance
@@ -25,9 +26,6 @@ from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from ..core.clock import Clock
 from ..core.errors import ArchiveError
 from ..core.object_keys import DECISIONS
-from ..steps.independent_counters import read_counters
-from ..steps.legal_holds import place_legal_holds
-from ..steps.reconciliation import has_reconciliation, reconcile_day
 from ..steps.run_context import RunContext
 from .day_eraser import DayEraser, find_claims
 from .erasure_plan import add_other_days, find_held_calls, make_plan
@@ -40,6 +38,7 @@ from .erasure_request import (
     save_plan,
 )
 from .residue_search import ResidueSearch
+from .touched_days import reconcile_again
 from .upstream_deletion import NOT_SENT, UpstreamDeletion
 
 # Another run may have begun a PUT before it could see the tombstone: after this time the search finds the object.
@@ -200,34 +199,6 @@ class Eraser:
 
 def open_eraser(ctx: RunContext) -> Eraser:
     """Make the eraser of a run's archive. A day that it touches is reconciled again, legal holds included."""
-    settings = ctx.settings
-
-    def reconcile(day: date) -> None:
-        if not has_reconciliation(ctx.tables, day):
-            return
-        hold_problems = place_legal_holds(
-            day,
-            is_wanted=settings.legal_hold,
-            store=ctx.store,
-            governance=ctx.governance,
-            tables=ctx.tables,
-            audit=ctx.audit_log(day, "hold"),
-            clock=ctx.clock,
-            threads=settings.download_workers,
-        )
-        reconcile_day(
-            day,
-            store=ctx.store,
-            tables=ctx.tables,
-            tombstones=ctx.tombstones,
-            clock=ctx.clock,
-            lookback_days=settings.lookback_days,
-            retention_days=settings.source.retention_days,
-            counters=read_counters(day, ctx.source, ctx.log),
-            hold_problems=hold_problems,
-            api_requests=None,  # they are the erasure's, not the day's
-        )
-
     return Eraser(
         store=ctx.store,
         governance=ctx.governance,
@@ -242,8 +213,8 @@ def open_eraser(ctx: RunContext) -> Eraser:
             clock=ctx.clock,
         ),
         audit_log=ctx.audit_log,
-        reconcile=reconcile,
+        reconcile=partial(reconcile_again, ctx),
         clock=ctx.clock,
         run_id=ctx.run_id,
-        threads=settings.download_workers,
+        threads=ctx.settings.download_workers,
     )

@@ -1,10 +1,6 @@
-"""Where a body is received: in memory, or in a file if it is large, so that memory stays flat."""
+"""Where a body is received: in memory, or in a file of the spool if it is large, so that memory stays flat."""
 
 import io
-import mmap
-import tempfile
-from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import IO, Protocol
 
 
@@ -13,7 +9,7 @@ class BodySink(Protocol):
 
     size_bytes: int
 
-    def write(self, piece: memoryview | bytes, /) -> None:
+    def write(self, piece: bytes | memoryview, /) -> None:
         """Take the next piece."""
 
     def reader(self) -> IO[bytes]:
@@ -48,32 +44,3 @@ class MemorySink:
     def data(self) -> memoryview:
         """Return what came."""
         return self._memory[: self.size_bytes]
-
-
-class FileSink(AbstractContextManager["FileSink"]):
-    """Writes the pieces to a file without a name, which is gone when it is closed, or with the process."""
-
-    def __init__(self) -> None:
-        self.file: IO[bytes] = tempfile.TemporaryFile(prefix="kros-")  # noqa: SIM115 - closed by `__exit__`
-        self.size_bytes = 0
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Close the file."""
-        self.file.close()
-
-    def write(self, piece: memoryview | bytes) -> None:
-        """Take the next piece."""
-        self.file.write(piece)
-        self.size_bytes += len(piece)
-
-    def reader(self) -> IO[bytes]:
-        """Open what came as a file, from its begin."""
-        self.file.seek(0)
-        return self.file
-
-    def data(self) -> memoryview:
-        """Return what came."""
-        self.file.flush()
-        if not self.size_bytes:
-            return memoryview(b"")
-        return memoryview(mmap.mmap(self.file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -79,6 +79,7 @@ class RecordingAnswer:
 
     recording_url: str | None
     duration_seconds: float | None
+    size_bytes: int | None = None
 
     def __repr__(self) -> str:
         return f"RecordingAnswer(has_url={self.recording_url is not None})"
@@ -137,14 +138,14 @@ class DeliveryPage:
 class Body:
     """The whole body of a recording: in memory, or in an open file if it is large. Valid while it is open only.
 
-    `declared_bytes` is the length that the storage declared, which all came; None where it declared none.
+    `is_length_known` is True where the storage declared its length, and all of it came.
     """
 
     data: bytes | memoryview
     file: IO[bytes] | None
     size_bytes: int
     sha256: str
-    declared_bytes: int | None
+    is_length_known: bool = True
 
 
 class CallSource(Protocol):

@@ -10,16 +10,18 @@ from importlib.metadata import version
 
 from ..core.clock import Clock
 from ..core.errors import DownloadBroken, InvalidAudio
-from .body_sinks import BodySink, FileSink, MemorySink
+from .body_sinks import BodySink, MemorySink
 from .buffer_pool import MAX_BUFFER_BYTES, BufferPool
 from .call_source import Body
 from .download_concurrency import DownloadConcurrency
 from .gzip_bodies import UndecodableGzip, decode_gzip, is_gzip
+from .local_faults import find_local_fault
 from .pinned_clients import PinnedClients
 from .received_body import ReceivedBody
 from .recording_answers import read_throttle, whole_length
 from .redirects import send_and_follow
 from .settings import SourceSettings
+from .spool import Spool
 from .storage_answers import BrokenTransfer, StorageAnswer
 from .transfer_progress import STALL_SECONDS, TransferProgress
 from .url_policy import UrlPolicy
@@ -46,7 +48,7 @@ class RecordingDownloads:
             loopback_allowed=self._policy.is_loopback_allowed,
             stall_seconds=STALL_SECONDS,
         )
-        self._buffers = BufferPool(IN_FLIGHT_BYTES)
+        self._buffers, self._spool = BufferPool(IN_FLIGHT_BYTES), Spool()
         self._concurrency = DownloadConcurrency(settings.connections, clock)
 
     def close(self) -> None:
@@ -57,14 +59,17 @@ class RecordingDownloads:
     def open(self, url: str) -> Iterator[Body]:
         """Download the whole body behind a URL.
 
-        Raises `UrlRefused`, `UrlExpired`, `AudioGone`, `DownloadBroken`, or `InvalidAudio` for an answer without audio.
+        Raises `UrlRefused`, `UrlExpired`, `AudioGone`, `DownloadBroken`, `InvalidAudio` for an answer without audio,
+        and `LocalFault` where this machine lacks what a download needs.
         """
         with ExitStack() as held:
             received = self._receive(url, held)
             sink = self._decode(received, held) if is_gzip(received.sink.data()) else received.sink
             data = sink.data()
-            declared = received.length if sink is received.sink else None  # a gzip's length is not the audio's
-            yield Body(data, sink.file, sink.size_bytes, hashlib.sha256(data).hexdigest(), declared)
+            is_length_known = (
+                received.length is not None and sink is received.sink
+            )  # a gzip's length is not the audio's
+            yield Body(data, sink.file, sink.size_bytes, hashlib.sha256(data).hexdigest(), is_length_known)
 
     def _receive(self, url: str, held: ExitStack) -> ReceivedBody:
         """Receive a body, in several parts where its transfer breaks off."""
@@ -87,6 +92,8 @@ class RecordingDownloads:
                 if throttled > _MAX_THROTTLED or not self._concurrency.on_throttled(throttle.seconds):
                     raise DownloadBroken(f"the storage answered {throttle.status}")
             except BrokenTransfer as error:
+                if error.os_error and (fault := find_local_fault(OSError(error.os_error, ""), self._spool.folder)):
+                    raise fault from None
                 if received is None:
                     raise DownloadBroken(f"no answer from the storage ({error})") from None
                 idle = 0 if received.sink.size_bytes - before >= _PROGRESS_BYTES else idle + 1
@@ -105,7 +112,7 @@ class RecordingDownloads:
             raise InvalidAudio("size", f"the storage declares {length:,} bytes, which no call's audio has")
         if length is not None and length <= IN_MEMORY_BYTES:
             return ReceivedBody(answer, length, MemorySink(held.enter_context(self._buffers.acquire(length))))
-        return ReceivedBody(answer, length, held.enter_context(FileSink()))
+        return ReceivedBody(answer, length, held.enter_context(self._spool.open(length)))
 
     def _read(self, answer: StorageAnswer, received: ReceivedBody) -> None:
         most = MAX_BYTES if received.length is None else received.length
@@ -120,7 +127,7 @@ class RecordingDownloads:
 
     def _decode(self, received: ReceivedBody, held: ExitStack) -> BodySink:
         """Decode a gzip body. One that is no whole gzip, though all its bytes came, stays as it is."""
-        size, decoded = received.sink.size_bytes, held.enter_context(FileSink())
+        size, decoded = received.sink.size_bytes, held.enter_context(self._spool.open(None))
         try:
             for piece in decode_gzip(received.sink.reader(), size, max_bytes=MAX_BYTES):
                 decoded.write(piece)

@@ -96,6 +96,7 @@ class KrosAI:
         return RecordingAnswer(
             url if isinstance(url, str) and url.strip() else None,
             finite_number(answer.get("duration_seconds")),
+            parse_count(answer.get("size_bytes")),
         )
 
     def transcript(self, call_id: str) -> TranscriptAnswer:

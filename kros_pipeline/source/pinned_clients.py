@@ -28,6 +28,7 @@ from .storage_route import Route, find_route
 from .verbatim_client import send_verbatim
 
 _CLIENT_SECONDS = 300.0
+_OS_ERROR = re.compile(r"\(os error (\d{1,4})\)")
 _NO_CONNECTION = "client error (Connect)"  # of hyper: nothing was sent
 
 
@@ -52,7 +53,7 @@ class _Answer:
             while (piece := reader.read_chunk()) is not None:
                 yield memoryview(piece)
         except PyreqwestError as error:
-            raise BrokenTransfer(describe_failure(error)) from None
+            raise _broken(error) from None
 
 
 @dataclass
@@ -129,7 +130,7 @@ class PinnedClients:
             except PyreqwestError as error:
                 unconnected += 1
                 if _NO_CONNECTION not in find_causes(error) or not self._replace(origin, pinned, unconnected):
-                    raise BrokenTransfer(describe_failure(error)) from None
+                    raise _broken(error) from None
 
     def _replace(self, origin: str, pinned: _Pinned, unconnected: int) -> bool:
         """Drop a client that cannot connect, and return whether its host has an address that was not tried yet."""
@@ -165,6 +166,11 @@ class PinnedClients:
             # Port 0 keeps the URL's port. Of a host that is an address, there is nothing to resolve.
             builder = builder.resolve(host, addresses[self._rotations[origin] % len(addresses)], 0)
         return _Pinned(builder.build(), addresses, self._clock.monotonic())
+
+
+def _broken(error: PyreqwestError) -> BrokenTransfer:
+    found = _OS_ERROR.search(" ".join(find_causes(error)))
+    return BrokenTransfer(describe_failure(error), int(found.group(1)) if found else None)
 
 
 def _origin(url: str) -> str:

@@ -34,7 +34,7 @@ def resolve_public(host: str, *, loopback_allowed: bool) -> list[str]:
     try:
         found = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
     except OSError as error:
-        raise BrokenTransfer(f"{host} does not resolve ({type(error).__name__})") from None
+        raise BrokenTransfer(f"{host} does not resolve ({type(error).__name__})", error.errno) from None
     addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
     for address in addresses:
         if not may_send_audio(address, loopback_allowed=loopback_allowed):

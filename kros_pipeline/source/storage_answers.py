@@ -7,7 +7,14 @@ _MAX_LENGTH_DIGITS = 19  # Python reads no number of 5,000 digits
 
 
 class BrokenTransfer(Exception):
-    """The connection, or what came over it, is broken. The text shows no URL."""
+    """The connection, or what came over it, is broken. The text shows no URL.
+
+    `os_error` is the operating system's number of the error, where it has one.
+    """
+
+    def __init__(self, what: str, os_error: int | None = None):
+        super().__init__(what)
+        self.os_error = os_error
 
 
 class UnreadableHead(BrokenTransfer):

@@ -37,7 +37,7 @@ class _Answer:
             if self._response.length:
                 raise BrokenTransfer("the connection was closed")
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise BrokenTransfer(type(error).__name__) from None
+            raise _broken(error) from None
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def send_verbatim(
     try:
         connection = _connect(parts, route, loopback_allowed=loopback_allowed, stall_seconds=stall_seconds)
     except (OSError, http.client.HTTPException) as error:
-        raise BrokenTransfer(type(error).__name__) from None
+        raise _broken(error) from None
     try:
         target = request_target(url)
         if route.proxy and parts.scheme == "http":
@@ -61,7 +61,7 @@ def send_verbatim(
             connection.endheaders()
             response = connection.getresponse()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            raise BrokenTransfer(type(error).__name__) from None
+            raise _broken(error) from None
         with response:  # it holds the socket, whatever the connection says
             yield _Answer(response)
     finally:
@@ -106,3 +106,7 @@ def _connect_through(
 
 def _host_header(parts: SplitResult) -> str:
     return parts.netloc.removesuffix(f":{_DEFAULT_PORTS[parts.scheme]}")
+
+
+def _broken(error: Exception) -> BrokenTransfer:
+    return BrokenTransfer(type(error).__name__, error.errno if isinstance(error, OSError) else None)

@@ -146,13 +146,17 @@ def _add_recordings(
         return
     evidence.unsafe = {str(status): [] for status in UNSAFE_RECORDINGS}
     recordings, unnamed = opened["recordings"], dict(stored)
-    columns = ("call_id", "status", "reason", "object_key", "size_bytes", "duration_seconds")
+    columns = (
+        "call_id", "status", "reason", "object_key", "size_bytes", "duration_seconds", "defects", "quarantine_key",
+    )  # fmt: skip
     for row in recordings.rows(columns) if recordings else ():
         evidence.recordings[row["status"]] += 1
         if row["reason"] in ASKED_TOO_LATE:
             evidence.asked_too_late.append(row["call_id"])
         if row["status"] == RecordingStatus.ARCHIVED:
             evidence.audio_seconds += row["duration_seconds"] or 0.0
+            if row["defects"] is not None:
+                evidence.add_defects(row["call_id"], row["defects"])
             key = (row["object_key"] or "").removeprefix(prefix)
             size_bytes = unnamed.pop(key, None)
             if size_bytes is None:
@@ -163,6 +167,8 @@ def _add_recordings(
             _add_pending_recording(row["reason"], evidence)
         elif row["status"] in UNSAFE_RECORDINGS:
             is_acknowledged = call_key(row["call_id"]) in acknowledged
+            if row["quarantine_key"] is not None and not is_acknowledged:
+                evidence.quarantined.append(row["call_id"])
             (evidence.acknowledged if is_acknowledged else evidence.unsafe[row["status"]]).append(row["call_id"])
     evidence.objects_unknown = sorted(unnamed)
 

@@ -17,7 +17,11 @@ from ..core.listing import Listing
 from ..core.object_keys import audio_prefix
 from ..core.sorted_lookup import SortedLookup
 
-_CALL_COLUMNS = ("call_id", "duration_seconds", "created_at", "completed_at", "has_recording")
+CALL_COLUMNS = ("call_id", "duration_seconds", "created_at", "completed_at", "has_recording")
+_ROW_COLUMNS = (
+    "call_id", "status", "reason", "attempts", "sha256", "duration_seconds", "declared_duration_seconds",
+    "quarantine_key",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,6 @@ class DaySnapshot:
 
     def calls_with_rows(self) -> Iterator[tuple[Row, Row | None]]:
         """Yield each call of the day with its row of `recordings`, if it has one. Neither table is held in memory."""
-        rows = SortedLookup(self.recordings.rows(("call_id", "status", "reason", "attempts")))
-        for call in self.calls.rows(_CALL_COLUMNS):
+        rows = SortedLookup(self.recordings.rows(_ROW_COLUMNS))
+        for call in self.calls.rows(CALL_COLUMNS):
             yield call, rows.find(call["call_id"])

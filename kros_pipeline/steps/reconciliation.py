@@ -15,7 +15,7 @@ from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.call_counters import CallCounter, CountedDay
 from ..core.clock import Clock
-from ..core.errors import ArchiveError, UnreadablePartition
+from ..core.errors import ArchiveError, UnknownCalls, UnreadablePartition
 from ..core.evidence import Evidence
 from ..core.next_look import plan_next_look
 from ..core.object_keys import call_key
@@ -37,10 +37,6 @@ class ReconciliationResult:
     verdict: Verdict
     row: Row
     checked: CheckedTables
-
-
-class UnknownCalls(ArchiveError):
-    """An operator named calls that the day does not have."""
 
 
 class NotYetFailed(ArchiveError):

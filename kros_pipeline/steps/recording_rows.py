@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from ..archive.parquet import Row
-from ..core import mp3, schemas
+from ..core import schemas
+from ..core.audio import Inspection, join_defects
+from ..core.kept_body import KeptBody
 from ..core.object_keys import audio_key
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
 from ..core.two_answers import HOURS_APART, FirstAnswer
@@ -19,6 +21,8 @@ RETENTION_WAS_OVER = (
 LOST_UNSEEN = (
     "answered once: upstream shows no recording of the day any more; it was asked after its retention was over"
 )
+_MAX_METADATA_CHARACTERS = 1_000  # S3 takes 2,000 bytes for all of it
+ACCEPTED = "accepted"  # metadata of an object that an operator accepted: the run that did it
 ASKED_TOO_LATE = frozenset({RETENTION_WAS_OVER, LOST_UNSEEN})
 
 
@@ -26,7 +30,8 @@ ASKED_TOO_LATE = frozenset({RETENTION_WAS_OVER, LOST_UNSEEN})
 class PendingRecording:
     """A call whose recording is not safe yet. `attempts` counts the downloads of earlier runs.
 
-    `first_answer` is the first one, after the call's end, that upstream has no recording.
+    `first_answer` is the first one, after the call's end, that upstream has no recording. `quarantine_key` is where the
+    last rejected body is, and `kept` says when to try again because of it.
     """
 
     call_id: str
@@ -34,6 +39,8 @@ class PendingRecording:
     has_recording: bool
     attempts: int
     first_answer: FirstAnswer | None = None
+    quarantine_key: str | None = None
+    kept: KeptBody | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,7 @@ class StoredAudio:
 
     size_bytes: int
     sha256: str
-    audio: mp3.Audio
+    found: Inspection
     archived_at: datetime
 
 
@@ -59,9 +66,10 @@ class RecordingRows:
         """Make the row of a call whose recording is not in the archive. `attempts` are those of this run."""
         return self._row(call, status, reason, attempts)
 
-    def failed(self, call: PendingRecording, error: object) -> Row:
+    def failed(self, call: PendingRecording, error: object, *, attempts: int = 0) -> Row:
         """Make the row of a call of which `error` kept the recording from being had. Its first answer stays."""
-        return self.unarchived(call, RecordingStatus.FAILED, _keep_first_answer(call, str(error)))
+        reason = _keep_first_answer(call, str(error))
+        return self.unarchived(call, RecordingStatus.FAILED, reason, attempts=attempts)
 
     def untried(self, call: PendingRecording, error: object) -> Row:
         """Make the row of a call that `error` kept from being tried. Its first answer stays."""
@@ -73,11 +81,9 @@ class RecordingRows:
             "object_key": object_key,
             "size_bytes": stored.size_bytes,
             "sha256": stored.sha256,
-            "duration_seconds": stored.audio.duration_seconds,
-            "sample_rate_hz": stored.audio.sample_rate_hz,
-            "channels": stored.audio.channels,
-            "bitrate_bps": stored.audio.bitrate_bps,
+            **stored.found.audio._asdict(),
             "archived_at": stored.archived_at,
+            "defects": join_defects(stored.found.defects),
         }
 
     def key(self, call: PendingRecording) -> str:
@@ -93,6 +99,7 @@ class RecordingRows:
             "attempts": call.attempts + attempts,
             "declared_duration_seconds": call.call_duration_seconds,
             "upstream_expires_on": self.expires_on,
+            "quarantine_key": call.quarantine_key,
         }
 
 
@@ -118,16 +125,25 @@ def merge_rows(present: Row | None, new: Row) -> Row:
             return present
         return new | {"attempts": max(present["attempts"], new["attempts"])}  # another run may have tried more often
     # An object that vanished from the bucket and was fetched again may have other bytes.
-    is_other_audio = new["status"] == RecordingStatus.ARCHIVED and new["sha256"] != present["sha256"]
-    return new if is_other_audio else present
+    if new["status"] == RecordingStatus.ARCHIVED and new["sha256"] != present["sha256"]:
+        return new
+    later = ["quarantine_key"]  # what may be learnt after the bytes were archived
+    if new["status"] == RecordingStatus.ARCHIVED:
+        later += ["defects", "declared_size_bytes"]
+    return present | {name: new[name] for name in later if new.get(name) is not None}
 
 
-def audio_to_metadata(sha256: str, audio: mp3.Audio) -> dict[str, str]:
+def audio_to_metadata(sha256: str, found: Inspection) -> dict[str, str]:
     """Write what was verified of an object as its user metadata (ASCII), for readers without the tables."""
-    return {
-        "sha256": sha256,
-        "duration-seconds": repr(audio.duration_seconds),
-        "sample-rate-hz": str(audio.sample_rate_hz),
-        "channels": str(audio.channels),
-        "bitrate-bps": str(audio.bitrate_bps),
+    audio = found.audio
+    facts = {
+        "duration-seconds": audio.duration_seconds,
+        "sample-rate-hz": audio.sample_rate_hz,
+        "channels": audio.channels,
+        "bitrate-bps": audio.bitrate_bps,
     }
+    shown = {name: repr(value) for name, value in facts.items() if value is not None}
+    defects = join_defects(found.defects)
+    if defects is not None:
+        shown["defects"] = defects.encode("ascii", "replace").decode()[:_MAX_METADATA_CHARACTERS]
+    return {"sha256": sha256} | shown

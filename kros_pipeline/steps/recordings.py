@@ -6,10 +6,11 @@ downloaded again.
 
 import logging
 import queue
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import date, datetime
+from datetime import date
 from itertools import chain
 from threading import BoundedSemaphore
 
@@ -21,15 +22,18 @@ from ..archive.parquet import Partition, Row, merged_batches
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
+from ..core.audio import CONTRADICTED, SAME_BYTES
 from ..core.clock import Clock
 from ..core.days import grace_is_over
-from ..core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, TooManyRequests
+from ..core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, LocalFault, TooManyRequests
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
-from ..core.two_answers import FirstAnswer, ListAnswers, is_after_call
+from ..core.two_answers import ListAnswers
 from ..source.call_source import CallSource
+from ..source.local_faults import find_local_fault
 from .circuit_breaker import CircuitBreaker
-from .day_snapshot import DaySnapshot
+from .day_snapshot import CALL_COLUMNS, DaySnapshot
 from .late_calls import note_late_calls
+from .pending_recordings import choose_calls, make_pending
 from .progress_log import ProgressLog
 from .recording_archiver import RecordingArchiver
 from .recording_rows import ASKED_TOO_LATE, NO_URL_YET, PendingRecording, merge_rows
@@ -54,11 +58,14 @@ def archive_recordings(
     retention_days: int | None,
     download_workers: int,
     log: logging.Logger,
+    call_ids: Collection[str] = (),
 ) -> Report:
     """Archive every recording of a day that can be archived now, and write a row for every call.
 
-    An error that every further call would meet (quota, key, bucket) ends the step early: it is in the report, and the
-    rest is `pending`. Raises `ArchiveError` only where a table is missing, or cannot be read or written.
+    With `call_ids` these calls are tried, whatever their rows say but `archived`, and no other call. An error that
+    every further call would meet (quota, key, bucket) ends the step early: it is in the report, and the rest is
+    `pending`. Raises `UnknownCalls` for ids of no call of the day, and otherwise `ArchiveError` only where a table is
+    missing, or cannot be read or written.
     """
     archiver = RecordingArchiver(
         day,
@@ -72,13 +79,15 @@ def archive_recordings(
     )
     with DaySnapshot.load(day, store=store, tables=tables, tombstones=tombstones) as snapshot:
         threads = int(download_workers * _THREADS_PER_DOWNLOAD)
-        step = _Step(snapshot, archiver, audit, threads=threads)
+        chosen = choose_calls(day, call_ids, snapshot.calls) if call_ids else None
+        step = _Step(snapshot, archiver, audit, clock, threads=threads, chosen=chosen)
         to_archive, to_ask = step.sort_calls(may_ask=grace_is_over(day, clock.now(), lookback_days))
         shown: set[str] = set()
         minted = mint_urls(day, to_archive, snapshot.listing, shown=shown, source=source, breaker=step.breaker, log=log)
         total = len(to_archive) + len(to_ask)
         step.archive_all(chain(minted, ((call, None) for call in to_ask)), ProgressLog(day, total, clock, log))
         step.save()
+        step.recheck_shared()
         missing = shown - {call["call_id"] for call in (snapshot.calls.rows(("call_id",)) if shown else ())}
         outcomes = Counter(tuple(row.values()) for row in snapshot.recordings.rows(("status", "reason")))
     for (status, reason), count in outcomes.items():
@@ -92,8 +101,18 @@ def archive_recordings(
 class _Step:
     """One run over one day's recordings."""
 
-    def __init__(self, snapshot: DaySnapshot, archiver: RecordingArchiver, audit: AuditLog, *, threads: int):
+    def __init__(
+        self,
+        snapshot: DaySnapshot,
+        archiver: RecordingArchiver,
+        audit: AuditLog,
+        clock: Clock,
+        *,
+        threads: int,
+        chosen: Collection[str] | None,
+    ):
         self._snapshot, self._archiver, self._audit, self._threads = snapshot, archiver, audit, threads
+        self._clock, self._chosen = clock, chosen
         self.breaker = CircuitBreaker()
         names = ("archived_now", "adopted", "bytes_archived_now", *map(str, RecordingStatus), "asked_after_retention")
         self.report = Report(counts=dict.fromkeys(names, 0))
@@ -111,17 +130,20 @@ class _Step:
         for call, row in self._snapshot.calls_with_rows():
             status = row["status"] if row else None
             listed_at = listed.at(call["call_id"])
-            pending = PendingRecording(
-                call["call_id"],
-                call["duration_seconds"],
-                call["has_recording"],
-                row["attempts"] if row else 0,
-                _find_first_answer(call, row, listed_at),
-            )
-            self._archiver.was_seen_with_recordings |= pending.has_recording
-            if self._archiver.rows.key(pending) in self._snapshot.audio_keys:
-                if status != RecordingStatus.ARCHIVED:
-                    to_adopt.append(pending)
+            pending = make_pending(call, row, listed_at)
+            self._archiver.absent.was_seen_with_recordings |= pending.has_recording
+            is_stored = self._archiver.rows.key(pending) in self._snapshot.audio_keys
+            if row is not None and is_stored and status == RecordingStatus.ARCHIVED:
+                if (row["duration_seconds"] or 0.0) > 0.0:
+                    self._archiver.shared.add_archived([row["sha256"]])
+            elif self._chosen is not None and pending.call_id not in self._chosen:
+                continue
+            elif is_stored:
+                to_adopt.append(pending)
+            elif self._chosen is not None:
+                to_archive.append(pending)
+            elif row is not None and self._rests(pending, row):
+                continue
             elif pending.has_recording or status == RecordingStatus.LOST:
                 to_archive.append(pending)
             elif status == RecordingStatus.NOT_RECORDED:
@@ -131,7 +153,7 @@ class _Step:
                 self._unsaved[pending.call_id] = self._archiver.rows.unarchived(
                     pending, RecordingStatus.PENDING, reason
                 )
-            elif (settled := self._archiver.settle_unasked(pending, listed_at)) is not None:
+            elif (settled := self._archiver.absent.settle_unasked(pending, listed_at)) is not None:
                 self._unsaved[pending.call_id] = settled
             else:
                 to_ask.append(pending)
@@ -142,6 +164,37 @@ class _Step:
                 if len(self._unsaved) >= max(_SAVE_EVERY_CALLS, len(to_adopt) // _MAX_CHECKPOINTS):
                     self.save()
         return to_archive, to_ask
+
+    def _rests(self, call: PendingRecording, row: Row) -> bool:
+        """Return whether a rejected body is kept of a call, and nothing has changed since that would bring another."""
+        if call.kept is None or row["status"] != RecordingStatus.FAILED:
+            return False
+        is_declared_anew = call.call_duration_seconds != row["declared_duration_seconds"]
+        return not (call.kept.is_due(self._clock.now()) or is_declared_anew)
+
+    def recheck_shared(self) -> None:
+        """Download the recordings once more that were archived before another call turned out to have their bytes."""
+        if not self._archiver.shared.has_shared() or self.breaker.is_open:
+            return
+        rows = [
+            row
+            for row in self._snapshot.recordings.rows()
+            if row["status"] == RecordingStatus.ARCHIVED
+            and self._archiver.shared.is_shared(row["sha256"])
+            and not any(text in (row["defects"] or "") for text in (SAME_BYTES, CONTRADICTED))
+        ]
+        calls = {call["call_id"]: call for call in self._snapshot.calls.rows(CALL_COLUMNS)} if rows else {}
+        for row in rows:
+            if row["call_id"] not in calls:
+                continue
+            pending = make_pending(calls[row["call_id"]], row, None)
+            found = self._archiver.holders.recheck(pending, row)
+            self._unsaved[pending.call_id] = found
+            if found["sha256"] != row["sha256"]:
+                self._audit.record(
+                    AuditEvent.ARCHIVED, pending.call_id, sha256=found["sha256"], bytes=found["size_bytes"]
+                )
+        self.save()
 
     def archive_all(self, calls: Iterable[tuple[PendingRecording, str | None]], progress: ProgressLog) -> None:
         """Give every call to a thread, a few ahead of the threads at most, and keep the rows that come back."""
@@ -182,8 +235,10 @@ class _Step:
         if not self.breaker.is_open:
             try:
                 return self._archiver.adopt(call)
-            except ArchiveDenied as error:
+            except (ArchiveDenied, LocalFault) as error:
                 self.breaker.trip(error)
+            except OSError as error:
+                self.breaker.trip(_as_local_fault(error))
         return self._archiver.rows.untried(call, self.breaker.error)
 
     def _archive_one(self, call: PendingRecording, url: str | None) -> Row:
@@ -192,8 +247,10 @@ class _Step:
                 row = self._archiver.archive(call, url)
                 self.breaker.on_success()
                 return row
-            except (TooManyRequests, ApiUnauthorized, ArchiveDenied) as error:
+            except (TooManyRequests, ApiUnauthorized, ArchiveDenied, LocalFault) as error:
                 self.breaker.trip(error)
+            except OSError as error:
+                self.breaker.trip(_as_local_fault(error))
             except ExternalError as error:
                 self.breaker.on_failure(error)
                 return self._archiver.rows.failed(call, error)
@@ -226,10 +283,9 @@ class _Step:
             self.report.written = self._snapshot.recordings.commit(build)
 
 
-def _find_first_answer(call: Row, row: Row | None, listed_at: datetime | None) -> FirstAnswer | None:
-    """Return the first answer that a call has no recording: the one that its row names, else the list's."""
-    answers = [FirstAnswer.parse(row["reason"])] if row else []
-    if listed_at is not None and not call["has_recording"]:
-        answers.append(FirstAnswer(listed_at, is_asked=False))
-    times = call["created_at"], call["completed_at"]
-    return next((answer for answer in answers if answer is not None and is_after_call(answer.at, *times)), None)
+def _as_local_fault(error: OSError) -> LocalFault:
+    """Return the fault of this machine that an error means. Raises the error where it is another one."""
+    fault = find_local_fault(error, tempfile.gettempdir(), is_of_file=True)
+    if fault is None:
+        raise error
+    return fault

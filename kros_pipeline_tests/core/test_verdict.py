@@ -14,9 +14,11 @@ from kros_pipeline.core.verdict import (
     CALLS_CHECK,
     CHECKS,
     COUNTERS_CHECK,
+    FORMAT_CHECK,
     HOLD_CHECK,
     OBJECTS_CHECK,
     RECORDINGS_CHECK,
+    SHARED_CHECK,
     TRANSCRIPTS_CHECK,
     decide_verdict,
 )
@@ -194,6 +196,8 @@ def test_every_problem_is_listed_and_none_hides_another() -> None:
         OBJECTS_CHECK: 1,
         HOLD_CHECK: 0,
         COUNTERS_CHECK: 0,
+        FORMAT_CHECK: 0,
+        SHARED_CHECK: 0,
     }
 
 

@@ -13,7 +13,9 @@ import pytest
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.definitions import defs
 from kros_pipeline.operations import erasure as erase
+from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
+from kros_pipeline_tests.support.archive_check import table_key
 
 KEY = "an erasure key of the tests, of more than 32 characters"
 NUMBER_VARIABLE = "TEST_NUMBER_TO_ERASE"
@@ -129,3 +131,57 @@ def test_the_audit_log_names_dagsters_run(our: Account, launch: Launch) -> None:
     lines = [json.loads(line) for line in our.archive.read(key).splitlines()]
     assert {line["run"] for line in lines} == {result.run_id}
     assert {frozenset(line) for line in lines} == {frozenset({"at", "run", "step", "event", "call", "sha256"})}
+
+
+def test_a_kept_body_is_accepted_by_a_job_after_a_dry_run_and_then_erased(our: Account, launch: Launch) -> None:
+    call_id = ids_of(our)[0]
+    our.archive.delete(audio_key(DAY, call_id))
+    our.archive.delete(table_key("recordings", DAY))
+    our.krosai.set_faults(Faults(storage_rubbish=Fault(calls=(call_id,))))
+    red = our.run_day()
+    assert red.verdict.verdict == "incomplete"
+    body = our.archive.read(next(iter(our.archive.objects("quarantine/"))))
+
+    assert said(launch("accept_quarantined", "accept", reason="heard it", dry_run=False)).startswith("Name the calls")
+    assert said(launch("accept_quarantined", "accept", reason="heard it", day="10.1.2025")).startswith("day: ")
+    config = {"day": str(DAY), "reason": "heard it"}
+    dry = launch("accept_quarantined", "accept", **config)
+    assert dry.success and shown(dry)["calls"] == 1 and "nothing was changed" in shown(dry)["dry run"]
+    [record] = shown(dry)["would be accepted"].records
+    assert record.data["call"] == call_id and record.data["rejected because"].startswith(
+        "not a whole MP3: audio is lost"
+    )
+    assert audio_key(DAY, call_id) not in our.archive.objects()
+
+    assert launch("accept_quarantined", "accept", **config, dry_run=False).success
+    assert our.archive.read(audio_key(DAY, call_id)) == body
+    assert our.archive.by_call("recordings", DAY)[call_id]["status"] == "archived"
+    [row] = our.archive.table("reconciliation", DAY)
+    assert row["verdict"] == "complete", row["problems"]
+
+    assert launch("erase_calls", "erase", call_ids=[call_id], reason="a request").success
+    assert not [key for key in our.archive.objects() if call_id in key]
+
+
+def test_one_call_is_tried_again_by_the_config_of_recordings(our: Account, launch: Launch) -> None:
+    call_id = ids_of(our)[0]
+    our.archive.delete(audio_key(DAY, call_id))
+    our.archive.delete(table_key("recordings", DAY))
+    our.krosai.set_faults(Faults(storage_rubbish=Fault(calls=(call_id,))))
+    our.run_day()
+    our.krosai.set_faults(Faults())
+    our.run_day()
+    assert our.archive.by_call("recordings", DAY)[call_id]["status"] == "failed", "it rests"
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = (
+            defs()
+            .resolve_job_def("daily_archive")
+            .execute_in_process(
+                instance=instance,
+                partition_key=str(DAY),
+                asset_selection=[dg.AssetKey("recordings")],
+                run_config={"ops": {"recordings": {"config": {"call_ids": [call_id]}}}},
+            )
+        )
+    assert done.success
+    assert our.archive.by_call("recordings", DAY)[call_id]["status"] == "archived"

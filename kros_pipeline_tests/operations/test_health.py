@@ -16,12 +16,11 @@ import pytest
 from kros_pipeline.archive.parquet import batches_of
 from kros_pipeline.archive_node import DAYS_CHECK, DELETION_CHECK, RECORDED_CHECK
 from kros_pipeline.core import schemas
-from kros_pipeline.core.errors import NotificationFailed
+from kros_pipeline.core.errors import NotificationFailed, UnknownCalls
 from kros_pipeline.core.retention import warning_days
 from kros_pipeline.operations.notifications import notify
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.sensors import tell_of_failures
-from kros_pipeline.steps.reconciliation import UnknownCalls
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, MakeAccount
 from kros_pipeline_tests.support.steps import check_health, reconcile_day

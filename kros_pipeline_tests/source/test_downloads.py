@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import random
 import threading
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kros_pipeline.core.errors import AudioGone, DownloadBroken, InvalidAudio, UrlExpired, UrlRefused
+from kros_pipeline.core.errors import AudioGone, DownloadBroken, InvalidAudio, LocalFault, UrlExpired, UrlRefused
 from kros_pipeline.source import downloads, transfer_progress
 from kros_pipeline.source.call_source import Body
 from kros_pipeline.source.downloads import RecordingDownloads
@@ -159,17 +160,17 @@ def test_a_gzip_that_is_whole_and_cannot_be_decoded_is_given_as_it_came(
     assert fetch(make_downloads(), f"{open_storage(answer_with(sized(small))).origin}/a.mp3") == small
 
 
-def test_the_declared_length_is_given_where_the_storage_declares_one(
+def test_a_length_is_known_where_the_storage_declares_it(
     open_storage: OpenStorage, make_downloads: MakeDownloads
 ) -> None:
-    def declared(pieces: list[Piece]) -> tuple[int | None, bool]:
+    def is_known(pieces: list[Piece]) -> tuple[bool, bool]:
         with make_downloads().open(f"{open_storage(answer_with(pieces)).origin}/a") as body:
-            return body.declared_bytes, body.file is None
+            return body.is_length_known, body.file is None
 
-    assert declared(sized(AUDIO)) == (len(AUDIO), True)
-    assert declared([head(), AUDIO]) == (None, False)
-    assert declared([head("Transfer-Encoding: chunked"), chunk(AUDIO), chunk(b"")]) == (None, False)
-    assert declared(sized(gzip.compress(AUDIO))) == (None, False)  # of other bytes than the audio's
+    assert is_known(sized(AUDIO)) == (True, True)
+    assert is_known([head(), AUDIO]) == (False, False)
+    assert is_known([head("Transfer-Encoding: chunked"), chunk(AUDIO), chunk(b"")]) == (False, False)
+    assert is_known(sized(gzip.compress(AUDIO))) == (False, False)  # of other bytes than the audio's
 
 
 # URLs are sent as given.
@@ -430,3 +431,26 @@ def test_large_bodies_lie_in_files_and_small_ones_in_memory_bounded_for_all(
         body.file.seek(0)
         assert body.file.read() == AUDIO
     assert body.file.closed
+
+
+@pytest.mark.parametrize(
+    ("number", "words"), [(errno.ENOSPC, "the disk of .* is full"), (errno.EMFILE, "too many files and connections")]
+)
+def test_what_this_machine_lacks_is_not_blamed_on_the_storage(
+    open_storage: OpenStorage,
+    make_downloads: MakeDownloads,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    words: str,
+) -> None:
+    def lacking(*_: Any, **__: Any) -> Any:
+        raise OSError(number, "this machine")
+
+    origin = open_storage(answer_with(sized(AUDIO))).origin
+    if number == errno.EMFILE:
+        monkeypatch.setattr("socket.create_connection", lacking)
+    else:
+        monkeypatch.setattr(downloads, "IN_MEMORY_BYTES", 1_000)
+        monkeypatch.setattr("tempfile.TemporaryFile", lacking)
+    with pytest.raises(LocalFault, match=words):
+        fetch(make_downloads(), f"{origin}/a.mp3?quoted='1'")

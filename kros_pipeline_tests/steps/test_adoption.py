@@ -73,7 +73,7 @@ def test_a_cut_object_is_not_adopted(our: Account) -> None:
     call_id = change(our, our.archive.read(min(our.archive.objects("audio/")))[:-50])
     archive_recordings(our.ctx, DAY)
     row = our.archive.by_call("recordings", DAY)[call_id]
-    assert row["status"] == "failed" and "the last frame is cut" in row["reason"]
+    assert row["status"] == "failed" and "its SHA-256 is not the one" in row["reason"]
 
 
 def test_size_length_and_rates_are_those_of_the_bytes(our: Account) -> None:

@@ -149,7 +149,7 @@ class Source:
                 if not self.world.has_audio(call_id):
                     raise AudioGone("the storage has no such recording (status 404)")
                 body = self.world.audio(call_id)
-        yield Body(body, None, len(body), hashlib.sha256(body).hexdigest(), len(body))
+        yield Body(body, None, len(body), hashlib.sha256(body).hexdigest())
 
 
 class _Crash(BaseException):

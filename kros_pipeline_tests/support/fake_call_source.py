@@ -113,7 +113,7 @@ class FakeCallSource:
             raise CallGone("GET /calls/{id}/recording: status 410")
         if call.audio is None:
             raise CallNotFound("GET /calls/{id}/recording: status 404")
-        return RecordingAnswer(_url_of(call), call.duration_seconds)
+        return RecordingAnswer(_url_of(call), call.duration_seconds, len(call.audio))
 
     def transcript(self, call_id: str) -> TranscriptAnswer:
         self._count_request()
@@ -183,7 +183,7 @@ class FakeCallSource:
         call = self.calls.get(unquote(path.removeprefix(STORAGE).removesuffix(".mp3")))
         if call is None or call.audio is None or call.is_deleted:
             raise AudioGone("the storage has no such recording (status 404)")
-        yield Body(call.audio, None, len(call.audio), hashlib.sha256(call.audio).hexdigest(), len(call.audio))
+        yield Body(call.audio, None, len(call.audio), hashlib.sha256(call.audio).hexdigest())
 
     def _count_request(self) -> None:
         if self._requests_per_run is not None and self._requests_made >= self._requests_per_run:

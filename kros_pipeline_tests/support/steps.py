@@ -42,7 +42,7 @@ def list_calls(ctx: RunContext, day: date, *, first_day: date = date.min) -> tup
     )
 
 
-def archive_recordings(ctx: RunContext, day: date) -> Report:
+def archive_recordings(ctx: RunContext, day: date, call_ids: Collection[str] = ()) -> Report:
     return recordings.archive_recordings(
         day,
         source=ctx.source,
@@ -55,6 +55,7 @@ def archive_recordings(ctx: RunContext, day: date) -> Report:
         retention_days=ctx.settings.source.retention_days,
         download_workers=ctx.settings.download_workers,
         log=ctx.log,
+        call_ids=call_ids,
     )
 
 
