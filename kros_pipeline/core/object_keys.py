@@ -26,6 +26,7 @@ MOVED = "state/moved/"
 LISTINGS = "state/listings/"
 TOMBSTONES = "state/erased/"
 TOMBSTONES_MARKER = "state/erased.json"
+NUMBER_TOMBSTONES = "state/erased_numbers/"
 EXTENSIONS = "state/extensions/"
 DECISIONS = "state/decisions/"
 EXTEND_NOT_OFFERED = "state/not_offered/extend.json"
@@ -202,6 +203,11 @@ def tombstone_key(day: date, pseudonym: str) -> str:
 def erased_row_key(pseudonym: str) -> str:
     """Return the key of the tombstone of an unparsed row."""
     return f"state/erased_rows/{pseudonym}.json"
+
+
+def number_tombstone_key(pseudonym: str) -> str:
+    """Return the key of the tombstone of a phone number: its calls are not archived any more."""
+    return f"{NUMBER_TOMBSTONES}{pseudonym}.json"
 
 
 def erasure_plan_key(run_id: str) -> str:
