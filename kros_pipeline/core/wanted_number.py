@@ -66,7 +66,7 @@ class WantedNumber:
         others = {name: value for name, value in row.items() if name not in ("extra", "id", "call_id", *NUMBER_FIELDS)}
         others |= {f"extra.{name}": value for name, value in extra.items() if name not in NUMBER_FIELDS}
         for path, text in _texts_in(others):
-            if self.is_in(text) or self.is_in(path):
+            if self.is_in(text):
                 return Found(False, f"the free field {redact(path)} has the same digits")
         return None
 
@@ -87,12 +87,14 @@ def _text_of(value: object) -> str:
 
 
 def _texts_in(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Yield every text and number in a JSON value, with the path of its field."""
+    """Yield every text, number and name of a field in a JSON value, with the path of the field."""
     if depth > _MAX_DEPTH:
         return
     if isinstance(value, Mapping):
         for name, item in value.items():
-            yield from _texts_in(item, f"{path}.{name}" if path else str(name), depth + 1)
+            path_of_item = f"{path}.{name}" if path else str(name)
+            yield path_of_item, str(name)
+            yield from _texts_in(item, path_of_item, depth + 1)
     elif isinstance(value, list):
         for item in value:
             yield from _texts_in(item, path, depth + 1)
