@@ -42,12 +42,13 @@ class S3Governance:
             answer = none_if(_NO_LOCK, request)
         return answer.get("ObjectLockConfiguration", {}) if answer is not None else {}
 
-    def place_legal_hold(self, key: str) -> None:
-        """Place an object under legal hold."""
+    def place_legal_hold(self, key: str, version_id: str | None = None) -> None:
+        """Place a version, the latest if none is named, under legal hold."""
+        target: dict[str, Any] = {"Bucket": self._bucket, "Key": self._store.full_key(key)}
+        if version_id is not None:
+            target["VersionId"] = version_id
         with translate_errors(key):
-            self._store.client.put_object_legal_hold(
-                Bucket=self._bucket, Key=self._store.full_key(key), LegalHold={"Status": "ON"}
-            )
+            self._store.client.put_object_legal_hold(**target, LegalHold={"Status": "ON"})
 
     def has_legal_hold(self, version: ObjectVersion) -> bool:
         """Return whether one version of an object is under legal hold."""

@@ -137,12 +137,15 @@ def test_no_write_of_a_running_day_brings_an_erased_call_back(listed: Callable[[
         def erase(our: Account = our, number: str = number) -> None:
             erase_calls(our.open(), ErasureRequest(phone_number=number, reason="request 1"))
 
-        delayed = run_day_with_delay(our, lambda _, count, wanted=number_of_put: count == wanted, erase)
+        def is_delayed(_: str, count: int, wanted: int = number_of_put) -> bool:
+            return count == wanted
+
+        delayed = run_day_with_delay(our, is_delayed, erase)
         key = delayed.delayed_key
         left = find_left(our, call_ids, number)
         if left:
-            # Only an object of a new key may arrive, audio or audit lines: no condition can meet it. It has no number; the
-            # reconciliation is red and names it, and the next erasure takes it.
+            # Only an object of a new key may arrive, audio or audit lines: no condition can meet it. It has no number;
+            # the reconciliation is red and names it, and the next erasure takes it.
             assert key.startswith(("audio/", "audit/")) and set(left) <= {key, table_key("reconciliation", DAY)}, left
             late.append(key)
             (row,) = our.archive.table("reconciliation", DAY)
