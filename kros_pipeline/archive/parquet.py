@@ -45,6 +45,11 @@ class Partition:
         self._file.close()
 
     @property
+    def unknown_columns(self) -> list[str]:
+        """The columns of the file that the table does not have: a newer version of this package wrote them."""
+        return [name for name in self._parquet.schema_arrow.names if name not in self._table.column_names]
+
+    @property
     def erasure_token(self) -> str | None:
         """The token of the last erasure that touched the partition; writers carry it on.
 

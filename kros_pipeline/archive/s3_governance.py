@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from ..core.errors import ArchiveError
 from .governance import ObjectVersion
+from .s3_clients import refuse_plain_http
 from .s3_errors import ABSENT, none_if, translate_errors
 from .s3_store import S3ObjectStore
 from .settings import ArchiveSettings
@@ -118,6 +119,10 @@ class S3Governance:
 
 
 def open_s3(settings: ArchiveSettings) -> tuple[S3ObjectStore, S3Governance]:
-    """Open the archive in S3: its object store, and the governance of its objects."""
+    """Open the archive in S3: its object store, and the governance of its objects.
+
+    Raises `ArchiveDenied` for an endpoint over plain http on another machine.
+    """
     store = S3ObjectStore(settings)
+    refuse_plain_http(store.client.meta.endpoint_url)
     return store, S3Governance(store)

@@ -10,8 +10,9 @@ from typing import BinaryIO, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..core.errors import MissingTable, ObjectChanged, UnreadablePartition
+from ..core.errors import MissingTable, NewerTable, ObjectChanged, UnreadablePartition
 from ..core.object_keys import call_key, table_key
+from ..core.redaction import redact
 from ..core.schemas import Table
 from .compare_and_swap import compare_and_swap
 from .moved_calls import MovedCalls
@@ -144,11 +145,18 @@ class PartitionTransaction:
         hold; and a writer that reads the erasure's token looks for its tombstones. The list of erased calls is at most
         `MAX_AGE_SECONDS` old otherwise. `erasure_token` is that of an erasure; other writers carry the present one on.
 
-        Raises `ArchiveUnavailable` where others replace the partition again and again.
+        Raises `ArchiveUnavailable` where others replace the partition again and again, and `NewerTable` where it has
+        columns that this version does not know.
         """
         return compare_and_swap(self._key, lambda: self._write(build, erasure_token), read_again=self._read)
 
     def _write(self, build: Build, erasure_token: str | None) -> WriteResult:
+        if self.present is not None and self.present.unknown_columns:
+            raise NewerTable(
+                f"{self._key} has columns that this version of kros_pipeline does not know "
+                f"({', '.join(map(redact, self.present.unknown_columns))}): it would drop them. Nothing was written. "
+                "Install the version that wrote them, or a newer one, on every machine"
+            )
         with ExitStack() as close_unless_put:
             file = close_unless_put.enter_context(tempfile.TemporaryFile(prefix="kros-"))
             erased = self._erased()
