@@ -2,6 +2,7 @@
 
 from . import mp3
 from .errors import InvalidAudio
+from .redaction import redact
 
 _TOLERANCE_SECONDS, _TOLERANCE_SHARE = 5.0, 0.05
 
@@ -12,7 +13,7 @@ def verify_audio(data: bytes | memoryview, *, encoding: str, declared_seconds: f
     `encoding` is the answer's Content-Encoding; `declared_seconds` the length that upstream declared, if it did.
     """
     if encoding not in ("", "identity"):
-        raise InvalidAudio("encoding", f"the storage sent it as {encoding[:20]}, which was not asked for")
+        raise InvalidAudio("encoding", f"the storage sent it as {redact(encoding[:20])}, which was not asked for")
     try:
         audio = mp3.inspect(data)
     except mp3.NotAudio as error:

@@ -1,6 +1,6 @@
 """Parses calls, once, from the raw JSON of KrosAI's list."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
@@ -37,16 +37,26 @@ def parse_rows(
     now: datetime,
     zone: tzinfo | None = None,
     country: str | None = None,
+    recording_hosts: Collection[str] = (),
 ) -> tuple[list[ListedCall], list[UnparsedRow]]:
     """Parse the rows of one page: the calls, and the rows that are none.
 
-    See `parse_listed_call` for `zone` and `country`.
+    See `parse_listed_call` for `zone`, `country` and `recording_hosts`.
     """
     calls: list[ListedCall] = []
     unparsed: list[UnparsedRow] = []
     for row in rows:
         try:
-            calls.append(parse_listed_call(row, organization_id=organization_id, now=now, zone=zone, country=country))
+            calls.append(
+                parse_listed_call(
+                    row,
+                    organization_id=organization_id,
+                    now=now,
+                    zone=zone,
+                    country=country,
+                    recording_hosts=recording_hosts,
+                )
+            )
         except MalformedCall as error:
             fields = row if isinstance(row, Mapping) else {}
             call_id = fields.get("id")
@@ -54,7 +64,7 @@ def parse_rows(
                 UnparsedRow(
                     call_id if isinstance(call_id, str) else None,
                     parse_time(fields.get("created_at"), zone or UTC),
-                    canonical_json(remove_urls(row)),
+                    canonical_json(remove_urls(row, recording_hosts)),
                     str(error),
                 )
             )
@@ -95,13 +105,15 @@ def parse_listed_call(
     now: datetime,
     zone: tzinfo | None = None,
     country: str | None = None,
+    recording_hosts: Collection[str] = (),
 ) -> ListedCall:
     """Parse one row of `GET /calls`.
 
     A row needs an id and a readable `created_at`: without the first it cannot be named, without the second it belongs
     to no day. Any other field of an unexpected type is null in its column, and whole in `extra`. A time without a zone
     is meant in `zone`; where no setting gives it, in UTC. A phone number is normalised, a national one as one of
-    `country`; where its text changes by that, `extra` has it as it came. Raises `MalformedCall`.
+    `country`; where its text changes by that, `extra` has it as it came. URLs of the `recording_hosts` are kept without
+    what grants access. Raises `MalformedCall`.
     """
     if not isinstance(raw, Mapping):
         raise MalformedCall(f"a row of the list is a {type(raw).__name__}, not an object")
@@ -147,7 +159,7 @@ def parse_listed_call(
         call_date=created_at.date(),
         created_at=created_at,
         has_recording=recording_url is not None,
-        extra=canonical_json(remove_urls(extra)) if extra else None,
+        extra=canonical_json(remove_urls(extra, recording_hosts)) if extra else None,
         listed_at=now,
         **columns,
     )
