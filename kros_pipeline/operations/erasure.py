@@ -48,7 +48,7 @@ from .erasure_request import (
 from .residue_search import ResidueSearch
 from .upstream_deletion import NOT_SENT, UpstreamDeletion
 
-_UPLOAD_SECONDS = 10.0
+_SETTLE_SECONDS = 10.0
 """The time that an upload of a recording gets to arrive before the search.
 
 No condition can refuse it, because an object that it would meet would have the call's id in its key. The tables do not
@@ -190,7 +190,7 @@ class Eraser:
         day_prefixes = [prefix for eraser in erasers for prefix in eraser.prefixes]
         for _ in range(_MAX_PASSES):
             result.versions_deleted += sum(eraser.erase() for eraser in erasers)
-            self._clock.sleep(max(0.0, _UPLOAD_SECONDS - (self._clock.monotonic() - began_at)))
+            self._clock.sleep(max(0.0, _SETTLE_SECONDS - (self._clock.monotonic() - began_at)))
             # The whole archive, which may be a thousand times as large, is searched once the calls' days hold nothing.
             result.residue = search.find(self._governance, day_prefixes, threads=self._threads) or search.find(
                 self._governance, threads=self._threads
