@@ -153,9 +153,7 @@ def test_the_launchpad_opens_with_a_dry_run_and_without_the_settings(monkeypatch
     job = defs().resolve_job_def("erase_calls")
     assert job.run_config == {
         "ops": {
-            "erase": {
-                "config": {"call_ids": [], "phone_number": "", "reason": "", "candidates": [], "dry_run": True}
-            }
+            "erase": {"config": {"call_ids": [], "phone_number": "", "reason": "", "candidates": [], "dry_run": True}}
         }
     }
 
