@@ -34,7 +34,7 @@ from ..steps.legal_holds import place_legal_holds
 from ..steps.reconciliation import has_reconciliation, reconcile_day
 from ..steps.run_context import RunContext
 from .day_eraser import DayEraser, find_claims
-from .erasure_plan import add_other_days, add_unparsed_by_id, describe_nothing_found, find_held_calls, make_plan
+from .erasure_plan import add_other_days, add_unparsed, describe_nothing_found, find_held_calls, make_plan
 from .erasure_reach import describe_unreached
 from .erasure_request import (
     Candidate,
@@ -139,11 +139,10 @@ class Eraser:
         )
         if not (plan.days or plan.stopped_number or unfinished or (dry_run and plan.candidates)):
             raise ErasureRefused(describe_nothing_found(plan))
-        search = ResidueSearch(plan.call_ids, wanted)
         if dry_run:
             owned = [version for eraser in self._day_erasers(plan) for version in eraser.find_owned()]
             result.versions_deleted, result.owned_keys = len(owned), sorted({version.key for version in owned})
-            result.residue = search.find(self._governance, threads=self._threads)
+            result.residue = ResidueSearch(plan.call_ids, wanted).find(self._governance, threads=self._threads)
             return result
         migrate_archive(self._store, self._identity)
         self._tombstones.claim_key()
@@ -155,10 +154,10 @@ class Eraser:
                 result.calls = len(plan.call_ids | earlier.call_ids)
                 result.days = sorted({*result.days, *earlier.days})
                 save_plan(earlier, self._store)
-                self._carry_out(earlier, ResidueSearch(earlier.call_ids, None), result)
+                self._carry_out(earlier, None, result)
         if plan.days or plan.stopped_number:
             save_plan(plan, self._store)
-            self._carry_out(plan, search, result)
+            self._carry_out(plan, wanted, result)
         return result
 
     def _day_erasers(self, plan: ErasurePlan) -> list[DayEraser]:
@@ -177,14 +176,15 @@ class Eraser:
             for day in plan.days
         ]
 
-    def _carry_out(self, plan: ErasurePlan, search: ResidueSearch, result: ErasureResult) -> None:
+    def _carry_out(self, plan: ErasurePlan, wanted: WantedNumber | None, result: ErasureResult) -> None:
         self._write_tombstones(plan)
         began_at = self._clock.monotonic()
         for key in list(self._unparsed_rows.reservations()):
             self._governance.delete(versions_at(self._governance, key))
-        add_unparsed_by_id(plan, plan.call_ids, self._tombstones, self._unparsed_rows)  # those that came meanwhile
+        add_unparsed(plan, wanted, self._tombstones, self._unparsed_rows)  # those that came meanwhile
         save_plan(plan, self._store)
         self._write_tombstones(plan)
+        search = ResidueSearch(plan.call_ids, wanted)
         self._record(plan)
         erasers = self._day_erasers(plan)
         day_prefixes = [prefix for eraser in erasers for prefix in eraser.prefixes]

@@ -56,7 +56,7 @@ def make_plan(
             plan.stopped_number = tombstones.pseudonym(wanted.name)
     else:
         _add_by_ids(plan, call_ids, store, tables, threads)
-    add_unparsed_by_id(plan, call_ids | plan.call_ids, tombstones, unparsed_rows)
+    _add_unparsed_by_id(plan, call_ids | plan.call_ids, tombstones, unparsed_rows)
     _add_erased(plan, call_ids | plan.call_ids | set(request.candidates), store, tombstones)
     add_other_days(plan, call_ids | plan.call_ids, store, threads)
     _refuse_unknown(plan, "call_ids", "in this archive", call_ids)
@@ -197,7 +197,17 @@ def _add_by_ids(plan: ErasurePlan, call_ids: Collection[str], store: ObjectStore
                 plan.add(day, call_id)
 
 
-def add_unparsed_by_id(
+def add_unparsed(
+    plan: ErasurePlan, wanted: WantedNumber | None, tombstones: Tombstones, unparsed_rows: UnparsedRows
+) -> None:
+    """Add the unparsed rows that have, or name, one of the plan's calls, and those from or to the number."""
+    _add_unparsed_by_id(plan, plan.call_ids, tombstones, unparsed_rows)
+    for match in find_in_unparsed_rows(wanted, unparsed_rows) if wanted is not None else ():
+        if match.found.is_same:
+            _add_unparsed_row(plan, match, wanted, tombstones, unparsed_rows)
+
+
+def _add_unparsed_by_id(
     plan: ErasurePlan, call_ids: Collection[str], tombstones: Tombstones, unparsed_rows: UnparsedRows
 ) -> None:
     """Add the unparsed rows that have, or name, one of these calls."""

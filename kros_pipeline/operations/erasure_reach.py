@@ -28,5 +28,9 @@ def describe_unreached(store: ObjectStore, now: datetime, retention_days: int | 
     more = f" and {len(days) - _MAX_NAMED_DAYS} before them" if len(days) > _MAX_NAMED_DAYS else ""
     later = f"days that are not archived yet ({shown}{more}), and later ones"
     if is_stopped:
-        return [f"{later}: calls of the number are stopped there; calls by id only are not", UPLOADS]
+        return [
+            f"{later}: calls of the number are stopped there when they are listed; those that a run is writing at this "
+            "moment are not, and the listing of their day says so",
+            UPLOADS,
+        ]
     return [f"{later}: calls of the person arrive there, unless stop_number is set", UPLOADS]

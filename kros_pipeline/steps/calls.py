@@ -132,7 +132,7 @@ def _save(
     rows = listed.rows
     archived = ArchivedIds(day, tables)
     oddities = _check_account(day, rows, archived, identity, tombstones)
-    stop_calls(day, rows, tombstones, open_audit)
+    oddities += stop_calls(day, rows, archived, tombstones, open_audit)
     rows.leave_out_unparsed(lambda row: unparsed_rows.is_erased(day, row.raw_json))
     for row in rows.unparsed.values():
         report.add_problem(row.call_id or "(no id)", row.problem)

@@ -134,7 +134,7 @@ def test_the_audit_log_names_dagsters_run(our: Account, launch: Launch) -> None:
 def test_a_dry_run_names_keys_days_and_near_matches_and_says_what_to_do_next(our: Account, launch: Launch) -> None:
     first, second = our.archive.table("calls", DAY)[:2]
     number = first["from_number"]
-    config = {"phone_number": f"0{number[4:]}", "reason": "request 1"}
+    config: dict[str, Any] = {"phone_number": f"0{number[4:]}", "reason": "request 1"}
     reported = shown(launch("erase_calls", "erase", dry_run=True, **config))
     assert reported["calls"] == 0 and "(2025-01-10): from_number ends in the same digits" in reported["near matches"]
     assert "candidates" in reported["what to do next"] and number[4:] not in str(reported)

@@ -181,6 +181,22 @@ def test_later_calls_of_a_stopped_number_are_not_archived(our: Account, memory_a
     assert len(stopped) == len(its_calls), "a call is stopped once"
 
 
+def test_an_archived_call_of_a_stopped_number_stays_until_it_is_erased_and_the_listing_says_so(
+    our: Account, memory_account: MakeAccount
+) -> None:
+    number, its_calls = number_of_first_call(memory_account(PLAIN))
+    our.run_day()
+    before = our.archive.by_call("calls", DAY).keys()
+    our.ctx.tombstones.claim_key()
+    our.ctx.tombstones.stop_number(pseudonym(KEY, number))  # a run had written the calls after the erasure
+    our.run_day()
+    assert our.archive.by_call("calls", DAY).keys() == before
+    (row,) = our.archive.table("reconciliation", DAY)
+    assert row["verdict"] == "complete"
+    (said,) = [said for said in row["problems"] if "erase_calls" in said]
+    assert said.startswith(f"{len(its_calls)} calls of a number that was erased are in the archive")
+
+
 def test_without_a_stop_later_calls_arrive_and_the_result_says_so(our: Account) -> None:
     archive_rows(our, {"id": "ada", "from_number": ADA})
     result = erase(our)
