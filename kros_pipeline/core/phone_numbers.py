@@ -8,6 +8,7 @@ because an erasure would take the calls of another person.
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -29,6 +30,7 @@ _MAX_DEPTH = 3
 _SCHEME = re.compile(r"(?i)\b(tel|sips?|callto|sms|h323|whatsapp)s?:(?://)?")
 _CONTEXT = re.compile(r"(?i);phone-context=(\+[\d .()-]+)")
 _EXTENSION = re.compile(r"(?i)(?:\s*(?:\bext(?:ension|n)?\b\.?|\bx|#)\s*[:.=]?\s*\d{1,11}#?)\s*$")
+_is_plain = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
 _WRITTEN = re.compile(r"\+?[\d\s().,*/_-]*\d[\d\s().,*/_-]*")
 _GAP = r"[^0-9A-Za-z+]{0,3}"
 _RUN = re.compile(rf"\d(?:{_GAP}\d)*", re.ASCII)
@@ -149,16 +151,22 @@ def _only(numbers: Iterable[str | None]) -> str | None:
     return found.pop() if len(found) == 1 else None
 
 
+@lru_cache(maxsize=8_192)  # an account's own numbers are in every row of its list
 def _normalise_text(text: str, country: str | None) -> str | None:
+    if _is_plain(text):
+        return _parse(text, None) or text
     written = _cut_uri(fold_digits(text))
     if written is None:
         return None
     written = _EXTENSION.sub("", written).strip()
     attempts = (written, written.replace("(0)", " ", 1), written.partition(",")[0])
-    readings = (_read(attempt, country) for attempt in attempts if _WRITTEN.fullmatch(attempt))
-    found = [reading for reading in readings if reading is not None]
-    valid = [number for number, is_valid in found if is_valid]
-    return valid[0] if valid else found[0][0] if found else None
+    unassigned = None
+    for attempt in dict.fromkeys(attempts):
+        found = _read(attempt, country) if _WRITTEN.fullmatch(attempt) else None
+        if found is not None and found[1]:
+            return found[0]
+        unassigned = unassigned or (found[0] if found is not None else None)
+    return unassigned
 
 
 def _cut_uri(text: str) -> str | None:

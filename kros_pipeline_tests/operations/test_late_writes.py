@@ -124,6 +124,7 @@ def test_a_late_listing_of_a_day_without_one_loses(listed: Callable[[], Account]
     assert our.archive.json(listing_key(DAY))["erasure_token"]
 
 
+@pytest.mark.slow
 def test_no_write_of_a_running_day_brings_an_erased_call_back(listed: Callable[[], Account]) -> None:
     """Every write of the day is delayed in turn, until after the whole erasure."""
     our = listed()
