@@ -15,6 +15,7 @@ from ..archive.unparsed_rows import parse_row
 from ..core.id_digests import digest_id
 from ..core.listing import digests_in
 from ..core.object_keys import ERASURES_UNDER_WAY, LISTINGS, UNPARSED, call_key, call_key_in
+from ..core.row_identity import id_of_row
 from ..core.wanted_number import NUMBER_FIELDS, WantedNumber
 from .number_search import has_number
 
@@ -94,7 +95,7 @@ class ResidueSearch:
             found = self._number.find_in_row(row)
             if found is not None and found.is_same:
                 return True
-        return any(self._has_name(text) for text in _texts_in(row))
+        return id_of_row(row) in self._names or any(self._has_name(text) for text in _texts_in(row))
 
     def is_in_text(self, body: bytes) -> bool:
         """Return whether a JSON object, or one of several lines of them, has a text that names one of the calls."""
@@ -120,6 +121,8 @@ class ResidueSearch:
 
     def is_in_value(self, value: object) -> bool:
         """Return whether a text of a JSON value names one of the calls, or is the number."""
+        if self._number is not None and any(map(self._number.is_same, _integers_in(value))):
+            return True
         return any(self.is_named_in(text) for text in _texts_in(value))
 
     def is_named_in(self, text: str) -> bool:
@@ -132,12 +135,19 @@ class ResidueSearch:
         return text in self._names or not self._names.isdisjoint(_ID_LIKE.findall(text))
 
 
+def _integers_in(value: Any) -> Iterator[int]:
+    """Yield every integer in a JSON value: a phone number may be one. An id is none: a count would pass for it."""
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _integers_in(item)
+
+
 def _texts_in(value: Any) -> Iterator[str]:
-    """Yield every text in a JSON value, names of fields included; integers too, because a phone number may be one."""
+    """Yield every text in a JSON value, names of fields included."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, int) and not isinstance(value, bool):
-        yield str(value)
     elif isinstance(value, dict):
         for name, item in value.items():
             yield name

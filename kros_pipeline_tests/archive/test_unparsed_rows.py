@@ -75,6 +75,15 @@ def test_a_row_without_an_id_is_recognised_by_the_erased_number(our: Account, ca
     assert len(keep(our, row | {"to_number": "+2348011111111"})) == 1, "it is another person's row"
 
 
+def test_a_count_that_is_equal_to_an_erased_id_is_not_taken_for_it(our: Account) -> None:
+    our.run_day()  # the listing and the state of the day have counts
+    keep(our, {"id": 8, "from_number": ADA})
+    other = {"id": 9, "cost_cents": 8, "from_number": BOB}
+    keep(our, other)
+    assert erase_calls(our.open(), ErasureRequest(phone_number=ADA, reason="request 1")).residue == []
+    assert len(our.archive.objects("state/unparsed/")) == 1
+
+
 def test_a_row_without_an_id_that_named_an_erased_call_is_recognised_by_its_numbers(our: Account) -> None:
     row = {"parent": "call_1", "from_number": BOB, "cost_cents": 12}
     keep(our, {"id": "call_1", "created_at": None})
