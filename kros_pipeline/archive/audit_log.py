@@ -16,7 +16,7 @@ from ..core.clock import Clock
 from ..core.errors import ArchiveUnavailable, ObjectExists
 from ..core.object_keys import audit_key, call_key
 from .object_store import CREATE, ObjectStore
-from .tombstones import Tombstones
+from .tombstones import MAX_AGE_SECONDS, Tombstones
 
 _MAX_PARTS = 10_000
 
@@ -60,7 +60,7 @@ class AuditLog:
             lines, self._lines = self._lines, []
         if not lines:
             return
-        erased = self._tombstones.pseudonyms()  # asked anew: no condition refuses an object of a new key
+        erased = self._tombstones.pseudonyms(max_age_seconds=MAX_AGE_SECONDS)
         for line in lines:
             if self._tombstones.matches(line["call"], erased):
                 line["call"] = self._tombstones.pseudonym(line["call"])
