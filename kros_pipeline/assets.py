@@ -105,6 +105,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 retention_days=ctx.settings.source.retention_days,
                 download_workers=ctx.settings.download_workers,
                 log=ctx.log,
+                default_country=ctx.settings.source.default_country,
             )
         problem = " ".join([*listing.problems, *sorted(set(listing.unparsed))])
         shown: dict[str, Any] = {

@@ -8,10 +8,10 @@ import dagster as dg
 from .archive_node import archive_asset, verification_check
 from .assets import daily_assets
 from .core.settings import find_unknown_names
+from .erasure_job import erase_calls_job
 from .jobs import (
     accept_quarantined_job,
     daily_archive_job,
-    erase_calls_job,
     read_webhook_deliveries_job,
     standing_checks_job,
     turn_on_recording_job,

@@ -13,7 +13,6 @@ from .resources import Archive
 
 if TYPE_CHECKING:
     from .operations.acceptance import Acceptance
-    from .operations.erasure import ErasureResult
     from .operations.webhook_witness import WitnessReport
 
 AssetJob: TypeAlias = Any
@@ -24,16 +23,10 @@ STANDING_CHECKS = "standing_checks_job"
 VERIFY_ARCHIVE = "verify_archive"
 READ_WEBHOOK_DELIVERIES = "read_webhook_deliveries"
 TURN_ON_RECORDING = "turn_on_recording"
-ERASE_CALLS = "erase_calls"
 ACCEPT_QUARANTINED = "accept_quarantined"
 _MAX_PROBLEMS = 3
 _MAX_SHOWN_BODIES = 50
 _NO_RETRY = "nothing tries it again: mend the cause, and launch the job once more"
-NOT_REACHED = (
-    "Backups and copies of the bucket, what analysts took out of it, access logs of AWS, ids of calls in Dagster's "
-    "event log, and this run's own config: delete the run, or pass the number as {env: NAME}. Dagster holds no number, "
-    "text or audio of a call otherwise."
-)
 
 
 def daily_archive_job(assets: list[dg.AssetsDefinition]) -> AssetJob:
@@ -142,57 +135,6 @@ def _witness_metadata(report: "WitnessReport") -> dict[str, Any]:
     if report.problem:
         metadata["problem"] = report.problem
     return metadata
-
-
-class ErasureConfig(dg.Config):
-    """What to erase: calls by id, or all calls from or to one number."""
-
-    call_ids: list[str] = Field(default=[], description="The calls' ids, as the table `calls` has them.")
-    phone_number: str = Field(default="", description="Or a number: all calls from or to it. {env: NAME} keeps it out.")
-    reason: str = Field(description="Why, for the audit; it must name nobody.")
-    delete_upstream: bool = Field(default=False, description="Have KrosAI delete the recordings, too; once, for good.")
-    dry_run: bool = Field(default=False, description="Only say what would be touched.")
-
-
-def erase_calls_job() -> dg.JobDefinition:
-    """Make the job that erases on request: safe to launch twice, beside a running day, and after it was killed."""
-
-    @dg.op(name="erase")
-    def erase(context: dg.OpExecutionContext, config: ErasureConfig, archive: Archive) -> None:
-        from .operations.erasure import open_eraser
-        from .operations.erasure_request import ErasureRequest
-
-        request = ErasureRequest(tuple(config.call_ids), config.phone_number, config.reason, config.delete_upstream)
-        with raise_as_dagster_failure(_NO_RETRY):
-            result = open_eraser(archive.open(context)).erase(request, dry_run=config.dry_run)
-        context.add_output_metadata(_erasure_metadata(result, is_dry_run=config.dry_run))
-
-    @dg.job(
-        name=ERASE_CALLS,
-        description="Erases calls from the archive, every version of everything, and proves that nothing is left.",
-    )
-    def erase_all() -> None:
-        erase()
-
-    return erase_all
-
-
-def _erasure_metadata(result: "ErasureResult", *, is_dry_run: bool) -> dict[str, Any]:
-    """Return counts and days; nothing that names somebody."""
-    metadata: dict[str, Any] = {"calls": result.calls, "days": ", ".join(map(str, result.days)) or "none"}
-    if is_dry_run:
-        return metadata | {
-            "dry run": "nothing was touched",
-            "objects of these calls only": result.versions_deleted,
-            "objects that hold something of them": len(result.residue),
-        }
-    return metadata | {
-        "versions deleted": result.versions_deleted,
-        "proof": "a search of every version of every object found nothing",
-        "upstream": ", ".join(f"{count} {outcome}" for outcome, count in result.upstream.items()) or "not asked",
-        "to be looked at": "; ".join(result.problems) or "nothing",
-        "not reached": NOT_REACHED,
-    }
 
 
 class AcceptanceConfig(dg.Config):

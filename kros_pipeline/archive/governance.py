@@ -34,8 +34,11 @@ class Governance(Protocol):
     def has_default_retention(self) -> bool:
         """Return whether the bucket keeps every new object for a time: nothing could be erased from it."""
 
-    def place_legal_hold(self, key: str) -> None:
-        """Place an object under legal hold: until a person lifts it, S3 lets nobody delete that version."""
+    def place_legal_hold(self, key: str, version_id: str | None = None) -> None:
+        """Place a version, the latest if none is named, under legal hold.
+
+        Until a person lifts it, S3 lets nobody delete that version.
+        """
 
     def has_legal_hold(self, version: ObjectVersion) -> bool:
         """Return whether one version of an object is under legal hold."""

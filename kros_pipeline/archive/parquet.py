@@ -16,6 +16,7 @@ from ..core.schemas import Table
 from .object_store import VersionToken
 
 ROWS_PER_GROUP = 100_000
+_ERASURE_TOKEN = b"kros_erasure_token"
 BYTES_PER_GROUP = 64 << 20  # a group of long transcripts must not need the memory of 100,000 of them
 ROWS_PER_BATCH = 5_000
 
@@ -42,6 +43,20 @@ class Partition:
     def close(self) -> None:
         """Close and delete the local file."""
         self._file.close()
+
+    @property
+    def unknown_columns(self) -> list[str]:
+        """The columns of the file that the table does not have: a newer version of this package wrote them."""
+        return [name for name in self._parquet.schema_arrow.names if name not in self._table.column_names]
+
+    @property
+    def erasure_token(self) -> str | None:
+        """The token of the last erasure that touched the partition; writers carry it on.
+
+        So no file from before the erasure has the bytes, and thereby the version, of a later one.
+        """
+        token = (self._parquet.schema_arrow.metadata or {}).get(_ERASURE_TOKEN)
+        return token.decode(errors="replace") if token is not None else None
 
     def sha256(self) -> str:
         """Return the SHA-256 of the file, in hexadecimal."""
@@ -110,14 +125,19 @@ def sha256_of(file: BinaryIO) -> str:
     return digest.hexdigest()
 
 
-def write_parquet(table: Table, file: BinaryIO, batches: Iterable[pa.RecordBatch]) -> int:
+def write_parquet(
+    table: Table, file: BinaryIO, batches: Iterable[pa.RecordBatch], erasure_token: str | None = None
+) -> int:
     """Write sorted batches as one Parquet file of the table's schema, and return the number of rows.
 
     A row group ends at about 100,000 rows, or at 64 MB of long texts.
     """
+    schema = table.schema
+    if erasure_token is not None:
+        schema = schema.with_metadata({_ERASURE_TOKEN: erasure_token.encode()})
     row_count = held_rows = held_bytes = 0
     held: list[pa.RecordBatch] = []
-    with pq.ParquetWriter(file, table.schema, compression="zstd", compression_level=3) as writer:
+    with pq.ParquetWriter(file, schema, compression="zstd", compression_level=3) as writer:
         for batch in batches:
             held.append(batch)
             held_rows += batch.num_rows

@@ -1,6 +1,7 @@
 """Open botocore's session and boto3's client. `S3Puts` takes region, address and credentials from them, too."""
 
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -8,6 +9,7 @@ from botocore.exceptions import ClientError
 from botocore.session import Session
 
 from ..core.errors import ArchiveDenied
+from ..core.settings import is_loopback
 from .s3_errors import NO_CREDENTIALS
 from .settings import ArchiveSettings
 
@@ -56,6 +58,17 @@ def _open(
             s3={"addressing_style": addressing_style},
         ),
     )
+
+
+def refuse_plain_http(endpoint_url: str) -> None:
+    """Raise `ArchiveDenied` for an endpoint that everybody on the way to it can read, whatever setting names it."""
+    parts = urlsplit(endpoint_url)
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+        raise ArchiveDenied(
+            f"The S3 endpoint {parts.scheme}://{parts.hostname} is not https: recordings and transcripts would cross "
+            "the network in the clear. Nothing was sent. Use an https endpoint (AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL "
+            "or the AWS profile); plain http is for this machine only."
+        )
 
 
 def _is_aws(client: "S3Client") -> bool:

@@ -7,6 +7,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from ..core.errors import ArchiveError
 from .governance import ObjectVersion
+from .s3_clients import refuse_plain_http
 from .s3_errors import ABSENT, none_if, translate_errors
 from .s3_store import S3ObjectStore
 from .settings import ArchiveSettings
@@ -42,12 +43,13 @@ class S3Governance:
             answer = none_if(_NO_LOCK, request)
         return answer.get("ObjectLockConfiguration", {}) if answer is not None else {}
 
-    def place_legal_hold(self, key: str) -> None:
-        """Place an object under legal hold."""
+    def place_legal_hold(self, key: str, version_id: str | None = None) -> None:
+        """Place a version, the latest if none is named, under legal hold."""
+        target: dict[str, Any] = {"Bucket": self._bucket, "Key": self._store.full_key(key)}
+        if version_id is not None:
+            target["VersionId"] = version_id
         with translate_errors(key):
-            self._store.client.put_object_legal_hold(
-                Bucket=self._bucket, Key=self._store.full_key(key), LegalHold={"Status": "ON"}
-            )
+            self._store.client.put_object_legal_hold(**target, LegalHold={"Status": "ON"})
 
     def has_legal_hold(self, version: ObjectVersion) -> bool:
         """Return whether one version of an object is under legal hold."""
@@ -117,6 +119,10 @@ class S3Governance:
 
 
 def open_s3(settings: ArchiveSettings) -> tuple[S3ObjectStore, S3Governance]:
-    """Open the archive in S3: its object store, and the governance of its objects."""
+    """Open the archive in S3: its object store, and the governance of its objects.
+
+    Raises `ArchiveDenied` for an endpoint over plain http on another machine.
+    """
     store = S3ObjectStore(settings)
+    refuse_plain_http(store.client.meta.endpoint_url)
     return store, S3Governance(store)

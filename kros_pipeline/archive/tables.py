@@ -10,8 +10,9 @@ from typing import BinaryIO, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..core.errors import MissingTable, ObjectChanged, UnreadablePartition
+from ..core.errors import MissingTable, NewerTable, ObjectChanged, UnreadablePartition
 from ..core.object_keys import call_key, table_key
+from ..core.redaction import redact
 from ..core.schemas import Table
 from .compare_and_swap import compare_and_swap
 from .moved_calls import MovedCalls
@@ -91,6 +92,20 @@ class Tables:
         with self.transaction(table, day, replaces_unreadable=replaces_unreadable) as transaction:
             return transaction.commit(build)
 
+    def bar_late_writes(self, table: Table, day: date, erasure_token: str) -> WriteResult:
+        """Make every write fail that has read the partition, or found none, before this one.
+
+        The rows stay, but for those of erased calls. The partition gets a new version even so, because the file has the
+        token; where there is none, an empty one is created. A writer whose condition does not hold reads again, and
+        then sees the tombstones, which exist already.
+        """
+        with self.transaction(table, day) as transaction:
+            return transaction.commit(_unchanged, erasure_token=erasure_token)
+
+
+def _unchanged(present: Partition | None) -> Iterator[pa.RecordBatch]:
+    return present.batches() if present is not None else iter(())
+
 
 class PartitionTransaction:
     """One partition: read once, and read again only where another writer has replaced it since."""
@@ -109,6 +124,7 @@ class PartitionTransaction:
         self._table, self._day, self._key = table, day, table_key(table.name, day)
         self._replaces_unreadable = replaces_unreadable
         self._unreadable_version: VersionToken | None = None
+        self._is_to_look = False  # for tombstones, because the partition that was read has an erasure's token
         self.present: Partition | None = None
         self._read()
 
@@ -120,22 +136,33 @@ class PartitionTransaction:
         """Yield the rows of the present partition; none where there is no partition."""
         return self.present.rows(columns) if self.present is not None else iter(())
 
-    def commit(self, build: Build) -> WriteResult:
+    def commit(self, build: Build, *, erasure_token: str | None = None) -> WriteResult:
         """Write the partition that `build` makes of the present one; it is the present one afterwards.
 
         If another writer replaced the partition meanwhile, `build` is called again with what that writer wrote: two
-        runs of one day lose nothing of each other's. No row of an erased call is written, whatever `build` makes: the
-        list of erased calls is at most `MAX_AGE_SECONDS` old before the rows are made, and again before they are put.
+        runs of one day lose nothing of each other's. No row of an erased call is written, whatever `build` makes: an
+        erasure gives the partition another version, so that the condition of a writer that had read it before does not
+        hold; and a writer that reads the erasure's token looks for its tombstones. The list of erased calls is at most
+        `MAX_AGE_SECONDS` old otherwise. `erasure_token` is that of an erasure; other writers carry the present one on.
 
-        Raises `ArchiveUnavailable` where others replace the partition again and again.
+        Raises `ArchiveUnavailable` where others replace the partition again and again, and `NewerTable` where it has
+        columns that this version does not know.
         """
-        return compare_and_swap(self._key, lambda: self._write(build), read_again=self._read_again)
+        return compare_and_swap(self._key, lambda: self._write(build, erasure_token), read_again=self._read)
 
-    def _write(self, build: Build) -> WriteResult:
+    def _write(self, build: Build, erasure_token: str | None) -> WriteResult:
+        if self.present is not None and self.present.unknown_columns:
+            raise NewerTable(
+                f"{self._key} has columns that this version of kros_pipeline does not know "
+                f"({', '.join(map(redact, self.present.unknown_columns))}): it would drop them. Nothing was written. "
+                "Install the version that wrote them, or a newer one, on every machine"
+            )
         with ExitStack() as close_unless_put:
             file = close_unless_put.enter_context(tempfile.TemporaryFile(prefix="kros-"))
             erased = self._erased()
-            rows = write_parquet(self._table, file, self._without(erased, build(self.present)))
+            if erasure_token is None and self.present is not None:
+                erasure_token = self.present.erasure_token
+            rows = write_parquet(self._table, file, self._without(erased, build(self.present)), erasure_token)
             size_bytes, digest = file.tell(), sha256_of(file)
             if self.present is not None and self.present.sha256() == digest:
                 return WriteResult(rows, size_bytes, changed=False)
@@ -152,10 +179,6 @@ class PartitionTransaction:
             close_unless_put.pop_all()
         return WriteResult(rows, size_bytes, changed=True)
 
-    def _read_again(self) -> None:
-        self._read()
-        self._tombstones.pseudonyms()  # the other writer may have been an erasure
-
     def _read(self) -> None:
         with ExitStack() as close_unless_present:
             file = close_unless_present.enter_context(tempfile.TemporaryFile(prefix="kros-"))
@@ -166,7 +189,8 @@ class PartitionTransaction:
             if version is None:
                 return
             try:
-                self._set_present(Partition(self._table, file, version, self._key))
+                self._set_present(partition := Partition(self._table, file, version, self._key))
+                self._is_to_look = partition.erasure_token is not None
             except UnreadablePartition:
                 if not self._replaces_unreadable:
                     raise
@@ -184,7 +208,9 @@ class PartitionTransaction:
         self.present = partition
 
     def _erased(self) -> frozenset[str]:
-        return self._tombstones.pseudonyms(max_age_seconds=MAX_AGE_SECONDS)
+        erased = self._tombstones.pseudonyms(max_age_seconds=0.0 if self._is_to_look else MAX_AGE_SECONDS)
+        self._is_to_look = False
+        return erased
 
     def _without(self, erased: frozenset[str], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         moved = self._moved.keys_of(self._day)

@@ -7,29 +7,43 @@ A run that is under way when a call is erased still has the call in memory, and 
 looks for new tombstones first, or did so at most `MAX_AGE_SECONDS` before. That costs one HEAD: the marker
 `state/erased.json` is replaced after each tombstone, and all tombstones are listed once a run and after each change of
 the marker. The first listing always happens: version 0.1.0 wrote no marker.
+
+Where the operator asks for it, a phone number has a tombstone, too: a call of it that is listed later gets a call's
+tombstone, and is not archived. The marker's metadata says which key the tombstones were made with, so that a run with
+another one notices it at its next look.
 """
 
+import json
 import uuid
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date
+from hashlib import sha256
 from threading import Lock
 
 from ..core.clock import Clock
 from ..core.errors import ArchiveDenied, ObjectChanged, ObjectExists
 from ..core.object_keys import (
     ERASURE_IDENTITY,
+    NUMBER_TOMBSTONES,
     TOMBSTONES,
     TOMBSTONES_MARKER,
     call_key,
     day_in,
     erased_row_key,
+    number_tombstone_key,
     tombstone_key,
 )
 from ..core.pseudonyms import key_check, pseudonym
-from .json_objects import create_json, put_json, read_json
+from .json_objects import create_json, list_names, read_json
 from .object_store import CREATE, ObjectStore, Replace, VersionToken
 
+_KEY_CHECK = "key-check"
+_OTHER_KEY = (
+    "KROS_ERASURE_KEY is not the key with which calls of this archive were erased: this machine could not recognize "
+    "them, and would archive them again. Give every machine the same key."
+)
 MAX_AGE_SECONDS = 2.0  # of the look that a write relies on: one look per write would double the requests
 
 
@@ -52,6 +66,7 @@ class Tombstones:
     def __init__(self, store: ObjectStore, key: str | None, clock: Clock):
         self._store, self._key, self._clock = store, key, clock
         self._known: _Known | None = None
+        self._numbers: tuple[VersionToken | None, frozenset[str]] = (None, frozenset())  # as of this marker
         self._lock = Lock()
 
     def check_key(self) -> None:
@@ -65,7 +80,7 @@ class Tombstones:
                 "which must not come back."
             )
         if stored.get("key_check") != key_check(self._key):
-            raise ArchiveDenied("KROS_ERASURE_KEY is not the key with which calls of this archive were erased.")
+            raise ArchiveDenied(_OTHER_KEY)
 
     def claim_key(self) -> None:
         """Make the key the archive's, if nothing was erased yet. Raises `ArchiveDenied` where it has another one."""
@@ -108,6 +123,9 @@ class Tombstones:
         """Ask for the marker before the list: a tombstone that comes in between is listed once more at the worst."""
         asked_at, head = self._clock.monotonic(), self._store.head(TOMBSTONES_MARKER)
         marker = head.version if head is not None else None
+        made_with = head.metadata.get(_KEY_CHECK) if head is not None else None
+        if made_with is not None and self._key is not None and made_with != key_check(self._key):
+            raise ArchiveDenied(_OTHER_KEY)  # another machine has erased since this run began
         if self._known is not None and self._known.marker == marker:
             return replace(self._known, asked_at=asked_at)
         found: dict[date, set[str]] = {}
@@ -138,24 +156,46 @@ class Tombstones:
     def _replace_marker(self) -> None:
         """Give the marker another version. Where another writer is faster, the marker has another version, too."""
         head = self._store.head(TOMBSTONES_MARKER)
+        body = json.dumps(self._content() | {"token": uuid.uuid4().hex}, sort_keys=True, indent=1).encode()
         with suppress(ObjectExists, ObjectChanged):
-            put_json(
-                self._store,
+            self._store.put(
                 TOMBSTONES_MARKER,
-                self._content() | {"token": uuid.uuid4().hex},
-                Replace(head.version) if head is not None else CREATE,
+                body,
+                sha256=sha256(body).hexdigest(),
+                mode=Replace(head.version) if head is not None else CREATE,
+                metadata={_KEY_CHECK: key_check(self._key)} if self._key is not None else None,
+                content_type="application/json",
             )
 
-    def is_row_erased(self, unparsed_key: str) -> bool:
-        """Return whether an unparsed row of the list was erased. It may have no id: its key, a hash, stands for it."""
-        return self._key is not None and self._store.head(self._row_key(unparsed_key)) is not None
+    def is_row_erased(self, name: str) -> bool:
+        """Return whether an unparsed row of the list was erased; `name` is one of its names in `UnparsedRows`."""
+        return self._key is not None and self._store.head(erased_row_key(self.pseudonym(name))) is not None
 
-    def add_unparsed_row(self, unparsed_key: str) -> None:
-        """Write the tombstone of an unparsed row."""
-        create_json(self._store, self._row_key(unparsed_key), self._content())
+    def add_unparsed_row(self, name: str) -> None:
+        """Write the tombstone of the unparsed rows that have this name."""
+        self.add_row_pseudonym(self.pseudonym(name))
 
-    def _row_key(self, unparsed_key: str) -> str:
-        return erased_row_key(self.pseudonym(unparsed_key))
+    def add_row_pseudonym(self, pseudonym: str) -> None:
+        """Write the tombstone of unparsed rows by the pseudonym of their name."""
+        create_json(self._store, erased_row_key(pseudonym), self._content())
+
+    def stop_number(self, pseudonym: str) -> None:
+        """Write the tombstone of a phone number, by the pseudonym of its name: calls of it are not archived."""
+        create_json(self._store, number_tombstone_key(pseudonym), self._content())
+        self._replace_marker()
+        with self._lock:
+            self._known = None
+
+    def is_number_stopped(self, names: Iterable[str]) -> bool:
+        """Return whether a number has a tombstone. `names` are its forms, in E.164 and in digits."""
+        marker = self._look(MAX_AGE_SECONDS).marker
+        if marker is None or self._key is None:
+            return False
+        with self._lock:
+            if self._numbers[0] != marker:
+                self._numbers = marker, list_names(self._store, NUMBER_TOMBSTONES)
+        stopped = self._numbers[1]
+        return bool(stopped) and any(self.pseudonym(name) in stopped for name in names)
 
     def _content(self) -> dict[str, str]:
         return {"erased_at": self._clock.now().isoformat(timespec="seconds")}

@@ -25,6 +25,7 @@
     │   ├── ArchiveDenied         no credentials, no permission, no such bucket
     │   ├── UnreadablePartition   the object of a partition is no whole Parquet file of its table
     │   ├── UnreadableListing     the listing of a day is not what a run wrote
+    │   ├── NewerTable            a partition has columns of a newer version, which this one would drop
     │   ├── MissingTable          a day has no partition of a table that the step needs
     │   ├── UnknownCalls          an operator named calls that the day does not have
     │   └── WrongArchive          the prefix belongs to another account
@@ -148,6 +149,10 @@ class ArchiveDenied(ArchiveError):
 
 class UnreadablePartition(ArchiveError):
     """The object of a partition is no whole Parquet file of its table: somebody else wrote or cut it."""
+
+
+class NewerTable(ArchiveError):
+    """A partition has columns that this version does not know: to write it would drop them."""
 
 
 class MissingTable(ArchiveError):

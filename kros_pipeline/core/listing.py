@@ -40,6 +40,8 @@ class Listing:
     those of this enumeration and of all before it, without erased ones; None where no run of this version listed it.
     `unlisted_digests` names those that this enumeration did not show: they are gone upstream, or not everything came.
     `witnessed_digests` names calls that a webhook delivery named and that no table had: the day was made owed for them.
+    `erasure_token` is that of the last erasure that touched the listing; writers carry it on, so that no listing from
+    before the erasure has the bytes of a later one.
     """
 
     proved: bool
@@ -59,17 +61,18 @@ class Listing:
     call_digests: str | None = None
     unlisted_digests: str | None = None
     witnessed_digests: str | None = None
+    erasure_token: str | None = None
 
     @property
     def witnessed(self) -> set[bytes]:
         """The digests of calls that a webhook delivery named and that no table had."""
         return unpack_digests(self.witnessed_digests or "")
 
-    def without_calls(self, digests: set[bytes]) -> "Listing":
-        """Return the listing without these digests of calls."""
+    def without_calls(self, digests: set[bytes], erasure_token: str | None = None) -> "Listing":
+        """Return the listing without these digests of calls, with the token of an erasure."""
         packed = {name: text for name in DIGEST_FIELDS if (text := getattr(self, name)) is not None}
         kept: dict[str, Any] = {name: pack_digests(unpack_digests(text) - digests) for name, text in packed.items()}
-        return replace(self, **kept)
+        return replace(self, **kept, erasure_token=erasure_token or self.erasure_token)
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Listing":

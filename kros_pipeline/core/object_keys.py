@@ -14,7 +14,8 @@ _ENCODED = "sha256."  # no plain id holds a dot, so that no encoded id can colli
 _QUARANTINED = re.compile(r"quarantine/dt=[0-9-]{10}/(.+)-([0-9a-f]{16})\.bin").fullmatch
 _PARTITION = re.compile(r"/dt=(\d{4}-\d\d-\d\d)(?:/|\.json$)").search
 _OF_ONE_CALL = re.compile(
-    r"(?:audio|state/acknowledged|state/held|state/moved)/dt=[0-9-]{10}/(sha256\.[a-z2-7]+|[A-Za-z0-9_-]+)\.(?:mp3|json)"
+    r"(?:audio|state/acknowledged|state/held|state/moved)/dt=[0-9-]{10}/(sha256\.[a-z2-7]{52}|[A-Za-z0-9_-]+)"
+    r"(?:\.[0-9a-f]{16})?\.(?:mp3|json)"
 ).fullmatch
 
 AUDIO = "audio/"
@@ -26,6 +27,7 @@ MOVED = "state/moved/"
 LISTINGS = "state/listings/"
 TOMBSTONES = "state/erased/"
 TOMBSTONES_MARKER = "state/erased.json"
+NUMBER_TOMBSTONES = "state/erased_numbers/"
 EXTENSIONS = "state/extensions/"
 DECISIONS = "state/decisions/"
 EXTEND_NOT_OFFERED = "state/not_offered/extend.json"
@@ -141,9 +143,9 @@ def held_prefix(day: date) -> str:
     return f"state/held/dt={day.isoformat()}/"
 
 
-def held_key(day: date, call_id: str) -> str:
-    """Return the key that says that a call's recording was placed under legal hold."""
-    return f"{held_prefix(day)}{call_key(call_id)}.json"
+def held_key(day: date, call_id: str, version_id: str) -> str:
+    """Return the key that says that one version of a call's recording was placed under legal hold."""
+    return f"{held_prefix(day)}{call_key(call_id)}.{hashlib.sha256(version_id.encode()).hexdigest()[:16]}.json"
 
 
 def moved_prefix(day: date) -> str:
@@ -213,6 +215,11 @@ def tombstone_key(day: date, pseudonym: str) -> str:
 def erased_row_key(pseudonym: str) -> str:
     """Return the key of the tombstone of an unparsed row."""
     return f"state/erased_rows/{pseudonym}.json"
+
+
+def number_tombstone_key(pseudonym: str) -> str:
+    """Return the key of the tombstone of a phone number: its calls are not archived any more."""
+    return f"{NUMBER_TOMBSTONES}{pseudonym}.json"
 
 
 def erasure_plan_key(run_id: str) -> str:

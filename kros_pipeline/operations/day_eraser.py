@@ -1,6 +1,7 @@
 """The day eraser: deletes what belongs to erased calls of one day, and rewrites what names them."""
 
 import json
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
@@ -68,6 +69,8 @@ class DayEraser:
         self._keys = {call_key(call_id) for call_id in call_ids}
         self._store, self._governance, self._tables = store, governance, tables
         self._tombstones, self._reconcile, self._threads = tombstones, reconcile, threads
+        self._token = uuid.uuid4().hex
+        self._has_barred = False
 
     @property
     def prefixes(self) -> list[str]:
@@ -103,6 +106,7 @@ class DayEraser:
         self._governance.delete(owned)
         for table in schemas.TABLES.values():
             self._rewrite_table(table)
+        self._has_barred = True
         for entry in list(self._store.list(audit_prefix(self._day))):
             self._rewrite_audit_object(entry.key)
         self._rewrite_listing()
@@ -135,10 +139,13 @@ class DayEraser:
         return body is not None and json.loads(body).get("call_id") in self._call_ids
 
     def _rewrite_table(self, table: schemas.Table) -> None:
-        """Rewrite a partition unchanged: `Tables` drops the rows of erased calls."""
-        with self._tables.opened(table, self._day) as present:
-            if present is None:
-                return
+        """Rewrite a partition unchanged: `Tables` drops the rows of erased calls.
+
+        The first time, each write under way loses its condition: it has read the partition before the tombstones.
+        """
+        if not self._has_barred:
+            self._tables.bar_late_writes(table, self._day, self._token)
+            return
 
         def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
             return present.batches() if present is not None else iter(())
@@ -171,15 +178,20 @@ class DayEraser:
         )
 
     def _rewrite_listing(self) -> None:
-        """Take the calls' digests out of the listing: it names what the table `calls` has to hold."""
+        """Take the calls' digests out of the listing: it names what the table `calls` has to hold.
+
+        Where there is none, one that proves nothing is created, so that a first one that is on its way is made again.
+        """
         erased = {digest_id(call_id) for call_id in self._call_ids}
 
-        def change(last: Listing | None) -> Listing:
-            if last is None:
-                raise ArchiveError(f"{listing_key(self._day)} is gone or was damaged meanwhile: launch the job again")
-            return last.without_calls(erased)
+        is_usable = read_usable_listing(self._store, self._day) is not None
 
-        if read_usable_listing(self._store, self._day) is not None:
+        def change(last: Listing | None) -> Listing:
+            if last is None and is_usable:
+                raise ArchiveError(f"{listing_key(self._day)} is gone or was damaged meanwhile: launch the job again")
+            return (last or Listing(proved=False, listed_total=0)).without_calls(erased, self._token)
+
+        if is_usable or self._store.head(listing_key(self._day)) is None:
             update_listing(self._store, self._day, change)
 
     def _find_outdated(self) -> Iterator[ObjectVersion]:

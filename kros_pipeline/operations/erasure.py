@@ -3,11 +3,13 @@
 The order of writes makes it safe to kill at any point:
 
 1. Store the erasure plan, so that a further run can finish the erasure.
-2. Write tombstones, so that no run under way writes the calls again.
-3. Delete every version of everything that belongs to the calls or names them, until a residue search of the whole
+2. Write tombstones, so that no run that looks from now on writes the calls again.
+3. Give every table and the listing of the calls' days another version, and create those that are missing: a write that
+   began before the tombstones, however long it takes, loses its condition. Delete the reservations of unparsed rows.
+4. Delete every version of everything that belongs to the calls or names them, until a residue search of the whole
    archive finds nothing.
-4. Ask upstream to delete the recordings, if the request says so.
-5. Delete the plan.
+5. Ask upstream to delete the recordings, if the request says so.
+6. Delete the plan.
 """
 
 import json
@@ -17,19 +19,23 @@ from datetime import date
 from functools import partial
 
 from ..archive.audit_log import AuditEvent, AuditLog
-from ..archive.governance import Governance
+from ..archive.governance import Governance, versions_at
 from ..archive.identity import ArchiveIdentity
 from ..archive.migration import migrate_archive
 from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
-from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
+from ..archive.tombstones import Tombstones
+from ..archive.unparsed_rows import UnparsedRows
 from ..core.clock import Clock
 from ..core.errors import ArchiveError
 from ..core.object_keys import DECISIONS
+from ..core.wanted_number import WantedNumber
 from ..steps.run_context import RunContext
 from .day_eraser import DayEraser, find_claims
-from .erasure_plan import add_other_days, find_held_calls, make_plan
+from .erasure_plan import add_other_days, add_unparsed, describe_nothing_found, find_held_calls, make_plan
+from .erasure_reach import describe_unreached
 from .erasure_request import (
+    Candidate,
     ErasurePlan,
     ErasureRefused,
     ErasureRequest,
@@ -41,8 +47,12 @@ from .residue_search import ResidueSearch
 from .touched_days import reconcile_again
 from .upstream_deletion import NOT_SENT, UpstreamDeletion
 
-# Another run may have begun a PUT before it could see the tombstone: after this time the search finds the object.
-_SETTLE_SECONDS = 5 * MAX_AGE_SECONDS
+_SETTLE_SECONDS = 10.0
+"""The time that an upload of a recording gets to arrive before the search.
+
+No condition can refuse it, because an object that it would meet would have the call's id in its key. The tables do not
+rely on this: their writes lose.
+"""
 _MAX_PASSES = 5
 
 
@@ -52,7 +62,11 @@ class ErasureUnfinished(ArchiveError):
 
 @dataclass
 class ErasureResult:
-    """What was done, or in a dry run would be: counts, and what could not be settled."""
+    """What was done, or in a dry run would be: counts, and what could not be settled.
+
+    `owned_keys` are the objects that belong to the calls only, in a dry run; `candidates` are near matches of the
+    number that were not named; `not_reached` has a sentence for each thing that no erasure of this archive reaches.
+    """
 
     calls: int = 0
     days: list[date] = field(default_factory=list)
@@ -60,10 +74,16 @@ class ErasureResult:
     upstream: dict[str, int] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     residue: list[str] = field(default_factory=list)
+    owned_keys: list[str] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+    not_reached: list[str] = field(default_factory=list)
 
 
 class Eraser:
-    """Carries out erasure requests on one archive. `reconcile` reconciles a day again, if it has a row."""
+    """Carries out erasure requests on one archive. `reconcile` reconciles a day again, if it has a row.
+
+    `default_country` is that of national phone numbers, `retention_days` how long upstream keeps recordings.
+    """
 
     def __init__(
         self,
@@ -79,8 +99,12 @@ class Eraser:
         clock: Clock,
         run_id: str,
         threads: int,
+        default_country: str | None = None,
+        retention_days: int | None = None,
     ):
         self._store, self._governance, self._tables = store, governance, tables
+        self._country, self._retention_days = default_country, retention_days
+        self._unparsed_rows = UnparsedRows(store, tombstones, default_country)
         self._tombstones, self._identity, self._upstream = tombstones, identity, upstream
         self._audit_log, self._reconcile, self._clock = audit_log, reconcile, clock
         self._run_id, self._threads = run_id, threads
@@ -94,6 +118,8 @@ class Eraser:
         self._identity.check()
         self._tombstones.check_key()
         self._tombstones.pseudonym("")  # raises at once where there is no key
+        request.check()
+        wanted = WantedNumber(request.phone_number, self._country) if request.phone_number else None
         plan = make_plan(
             request,
             run_id=self._run_id,
@@ -101,19 +127,21 @@ class Eraser:
             governance=self._governance,
             tables=self._tables,
             tombstones=self._tombstones,
+            unparsed_rows=self._unparsed_rows,
+            wanted=wanted,
             threads=self._threads,
         )
         unfinished = read_unfinished_plans(self._store)
-        if not plan.days and not unfinished:
-            raise ErasureRefused(
-                "No call of this archive is from or to that number. Write it as the tables do, like +4915112345678; if "
-                "its calls were erased before, there is nothing more to do."
-            )
-        result = ErasureResult(calls=len(plan.call_ids), days=plan.days)
-        search = ResidueSearch(plan.call_ids, request.phone_number)
+        result = ErasureResult(calls=len(plan.call_ids), days=plan.days, candidates=plan.candidates)
+        result.not_reached = describe_unreached(
+            self._store, self._clock.now(), self._retention_days, is_stopped=bool(plan.stopped_number)
+        )
+        if not (plan.days or plan.stopped_number or unfinished or (dry_run and plan.candidates)):
+            raise ErasureRefused(describe_nothing_found(plan))
         if dry_run:
-            result.versions_deleted = sum(len(eraser.find_owned()) for eraser in self._day_erasers(plan))
-            result.residue = search.find(self._governance, threads=self._threads)
+            owned = [version for eraser in self._day_erasers(plan) for version in eraser.find_owned()]
+            result.versions_deleted, result.owned_keys = len(owned), sorted({version.key for version in owned})
+            result.residue = ResidueSearch(plan.call_ids, wanted).find(self._governance, threads=self._threads)
             return result
         migrate_archive(self._store, self._identity)
         self._tombstones.claim_key()
@@ -125,10 +153,10 @@ class Eraser:
                 result.calls = len(plan.call_ids | earlier.call_ids)
                 result.days = sorted({*result.days, *earlier.days})
                 save_plan(earlier, self._store)
-                self._carry_out(earlier, ResidueSearch(earlier.call_ids, None), result)
-        if plan.days:
+                self._carry_out(earlier, None, result)
+        if plan.days or plan.stopped_number:
             save_plan(plan, self._store)
-            self._carry_out(plan, search, result)
+            self._carry_out(plan, wanted, result)
         return result
 
     def _day_erasers(self, plan: ErasurePlan) -> list[DayEraser]:
@@ -147,13 +175,15 @@ class Eraser:
             for day in plan.days
         ]
 
-    def _carry_out(self, plan: ErasurePlan, search: ResidueSearch, result: ErasureResult) -> None:
-        for day, ids in plan.calls.items():
-            for call_id in sorted(ids):
-                self._tombstones.add_call(day, call_id)
-        for key in plan.unparsed_keys:
-            self._tombstones.add_unparsed_row(key)
+    def _carry_out(self, plan: ErasurePlan, wanted: WantedNumber | None, result: ErasureResult) -> None:
+        self._write_tombstones(plan)
         began_at = self._clock.monotonic()
+        for key in list(self._unparsed_rows.reservations()):
+            self._governance.delete(versions_at(self._governance, key))
+        add_unparsed(plan, wanted, self._tombstones, self._unparsed_rows)  # those that came meanwhile
+        save_plan(plan, self._store)
+        self._write_tombstones(plan)
+        search = ResidueSearch(plan.call_ids, wanted)
         self._record(plan)
         erasers = self._day_erasers(plan)
         day_prefixes = [prefix for eraser in erasers for prefix in eraser.prefixes]
@@ -177,6 +207,17 @@ class Eraser:
             if result.upstream.get(NOT_SENT):
                 raise ErasureUnfinished(f"The archive holds nothing more, and {'; '.join(result.problems[:3])}")
         delete_plan(plan, self._governance)
+
+    def _write_tombstones(self, plan: ErasurePlan) -> None:
+        if plan.stopped_number:
+            self._tombstones.stop_number(plan.stopped_number)
+        for day, ids in plan.calls.items():
+            for call_id in sorted(ids):
+                self._tombstones.add_call(day, call_id)
+        for pseudonym in plan.row_pseudonyms:
+            self._tombstones.add_row_pseudonym(pseudonym)
+        for key in plan.unparsed_keys:
+            self._tombstones.add_unparsed_row(key)
 
     def _delete_claims(self, residue: list[str], call_ids: set[str]) -> int:
         """Delete the claims of decisions about these calls that no journal has: a run was killed before the intent."""
@@ -217,4 +258,6 @@ def open_eraser(ctx: RunContext) -> Eraser:
         clock=ctx.clock,
         run_id=ctx.run_id,
         threads=ctx.settings.download_workers,
+        default_country=ctx.settings.source.default_country,
+        retention_days=ctx.settings.source.retention_days,
     )

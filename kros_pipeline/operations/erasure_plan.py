@@ -1,7 +1,7 @@
 """Finds the calls that an erasure request selects, and makes the erasure plan."""
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
@@ -10,28 +10,19 @@ from ..archive.governance import Governance, versions_at
 from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
+from ..archive.unparsed_rows import UnparsedRows
 from ..core import schemas
 from ..core.id_digests import digest_id
 from ..core.listing import digests_in
-from ..core.object_keys import (
-    LISTINGS,
-    MOVED,
-    TOMBSTONES,
-    UNPARSED,
-    audio_key,
-    call_key,
-    call_key_in,
-    day_in,
-    erasure_plan_key,
-)
+from ..core.object_keys import LISTINGS, MOVED, TOMBSTONES, audio_key, call_key, call_key_in, day_in, erasure_plan_key
 from ..core.redaction import redact
-from .erasure_request import ErasurePlan, ErasureRefused, ErasureRequest
-from .residue_search import ResidueSearch, digits_of
+from ..core.row_identity import id_of_row
+from ..core.wanted_number import Found, WantedNumber
+from .erasure_request import Candidate, ErasurePlan, ErasureRefused, ErasureRequest
+from .number_search import Match, find_in_tables, find_in_unparsed_rows
+from .residue_search import ResidueSearch
 
 _SAMPLE_SIZE = 5
-
-IsRequested = Callable[[object, Iterable[object]], bool]
-"""Takes a call's id and its two numbers, and returns whether the request selects the call."""
 
 
 def make_plan(
@@ -42,9 +33,11 @@ def make_plan(
     governance: Governance,
     tables: Tables,
     tombstones: Tombstones,
+    unparsed_rows: UnparsedRows,
+    wanted: WantedNumber | None,
     threads: int,
 ) -> ErasurePlan:
-    """Find the calls of a request in the whole archive.
+    """Find the calls of a request in the whole archive. `wanted` is its number.
 
     Raises `ErasureRefused`: for ids that are in no table, row in `state/unparsed/`, tombstone, marker in `state/moved/`
     or listing, for a reason that names somebody, for calls whose recording is under legal hold, and for a bucket with a
@@ -56,23 +49,20 @@ def make_plan(
         reason=redact(request.reason.strip()),
         key=erasure_plan_key(run_id),
     )
-    number, call_ids = digits_of(request.phone_number), frozenset(request.call_ids)
-
-    def is_requested(call_id: object, numbers: Iterable[object]) -> bool:
-        if call_id in call_ids:
-            return True
-        return bool(number) and any(digits_of(text) == number for text in numbers if isinstance(text, str))
-
-    _add_from_tables(plan, is_requested, store, tables, threads)
-    _add_unparsed(plan, ResidueSearch(call_ids, request.phone_number), store)
-    _add_erased(plan, call_ids | plan.call_ids, store, tombstones)
+    call_ids = frozenset(request.call_ids)
+    if wanted is not None:
+        _add_by_number(plan, wanted, frozenset(request.candidates), store, tables, tombstones, unparsed_rows, threads)
+        if request.stop_number:
+            plan.stopped_number = tombstones.pseudonym(wanted.name)
+    else:
+        _add_by_ids(plan, call_ids, store, tables, threads)
+    _add_unparsed_by_id(plan, call_ids | plan.call_ids, tombstones, unparsed_rows)
+    _add_erased(plan, call_ids | plan.call_ids | set(request.candidates), store, tombstones)
     add_other_days(plan, call_ids | plan.call_ids, store, threads)
-    unknown = sorted(call_ids - plan.call_ids)
-    if unknown:
-        raise ErasureRefused(
-            f"{len(unknown)} of call_ids are not in this archive. Nothing was touched. They are: {_sample(unknown)}."
-        )
-    if ResidueSearch(plan.call_ids, request.phone_number).is_named_in(request.reason):
+    _refuse_unknown(plan, "call_ids", "in this archive", call_ids)
+    candidates = [name for name in request.candidates if not tombstones.is_row_erased(name)]
+    _refuse_unknown(plan, "candidates", "near matches of the number, and were not erased before", candidates)
+    if ResidueSearch(plan.call_ids, wanted).is_named_in(request.reason):
         raise ErasureRefused("The reason names a call or the number; it stays in the audit log, and must name nobody.")
     if governance.has_default_retention():
         raise ErasureRefused(
@@ -121,6 +111,19 @@ def _digests_in(listing: bytes | None) -> set[bytes]:
         return set()
 
 
+def describe_nothing_found(plan: ErasurePlan) -> str:
+    """Return why an erasure by number that has found no call is refused."""
+    if plan.candidates:
+        return (
+            f"No call of this archive is from or to that number for sure, and {len(plan.candidates)} may be. Nothing "
+            "was touched. Launch with dry_run: true to see them, and name those that are meant in candidates."
+        )
+    return (
+        "No call of this archive is from or to that number. Write it as the tables do, like +4915112345678; if its "
+        "calls were erased before, there is nothing more to do."
+    )
+
+
 def find_held_calls(plan: ErasurePlan, governance: Governance) -> list[str]:
     """Return the calls whose recording is under legal hold, in any version."""
     if not governance.has_object_lock():
@@ -138,14 +141,55 @@ def _sample(call_ids: list[str]) -> str:
     return ", ".join([*map(call_key, call_ids[:_SAMPLE_SIZE]), *more])
 
 
-def _add_from_tables(
-    plan: ErasurePlan, is_requested: IsRequested, store: ObjectStore, tables: Tables, threads: int
+def _refuse_unknown(plan: ErasurePlan, field: str, where: str, names: Collection[str]) -> None:
+    unknown = sorted(set(names) - plan.call_ids - plan.unparsed_keys)
+    if unknown:
+        raise ErasureRefused(
+            f"{len(unknown)} of {field} are not {where}. Nothing was touched. They are: {_sample(unknown)}."
+        )
+
+
+def _add_by_number(
+    plan: ErasurePlan,
+    wanted: WantedNumber,
+    named: Collection[str],
+    store: ObjectStore,
+    tables: Tables,
+    tombstones: Tombstones,
+    unparsed_rows: UnparsedRows,
+    threads: int,
 ) -> None:
+    """Add the calls and unparsed rows of a number, and those near matches that the operator has named."""
+    matches = list(find_in_tables(wanted, store, tables, threads))
+    for match in matches:
+        if match.found.is_same or match.name in named:
+            plan.add(match.day, match.call_id or "")
+    of_rows = list(find_in_unparsed_rows(wanted, unparsed_rows))
+    for match in of_rows:
+        if match.found.is_same or {match.name, match.call_id} & {*named, *plan.call_ids}:
+            _add_unparsed_row(plan, match, wanted if match.found.is_same else None, tombstones, unparsed_rows)
+    taken = plan.call_ids | plan.unparsed_keys
+    plan.candidates = [
+        Candidate(match.name, match.day, match.found.reason) for match in matches + of_rows if match.name not in taken
+    ]
+
+
+def _add_unparsed_row(
+    plan: ErasurePlan, match: Match, wanted: WantedNumber | None, tombstones: Tombstones, unparsed_rows: UnparsedRows
+) -> None:
+    """Add an unparsed row: it is known again by its id, or without one by the wanted number or its own."""
+    plan.unparsed_keys.add(match.name)
+    if match.call_id is not None:
+        plan.add(match.day, match.call_id)
+    names = unparsed_rows.names_of(match.name, match.row, wanted.name if wanted is not None else None)
+    plan.row_pseudonyms |= {tombstones.pseudonym(name) for name in names}
+
+
+def _add_by_ids(plan: ErasurePlan, call_ids: Collection[str], store: ObjectStore, tables: Tables, threads: int) -> None:
     days = days_of_table(store, schemas.CALLS.name)
 
     def find(day: date) -> list[str]:
-        rows = tables.rows(schemas.CALLS, day, ("call_id", "from_number", "to_number"))
-        return [row["call_id"] for row in rows if is_requested(row["call_id"], (row["from_number"], row["to_number"]))]
+        return [row["call_id"] for row in tables.rows(schemas.CALLS, day, ("call_id",)) if row["call_id"] in call_ids]
 
     with ThreadPoolExecutor(threads, thread_name_prefix="erasure") as pool:
         for day, ids in zip(days, pool.map(find, days), strict=True):
@@ -153,14 +197,26 @@ def _add_from_tables(
                 plan.add(day, call_id)
 
 
-def _add_unparsed(plan: ErasurePlan, search: ResidueSearch, store: ObjectStore) -> None:
-    for entry in store.list(UNPARSED):
-        day, body = day_in(entry.key), store.read(entry.key)
-        if day is not None and body is not None and search.is_in_text(body):
-            plan.unparsed_keys.add(entry.key)
-            row = json.loads(body)
-            if isinstance(row, dict) and isinstance(row.get("id"), str):
-                plan.add(day, row["id"])
+def add_unparsed(
+    plan: ErasurePlan, wanted: WantedNumber | None, tombstones: Tombstones, unparsed_rows: UnparsedRows
+) -> None:
+    """Add the unparsed rows that have, or name, one of the plan's calls, and those from or to the number."""
+    _add_unparsed_by_id(plan, plan.call_ids, tombstones, unparsed_rows)
+    for match in find_in_unparsed_rows(wanted, unparsed_rows) if wanted is not None else ():
+        if match.found.is_same:
+            _add_unparsed_row(plan, match, wanted, tombstones, unparsed_rows)
+
+
+def _add_unparsed_by_id(
+    plan: ErasurePlan, call_ids: Collection[str], tombstones: Tombstones, unparsed_rows: UnparsedRows
+) -> None:
+    """Add the unparsed rows that have, or name, one of these calls."""
+    search = ResidueSearch(call_ids, None)
+    for key, row in unparsed_rows.rows():
+        day, call_id = day_in(key), id_of_row(row)
+        if day is not None and (call_id in call_ids or search.is_in_value(row)):
+            match = Match(day, call_id, Found(True, "it has a call's id"), key, row)
+            _add_unparsed_row(plan, match, None, tombstones, unparsed_rows)
 
 
 def _add_erased(plan: ErasurePlan, call_ids: Iterable[str], store: ObjectStore, tombstones: Tombstones) -> None:

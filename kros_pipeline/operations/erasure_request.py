@@ -8,7 +8,7 @@ from ..archive.json_objects import read_json, replace_json
 from ..archive.object_store import ObjectStore
 from ..core.errors import ArchiveError
 from ..core.object_keys import ERASURES_UNDER_WAY, day_in
-from .residue_search import digits_of
+from ..core.phone_numbers import digits_of
 
 _MIN_DIGITS = 6
 
@@ -19,12 +19,18 @@ class ErasureRefused(ArchiveError):
 
 @dataclass(frozen=True)
 class ErasureRequest:
-    """Calls to erase: by id, or all calls from or to a number."""
+    """Calls to erase: by id, or all calls from or to a number.
+
+    `candidates` are those calls and unparsed rows, among the near matches of the number, that the operator names. With
+    `stop_number` later calls of the number are not archived.
+    """
 
     call_ids: tuple[str, ...] = ()
     phone_number: str = field(default="", repr=False)
     reason: str = ""
     delete_upstream: bool = False
+    candidates: tuple[str, ...] = ()
+    stop_number: bool = False
 
     def check(self) -> None:
         """Raise `ErasureRefused` for a request that is incomplete or contradicts itself."""
@@ -32,8 +38,19 @@ class ErasureRequest:
             raise ErasureRefused("erase_calls needs either call_ids or a phone_number.")
         if self.phone_number and len(digits_of(self.phone_number)) < _MIN_DIGITS:
             raise ErasureRefused(f"The phone_number has fewer than {_MIN_DIGITS} digits.")
+        if (self.candidates or self.stop_number) and not self.phone_number:
+            raise ErasureRefused("candidates and stop_number belong to a phone_number; without one, use call_ids.")
         if not self.reason.strip():
             raise ErasureRefused("erase_calls needs a reason, for the audit; it must name nobody.")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A near match that the operator has not named: a call, or an unparsed row by its key, and why it is one."""
+
+    name: str
+    day: date
+    reason: str
 
 
 @dataclass
@@ -41,7 +58,8 @@ class ErasurePlan:
     """The calls to erase, by day, and the keys of unparsed rows that belong to them.
 
     It is stored at `key` before anything is touched, and deleted last: so a further run finishes what a killed one
-    began.
+    began. `row_pseudonyms` are the tombstones of unparsed rows; `stopped_number` is that of a number whose later calls
+    are not archived. `candidates` are near matches that the request does not name; they are not stored.
     """
 
     calls: dict[date, set[str]] = field(default_factory=dict)
@@ -49,6 +67,9 @@ class ErasurePlan:
     delete_upstream: bool = False
     reason: str = ""
     key: str = ""
+    row_pseudonyms: set[str] = field(default_factory=set)
+    stopped_number: str = ""
+    candidates: list[Candidate] = field(default_factory=list)
 
     def add(self, day: date, call_id: str) -> None:
         """Add one call."""
@@ -71,6 +92,8 @@ class ErasurePlan:
             "unparsed_keys": sorted(self.unparsed_keys),
             "delete_upstream": self.delete_upstream,
             "reason": self.reason,
+            "row_pseudonyms": sorted(self.row_pseudonyms),
+            "stopped_number": self.stopped_number,
         }
 
 
@@ -92,5 +115,6 @@ def read_unfinished_plans(store: ObjectStore) -> list[ErasurePlan]:
         if stored is not None:
             calls = {date.fromisoformat(day): set(ids) for day, ids in stored["calls"].items()}
             unparsed, upstream, reason = (stored[name] for name in ("unparsed_keys", "delete_upstream", "reason"))
-            plans.append(ErasurePlan(calls, set(unparsed), upstream, reason, entry.key))
+            rows, stopped = set(stored.get("row_pseudonyms", [])), stored.get("stopped_number", "")
+            plans.append(ErasurePlan(calls, set(unparsed), upstream, reason, entry.key, rows, stopped))
     return plans

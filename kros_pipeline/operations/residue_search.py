@@ -11,9 +11,13 @@ from typing import IO, Any
 import pyarrow.parquet as pq
 
 from ..archive.governance import Governance, ObjectVersion
+from ..archive.unparsed_rows import parse_row
 from ..core.id_digests import digest_id
 from ..core.listing import digests_in
-from ..core.object_keys import ERASURES_UNDER_WAY, LISTINGS, call_key, call_key_in
+from ..core.object_keys import ERASURES_UNDER_WAY, LISTINGS, UNPARSED, call_key, call_key_in
+from ..core.row_identity import id_of_row
+from ..core.wanted_number import NUMBER_FIELDS, WantedNumber
+from .number_search import has_number
 
 _BATCH_SIZE = 1_000  # versions
 _ID_LIKE = re.compile(r"[A-Za-z0-9_-]{4,}")  # a shorter id is only found as a whole text
@@ -21,12 +25,17 @@ _READ_PREFIXES = ("tables/", "state/", "audit/")
 
 
 class ResidueSearch:
-    """Searches for what identifies calls: ids, keys, digests, and the number of a person who asked for erasure."""
+    """Searches for what identifies calls: ids, keys, digests, and the number of a person who asked for erasure.
 
-    def __init__(self, call_ids: Collection[str], number: str | None):
+    A number is residue where it is one of a call's two numbers. A near match, or a number in a free field of another
+    call, is none: the erasure names those as candidates.
+    """
+
+    def __init__(self, call_ids: Collection[str], number: WantedNumber | None):
         self._names = frozenset(call_ids) | {call_key(call_id) for call_id in call_ids}
         self._digests = {digest_id(call_id) for call_id in call_ids}
-        self._number = digits_of(number) if number else None
+        self._number = number
+        self._may_be_number = re.compile(number.pattern).search if number is not None else None
 
     def find(self, governance: Governance, prefixes: Iterable[str] = ("",), *, threads: int) -> list[str]:
         """Return the keys, with their versions, in which something is left; by default in the whole archive.
@@ -56,6 +65,8 @@ class ResidueSearch:
             if version.key.endswith(".parquet"):
                 return self.is_in_table(file)
             body = file.read()
+            if version.key.startswith(UNPARSED):
+                return self._is_in_unparsed_row(parse_row(body))
             return self.is_in_text(body) or (version.key.startswith(LISTINGS) and self._is_in_digests(body))
 
     def _is_in_key(self, key: str) -> bool:
@@ -67,15 +78,24 @@ class ResidueSearch:
     def is_in_table(self, file: IO[bytes]) -> bool:
         """Return whether a row of a Parquet file belongs to a call or the number, or one of its texts names a call."""
         parquet = pq.ParquetFile(file)
-        wanted = ("call_id", "problems", *(("from_number", "to_number") if self._number else ()))
-        columns = [name for name in wanted if name in parquet.schema_arrow.names]
-        for batch in parquet.iter_batches(columns=columns):
+        columns = [name for name in ("call_id", "problems") if name in parquet.schema_arrow.names]
+        of_number = [name for name in (*NUMBER_FIELDS, "extra") if name in parquet.schema_arrow.names]
+        for batch in parquet.iter_batches(columns=columns + (of_number if self._number else [])):
             for name in columns:
                 column = batch.column(name)
                 values = column.to_pylist() if name == "problems" else column.unique().to_pylist()
                 if any(self.is_named_in(text) for value in values for text in _texts_in(value)):
                     return True
+            if self._number and of_number and has_number(self._number, batch):
+                return True
         return False
+
+    def _is_in_unparsed_row(self, row: object) -> bool:
+        if self._number is not None and isinstance(row, dict):
+            found = self._number.find_in_row(row)
+            if found is not None and found.is_same:
+                return True
+        return id_of_row(row) in self._names or any(self._has_name(text) for text in _texts_in(row))
 
     def is_in_text(self, body: bytes) -> bool:
         """Return whether a JSON object, or one of several lines of them, has a text that names one of the calls."""
@@ -84,7 +104,7 @@ class ResidueSearch:
                 value = json.loads(line)
             except ValueError:
                 value = line.decode(errors="replace")
-            if any(self.is_named_in(text) for text in _texts_in(value)):
+            if self.is_in_value(value):
                 return True
         return False
 
@@ -99,24 +119,35 @@ class ResidueSearch:
         except ValueError:
             return True  # nobody can tell whom it names
 
-    def is_named_in(self, text: str) -> bool:
-        """Return whether a text is, or contains, an id, a key or the number."""
-        if text in self._names or (self._number and digits_of(text) == self._number):
+    def is_in_value(self, value: object) -> bool:
+        """Return whether a text of a JSON value names one of the calls, or is the number."""
+        if self._number is not None and any(map(self._number.is_same, _integers_in(value))):
             return True
-        return not self._names.isdisjoint(_ID_LIKE.findall(text))
+        return any(self.is_named_in(text) for text in _texts_in(value))
+
+    def is_named_in(self, text: str) -> bool:
+        """Return whether a text is, or contains, an id or a key, or is the number."""
+        if self._number is not None and self._may_be_number is not None and self._may_be_number(text):
+            return self._number.is_same(text) or self._has_name(text)
+        return self._has_name(text)
+
+    def _has_name(self, text: str) -> bool:
+        return text in self._names or not self._names.isdisjoint(_ID_LIKE.findall(text))
 
 
-def digits_of(number: str) -> str:
-    """Return the digits of a phone number, without the `00` that is dialled before a country code."""
-    return re.sub(r"\D", "", number).removeprefix("00")
+def _integers_in(value: Any) -> Iterator[int]:
+    """Yield every integer in a JSON value: a phone number may be one. An id is none: a count would pass for it."""
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _integers_in(item)
 
 
 def _texts_in(value: Any) -> Iterator[str]:
-    """Yield every text in a JSON value, names of fields included; integers too, because a phone number may be one."""
+    """Yield every text in a JSON value, names of fields included."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, int) and not isinstance(value, bool):
-        yield str(value)
     elif isinstance(value, dict):
         for name, item in value.items():
             yield name

@@ -81,6 +81,8 @@ class KrosAI:
             organization_id=self._settings.organization_id,
             now=self._clock.now(),
             zone=self._settings.timezone,
+            country=self._settings.default_country,
+            recording_hosts=self._settings.recording_hosts,
         )
         total, limit = parse_count(answer.get("total")), parse_count(answer.get("limit"))
         return Page(calls, unparsed, total, limit, size_bytes, foreign_ids)

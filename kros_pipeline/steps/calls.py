@@ -1,7 +1,5 @@
 """`calls`: every completed call of a day, and whether the list was proved."""
 
-import hashlib
-import json
 import logging
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -9,25 +7,26 @@ from datetime import date
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.identity import ArchiveIdentity
 from ..archive.listings import read_usable_listing, update_listing
-from ..archive.object_store import CREATE, ObjectStore
+from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
+from ..archive.unparsed_rows import UnparsedRows
 from ..core import schemas
 from ..core.calls import Call
 from ..core.clock import Clock
 from ..core.days import days_beside
-from ..core.errors import ApiError, ObjectExists, UnreadablePartition, WrongArchive
+from ..core.errors import ApiError, UnreadablePartition, WrongArchive
 from ..core.home_days import HomeDays, find_home_days
 from ..core.listing import Listing
-from ..core.object_keys import unparsed_key
 from ..core.statuses import DayVerdict
-from ..source.call_source import CallSource, UnparsedRow
+from ..source.call_source import CallSource
 from .account_check import check_known_ids
 from .list_reader import DayList, ListReader
 from .listed_rows import ListedRows
 from .listing_maker import ListingMaker
 from .other_days import ArchivedIds, add_calls, mark, may_be_added_to, save_to_other_days
 from .report import Report
+from .stopped_numbers import stop_calls
 from .whole_lists import find_unlisted_days, take_over_listing
 
 _MAX_PREFETCHED_PAGES = 12  # 200 requests a second, the fastest plan's rate, at 60 ms an answer
@@ -48,6 +47,7 @@ def list_calls(
     retention_days: int | None,
     download_workers: int,
     log: logging.Logger,
+    default_country: str | None = None,
 ) -> tuple[Report, Listing]:
     """List a day's calls, add them to the table `calls`, and record whether the list was proved.
 
@@ -99,6 +99,7 @@ def list_calls(
             identity=identity,
             open_audit=open_audit,
             clock=clock,
+            unparsed_rows=UnparsedRows(store, tombstones, default_country),
         )
 
     report, listing = save(day, reader.result)
@@ -124,15 +125,18 @@ def _save(
     identity: ArchiveIdentity,
     open_audit: Callable[[date], AuditLog],
     clock: Clock,
+    unparsed_rows: UnparsedRows,
 ) -> tuple[Report, Listing]:
     """Add what was listed of a day to the table `calls`, and save the listing. `error` is what ended the reading."""
     report = Report(error=error)
     rows = listed.rows
     archived = ArchivedIds(day, tables)
     oddities = _check_account(day, rows, archived, identity, tombstones)
+    oddities += stop_calls(day, rows, archived, tombstones, open_audit)
+    rows.leave_out_unparsed(lambda row: unparsed_rows.is_erased(day, row.raw_json))
     for row in rows.unparsed.values():
         report.add_problem(row.call_id or "(no id)", row.problem)
-        _keep_unparsed(day, row, store, tombstones)
+        unparsed_rows.keep(day, row.raw_json)
     homes = find_home_days(
         day,
         rows.calls,
@@ -252,26 +256,3 @@ def _remove(day: date, homes: HomeDays, tables: Tables, audit: AuditLog) -> None
     audit.write()
     for call_id, home in homes.removed.items():
         tables.moved.add(day, call_id, home)
-
-
-def _keep_unparsed(day: date, row: UnparsedRow, store: ObjectStore, tombstones: Tombstones) -> None:
-    """Keep a row that could not be parsed below `state/unparsed/`, unless it was erased."""
-    call_id = row.call_id or _number_in(row.raw_json)
-    if call_id is not None and tombstones.is_erased(call_id):
-        return
-    body = row.raw_json.encode()
-    digest = hashlib.sha256(body).hexdigest()
-    key = unparsed_key(day, digest)
-    if tombstones.is_row_erased(key):
-        return
-    try:
-        store.put(key, body, sha256=digest, mode=CREATE, content_type="application/json")
-    except ObjectExists:
-        return  # an earlier run kept the same row
-
-
-def _number_in(raw_json: str) -> str | None:
-    """Return the id of a row whose id is a number: an erased call must not come back by another spelling of its id."""
-    row = json.loads(raw_json)
-    call_id = row.get("id") if isinstance(row, dict) else None
-    return str(call_id) if isinstance(call_id, int) and not isinstance(call_id, bool) else None

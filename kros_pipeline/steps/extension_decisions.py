@@ -33,7 +33,7 @@ def read_decisions(day: date, tables: Tables) -> list[Decision]:
 def select_new(decisions: Iterable[Decision], rows: dict[str, Row], allowed_days: AllowedDays) -> list[Decision]:
     """Return the decisions that no row settles, and that no earlier extension of the same call covers.
 
-    `rows` are the known decisions, by id.
+    `rows` are the known decisions, by id. One that was `not_allowed` is new where the plan allows it now.
     """
     most_days: dict[str, int] = {}
     for row in rows.values():
@@ -44,4 +44,10 @@ def select_new(decisions: Iterable[Decision], rows: dict[str, Row], allowed_days
         days = allowed_days(decision.requested_days)
         return days is not None and days <= most_days.get(decision.call_id, 0)
 
-    return [decision for decision in decisions if decision.decision_id not in rows and not is_covered(decision)]
+    def is_settled(decision: Decision) -> bool:
+        row = rows.get(decision.decision_id)
+        if row is not None and row["status"] == ExtensionStatus.NOT_ALLOWED:
+            return allowed_days(decision.requested_days) is None
+        return row is not None
+
+    return [decision for decision in decisions if not is_settled(decision) and not is_covered(decision)]

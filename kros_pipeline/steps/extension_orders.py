@@ -60,7 +60,12 @@ def read_orders(
                 for row in found
                 if (row["settled_at"] if order == "settle" else journal.was_resent_by(run_id, row["decision_id"]))
             ]
-            to_do = [row for row in found if is_open(row) and row not in done]
+            to_do = [
+                row
+                for row in found
+                if (is_open(row) or (order == "resend" and row["status"] == ExtensionStatus.NOT_ALLOWED))
+                and row not in done
+            ]
             chosen += [row for row in to_do if row not in chosen]
             if not found:
                 problems.append(f"{order}: {redact(named)} is no decision of the day, nor a call with one")

@@ -1,10 +1,12 @@
 """S3 legal holds on the recordings of flagged calls: the archive's own copy is kept from deletion.
 
-A hold is lifted by hand, in S3. A lifted hold is not placed again, because a marker in `state/held/` says that it was
-placed once. Until it is lifted, `erase_calls` refuses the call by name.
+A hold is of one version, and so is its marker in `state/held/`: a recording that was hidden or deleted, and is then
+fetched anew, is held anew. A hold is lifted by hand, in S3. It is not placed again: the version has its marker. Until
+it is lifted, `erase_calls` refuses the call by name.
 """
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
@@ -44,8 +46,11 @@ def place_legal_holds(
         flagged = {row["call_id"] for row in tables.rows(schemas.FLAGGED_CALLS, day, ("call_id",))}
     except UnreadablePartition as error:
         return [f"Nothing is held, because nobody knows what is flagged: {error}."]
-    stored = {entry.key for entry in store.list(audio_prefix(day))} if flagged else set()
-    to_hold = _select(day, flagged, held, stored)
+    try:
+        latest, counts = _list_versions(day, governance) if flagged else ({}, Counter[str]())
+    except ArchiveDenied as error:
+        return [f"Nothing is held, because the credentials may not list versions (s3:ListBucketVersions): {error}."]
+    to_hold = _select(day, flagged, held, latest, counts)
     if not to_hold:
         return []
     if not governance.has_object_lock():
@@ -57,7 +62,7 @@ def place_legal_holds(
     def hold(call_id: str) -> str | None:
         key = audio_key(day, call_id)
         try:
-            governance.place_legal_hold(key)
+            governance.place_legal_hold(key, latest[key])
             governance.tag_as_flagged(key)
         except ArchiveDenied as error:
             return f"The bucket does not allow legal hold or tags: {error}"
@@ -67,7 +72,8 @@ def place_legal_holds(
         return None
 
     def mark(call_id: str) -> None:
-        create_json(store, held_key(day, call_id), {"held_at": clock.now().isoformat()})
+        version_id = latest[audio_key(day, call_id)]
+        create_json(store, held_key(day, call_id, version_id), {"held_at": clock.now().isoformat()})
 
     with ThreadPoolExecutor(threads, thread_name_prefix="legal-holds") as pool:
         sentences = dict(zip(to_hold, pool.map(hold, to_hold), strict=True))
@@ -76,5 +82,24 @@ def place_legal_holds(
     return sorted({sentence for sentence in sentences.values() if sentence})[:_MAX_SENTENCES]
 
 
-def _select(day: date, flagged: set[str], held: Collection[str], stored: Collection[str]) -> list[str]:
-    return sorted(call_id for call_id in flagged if call_key(call_id) not in held and audio_key(day, call_id) in stored)
+def _list_versions(day: date, governance: Governance) -> tuple[dict[str, str], Counter[str]]:
+    """Return the latest version of each recording that is there, by its key, and how many versions it has."""
+    versions = [version for version in governance.versions(audio_prefix(day)) if not version.is_marker]
+    latest = {version.key: version.version_id for version in versions if version.is_latest}
+    return latest, Counter(version.key for version in versions)
+
+
+def _select(
+    day: date, flagged: set[str], held: Collection[str], latest: Mapping[str, str], counts: Mapping[str, int]
+) -> list[str]:
+    """Return the flagged calls whose latest version has no marker.
+
+    Version 0.1.0 wrote a marker for the call: it is that of the version, if there is but one.
+    """
+
+    def is_held(call_id: str, key: str) -> bool:
+        marker = held_key(day, call_id, latest[key]).removeprefix(held_prefix(day)).removesuffix(".json")
+        return marker in held or (counts[key] == 1 and call_key(call_id) in held)
+
+    keys = {call_id: audio_key(day, call_id) for call_id in flagged}
+    return sorted(call_id for call_id, key in keys.items() if key in latest and not is_held(call_id, key))

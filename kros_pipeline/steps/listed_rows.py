@@ -5,6 +5,7 @@ call. A row that lies outside the window that was asked for is evidence: the fil
 mean them. Of another organization's rows nothing but their number is used.
 """
 
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 
 from ..core.call_statuses import is_completed
@@ -89,6 +90,10 @@ class ListedRows:
     def has_rows_outside(self) -> bool:
         """Whether a row lies outside the window asked for, and its end does not explain why."""
         return bool(self._near or self._far)
+
+    def leave_out_unparsed(self, is_left_out: Callable[[UnparsedRow], bool]) -> None:
+        """Forget the unparsed rows of which `is_left_out` is true: they were erased."""
+        self.unparsed = {name: row for name, row in self.unparsed.items() if not is_left_out(row)}
 
     def forget_windows(self) -> None:
         """Forget what the rows showed of the date filter: it has no effect."""

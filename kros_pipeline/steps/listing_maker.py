@@ -78,6 +78,7 @@ class ListingMaker:
             call_digests=pack_digests(digests),
             unlisted_digests=pack_digests(map(digest_id, self._present_ids - self._homes.kept.keys() - erased)),
             witnessed_digests=self._keep_witnessed(last, gone),
+            erasure_token=last.erasure_token if last is not None else None,
         )
 
     def _keep_witnessed(self, last: Listing | None, gone: set[bytes]) -> str | None:

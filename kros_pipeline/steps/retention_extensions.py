@@ -67,8 +67,9 @@ def extend_retention(
     journal = ExtensionJournal(store, clock, day)
     rows = _read_known_rows(day, tables, journal)
     orders = read_orders(source, journal, rows.values(), resend=resend, settle=settle, run_id=run_id)
-    new = select_new(decisions, rows, source.allowed_extension_days)
     resent_rows = {row["decision_id"]: row for row in orders.resend}
+    new = select_new(decisions, rows, source.allowed_extension_days)
+    new = [decision for decision in new if decision.decision_id not in resent_rows]
     to_resend = [Decision(row["call_id"], row["rule_id"], row["requested_days"]) for row in orders.resend]
     if dry_run:
         _describe_dry_run(new + to_resend, source.allowed_extension_days, report)
@@ -115,9 +116,11 @@ def extend_retention(
 def _read_known_rows(day: date, tables: Tables, journal: ExtensionJournal) -> dict[str, Row]:
     """Return, by decision, the table's row or, where the journal knows more (a run died in between), the journal's."""
     rows: dict[str, Row] = {row["decision_id"]: row for row in tables.rows(schemas.RETENTION_EXTENSIONS, day)}
-    for decision_id in journal.decision_ids() | rows.keys():
+    journalled_ids = journal.decision_ids()
+    for decision_id in journalled_ids | rows.keys():
         known = rows.get(decision_id)
-        if known is None or is_open(known):
+        was_sent_since = decision_id in journalled_ids and known and known["status"] == ExtensionStatus.NOT_ALLOWED
+        if known is None or is_open(known) or was_sent_since:
             journalled = journal.row(decision_id)
             if journalled is not None and (known is None or rank(journalled) > rank(known)):
                 rows[decision_id] = journalled

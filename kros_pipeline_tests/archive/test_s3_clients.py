@@ -11,8 +11,10 @@ from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
 
 from kros_pipeline.archive import s3_clients
+from kros_pipeline.archive.s3_governance import open_s3
 from kros_pipeline.archive.s3_store import S3ObjectStore
 from kros_pipeline.archive.settings import ArchiveSettings
+from kros_pipeline.core.errors import ArchiveDenied
 from kros_pipeline.sandbox import LocalS3
 
 
@@ -105,4 +107,33 @@ def test_an_endpoint_of_the_settings_is_addressed_by_the_path_and_not_asked(
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "https://s3.example.com:9000")
     monkeypatch.setenv("AWS_REGION", "garage")
     assert open_store() == ("garage", "garage", "https://s3.example.com:9000/a-bucket/")
+    assert on_aws.asked == []
+
+
+@pytest.mark.parametrize("variable", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"])
+@pytest.mark.parametrize(
+    ("url", "is_refused"),
+    [
+        ("http://minio:9000", True),
+        ("http://10.0.0.5:9000", True),
+        ("http://s3.example.com", True),
+        ("http://127.0.0.1.example.com", True),
+        ("http://localhost.example.com", True),
+        ("https://minio:9000", False),
+        ("http://127.0.0.1:9000", False),
+        ("http://localhost:9000", False),
+        ("http://[::1]:9000", False),
+    ],
+)
+def test_an_endpoint_over_plain_http_on_another_machine_is_refused(
+    on_aws: Aws, monkeypatch: pytest.MonkeyPatch, variable: str, url: str, *, is_refused: bool
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setenv(variable, url)
+    settings = ArchiveSettings("a-bucket", "p", None, None, None, connections=4)
+    if not is_refused:
+        open_s3(settings)
+        return
+    with pytest.raises(ArchiveDenied, match=r"is not https.*Nothing was sent"):
+        open_s3(settings)
     assert on_aws.asked == []

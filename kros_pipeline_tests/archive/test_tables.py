@@ -20,7 +20,7 @@ from kros_pipeline.archive import compare_and_swap, parquet, tables
 from kros_pipeline.archive.object_store import VersionToken
 from kros_pipeline.archive.parquet import Partition, batches_of, merged_batches, plain_values, write_parquet
 from kros_pipeline.core import schemas
-from kros_pipeline.core.errors import ArchiveUnavailable
+from kros_pipeline.core.errors import ArchiveUnavailable, NewerTable
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import table_key
@@ -94,6 +94,19 @@ def test_each_column_carries_its_description_in_the_file(our: Account) -> None:
     file = pq.read_schema(io.BytesIO(our.archive.read(table_key(TABLE.name, DAY))))
     for column in TABLE.columns:
         assert file.field(column.name).metadata[b"description"].decode() == column.description
+
+
+@pytest.mark.parametrize("change", ["a new row", "nothing"])
+def test_a_partition_with_columns_of_a_newer_version_is_read_and_never_written(our: Account, change: str) -> None:
+    our.ctx.tables.commit(TABLE, DAY, adding(row("a")))
+    key, file = table_key(TABLE.name, DAY), io.BytesIO()
+    newer = pq.read_table(io.BytesIO(our.archive.read(key))).append_column("sentiment", pa.array(["calm"]))
+    pq.write_table(newer, file)
+    our.archive.write(key, file.getvalue())
+    assert our.ctx.tables.rows(TABLE, DAY, ("call_id",)) == [{"call_id": "a"}]
+    with pytest.raises(NewerTable, match=r"does not know \(sentiment\).*Nothing was written.*a newer one"):
+        our.ctx.tables.commit(TABLE, DAY, adding(*([row("b")] if change == "a new row" else [])))
+    assert our.archive.read(key) == file.getvalue()
 
 
 # Requests.

@@ -189,3 +189,43 @@ def test_an_erased_call_is_named_by_its_pseudonym(store: MemoryObjectStore) -> N
     log.write()
     lines = (store.read("audit/dt=2025-01-10/run-recordings.jsonl") or b"").splitlines()
     assert [json.loads(line)["call"] for line in lines] == [tombstones.pseudonym("call_a"), "call_b"]
+
+
+# Keys: one for every machine.
+
+
+def test_a_run_with_another_key_notices_an_erasure_at_its_next_look(store: MemoryObjectStore) -> None:
+    time = Time()
+    ours, others = Tombstones(store, KEY, time.clock), Tombstones(store, KEY[::-1] + "other", time.clock)
+    assert not ours.is_erased("call_a")  # the run began before anything was erased
+    others.claim_key()
+    others.add_call(DAY, "call_a")
+    time.seconds += MAX_AGE_SECONDS + 0.1
+    with pytest.raises(ArchiveDenied, match=r"not the key with which calls.*Give every machine the same key"):
+        ours.is_erased("call_a")
+    with pytest.raises(ArchiveDenied, match="not the key with which calls"):
+        ours.claim_key()
+
+
+def test_a_run_without_a_key_is_refused_once_something_is_erased(store: MemoryObjectStore) -> None:
+    time = Time()
+    ours, others = Tombstones(store, None, time.clock), Tombstones(store, KEY, time.clock)
+    assert not ours.is_erased("call_a")
+    others.add_call(DAY, "call_b")
+    time.seconds += MAX_AGE_SECONDS + 0.1
+    with pytest.raises(ArchiveDenied, match="KROS_ERASURE_KEY is missing"):
+        ours.is_erased("call_a")
+
+
+def test_the_tombstone_of_a_number_is_seen_by_other_runs_and_costs_nothing_without_erasures(
+    store: MemoryObjectStore,
+) -> None:
+    time = Time()
+    ours, others = Tombstones(store, KEY, time.clock), Tombstones(store, KEY, time.clock)
+    for _ in range(3):
+        assert not ours.is_number_stopped(["+2348012345678"])
+    assert store.requests_made == 2  # one look
+    others.stop_number(others.pseudonym("+2348012345678"))
+    time.seconds += MAX_AGE_SECONDS + 0.1
+    assert ours.is_number_stopped(["08012345678", "+2348012345678"])
+    assert not ours.is_number_stopped(["+2348099999999"])

@@ -58,6 +58,97 @@ AROUND = st.sampled_from(["", "error: ", "<a href='", '{"url": "', "see (", "x" 
             for number in ("030/1234567", "+1‑415‑555‑1234", "+44 20 7946 0958", "٠١٢٣٤٥٦٧٨٩")
         ),
         ("to (415) 555-1234 now", "to ((number) now"),
+        *(
+            (f"to {number} now", "to (number) now")
+            for number in (
+                "+234,801,234,5678",
+                "+234;801;234;5678",
+                "+234|801|234|5678",
+                "+234:801:234:5678",
+                "+234_801_234_5678",
+                "+234 (0) 801 234 5678",
+                "+234\u00a0801\u00a0234\u00a05678",
+                "+234 · 801 · 234 · 5678",
+                "0801,234,5678",
+                "0801;234;5678",
+                "0801|234|5678",
+                "0801*234*5678",
+                "0801~234~5678",
+                "0801:234:5678",
+                "\u202a+2348012345678\u202c",
+                "+2\u200b34801234\u200b5678",
+                "+2348012345678\x00",
+            )
+        ),
+        ("sip:+2348012345678@host", "sip:(number)@host"),
+        ("tel:+234-801-234-5678;ext=12", "tel:(number);ext=12"),
+        ("from_2348012345678", "from_(number)"),
+        ("from_number=2348012345678", "from_number=(number)"),
+        ("user_phone_2348012345678", "user_phone_(number)"),
+        ("+1415555123", "(number)"),
+        # ids, hashes and dates are no numbers
+        *(
+            (f"call {name} is busy", f"call {name} is busy")
+            for name in (
+                "call_abc123",
+                "call_2348012345678",
+                "call_20250110_100000",
+                "ep_1234567890",
+                "pn_0123456789",
+                "550e8400-e29b-41d4-a716-446655440000",
+                "00000000-0000-4000-8000-123456789012",
+                "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+                "evt_01HZX3V9K8",
+                "CA1234567890abcdef1234567890abcdef",
+                "req-2025-01-10-abc",
+                "2025-01-10",
+                "2025-01-10T10:00:00.123456Z",
+            )
+        ),
+        ("page 2 of 1000: 50 of 180 s", "page 2 of 1000: 50 of 180 s"),
+        ("one of 10, 20, 50, 100", "one of 10, 20, 50, 100"),
+        # more names of secrets
+        *(
+            (f"bad {name}{mark}s3cr3t1x here", "bad (secret) here")
+            for name in (
+                "api_key",
+                "apikey",
+                "API-KEY",
+                "krosai_api_key",
+                "access_token",
+                "refresh-token",
+                "client_secret",
+                "aws_secret_access_key",
+                "password",
+                "passwd",
+                "private_key",
+                "session_token",
+                "webhook_secret",
+            )
+            for mark in ("=", ": ", " = ")
+        ),
+        ('{"api_key":"s3cr3t","a":1}', '{"(secret),"a":1}'),
+        ("token=s3cr3t&a=1", "(secret)&a=1"),
+        ("signature=s3cr3t", "(secret)"),
+        ("auth=s3cr3t", "(secret)"),
+        ("hmac=s3cr3t", "(secret)"),
+        ("token: s3cr3t4567", "(secret)"),
+        ("the token expired", "the token expired"),
+        ("invalid token: expired", "invalid token: expired"),
+        ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc_def-1 x", "(secret) x"),
+        ("AKIAIOSFODNN7EXAMPLE x", "(secret) x"),
+        ("sk_live_0a1b2c3d4e x", "(secret) x"),
+        ("-----BEGIN PRIVATE KEY----- MIIabc -----END PRIVATE KEY----- x", "(secret) x"),
+        ("https://storage.krosai.com/a.mp3?auth=s3cr3t x", "https://storage.krosai.com/a.mp3 x"),
+        ("//user:s3cr3t@storage.krosai.com/a", "//storage.krosai.com/a"),
+        # what a terminal would act on, or what turns the direction of the writing
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("\x1b]0;title\x07text", "text"),
+        ("\x1b]8;;https://evil\x1b\\link", "link"),
+        ("a\x00b\x07c\x7fd\x9be\x85f", "abcde f"),
+        ("safe\u202egnp.exe\u202c", "safegnp.exe"),
+        ("\u2066a\u2069\u200e\u200f\u061cb\ufeff", "ab"),
+        ("می\u200cخواهم", "می\u200cخواهم"),
         # characters that neither Parquet nor a terminal accepts
         ("a\ud800b", "a\ufffdb"),
     ],

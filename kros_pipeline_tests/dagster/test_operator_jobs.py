@@ -185,3 +185,41 @@ def test_one_call_is_tried_again_by_the_config_of_recordings(our: Account, launc
         )
     assert done.success
     assert our.archive.by_call("recordings", DAY)[call_id]["status"] == "archived"
+
+
+def test_a_dry_run_names_keys_days_and_near_matches_and_says_what_to_do_next(our: Account, launch: Launch) -> None:
+    first, second = our.archive.table("calls", DAY)[:2]
+    number = first["from_number"]
+    config: dict[str, Any] = {"phone_number": f"0{number[4:]}", "reason": "request 1"}
+    reported = shown(launch("erase_calls", "erase", dry_run=True, **config))
+    assert reported["calls"] == 0 and "(2025-01-10): from_number ends in the same digits" in reported["near matches"]
+    assert "candidates" in reported["what to do next"] and number[4:] not in str(reported)
+    config = {"call_ids": [first["call_id"], second["call_id"]], "reason": "request 1"}
+    reported = shown(launch("erase_calls", "erase", dry_run=True, **config))
+    assert audio_key(DAY, first["call_id"]) in reported["keys of these calls only"]
+    assert f"tables/calls/dt={DAY}/part-0.parquet" in reported["keys that hold something of them"]
+    assert reported["days"] == str(DAY) and "dry_run: false" in reported["what to do next"]
+    assert "not archived yet" in reported["not reached"]
+    done = shown(launch("erase_calls", "erase", **config))
+    assert "in every form" in done["the proof covers"] and "upload of a recording" in done["not reached"]
+
+
+def test_the_launchpad_opens_with_a_dry_run_and_without_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KROSAI_API_KEY", "s3cr3t")
+    job = defs().resolve_job_def("erase_calls")
+    assert job.run_config == {
+        "ops": {
+            "erase": {"config": {"call_ids": [], "phone_number": "", "reason": "", "candidates": [], "dry_run": True}}
+        }
+    }
+
+
+def test_every_text_of_the_config_may_come_from_the_environment(
+    our: Account, launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = ids_of(our)[0]
+    monkeypatch.setenv("TEST_ID_TO_ERASE", first)
+    monkeypatch.setenv("TEST_REASON", "request 7")
+    config = {"call_ids": [{"env": "TEST_ID_TO_ERASE"}], "reason": {"env": "TEST_REASON"}}
+    assert launch("erase_calls", "erase", **config).success
+    assert first not in ids_of(our)

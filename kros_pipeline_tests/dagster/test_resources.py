@@ -36,7 +36,8 @@ def test_an_unknown_name_fails_the_run_with_the_bad_settings_in_one_failure() ->
 def test_no_secret_is_in_the_resources_repr() -> None:
     fields: dict[str, Any] = {**SECRETS, "kros_sse": "AES256"}
     archive = Archive(**fields)
-    shown = f"{archive!r} {archive!s} {[archive]}"
+    with archive.process_config_and_initialize_cm() as opened:
+        shown = f"{archive!r} {archive!s} {[archive]} {opened!r}"
     assert "AES256" in shown
     assert "s3cr3t" not in shown
 

@@ -211,6 +211,24 @@ def test_nothing_is_touched_where_a_call_is_under_legal_hold(archived: Callable[
     assert_forgotten(our, held)
 
 
+def test_a_recording_that_was_hidden_and_fetched_anew_is_held_anew(archived: Callable[..., Account]) -> None:
+    our = archived(KROS_LEGAL_HOLD="on")
+    first, other = audio_key(DAY, ids_of(our)[0]), audio_key(DAY, ids_of(our)[1])
+    our.archive.delete(first)  # a delete marker hides the held version
+    result = our.run_day()
+    assert result.verdict.verdict == "complete" and not result.verdict.failures.get("every_flagged_recording_is_held")
+
+    def holds(key: str) -> list[str]:
+        client, target = our.archive.client, {"Bucket": our.archive.bucket, "Key": f"{our.archive.prefix}/{key}"}
+        versions = [version for name, version in every_version(our) if name == key]
+        bodies = [version for version in versions if every_version(our)[key, version]]
+        return [client.get_object_legal_hold(**target, VersionId=version)["LegalHold"]["Status"] for version in bodies]
+
+    assert (holds(first), holds(other)) == (["ON", "ON"], ["ON"])
+    markers = [key for key in our.archive.objects("state/held/") if call_key(ids_of(our)[0]) in key]
+    assert len(markers) == 2
+
+
 def test_a_bucket_without_object_lock_makes_a_check_red_and_fails_no_day(account: MakeAccount, tmp_path: Any) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)

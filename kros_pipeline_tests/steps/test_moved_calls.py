@@ -12,11 +12,10 @@ import pytest
 
 from kros_pipeline.archive.listings import read_listing
 from kros_pipeline.archive.parquet import batches_of
+from kros_pipeline.archive.unparsed_rows import UnparsedRows
 from kros_pipeline.core import schemas
 from kros_pipeline.core.id_digests import digest_id, unpack_digests
 from kros_pipeline.sandbox import SandboxConfig
-from kros_pipeline.source.call_source import UnparsedRow
-from kros_pipeline.steps import calls
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 from kros_pipeline_tests.support.steps import list_calls
 
@@ -157,6 +156,5 @@ def test_an_erased_call_is_not_kept_as_a_row_whose_id_is_a_number(memory_account
     our.ctx.tombstones.claim_key()
     our.ctx.tombstones.add_call(DAY, "123")
     for raw, kept in (('{"id":123,"from_number":"+2348012345678"}', 0), ('{"id":124}', 1), ('{"id":true}', 2)):
-        row = UnparsedRow(None, None, raw, "field 'id' is missing, empty or not a string")
-        calls._keep_unparsed(DAY, row, our.ctx.store, our.ctx.tombstones)  # noqa: SLF001 - no simulator sends such ids
+        UnparsedRows(our.ctx.store, our.ctx.tombstones, None).keep(DAY, raw)  # no simulator sends such ids
         assert len(our.archive.objects("state/unparsed/")) == kept

@@ -21,6 +21,7 @@ from kros_pipeline.core.object_keys import audit_prefix
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline.steps.extension_journal import ExtensionJournal
+from kros_pipeline.steps.extension_orders import BadOrder
 from kros_pipeline_tests.support.accounts import DAY, VARIED, Account
 from kros_pipeline_tests.support.archive_check import completed_of, table_key
 from kros_pipeline_tests.support.extensions import extend, extended_days, extensions, posts, ruled
@@ -246,3 +247,40 @@ def test_the_plan_limits_the_requested_days(
     if status == "not_allowed":
         assert all(plan in row["reason"] for row in extensions(our))
         assert posts(our) == {}
+
+
+@pytest.mark.parametrize("resend", [False, True])
+def test_a_decision_that_the_plan_did_not_allow_is_sent_once_after_an_upgrade(
+    ruled: Callable[..., Account], *, resend: bool
+) -> None:
+    our = ruled(KROSAI_PLAN="free")
+    for _ in range(2):
+        extend(our)
+        assert {row["status"] for row in extensions(our)} == {"not_allowed"} and posts(our) == {}
+    our.environment["KROSAI_PLAN"] = "business"
+    ids = [row["call_id"] for row in extensions(our)] if resend else []
+    assert extend_retention(our.open(), DAY, resend=ids, run_id="operator").counts["sent_now"] == 5
+    extend_retention(our.open(), DAY)
+    assert {row["status"] for row in extensions(our)} == {"extended"}
+    assert posts(our) == dict.fromkeys(completed_of(our.krosai, DAY), 1)
+
+
+def test_an_upgraded_decision_is_not_sent_twice_where_the_run_was_killed_before_its_table(
+    ruled: Callable[..., Account],
+) -> None:
+    our = ruled(KROSAI_PLAN="free")
+    extend(our)
+    before = our.archive.read(table_key("retention_extensions", DAY))
+    our.environment["KROSAI_PLAN"] = "business"
+    extend_retention(our.open(), DAY)
+    our.archive.write(table_key("retention_extensions", DAY), before)
+    assert extend_retention(our.open(), DAY).counts["sent_now"] == 0
+    assert posts(our) == dict.fromkeys(completed_of(our.krosai, DAY), 1)
+    assert {row["status"] for row in extensions(our)} == {"extended"}
+
+
+def test_a_resend_is_refused_where_the_plan_still_does_not_allow_it(ruled: Callable[..., Account]) -> None:
+    our = ruled(KROSAI_PLAN="free")
+    extend(our)
+    with pytest.raises(BadOrder, match="plan free keeps recordings no longer"):
+        extend_retention(our.open(), DAY, resend=[extensions(our)[0]["call_id"]], run_id="operator")

@@ -147,7 +147,7 @@ class MemoryGovernance:
     def has_default_retention(self) -> bool:
         return False
 
-    def place_legal_hold(self, key: str) -> None:
+    def place_legal_hold(self, key: str, version_id: str | None = None) -> None:
         raise ArchiveError(f"{key}: S3 says InvalidRequest (the bucket has no Object Lock)")
 
     def has_legal_hold(self, version: ObjectVersion) -> bool:

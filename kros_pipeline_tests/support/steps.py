@@ -39,6 +39,7 @@ def list_calls(ctx: RunContext, day: date, *, first_day: date = date.min) -> tup
         retention_days=ctx.settings.source.retention_days,
         download_workers=ctx.settings.download_workers,
         log=ctx.log,
+        default_country=ctx.settings.source.default_country,
     )
 
 
