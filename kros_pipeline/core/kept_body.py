@@ -1,6 +1,6 @@
 """When a recording whose body was rejected, and is kept in quarantine, is downloaded again.
 
-The same bytes come again in most cases. So the waits double, and end with upstream's retention.
+The same bytes come again in most cases. So the waits double; the last try is a day before retention ends.
 """
 
 import re
@@ -11,6 +11,7 @@ from typing import Self
 from .days import parse_time, start_of
 
 _RUNS_WITHOUT_WAIT = 2
+_LAST_TRY_BEFORE = timedelta(days=1)
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(hours=20), timedelta(days=8)
 _REASON = re.compile(
     r"kept in quarantine, rejected in (\d+) runs?: it is (?:not downloaded again|tried again from (\S+) on)"
@@ -57,8 +58,9 @@ class KeptBody:
         waits = runs - _RUNS_WITHOUT_WAIT * is_page
         wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2 ** min(waits - 1, 8)) if waits > 0 else timedelta()
         next_at = now + wait
-        is_over = expires_on is not None and next_at >= start_of(expires_on)
-        return cls(runs, next_at if may_change and not is_over else None)
+        if expires_on is not None and next_at >= start_of(expires_on):  # once more before upstream may delete it
+            next_at = start_of(expires_on) - _LAST_TRY_BEFORE
+        return cls(runs, next_at if may_change and next_at >= now else None)
 
     def is_due(self, now: datetime) -> bool:
         """Return whether the recording is to be downloaded again."""

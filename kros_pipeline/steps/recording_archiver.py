@@ -10,7 +10,6 @@ from ..core.audio import Inspection
 from ..core.audio_check import CUT_AT_SOURCE, OTHER_ANSWER, verify_audio
 from ..core.clock import Clock
 from ..core.errors import (
-    ApiError,
     ArchiveDenied,
     ArchiveError,
     ArchiveUnavailable,
@@ -19,6 +18,7 @@ from ..core.errors import (
     CallNotFound,
     DownloadBroken,
     DownloadError,
+    ExternalError,
     InvalidAudio,
     ObjectExists,
     RequestRefused,
@@ -90,8 +90,8 @@ class RecordingArchiver:
             row = self.rows.unarchived(call, RecordingStatus.REFUSED, str(error), attempts=max(1, tries.downloads))
         except (DownloadError, RequestRefused, UnaddressableCall, UnexpectedResponse) as error:
             row = self.rows.failed(call, error, attempts=tries.downloads)
-        except (ApiError, ArchiveError) as error:
-            if tries.rejected is None:
+        except ExternalError as error:
+            if tries.rejected is None:  # otherwise the row must name the body; the next call meets the same
                 raise
             row = self.rows.failed(call, error, attempts=tries.downloads)
         return self._name_kept_body(tries, row)
@@ -200,6 +200,7 @@ class RecordingArchiver:
 
         In the grace days it may still come. Afterwards it is lost, unless a body of it is kept.
         """
+        tries.is_gone = not isinstance(error, UrlExpired)
         if isinstance(error, UrlExpired):
             status, reason = RecordingStatus.FAILED, str(error)
         elif isinstance(error, AudioGone):
@@ -221,7 +222,9 @@ class RecordingArchiver:
         row = row | {"quarantine_key": key}
         if row["status"] != RecordingStatus.FAILED:
             return row
-        is_same = rejected is None or (call.quarantine_key is not None and call.quarantine_key == rejected.key)
+        if rejected is None and not tries.is_gone:  # a transfer that broke says nothing of the bytes
+            return row | {"reason": f"{row['reason']}; {call.kept}"} if call.kept is not None else row
+        is_same = rejected is None or call.quarantine_key == rejected.key
         runs = call.kept.runs + 1 if call.kept is not None and is_same else 1
         check = rejected.error.check if rejected is not None else ""
         kept = KeptBody.after(

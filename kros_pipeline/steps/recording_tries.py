@@ -16,6 +16,7 @@ class Tries:
         self.unanswered = ""
         self.downloads = self.minted = 0
         self.rejected: BodyRejected | None = None
+        self.is_gone = False  # upstream has it no longer
         self.shared_sha256 = ""  # of a body that another call has, too, and that is downloaded once more
 
     @property

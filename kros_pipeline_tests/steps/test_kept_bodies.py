@@ -210,7 +210,7 @@ def test_the_same_bytes_are_downloaded_again_after_days_only_and_not_after_reten
             days_of_downloads.append(number)
     assert len(days_of_downloads) < 15 and days_of_downloads[0] == 1
     waits = [later - earlier for earlier, later in pairwise(days_of_downloads)]
-    assert waits == sorted(waits)
+    assert waits[:-1] == sorted(waits[:-1]), "the last one is a day before upstream may delete it"
     assert len(day.quarantined()) == 1
 
 
@@ -247,6 +247,17 @@ def test_a_recording_that_is_not_there_in_the_grace_days_is_pending(make: MakeDa
     assert day.rows()["call_a"]["status"] in ("lost", "failed")
     day.source.fails.clear()
     assert day.run().verdict.verdict == "complete"
+
+
+def test_a_transfer_that_breaks_does_not_put_the_next_try_off(make: MakeDay) -> None:
+    day = make({"call_a": NOISE})
+    day.run()
+    day.source.fails["call_a"] = lambda _: DownloadBroken("the storage answered 503")
+    day.run(hours_later=21)
+    assert "503; kept in quarantine, rejected in 1 run" in day.rows()["call_a"]["reason"]
+    day.source.fails.clear()
+    day.source.calls["call_a"].audio = audio("a")
+    assert day.run(hours_later=1).verdict.verdict == "complete"
 
 
 # An operator accepts a kept body.
