@@ -214,7 +214,13 @@ def test_the_tree_in_the_docstring_shows_every_error_below_its_base() -> None:
 
 
 def test_the_branches_are_the_source_the_archive_and_the_webhook() -> None:
-    assert ExternalError.__subclasses__() == [ApiError, DownloadError, ArchiveError, errors.NotificationFailed]
+    assert ExternalError.__subclasses__() == [
+        ApiError,
+        DownloadError,
+        ArchiveError,
+        errors.LocalFault,
+        errors.NotificationFailed,
+    ]
     assert not issubclass(ExternalError, OSError)
 
 
