@@ -130,6 +130,7 @@ def test_core_has_no_io_and_no_clock(module: str) -> None:
         "unicodedata",
         "urllib",
         "numpy",
+        "phonenumbers",
         "pyarrow",
         "pydantic",
         "re2",
