@@ -20,6 +20,7 @@ COUNTRIES = phonenumbers.SUPPORTED_REGIONS
 
 NEAR_DIGITS = 9  # a national number without its prefix has at most that many in common with its international form
 _MIN_NEAR_DIGITS = 7  # a shorter one is an extension or a short code, which many people share
+_MIN_DIALLED_DIGITS = 3  # 112
 _MIN_DIGITS, _MAX_DIGITS = 7, 15  # of E.164
 _MIN_GUESSED_DIGITS = 11  # with fewer, a number without "+" is as likely a national one
 _MAX_CHARACTERS = 512
@@ -49,14 +50,13 @@ def normalise_phone_number(value: object, default_country: str | None) -> str | 
 def phone_number_text(value: object, default_country: str | None) -> str | None:
     """Return the text of a number as the tables have it: in E.164, or as it came where it cannot be read.
 
-    None for an object or list that does not hold exactly one number.
+    None for an object or list that does not hold exactly one number, and for a JSON number that nobody can dial.
     """
     normalised = normalise_phone_number(value, default_country)
-    if normalised is not None:
-        return normalised
-    if isinstance(value, list) and len(value) == 1:
-        return phone_number_text(value[0], default_country)
-    return clean_text(value) if isinstance(value, str) else _text_of_json_number(value)
+    if normalised is not None or isinstance(value, str):
+        return normalised or clean_text(str(value))
+    text = _text_of_json_number(value)
+    return text if text is not None and len(text) >= _MIN_DIALLED_DIGITS else None
 
 
 def fold_digits(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from ..core.calls import Call
 from ..core.days import names_zone, parse_time
 from ..core.json_values import RECORDING_URL_FIELD, canonical_json, finite_number, remove_urls
+from ..core.phone_numbers import phone_number_text
 from ..core.transcripts import clean_text
 from .call_source import ListedCall, UnparsedRow
 
@@ -14,14 +15,14 @@ _TEXT_FIELDS = (
     "organization_id",
     "status",
     "direction",
-    "from_number",
-    "to_number",
     "endpoint_id",
     "phone_number_id",
 )
+_PHONE_FIELDS = ("from_number", "to_number")
 _NUMBER_FIELDS = {"duration": "duration_seconds", "cost_cents": "cost_cents"}
 _TIME_FIELDS = ("answered_at", "completed_at")
-_KNOWN_FIELDS = {"id", "created_at", "transcript", RECORDING_URL_FIELD, *_TEXT_FIELDS, *_NUMBER_FIELDS, *_TIME_FIELDS}
+_FIELDS_OF_COLUMNS = (*_TEXT_FIELDS, *_PHONE_FIELDS, *_NUMBER_FIELDS, *_TIME_FIELDS)
+_KNOWN_FIELDS = {"id", "created_at", "transcript", RECORDING_URL_FIELD, *_FIELDS_OF_COLUMNS}
 _MAX_COUNT = 1 << 63
 
 
@@ -30,14 +31,22 @@ class MalformedCall(ValueError):
 
 
 def parse_rows(
-    rows: Iterable[object], *, organization_id: str | None, now: datetime, zone: tzinfo | None = None
+    rows: Iterable[object],
+    *,
+    organization_id: str | None,
+    now: datetime,
+    zone: tzinfo | None = None,
+    country: str | None = None,
 ) -> tuple[list[ListedCall], list[UnparsedRow]]:
-    """Parse the rows of one page: the calls, and the rows that are none. See `parse_listed_call` for `zone`."""
+    """Parse the rows of one page: the calls, and the rows that are none.
+
+    See `parse_listed_call` for `zone` and `country`.
+    """
     calls: list[ListedCall] = []
     unparsed: list[UnparsedRow] = []
     for row in rows:
         try:
-            calls.append(parse_listed_call(row, organization_id=organization_id, now=now, zone=zone))
+            calls.append(parse_listed_call(row, organization_id=organization_id, now=now, zone=zone, country=country))
         except MalformedCall as error:
             fields = row if isinstance(row, Mapping) else {}
             call_id = fields.get("id")
@@ -80,13 +89,19 @@ def _organization_of(row: Mapping[str, Any]) -> str:
 
 
 def parse_listed_call(
-    raw: object, *, organization_id: str | None, now: datetime, zone: tzinfo | None = None
+    raw: object,
+    *,
+    organization_id: str | None,
+    now: datetime,
+    zone: tzinfo | None = None,
+    country: str | None = None,
 ) -> ListedCall:
     """Parse one row of `GET /calls`.
 
     A row needs an id and a readable `created_at`: without the first it cannot be named, without the second it belongs
     to no day. Any other field of an unexpected type is null in its column, and whole in `extra`. A time without a zone
-    is meant in `zone`; where no setting gives it, in UTC. Raises `MalformedCall`.
+    is meant in `zone`; where no setting gives it, in UTC. A phone number is normalised, a national one as one of
+    `country`; where its text changes by that, `extra` has it as it came. Raises `MalformedCall`.
     """
     if not isinstance(raw, Mapping):
         raise MalformedCall(f"a row of the list is a {type(raw).__name__}, not an object")
@@ -105,6 +120,11 @@ def parse_listed_call(
         value = raw.get(name)
         columns[name] = clean_text(value) if isinstance(value, str) else None
         if value is not None and columns[name] is None:
+            extra[name] = value
+    for name in _PHONE_FIELDS:
+        value = raw.get(name)
+        columns[name] = phone_number_text(value, country)
+        if value is not None and not (isinstance(value, str) and columns[name] == clean_text(value)):
             extra[name] = value
     for name, column in _NUMBER_FIELDS.items():
         columns[column] = finite_number(raw.get(name))

@@ -81,6 +81,7 @@ class KrosAI:
             organization_id=self._settings.organization_id,
             now=self._clock.now(),
             zone=self._settings.timezone,
+            country=self._settings.default_country,
         )
         total, limit = parse_count(answer.get("total")), parse_count(answer.get("limit"))
         return Page(calls, unparsed, total, limit, size_bytes, foreign_ids)

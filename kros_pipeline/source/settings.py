@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
+from ..core.phone_numbers import COUNTRIES
 from ..core.settings import (
     DOWNLOAD_WORKERS,
     BadValue,
@@ -66,6 +67,13 @@ def _parse_timezone(text: str) -> ZoneInfo:
         nearest = get_close_matches(text.lower(), name_by_lower_case, n=1, cutoff=0.8)
         hint = f": did you mean {name_by_lower_case[nearest[0]]}?" if nearest else " such as Africa/Lagos."
         raise BadValue(f"is {show_value(text)}; it must be the IANA name of a time zone{hint}") from None
+
+
+def _parse_country(text: str) -> str:
+    """Parse the two letters of a country, and return them in upper case."""
+    if text.upper() not in COUNTRIES:
+        raise BadValue(f"is {show_value(text)}; it must be the two letters (ISO 3166) of a country, such as NG.")
+    return text.upper()
 
 
 API_KEY = Setting(
@@ -137,6 +145,13 @@ RECORDING_HOSTS = Setting(
     _parse_hosts,
     default_in_words=f"`{DEFAULT_RECORDING_HOST}` and the API's own host",
 )
+DEFAULT_COUNTRY = Setting(
+    "KROS_DEFAULT_COUNTRY",
+    None,
+    "the country (two letters, such as `NG`) of phone numbers in national form, such as `0801…`: the tables have them "
+    "in E.164 then; without it they stay as they came",
+    _parse_country,
+)
 
 SOURCE_SETTINGS: tuple[Setting[Any], ...] = (
     API_KEY,
@@ -149,6 +164,7 @@ SOURCE_SETTINGS: tuple[Setting[Any], ...] = (
     REQUESTS_PER_SECOND,
     REQUESTS_PER_RUN,
     RECORDING_HOSTS,
+    DEFAULT_COUNTRY,
 )
 
 
@@ -157,6 +173,8 @@ class SourceSettings:
     """How to reach KrosAI. `requests_per_second`, `requests_per_run` and `retention_days` are None for "no limit".
 
     `timezone` is the zone of the API's times that name none; None where the setting is not given: they are UTC.
+
+    `default_country` is that of phone numbers in national form; None where it is not given: they are not read.
 
     `connections` is how many connections each client keeps open: one for each thread that downloads.
     """
@@ -172,6 +190,7 @@ class SourceSettings:
     requests_per_run: int | None
     recording_hosts: frozenset[str]
     connections: int
+    default_country: str | None = None
 
     @property
     def is_bridge(self) -> bool:
@@ -213,6 +232,7 @@ def parse_source_settings(reader: SettingsReader) -> SourceSettings:
         requests_per_second=reader.optional(REQUESTS_PER_SECOND, rate),
         requests_per_run=reader.optional(REQUESTS_PER_RUN, plan.requests_per_day and plan.requests_per_day // 2),
         recording_hosts=reader.optional(RECORDING_HOSTS, frozenset({DEFAULT_RECORDING_HOST, _host_of(base_url)})),
+        default_country=reader.optional(DEFAULT_COUNTRY, None),
         connections=reader.value(DOWNLOAD_WORKERS),
     )
 

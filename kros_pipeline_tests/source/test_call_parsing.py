@@ -61,6 +61,34 @@ def extra(**row: Any) -> Any:
 # One row.
 
 
+@pytest.mark.parametrize("name", ["from_number", "to_number"])
+@pytest.mark.parametrize(
+    ("value", "country", "text"),
+    [
+        (2348012345678, None, "+2348012345678"),
+        ({"e164": "+2348012345678", "carrier": "x"}, None, "+2348012345678"),
+        ("sip:+2348012345678@sip.example.com", None, "+2348012345678"),
+        ("tel:+2348012345678;ext=12", None, "+2348012345678"),
+        ("+234 (0) 801 234 5678", None, "+2348012345678"),
+        ("08012345678", "NG", "+2348012345678"),
+        (8012345678, None, "8012345678"),
+    ],
+)
+def test_a_phone_number_is_normalised_and_extra_has_it_as_it_came(
+    name: str, value: object, country: str | None, text: str
+) -> None:
+    row = {"id": "a", "created_at": "2025-01-10T10:00:00Z", name: value}
+    call = parse_listed_call(row, organization_id=None, now=NOW, country=country).call
+    assert getattr(call, name) == text
+    assert json.loads(call.extra or "{}") == {name: value}
+
+
+def test_a_text_that_is_no_readable_number_stays_and_is_not_kept_twice() -> None:
+    for text in ("+2348012345678", "08012345678", "anonymous"):
+        made = call(from_number=text)
+        assert (made.from_number, made.extra) == (text, None)
+
+
 def test_the_documented_row_is_the_documented_call() -> None:
     listed = parse_listed_call(DOCUMENTED, organization_id=None, now=NOW)
     assert listed.recording_url == URL

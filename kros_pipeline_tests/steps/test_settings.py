@@ -29,6 +29,7 @@ CONTRACT = {
     "KROSAI_REQUESTS_PER_SECOND": None,  # the plan's rate
     "KROSAI_REQUESTS_PER_RUN": None,  # half the plan's day
     "KROS_RECORDING_HOSTS": None,  # storage.krosai.com and the API's own host
+    "KROS_DEFAULT_COUNTRY": None,  # national numbers stay as they came
     "KROS_ARCHIVE_URL": None,  # required
     "KROS_SSE": None,  # the bucket's default
     "KROS_KMS_KEY_ID": None,  # with KROS_SSE=aws:kms
@@ -152,6 +153,7 @@ def test_a_variable_that_is_named_like_a_setting_is_refused_without_its_value() 
         # times without a zone
         ({"KROSAI_TIMEZONE": "Africa/Lagos"}, "timezone", ZoneInfo("Africa/Lagos")),
         ({"KROSAI_TIMEZONE": "UTC"}, "timezone", ZoneInfo("UTC")),
+        ({"KROS_DEFAULT_COUNTRY": "ng"}, "default_country", "NG"),
         ({}, "timezone", None),
         # the plan, and our own share of it
         ({"KROSAI_PLAN": "Business"}, "plan", PLANS["business"]),
@@ -239,6 +241,14 @@ def test_a_good_text_becomes_its_value(texts: dict[str, str], field: str, value:
                 f"KROSAI_TIMEZONE is {text!r}; it must be the IANA name of a time zone such as Africa/Lagos.",
             )
             for text in ("+01:00", "../../etc/passwd", "/etc/passwd", "a\x00b", "Africa", "é")
+        ),
+        # a country
+        *(
+            (
+                {"KROS_DEFAULT_COUNTRY": text},
+                f"KROS_DEFAULT_COUNTRY is {text!r}; it must be the two letters (ISO 3166) of a country, such as NG.",
+            )
+            for text in ("Nigeria", "XX", "234", "é")
         ),
         # whole numbers within limits
         *(
