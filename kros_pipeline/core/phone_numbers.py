@@ -180,7 +180,7 @@ def _read(written: str, country: str | None) -> tuple[str, bool] | None:
     """Read a number that is written with digits and separators only; and say whether such a number is assigned."""
     digits = re.sub(r"\D", "", written, flags=re.ASCII)
     if written.startswith("+"):
-        return _accept(digits.removeprefix("00"))
+        return _accept(digits)
     national = _parse(digits, country) if country is not None else None
     if national is not None:
         return national, True

@@ -39,7 +39,6 @@ WITH_COUNTRY_CODE: list[Any] = [
     # dialled from abroad
     "002348012345678",
     "00 234 801 234 5678",
-    "+002348012345678",
     # the "+" is missing
     "2348012345678",
     2348012345678,
