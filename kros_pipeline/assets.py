@@ -140,12 +140,14 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 source=ctx.source,
                 store=ctx.store,
                 tables=ctx.tables,
+                tombstones=ctx.tombstones,
                 clock=ctx.clock,
                 lookback_days=ctx.settings.lookback_days,
                 retention_days=ctx.settings.source.retention_days,
                 ask_every_transcript=ctx.settings.ask_every_transcript,
                 download_workers=ctx.settings.download_workers,
                 log=ctx.log,
+                roles=ctx.settings.speaker_roles,
             )
         unanswered = f"Upstream did not answer for {report.problem_count} calls." if report.problem_count else ""
         yield run.materialize(report, TRANSCRIPTS_ASKED_CHECK, str(report.error or unanswered))
@@ -156,7 +158,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
         from .steps.utterances import split_utterances
 
         with step_run(context, archive) as run:
-            report = split_utterances(run.day, tables=run.ctx.tables)
+            report = split_utterances(run.day, tables=run.ctx.tables, roles=run.ctx.settings.speaker_roles)
         return dg.MaterializeResult(metadata=run.metadata(report))
 
     @asset(schemas.FLAGGED_CALLS, ["utterances"], asks_krosai=False)

@@ -146,6 +146,11 @@ def _reductions(name: str) -> Iterable[str]:
         yield " ".join(words)
 
 
+def is_showable(label: str) -> bool:
+    """Return whether a label may be shown in a message: it is as short as a name, and holds no number of anything."""
+    return len(label) <= 40 and len(label.split()) <= 3 and not re.search(r"\d{4}|[^\w .,'’#&()/\-]", label)
+
+
 @lru_cache(maxsize=4096)
 def is_numbered_speaker(label: str) -> bool:
     """Return whether a label is one that only speech recognition writes: `Speaker 2`, `SPEAKER_00`."""

@@ -1,7 +1,6 @@
 """Find texts that were cut before they came: by a mark at their end, or by facts of the day's other texts."""
 
 import re
-from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -22,14 +21,10 @@ _MARK = re.compile(
 )
 _MARK_WITHIN_CHARS = 120
 _MIN_LENGTH = 100  # shorter texts have equal lengths by chance
-_MIN_TEXTS = 2
-_ROUND = frozenset(
-    {
-        length - less
-        for length in (*range(100, 100_001, 100), *(1 << power for power in range(7, 18)))
-        for less in (0, 1)
-    }
-)
+_MIN_TEXTS = 2  # of exactly one length
+_BAND, _MIN_TEXTS_IN_BAND, _SHARE_IN_BAND = 20, 3, 0.1
+_LIMITS = (140, 160, 200, 250, 280, 300, 400, *range(500, 100_001, 500), *(1 << power for power in range(7, 18)))
+_ROUND = frozenset({limit - less for limit in _LIMITS for less in (0, 1)})
 _WORDS_LOST = 0.9
 _WORDS_OF_CHANCE = 5
 
@@ -39,43 +34,62 @@ def is_shortened(text: str) -> bool:
     return _MARK.search(text, max(0, len(text) - _MARK_WITHIN_CHARS)) is not None
 
 
+def remove_mark(text: str) -> str:
+    """Return a text without the mark of a cut, and without blanks, at its end."""
+    mark = _MARK.search(text, max(0, len(text) - _MARK_WITHIN_CHARS))
+    return text[: mark.start()].rstrip() if mark is not None else text.rstrip()
+
+
 @dataclass(frozen=True, slots=True)
 class TextLengths:
-    """The lengths that show where the texts of a day's list are cut without a mark, in characters and in bytes."""
+    """The lengths at which the texts of a day's list seem to be cut without a mark; None where they do not.
 
-    characters: frozenset[int]
-    utf8_bytes: frozenset[int]
+    `characters` and `utf8_bytes` are those of the longest texts, which several share exactly or which limits usually
+    have. From `band` characters on, so many texts end shortly before the longest that they seem to be cut between words.
+    """
+
+    characters: int | None = None
+    utf8_bytes: int | None = None
+    band: int | None = None
 
     def is_suspicious(self, text: str) -> bool:
-        """Return whether a text may be cut: it has such a length, or one that limits usually have."""
+        """Return whether a text may be cut: it has such a length."""
         length = len(text)
         if length < _MIN_LENGTH:
             return False
-        if length in self.characters or length in _ROUND:
-            return True
-        size = length if text.isascii() else len(text.encode("utf-8", "replace"))
-        return size in self.utf8_bytes
+        is_in_band = self.band is not None and length >= self.band
+        return is_in_band or length == self.characters or _size_of(text) == self.utf8_bytes
 
 
 def find_cut_lengths(texts: Iterable[str]) -> TextLengths:
-    """Find the lengths at which texts were cut: those that several different texts share exactly, and none exceeds."""
-    characters: Counter[int] = Counter()
-    sizes: Counter[int] = Counter()
-    seen: set[int] = set()
+    """Find where the texts of a day's list are cut: no text is longer, and several different ones are as long.
+
+    The same announcement in many calls is one text. A single longest text is enough where its length is a round one.
+    """
+    characters: dict[int, set[int]] = {}
+    sizes: dict[int, set[int]] = {}
     for text in texts:
-        digest = hash(text)
-        if digest in seen:
-            continue  # the same announcement in many calls has one length
-        seen.add(digest)
-        characters[len(text)] += 1
-        sizes[len(text) if text.isascii() else len(text.encode("utf-8", "replace"))] += 1
-    return TextLengths(_shared_maximum(characters), _shared_maximum(sizes))
+        if len(text) >= _MIN_LENGTH:
+            for lengths, length in ((characters, len(text)), (sizes, _size_of(text))):
+                digests = lengths.setdefault(length, set())
+                if len(digests) < _MIN_TEXTS_IN_BAND:
+                    digests.add(hash(text))
+    longest = max(characters, default=0)
+    counts = {length: len(digests) for length, digests in characters.items()}
+    in_band = sum(count for length, count in counts.items() if length > longest - _BAND)
+    is_band = in_band >= max(_MIN_TEXTS_IN_BAND, sum(counts.values()) * _SHARE_IN_BAND)
+    return TextLengths(_limit_of(characters), _limit_of(sizes), longest - _BAND if is_band else None)
 
 
-def _shared_maximum(lengths: Counter[int]) -> frozenset[int]:
-    longest = max(lengths, default=0)
-    is_shared = longest >= _MIN_LENGTH and lengths[longest] >= _MIN_TEXTS
-    return frozenset({longest}) if is_shared else frozenset()
+def _limit_of(lengths: dict[int, set[int]]) -> int | None:
+    longest = max(lengths, default=None)
+    if longest is None or (len(lengths[longest]) < _MIN_TEXTS and longest not in _ROUND):
+        return None
+    return longest
+
+
+def _size_of(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def lacks_words(text: str, word_count: int | None) -> bool:

@@ -28,12 +28,14 @@ from ..core.settings import (
     show_value,
     whole_number,
 )
+from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles, fold_label
 from ..source.settings import SOURCE_SETTINGS, SourceSettings, parse_source_settings
 
 if TYPE_CHECKING:
     from ..core.flags import Rules
 
 _DEFAULT_START_DATE = "2025-01-01"
+_MAX_LABEL_CHARS = 64
 
 
 def _parse_date(text: str) -> date:
@@ -50,6 +52,17 @@ def _parse_webhook(text: str) -> str:
     return text
 
 
+def _parse_labels(text: str) -> tuple[str, ...]:
+    """Parse labels with commas between them. The brackets and the colon of a label may be there or not."""
+    labels = [label.strip().removesuffix(":").strip().strip("[]").strip() for label in text.split(",")]
+    for label in labels:
+        if not any(char.isalpha() for char in label) or len(label) > _MAX_LABEL_CHARS:
+            raise BadValue(
+                f"has the label {show_value(label)}; a label has letters, and at most {_MAX_LABEL_CHARS} signs."
+            )
+    return tuple(labels)
+
+
 START_DATE = Setting("KROS_START_DATE", _DEFAULT_START_DATE, "the first partition", _parse_date)
 LOOKBACK_DAYS = Setting(
     "KROS_LOOKBACK_DAYS", "3", "for how many days late recordings and transcripts are waited for", whole_number(0)
@@ -59,6 +72,20 @@ TRANSCRIPT_DETAILS = Setting(
     "missing",
     "or `always`: one request a call, for language and confidence",
     choice("missing", "always"),
+)
+AGENT_LABELS = Setting(
+    "KROS_AGENT_LABELS",
+    None,
+    "further labels of the agent in transcripts, with commas between them",
+    _parse_labels,
+    default_in_words="the usual names",
+)
+CALLER_LABELS = Setting(
+    "KROS_CALLER_LABELS",
+    None,
+    "further labels of the caller in transcripts, with commas between them",
+    _parse_labels,
+    default_in_words="the usual names",
 )
 FLAG_RULES = Setting("KROS_FLAG_RULES", None, "the YAML file of rules", str)
 LEGAL_HOLD = Setting(
@@ -83,6 +110,8 @@ SETTINGS: tuple[Setting[Any], ...] = (
     START_DATE,
     LOOKBACK_DAYS,
     TRANSCRIPT_DETAILS,
+    AGENT_LABELS,
+    CALLER_LABELS,
     FLAG_RULES,
     DOWNLOAD_WORKERS,
     LEGAL_HOLD,
@@ -103,6 +132,7 @@ class Settings:
     legal_hold: bool
     rules_path: str | None
     webhook_url: str | None = field(repr=False)
+    speaker_roles: SpeakerRoles = USUAL_ROLES
 
 
 def parse_settings(texts: Mapping[str, str | None]) -> Settings:
@@ -150,6 +180,12 @@ def parse_webhook_url(texts: Mapping[str, str | None]) -> str | None:
 
 def _read(reader: SettingsReader) -> Settings:
     problem_count = len(reader.problems)
+    agent_labels: tuple[str, ...] = reader.optional(AGENT_LABELS, ())
+    caller_labels: tuple[str, ...] = reader.optional(CALLER_LABELS, ())
+    for label in sorted(set(map(fold_label, agent_labels)) & set(map(fold_label, caller_labels))):
+        reader.add_problem(
+            f"{CALLER_LABELS.name} has the label {show_value(label)}, which {AGENT_LABELS.name} has, too."
+        )
     settings = Settings(
         source=parse_source_settings(reader),
         archive=parse_archive_settings(reader),
@@ -159,6 +195,7 @@ def _read(reader: SettingsReader) -> Settings:
         legal_hold=reader.value(LEGAL_HOLD) == "on",
         rules_path=reader.optional(FLAG_RULES, None),
         webhook_url=reader.optional(WEBHOOK_URL, None),
+        speaker_roles=USUAL_ROLES.with_labels(agent_labels, caller_labels),
     )
     retention_days = settings.source.retention_days
     are_good = len(reader.problems) == problem_count

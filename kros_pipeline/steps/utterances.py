@@ -16,15 +16,16 @@ from ..archive.parquet import Partition, plain_values
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.sorted_lookup import SortedLookup
+from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles
 from ..core.statuses import TranscriptStatus
 from ..core.transcripts import count_words, split_spans
 from .report import Report
 
 _CALL_COLUMNS = ("call_id", "created_at", "direction")
-_SPAN_COLUMNS = ("speaker", "speaker_label", "text", "char_start", "char_end")
+_SPAN_COLUMNS = ("speaker", "speaker_label", "text", "char_start", "char_end", "start_seconds")
 
 
-def split_utterances(day: date, *, tables: Tables) -> Report:
+def split_utterances(day: date, *, tables: Tables, roles: SpeakerRoles = USUAL_ROLES) -> Report:
     """Write the turns of every kept transcript of the day. Upstream is not asked; equal texts give equal bytes.
 
     Of a call that the table `calls` has lost, time and direction come from the turns that are there. Turns of a call
@@ -45,7 +46,7 @@ def split_utterances(day: date, *, tables: Tables) -> Report:
             staying = _StayingTurns(present, lost.texts)
             call_lookup = SortedLookup(calls.rows(_CALL_COLUMNS))
             for batch in transcripts.batches(("call_id", "status", "text", "language")):
-                turns = _TurnColumns(day)
+                turns = _TurnColumns(day, roles)
                 columns = (batch.column(name).to_pylist() for name in ("call_id", "status", "text"))
                 for row_index, (call_id, status, text) in enumerate(zip(*columns, strict=True)):
                     call = call_lookup.find(call_id) or lost.calls.get(call_id)
@@ -134,8 +135,8 @@ class _TurnColumns:
     Values of one turn are gathered in lists; Arrow repeats the values that all turns of a call share.
     """
 
-    def __init__(self, day: date):
-        self._day = day
+    def __init__(self, day: date, roles: SpeakerRoles):
+        self._day, self._roles = day, roles
         self._per_turn: dict[str, list[Any]] = {name: [] for name in (*_SPAN_COLUMNS, "turn_index", "word_count")}
         self._row_indexes: list[int] = []  # in the batch of transcripts
         self._turn_counts: list[int] = []
@@ -143,7 +144,7 @@ class _TurnColumns:
 
     def add(self, row_index: int, text: str, call: dict[str, Any]) -> None:
         """Add the turns of one text, which is not empty; `row_index` is its row in the batch of transcripts."""
-        spans = split_spans(text)
+        spans = split_spans(text, self._roles)
         for name, values in zip(_SPAN_COLUMNS, zip(*spans, strict=True), strict=True):
             self._per_turn[name] += values
         self._per_turn["turn_index"] += range(len(spans))

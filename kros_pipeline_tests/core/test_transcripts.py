@@ -84,7 +84,8 @@ def test_a_text_is_labelled_if_and_only_if_a_turn_has_a_label(text: str) -> None
 
 @given(
     st.lists(
-        st.tuples(labels, st.from_regex(r"\A[a-z]*( [a-z]+){0,3}\Z"), st.sampled_from(["\n", "\r", "\r\n", "\n\n"]))
+        st.tuples(labels, st.from_regex(r"\A[a-z]*( [a-z]+){0,3}\Z"), st.sampled_from(["\n", "\r", "\r\n", "\n\n"])),
+        max_size=6,
     )
 )
 def test_a_script_of_turns_is_split_into_the_same_turns(script: list[tuple[str, str, str]]) -> None:
@@ -477,21 +478,25 @@ def test_words_are_separated_by_white_space(text: str, words: int) -> None:
 
 
 def test_a_length_that_different_texts_share_and_none_exceeds_is_a_cut() -> None:
-    texts = [f"[Agent]: {number} {'x' * number}" for number in range(40)]
+    texts = [f"[Agent]: {number} {'x' * number}" for number in range(150)]
     cut = [f"[Agent]: {number}".ljust(437, "y") for number in range(3)]
     assert find_cut_lengths([*texts, *cut]).is_suspicious(cut[0])
     assert not find_cut_lengths([*texts, cut[0]]).is_suspicious(cut[0])
     assert not find_cut_lengths([*texts, cut[0], cut[0]]).is_suspicious(cut[0])  # one announcement, heard twice
-    assert not find_cut_lengths([*cut, cut[0] + "longer"]).is_suspicious(cut[1])
+    assert not find_cut_lengths([*cut, cut[0] + "longer" * 9]).is_suspicious(cut[1])
     assert not find_cut_lengths(["[Agent]: a", "[Agent]: b"]).is_suspicious("[Agent]: a")
+    between_words = [f"[Agent]: {number}".ljust(480 + 5 * number, "z") for number in range(4)]
+    assert all(find_cut_lengths([*texts[:110], *between_words]).is_suspicious(text) for text in between_words)
+    assert not find_cut_lengths([*texts[:110], *between_words]).is_suspicious(texts[-1].ljust(333, "z"))
     in_bytes = ["é" * 150 + "x" * 137, "x" * 437, "é" * 200 + "y" * 37]
     assert all(find_cut_lengths(in_bytes).is_suspicious(text) for text in in_bytes)
 
 
 @pytest.mark.parametrize("length", [500, 499, 255, 1024, 8000])
-def test_a_length_that_limits_usually_have_is_suspicious_in_a_single_text(length: int) -> None:
-    assert find_cut_lengths([]).is_suspicious("x" * length)
-    assert not find_cut_lengths([]).is_suspicious("x" * (length + 5))
+def test_a_single_longest_text_of_a_length_that_limits_usually_have_is_suspicious(length: int) -> None:
+    assert find_cut_lengths(["x" * 101, "x" * length]).is_suspicious("x" * length)
+    assert not find_cut_lengths(["x" * 101, "x" * (length + 5)]).is_suspicious("x" * (length + 5))
+    assert not find_cut_lengths(["x" * length, "y" * (length + 50)]).is_suspicious("x" * length)
 
 
 @pytest.mark.parametrize(
