@@ -45,7 +45,8 @@ class TextLengths:
     """The lengths at which the texts of a day's list seem to be cut without a mark; None where they do not.
 
     `characters` and `utf8_bytes` are those of the longest texts, which several share exactly or which limits usually
-    have. From `band` characters on, so many texts end shortly before the longest that they seem to be cut between words.
+    have. From `band` characters on, so many texts end shortly before the longest that they seem to be cut between
+    words.
     """
 
     characters: int | None = None

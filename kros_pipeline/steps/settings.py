@@ -56,7 +56,7 @@ def _parse_labels(text: str) -> tuple[str, ...]:
     """Parse labels with commas between them. The brackets and the colon of a label may be there or not."""
     labels = [label.strip().removesuffix(":").strip().strip("[]").strip() for label in text.split(",")]
     for label in labels:
-        if not any(char.isalpha() for char in label) or len(label) > _MAX_LABEL_CHARS:
+        if not (any(map(str.isalpha, label)) and label.isprintable()) or len(label) > _MAX_LABEL_CHARS:
             raise BadValue(
                 f"has the label {show_value(label)}; a label has letters, and at most {_MAX_LABEL_CHARS} signs."
             )
@@ -210,13 +210,21 @@ def _read(reader: SettingsReader) -> Settings:
 
 def _read_rules(reader: SettingsReader, settings: Settings) -> "Rules":
     """Read the rules file. Its mistakes are collected in the reader."""
-    from ..core.flags import BadRules, Rules, parse_rules  # not at the top: it loads RE2, and the definitions do not
+    from ..core.flags import (  # not at the top: it loads the patterns' engine, and the definitions do not
+        BadRules,
+        Rules,
+        parse_rules,
+    )
 
     path = settings.rules_path
     if path is None:
         return Rules()
     try:
-        return parse_rules(Path(path).read_text("utf-8"), confidence_is_known=settings.ask_every_transcript)
+        return parse_rules(
+            Path(path).read_text("utf-8"),
+            confidence_is_known=settings.ask_every_transcript,
+            country=settings.source.default_country,
+        )
     except BadRules as error:
         reader.add_problem(f"{FLAG_RULES.name} ({path}): {error}.")
     except (OSError, UnicodeError) as error:

@@ -133,7 +133,7 @@ def test_core_has_no_io_and_no_clock(module: str) -> None:
         "phonenumbers",
         "pyarrow",
         "pydantic",
-        "re2",
+        "pydantic_core",
         "yaml",
         PACKAGE,
     }
