@@ -13,49 +13,35 @@ from functools import lru_cache
 
 from .speaker_roles import SpeakerRoles, is_numbered_speaker, read_words
 from .spoken_events import is_event
+from .spoken_times import BLANK, COLON, INVISIBLE, TIME_AT, TIME_BEFORE_NAME, TIME_BEHIND_NAME, TIME_RANGE, seconds_of
 from .statuses import Speaker
 
 _MAX_NAME_CHARS = 64
-INVISIBLE = (
-    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
-    "\ufe00-\ufe0f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"
-)
-_BLANK = rf"[\s\x00{INVISIBLE}]"
-_COLON = "[:：﹕︓︰∶ː꞉]"
 _OPEN, _CLOSE = "[［【〔〖「『（({｛<＜〈《⟨❲", "]］】〕〗」』）)}｝>＞〉》⟩❳"
 _CLOSER_OF = dict(zip(_OPEN, _CLOSE, strict=True))
 _SQUARE = frozenset("[［【〔〖❲")
 _TAG = r"</?(?i:b|strong|i|em|u|p|div|span|font|li|ul|h[1-6])\b[^<>\n]{0,60}>"
 _PREFIX = re.compile(rf"(?:[^\w\n{re.escape(_OPEN)}]|_|{_TAG}|\d{{1,4}}[.)](?=\s))*")
-_GAP = re.compile(rf"(?:{_BLANK}|[*_~`]|{_TAG})*")
+_GAP = re.compile(rf"(?:{BLANK}|[*_~`]|{_TAG})*")
 _AFTER_CLOSER = re.compile(rf"(?:[^\w\n:：﹕︓︰∶ː꞉{re.escape(_OPEN)}]|_|{_TAG}){{0,12}}")
-_BLANKS = re.compile(rf"{_BLANK}*")
-_COLONS = re.compile(rf"{_BLANK}*(?:{_COLON}+{_BLANK}*)?")
+_BLANKS = re.compile(rf"{BLANK}*")
+_COLONS = re.compile(rf"{BLANK}*(?:{COLON}+{BLANK}*)?")
 _CLOSING = re.compile(rf"[*＊]+|[_]+|[~]+|[`]+|[\"'”’]|{_TAG}")
-_AROUND_NAME = re.compile(rf"\A(?:{_BLANK}|[*`]|{_TAG})+|(?:{_BLANK}|[*`]|{_TAG})+\Z")
+_AROUND_NAME = re.compile(rf"\A(?:{BLANK}|[*`]|{_TAG})+|(?:{BLANK}|[*`]|{_TAG})+\Z")
 _CLOSING_SIGN_OF = str.maketrans("“‘", "”’")
-_CLOCK = rf"\d{{1,3}}{_COLON}\d\d(?:{_COLON}\d\d)?(?:[.,]\d{{1,6}})?"
-_SECONDS = r"\d{1,6}(?:\.\d{1,6})?\s?s(?:ec(?:onds?)?)?\b"
-_DATE = r"\d{4}-\d\d-\d\d[T ]\s?"
-_OF_DAY = r"(?:\s?[AaPp]\.?[Mm]\.?|\s?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))(?![^\W\d_])"
-_TIME = rf"(?P<date>{_DATE})?(?:(?P<clock>{_CLOCK})|(?P<seconds>{_SECONDS}))(?P<of_day>{_OF_DAY})?"
-_RANGE = rf"{_TIME}(?:\s?(?:-->|->|→|to|[-–—])\s?(?:{_DATE})?(?:{_CLOCK}|{_SECONDS})(?:{_OF_DAY})?)?"
-_TIME_AT = re.compile(rf"(?P<open>[\[［【(（<{{]?){_BLANK}*{_RANGE}{_BLANK}*(?P<close>[\]］】)）>}}]?)")
-_TIME_BEFORE_NAME = re.compile(rf"{_BLANK}*@?{_BLANK}*{_RANGE}(?![\w:]){_BLANK}*[-–—|,@·/]?{_BLANK}*")
-_TIME_BEHIND_NAME = re.compile(rf"{_BLANK}*(?:[-–—|,@·/(]|\bat\b)?{_BLANK}*(?<![\w:.]){_RANGE}{_BLANK}*\)?{_BLANK}*$")
-_TIME_JOINT = re.compile(rf"(?:{_BLANK}|[-–—|,·>]|[*_~`]|{_COLON})*")
-_COLON_AT = re.compile(_COLON)
-_FREE_COLON = re.compile(rf"[：﹕︓]|>(?=\s)|{_COLON}(?=$|[\s*_~`<{INVISIBLE}]|[^\x00-\x7f])")
-_JOINT_WITHOUT_COLON = re.compile(rf"(?:{_BLANK}|[-–—=]?>|[-–—|;.,])*")
+_TIME_JOINT = re.compile(rf"(?:{BLANK}|[-–—|,·>]|[*_~`]|{COLON})*")
+_COLON_AT = re.compile(COLON)
+_FREE_COLON = re.compile(rf"[：﹕︓]|>(?=\s)|{COLON}(?=$|[\s*_~`<{INVISIBLE}]|[^\x00-\x7f])")
+_JOINT_WITHOUT_COLON = re.compile(rf"(?:{BLANK}|[-–—=]?>|[-–—|;.,])*")
 _NAME_CHARS = rf"[^\n:：﹕︓︰∶ː꞉{re.escape(_OPEN + _CLOSE)}]"
 _FREE_NAME = re.compile(rf"[^\W\d_]{_NAME_CHARS}{{0,47}}(?:[（(][^\n:()（）]{{1,40}}[)）])?")
 _FREE_NAME_AND_TIME = re.compile(
-    rf"(?P<name>[^\W\d_]{_NAME_CHARS}{{0,47}}?){_BLANK}*(?:[-–—|,@·]{_BLANK}*)?(?P<open>[\[(（【]?){_BLANK}*"
-    rf"(?<![\w:.]){_RANGE}{_BLANK}*(?P<close>[\])）】]?)"
+    rf"(?P<name>[^\W\d_]{_NAME_CHARS}{{0,47}}?){BLANK}*(?:[-–—|,@·]{BLANK}*)?(?P<open>[\[(（【]?){BLANK}*"
+    rf"(?<![\w:.]){TIME_RANGE}{BLANK}*(?P<close>[\])）】]?)"
 )
 _PLAIN_NAME = re.compile(r"[\w .'’ʼ`\-#&/+,()@°º·]*").fullmatch
 _BROKEN = re.compile(
-    rf"[\[［【]?(?P<name>[^\W\d_][\w .'’#\-]{{0,40}}?){_BLANK}*[\]］】}})>]?{_BLANK}*{_COLON}{_BLANK}*[\]］】]?"
+    rf"[\[［【]?(?P<name>[^\W\d_][\w .'’#\-]{{0,40}}?){BLANK}*[\]］】}})>]?{BLANK}*{COLON}{BLANK}*[\]］】]?"
 )
 # What begins a line of speech with a colon behind it, and is nobody.
 _NOBODY = read_words(
@@ -98,10 +84,10 @@ def read_label(text: str, begin: int, end: int, roles: SpeakerRoles) -> LabelLin
     at, seconds = begin, None
     for _ in range(3):  # a time, and what else stands in brackets before the label
         at = _match_end(_PREFIX, text, at, end)
-        time = _TIME_AT.match(text, at, end)
+        time = TIME_AT.match(text, at, end)
         if time is not None and bool(time["open"]) == bool(time["close"]):
             joint = _TIME_JOINT.match(text, time.end(), end)
-            seconds = _seconds_of(time) if seconds is None else seconds
+            seconds = seconds_of(time) if seconds is None else seconds
             at = joint.end() if joint else time.end()
         if at >= end or text[at] not in _CLOSER_OF:
             break
@@ -119,10 +105,10 @@ def read_label(text: str, begin: int, end: int, roles: SpeakerRoles) -> LabelLin
 def read_time_line(text: str, begin: int, end: int) -> float | None:
     """Return the seconds of a line that holds a time since the call's begin, and nothing else."""
     at = _match_end(_PREFIX, text, begin, end)
-    time = _TIME_AT.match(text, at, end)
+    time = TIME_AT.match(text, at, end)
     if time is None or text[_match_end(_TIME_JOINT, text, time.end(), end) : end].strip():
         return None
-    return _seconds_of(time)
+    return seconds_of(time)
 
 
 def _read_bracketed(
@@ -140,11 +126,11 @@ def _read_bracketed(
     name, inside = _split_time(text[inner:close])
     seconds = inside if seconds is None else seconds
     gap = _match_end(_AFTER_CLOSER, text, behind, end)
-    time = _TIME_AT.match(text, gap, end)
+    time = TIME_AT.match(text, gap, end)
     if time is not None and bool(time["open"]) == bool(time["close"]):
         after = _match_end(_AFTER_CLOSER, text, time.end(), end)
         if time["open"] or _COLON_AT.match(text, after, end):
-            seconds, behind, gap = _seconds_of(time) if seconds is None else seconds, time.end(), after
+            seconds, behind, gap = seconds_of(time) if seconds is None else seconds, time.end(), after
     colon = _COLON_AT.match(text, gap, end)
     certainty, speaker = _judge_bracketed(name, opener, colon is not None, roles)
     if certainty is None:
@@ -193,7 +179,7 @@ def _read_free(text: str, at: int, end: int, roles: SpeakerRoles, seconds: float
     timed = _FREE_NAME_AND_TIME.match(text, at, end)
     if timed is not None and bool(timed["open"]) == bool(timed["close"]):
         name, place = _strip(timed["name"]), timed.end()
-        seconds = _seconds_of(timed) if seconds is None else seconds
+        seconds = seconds_of(timed) if seconds is None else seconds
     else:
         written = _FREE_NAME.match(text, at, end)
         if written is None:
@@ -246,7 +232,7 @@ def _judge_name(name: str, roles: SpeakerRoles) -> tuple[_Kind, Speaker]:
 @lru_cache(maxsize=4096)
 def _kind_of(name: str) -> _Kind:
     if not name or not any(char.isalpha() for char in name):
-        return _Kind.TIME if _TIME_AT.fullmatch(name) else _Kind.NOTHING
+        return _Kind.TIME if TIME_AT.fullmatch(name) else _Kind.NOTHING
     if is_event(name):
         return _Kind.EVENT
     first = next(char for char in name if char.isalnum() or not char.isspace())
@@ -259,30 +245,17 @@ def _kind_of(name: str) -> _Kind:
 
 def _split_time(written: str) -> tuple[str, float | None]:
     """Separate the time in a label from its name: `Caller 00:12`, `00:12 Caller`, `Caller @ 1:02`."""
-    for pattern in (_TIME_BEHIND_NAME, _TIME_BEFORE_NAME):
-        found = pattern.search(written) if pattern is _TIME_BEHIND_NAME else pattern.match(written)
+    for pattern in (TIME_BEHIND_NAME, TIME_BEFORE_NAME):
+        found = pattern.search(written) if pattern is TIME_BEHIND_NAME else pattern.match(written)
         if found is not None and any(char.isalpha() for char in written[: found.start()] + written[found.end() :]):
             rest = written[: found.start()] + written[found.end() :]
-            return _strip(rest), _seconds_of(found)
+            return _strip(rest), seconds_of(found)
     return _strip(written), None
 
 
 def _strip(written: str) -> str:
     """Return a name without blanks, characters that show nothing, and marks of decoration around it."""
     return _AROUND_NAME.sub("", written)
-
-
-def _seconds_of(time: re.Match[str]) -> float | None:
-    """Return the seconds since the call's begin that a time says; None for a time of the day."""
-    if time["date"] or time["of_day"]:
-        return None
-    if time["seconds"]:
-        return float(re.match(r"[\d.]+", time["seconds"])[0])  # type: ignore[index]
-    parts = re.split(_COLON, time["clock"].replace(",", "."))
-    seconds = 0.0
-    for part in parts:
-        seconds = seconds * 60 + float(part)
-    return seconds
 
 
 def _is_capitalised(name: str) -> bool:

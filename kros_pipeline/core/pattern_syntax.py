@@ -7,15 +7,12 @@ of every kind, side by side, are one in a pattern, too.
 
 import re
 import unicodedata
-from dataclasses import dataclass, field
 
 from .pattern_engine import BadPattern
+from .pattern_output import BLANK_SIGNS, FoldedPattern, PatternOutput, escape, fold_range, may_be_missing
 from .speaker_roles import read_words
 from .text_folding import fold_inside
 
-_BLANK_SIGNS = frozenset("\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x20\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000") | frozenset(
-    map(chr, range(0x2000, 0x200B))
-)
 _CONTROL_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "f": "\f", "v": "\v", "a": "\a"}
 _QUANTIFIER = re.compile(r"(?:[*+?]|\{\d{1,6}(?:,\d{0,6})?\})\??")
 _GROUP = re.compile(r"\((?:\?(?:P?<(?P<name>[A-Za-z_]\w*)>|(?P<flags>[A-Za-z]*(?:-[A-Za-z]+)?)(?P<end>[:)])))?")
@@ -25,43 +22,7 @@ _HEX = re.compile(r"\\(?:x\{([0-9A-Fa-f]{1,6})\}|x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]
 _OCTAL = re.compile(r"\\(0[0-7]{0,2}|[1-7][0-7]{1,2})")
 _OF_CASE = read_words("lu ll lt l& uppercase_letter lowercase_letter titlecase_letter uppercase lowercase upper lower")
 _OF_NOTHING_LEFT = read_words("pi pf cf cc zl zp")
-_META = frozenset("\\.+*?()|[]{}^$#&-~/ ") - {" ", "/", "#"}
 _FORBIDDEN_FLAGS = {"m": "a turn is compared as one line, so that (?m) has no meaning: write \\b instead of ^ and $"}
-
-
-@dataclass
-class FoldedPattern:
-    """A pattern for the engine, and whether it looks at a text's begin or end, or at the bounds of words."""
-
-    text: str = ""
-    looks_at_begin: bool = False
-    looks_at_end: bool = False
-    looks_at_bounds: bool = False
-
-
-@dataclass
-class _Output:
-    """The pieces of the folded pattern; a blank is held until it is known whether another one follows."""
-
-    pieces: list[str] = field(default_factory=list)
-    blank: str | None = None  # "" for one that may be missing, " " for one that must be there
-
-    def add(self, piece: str) -> None:
-        self._write_blank()
-        self.pieces.append(piece)
-
-    def add_blank(self, *, is_optional: bool) -> None:
-        """Add a blank; several side by side are one, and one of them that must be there is enough."""
-        self.blank = " " if not is_optional or self.blank == " " else ""
-
-    def finish(self) -> str:
-        self._write_blank()
-        return "".join(self.pieces)
-
-    def _write_blank(self) -> None:
-        if self.blank is not None:
-            self.pieces.append(" " if self.blank else " ?")
-            self.blank = None
 
 
 def fold_pattern(pattern: str) -> FoldedPattern:
@@ -74,7 +35,7 @@ class _Folder:
 
     def __init__(self, pattern: str):
         self._pattern, self._at = pattern, 0
-        self._out, self._literals = _Output(), list[str]()
+        self._out, self._literals = PatternOutput(), list[str]()
         self._folded = FoldedPattern()
         self._case_sign, self._has_case_flag = "", False
 
@@ -93,7 +54,7 @@ class _Folder:
     def _read_one(self) -> None:
         sign = self._pattern[self._at]
         if sign == "\\":
-            self._read_escape()
+            self._readescape()
         elif sign == "[":
             self._read_class()
         elif sign == "(":
@@ -118,12 +79,12 @@ class _Folder:
         if quantifier is None:
             self._literals.append(char)
             return
-        if char in _BLANK_SIGNS:
+        if char in BLANK_SIGNS:
             self._flush()
-            self._out.add_blank(is_optional=_may_be_missing(quantifier[0]))
+            self._out.add_blank(is_optional=may_be_missing(quantifier[0]))
         elif folded := fold_inside(char):
             self._flush()
-            self._out.add((_escape(folded) if len(folded) == 1 else f"(?:{_escape(folded)})") + quantifier[0])
+            self._out.add((escape(folded) if len(folded) == 1 else f"(?:{escape(folded)})") + quantifier[0])
         self._at = quantifier.end()
 
     def _flush(self) -> None:
@@ -132,7 +93,7 @@ class _Folder:
             if piece == " ":
                 self._out.add_blank(is_optional=False)
             elif piece:
-                self._out.add(_escape(piece))
+                self._out.add(escape(piece))
         self._literals = []
 
     def _emit(self, piece: str, length: int, *, may_repeat: bool = True) -> None:
@@ -147,10 +108,10 @@ class _Folder:
         self._flush()
         self._at += length
         quantifier = _QUANTIFIER.match(self._pattern, self._at)
-        self._out.add_blank(is_optional=quantifier is not None and _may_be_missing(quantifier[0]))
+        self._out.add_blank(is_optional=quantifier is not None and may_be_missing(quantifier[0]))
         self._at = quantifier.end() if quantifier is not None else self._at
 
-    def _read_escape(self) -> None:
+    def _readescape(self) -> None:
         sign = self._pattern[self._at + 1 : self._at + 2]
         if sign == "s":
             self._emit_blank(2)
@@ -169,7 +130,7 @@ class _Folder:
             self._literals += quoted
             self._at = end + 2 if end >= 0 else len(self._pattern)
         else:
-            char, length = self._read_char_escape()
+            char, length = self._read_charescape()
             self._add_literal(char, length)
 
     def _read_property(self) -> tuple[str, int]:
@@ -185,7 +146,7 @@ class _Folder:
         if name.lower() in _OF_NOTHING_LEFT:
             raise BadPattern(f"{written} matches nothing: speech is folded before the comparison, and has no such sign")
 
-    def _read_char_escape(self) -> tuple[str, int]:
+    def _read_charescape(self) -> tuple[str, int]:
         """Return the character that an escape stands for, and the escape's length."""
         sign = self._pattern[self._at + 1 : self._at + 2]
         if found := _HEX.match(self._pattern, self._at):
@@ -235,7 +196,7 @@ class _Folder:
                 at = posix.end()
                 continue
             if sign == "\\" and self._pattern[at + 1 : at + 2] in tuple("dDwWSpPs"):
-                piece, length = self._read_class_escape(at)
+                piece, length = self._read_classescape(at)
                 has_blank_class |= piece == "\\s"
                 parts.append(piece)
                 at += length
@@ -247,8 +208,8 @@ class _Folder:
                 and at + 1 < len(self._pattern)
             ):
                 high, at = self._read_class_char(at + 1)
-                parts.append(_fold_range(low, high))
-            elif low in _BLANK_SIGNS:
+                parts.append(fold_range(low, high))
+            elif low in BLANK_SIGNS:
                 has_blank |= not is_negated or low == " "
             else:
                 folded = fold_inside(low)
@@ -261,14 +222,14 @@ class _Folder:
         ):
             self._emit_blank(length)
             return
-        inner = "".join([*parts, *map(_escape, singles), *([" "] if has_blank else [])])
+        inner = "".join([*parts, *map(escape, singles), *([" "] if has_blank else [])])
         if is_negated:
             self._emit(f"[^{inner}]" if inner else "(?s:.)", length)
             return
-        choices = [*([f"[{inner}]"] if inner else []), *(_escape(text) for text in several if text)]
+        choices = [*([f"[{inner}]"] if inner else []), *(escape(text) for text in several if text)]
         self._emit(choices[0] if len(choices) == 1 and inner else f"(?:{'|'.join(choices)})", length)
 
-    def _read_class_escape(self, at: int) -> tuple[str, int]:
+    def _read_classescape(self, at: int) -> tuple[str, int]:
         if self._pattern[at + 1] in "pP":
             kept, self._at = self._at, at
             try:
@@ -286,29 +247,7 @@ class _Folder:
             raise BadPattern(f"{self._pattern[at : at + 2]} cannot stand there in a class [...]")
         kept, self._at = self._at, at
         try:
-            char, length = self._read_char_escape()
+            char, length = self._read_charescape()
         finally:
             self._at = kept
         return char, at + length
-
-
-def _fold_range(low: str, high: str) -> str:
-    """Return a range of a class with both of its ends folded."""
-    if low > high:
-        raise BadPattern(f"the range {low}-{high} is reversed")
-    folded = [fold_inside(char) if char not in _BLANK_SIGNS else char for char in (low, high)]
-    if any(len(end) != 1 for end in folded) or folded[0] > folded[1]:
-        raise BadPattern(
-            f"the range {low}-{high} has an end that is folded before the comparison: write its characters"
-        )
-    return _escape(folded[0]) if folded[0] == folded[1] else f"{_escape(folded[0])}-{_escape(folded[1])}"
-
-
-def _may_be_missing(quantifier: str) -> bool:
-    return quantifier[0] in "*?" or quantifier.startswith(("{0", "{,"))
-
-
-def _escape(text: str) -> str:
-    return "".join(
-        "\\" + char if char in _META else f"\\x{{{ord(char):x}}}" if ord(char) < 32 else char for char in text
-    )

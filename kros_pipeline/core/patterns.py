@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from .pattern_engine import BadPattern, compile_search
-from .pattern_syntax import FoldedPattern, fold_pattern
+from .pattern_output import FoldedPattern
+from .pattern_syntax import fold_pattern
 
 MAX_PATTERNS = 1_000  # in one file: each compiled pattern stays in memory as long as the process lives
 # What YAML makes of an escape in double quotes, and what was meant.

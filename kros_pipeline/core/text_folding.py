@@ -6,7 +6,6 @@ line ends, characters that show nothing, digits of every script, HTML entities. 
 
 import html
 import re
-import sys
 import unicodedata
 from collections.abc import Iterator
 from functools import cache
@@ -27,7 +26,7 @@ def _folding() -> tuple[dict[str, str], re.Pattern[str]]:
     """Return what single characters fold to, and a pattern that finds them: made on first use, which takes a moment."""
     table = dict.fromkeys(_SINGLE_QUOTES, "'") | dict.fromkeys(_DOUBLE_QUOTES, '"') | dict.fromkeys(_DASHES, "-")
     table |= _EXPANDED | {_TATWEEL: ""}
-    for code in range(0x80, sys.maxunicode + 1):
+    for code in range(0x80, 0x110000):
         char = chr(code)
         if char.isdecimal():
             table[char] = str(unicodedata.decimal(char))

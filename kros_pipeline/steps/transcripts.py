@@ -4,7 +4,6 @@ import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
-from enum import StrEnum
 from functools import partial
 from itertools import islice
 
@@ -30,26 +29,20 @@ from ..core.errors import (
 )
 from ..core.sorted_lookup import outer_join
 from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles
-from ..core.statuses import TranscriptStatus
-from ..core.transcript_changes import LACKS_WORDS, NOT_UNDERSTOOD, OTHER_TEXT, is_longer, is_same_or_less
-from ..core.transcript_cuts import TextLengths, find_cut_lengths, is_shortened, lacks_words
+from ..core.statuses import TextSource, TranscriptStatus
+from ..core.transcript_changes import LACKS_WORDS, NOT_UNDERSTOOD
+from ..core.transcript_cuts import TextLengths, find_cut_lengths, lacks_words
 from ..core.transcripts import count_words, is_whole, split_spans
 from ..core.two_answers import ListAnswers, are_two, is_after_call, is_last_chance
 from ..source.call_source import CallSource, TranscriptAnswer
 from .circuit_breaker import CircuitBreaker
+from .kept_texts import KeptTexts
 from .other_answers import keep_other_answer
 from .report import Report
 
 _PROGRESS_EVERY_CALLS = 5_000
 _CALL_COLUMNS = ("call_id", "listed_transcript", "created_at", "completed_at", "listed_at")
 _NOT_FACTS = ("fetched_at", "asked_at")  # columns that say when, and nothing of the text
-
-
-class _TextSource(StrEnum):
-    """Which answer of the API a text is from (`transcripts.source`)."""
-
-    LIST = "list"
-    CALL = "call"
 
 
 def fetch_transcripts(
@@ -127,11 +120,16 @@ class _Fetcher:
         self._grace_is_over, self._asks_always = clock.now() >= grace_ends_at, ask_every_transcript
         self._roles, self._keep_other_answer = roles, keep_other_answer
         self._cut_lengths = TextLengths()
+        self._kept = KeptTexts(clock, grace_ends_at, self._is_enough, self._row, keep_other_answer)
         self.breaker = CircuitBreaker()
         self.answered_count = 0
-        self.replaced: set[str] = set()
         self._answers: dict[str, TranscriptAnswer | None] = {}
         self._unaddressable: set[str] = set()
+
+    @property
+    def replaced(self) -> set[str]:
+        """The calls whose kept text was replaced."""
+        return self._kept.replaced
 
     def rows(
         self, calls: Partition, present: Partition | None, pool: ThreadPoolExecutor, log: logging.Logger
@@ -143,6 +141,7 @@ class _Fetcher:
         self._cut_lengths = find_cut_lengths(
             row["listed_transcript"] for row in calls.rows(("listed_transcript",)) if row["listed_transcript"]
         )
+        self._kept.cut_lengths = self._cut_lengths
         known_rows = present.rows() if present else ()
         joined = outer_join(calls.rows(_CALL_COLUMNS), known_rows)
         done = 0
@@ -162,12 +161,12 @@ class _Fetcher:
 
     def _is_to_ask(self, call: Row, known: Row | None) -> bool:
         if known is not None and known["status"] == TranscriptStatus.KEPT:
-            if self._asks_always and known["source"] == _TextSource.LIST and not self._grace_is_over:
+            if self._asks_always and known["source"] == TextSource.LIST and not self._grace_is_over:
                 return True
-            return self._is_doubtful(call, known) and not self._was_asked(call, known)
+            return self._kept.is_to_ask(call, known)
         if self._is_enough(call["listed_transcript"]):
             return False
-        if known is None or known["source"] != _TextSource.CALL:
+        if known is None or known["source"] != TextSource.CALL:
             return True  # never answered yet
         if not self._grace_is_over:
             return False
@@ -180,25 +179,6 @@ class _Fetcher:
         """Return whether the list's text is kept without a request."""
         is_sure = listed is not None and not self._cut_lengths.is_suspicious(listed)
         return is_sure and is_whole(listed) and not self._asks_always
-
-    def _is_doubtful(self, call: Row, known: Row) -> bool:
-        """Return whether a kept text may be cut, or the list shows more or other text than it."""
-        text, listed = known["text"] or "", call["listed_transcript"]
-        if known["source"] == _TextSource.LIST and (is_shortened(text) or self._cut_lengths.is_suspicious(text)):
-            return True
-        if known["reason"] == LACKS_WORDS:
-            return True
-        return listed is not None and not is_same_or_less(listed, text) and not self._is_enough(listed)
-
-    def _was_asked(self, call: Row, known: Row) -> bool:
-        """Return whether upstream has answered about a kept text since the list's row changed.
-
-        After the grace days it is asked once more: a longer text may have come.
-        """
-        asked_at: datetime | None = known["asked_at"]
-        if asked_at is None or asked_at < call["listed_at"]:
-            return False
-        return not self._grace_is_over or asked_at >= self._grace_ends_at
 
     def _settle(self, call: Row, known: Row | None) -> Row:
         """Return the row of a call, after everything that had to be asked was asked."""
@@ -217,61 +197,32 @@ class _Fetcher:
         if answer is not None and answer.raw_json is not None:
             self._keep_other_answer(call["call_id"], "not understood", answer.raw_json)
         if known is not None and known["status"] == TranscriptStatus.KEPT:
-            return self._decide_kept(call, known, answer)
+            return self._kept.decide(call, known, answer, was_answered=was_answered)
         if answer is not None and answer.text is not None:
-            return self._row(call, TranscriptStatus.KEPT, _TextSource.CALL, answer.text, answer)
+            return self._row(call, TranscriptStatus.KEPT, TextSource.CALL, answer.text, answer)
         if self._is_enough(listed) or (was_answered and is_whole(listed)):
-            return self._row(call, TranscriptStatus.KEPT, _TextSource.LIST, listed)
+            return self._row(call, TranscriptStatus.KEPT, TextSource.LIST, listed)
         if answer is not None and answer.raw_json is not None:
             return self._row(call, TranscriptStatus.PENDING, None, reason=NOT_UNDERSTOOD)
         if was_answered:
             is_final = self._is_last_chance or self._has_answered_before(call, known)
             if not (self._grace_is_over and is_final):
-                return self._row(call, TranscriptStatus.PENDING, _TextSource.CALL)
+                return self._row(call, TranscriptStatus.PENDING, TextSource.CALL)
             if listed:
-                return self._row(call, TranscriptStatus.KEPT, _TextSource.LIST, listed)
-            return self._row(call, TranscriptStatus.NONE, _TextSource.CALL)
+                return self._row(call, TranscriptStatus.KEPT, TextSource.LIST, listed)
+            return self._row(call, TranscriptStatus.NONE, TextSource.CALL)
         if known is not None and self._is_settled_by_list(call, known):
-            return self._row(call, TranscriptStatus.NONE, _TextSource.CALL)
+            return self._row(call, TranscriptStatus.NONE, TextSource.CALL)
         if listed and self._grace_is_over and call["call_id"] in self._unaddressable:
-            return self._row(call, TranscriptStatus.KEPT, _TextSource.LIST, listed)  # nothing better will come
+            row = self._row(call, TranscriptStatus.KEPT, TextSource.LIST, listed)  # nothing better will come
+            return row | {"asked_at": self._clock.now()}
         if known is not None and not (listed and known["status"] == TranscriptStatus.NONE):
             return known
         return self._row(call, TranscriptStatus.PENDING, None)  # also where the list shows a text that there was not
 
-    def _decide_kept(self, call: Row, known: Row, answer: TranscriptAnswer | None) -> Row:
-        """Return the row of a text that is kept already, now that the list or upstream's answer may show another."""
-        listed, row = call["listed_transcript"], known
-        if call["call_id"] in self._answers:
-            row = known | {"asked_at": self._clock.now()}
-        if answer is not None and answer.text is not None:
-            return self._merge(call, row, answer.text, _TextSource.CALL, answer)
-        is_kept_already = known["reason"] == OTHER_TEXT and call["listed_at"] <= known["fetched_at"]
-        if listed is not None and self._is_enough(listed) and not is_kept_already:
-            return self._merge(call, row, listed, _TextSource.LIST)
-        return row
-
-    def _merge(
-        self, call: Row, known: Row, text: str, source: _TextSource, answer: TranscriptAnswer | None = None
-    ) -> Row:
-        """Return the row with a text that is as good as the kept one or better; keep any other text beside it."""
-        kept: str = known["text"] or ""
-        # The table `calls` keeps the list's text, so that upstream's own answer may take its place.
-        is_better = is_longer(text, kept) or (
-            source is _TextSource.CALL and known["source"] == _TextSource.LIST and not is_same_or_less(text, kept)
-        )
-        if is_better or (text == kept and source is _TextSource.CALL):
-            if text != kept:
-                self.replaced.add(call["call_id"])
-            return self._row(call, TranscriptStatus.KEPT, source, text, answer) | {"asked_at": known["asked_at"]}
-        if is_same_or_less(text, kept):
-            return known
-        self._keep_other_answer(call["call_id"], "another text", text)
-        return known | {"reason": OTHER_TEXT, "fetched_at": self._clock.now()}
-
     def _has_answered_before(self, call: Row, known: Row | None) -> bool:
         """Return whether an answer of now is the second one, long enough after one that came after the call's end."""
-        if known is None or known["source"] != _TextSource.CALL:
+        if known is None or known["source"] != TextSource.CALL:
             return False
         first: datetime = known["fetched_at"]
         return are_two(first, self._clock.now()) and is_after_call(first, *_times_of(call))
@@ -281,7 +232,7 @@ class _Fetcher:
 
         Upstream has to be asked once after the grace days: the list may hide a late text.
         """
-        if known["status"] != TranscriptStatus.PENDING or known["source"] != _TextSource.CALL:
+        if known["status"] != TranscriptStatus.PENDING or known["source"] != TextSource.CALL:
             return False
         first: datetime = known["fetched_at"]
         is_second = not call["listed_transcript"] and are_two(first, self._listed.at(call["call_id"]))
@@ -313,7 +264,7 @@ class _Fetcher:
         self,
         call: Row,
         status: TranscriptStatus,
-        source: _TextSource | None,
+        source: TextSource | None,
         text: str | None = None,
         answer: TranscriptAnswer | None = None,
         *,

@@ -118,6 +118,7 @@ def test_core_has_no_io_and_no_clock(module: str) -> None:
         "functools",
         "hashlib",
         "hmac",
+        "html",
         "ipaddress",
         "itertools",
     }
