@@ -6,7 +6,7 @@ themselves, once they are materialized; extensions never move the verdict. Steps
 loads the definitions often, and their libraries take a second.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -56,8 +56,15 @@ class ExtensionsConfig(dg.Config):
     )
 
 
-def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """Make the assets, partitioned by `days`."""
+def daily_assets(
+    days: dg.DailyPartitionsDefinition, code_versions: Mapping[str, str] | None = None
+) -> list[dg.AssetsDefinition]:
+    """Make the assets, partitioned by `days`.
+
+    `code_versions`, by the asset's name, say by which grammar and which rules a table is made: Dagster shows the days
+    of another version as stale.
+    """
+    versions = code_versions or {}
 
     def asset(
         table: schemas.Table, deps: list[str], *, asks_krosai: bool = True
@@ -71,6 +78,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
             kinds={"s3", "parquet"},
             metadata=table_metadata(table),
             pool=KROSAI_POOL if asks_krosai else None,
+            code_version=versions.get(table.name),
             retry_policy=RETRIES,
             check_specs=day_check_specs(table, days),
         )
@@ -157,16 +165,23 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
     def utterances(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
         from .steps.utterances import split_utterances
 
-        with step_run(context, archive) as run:
-            report = split_utterances(run.day, tables=run.ctx.tables, roles=run.ctx.settings.speaker_roles)
+        with step_run(context, archive, asks_krosai=False) as run:
+            report = split_utterances(
+                run.day,
+                tables=run.ctx.tables,
+                roles=run.ctx.settings.speaker_roles,
+                shows_changes=run.is_backfill,
+            )
+            run.reconcile_after_backfill(report)
         return dg.MaterializeResult(metadata=run.metadata(report))
 
     @asset(schemas.FLAGGED_CALLS, ["utterances"], asks_krosai=False)
     def flagged_calls(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
         from .steps.flagged_calls import flag_calls
 
-        with step_run(context, archive) as run:
+        with step_run(context, archive, asks_krosai=False) as run:
             report = flag_calls(run.day, tables=run.ctx.tables, rules=run.ctx.rules)
+            run.reconcile_after_backfill(report)
         return dg.MaterializeResult(metadata=run.metadata(report))
 
     @asset(schemas.RETENTION_EXTENSIONS, ["flagged_calls"])

@@ -3,6 +3,7 @@
 The definitions import this module on every load, so it imports none of the libraries that the steps need.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 
 _DEFAULT_START_DATE = "2025-01-01"
 _MAX_LABEL_CHARS = 64
+GRAMMAR_VERSION = "2"  # of the splitting of texts into turns: a new one makes old days of `utterances` stale
+FOLDING_VERSION = "2"  # of the comparison of speech with patterns: the same of `flagged_calls`
 
 
 def _parse_date(text: str) -> date:
@@ -208,17 +211,27 @@ def _read(reader: SettingsReader) -> Settings:
     return settings
 
 
-def _read_rules(reader: SettingsReader, settings: Settings) -> "Rules":
-    """Read the rules file. Its mistakes are collected in the reader."""
-    from ..core.flags import (  # not at the top: it loads the patterns' engine, and the definitions do not
-        BadRules,
-        Rules,
-        parse_rules,
-    )
+def read_code_versions(texts: Mapping[str, str | None]) -> dict[str, str]:
+    """Return by which grammar and which rules the tables are made that nobody but the settings and we decide.
 
-    path = settings.rules_path
-    if path is None:
-        return Rules()
+    A rules file that cannot be read has a version of its own: the run says why.
+    """
+    labels = "|".join((texts.get(setting.name) or "").strip() for setting in (AGENT_LABELS, CALLER_LABELS))
+    path = (texts.get(FLAG_RULES.name) or "").strip()
+    try:
+        rules = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if path else "none"
+    except OSError:
+        rules = "unreadable"
+    return {
+        "utterances": hashlib.sha256(f"{GRAMMAR_VERSION}|{labels}".encode()).hexdigest()[:12],
+        "flagged_calls": f"{rules}-{FOLDING_VERSION}",
+    }
+
+
+def read_rules_file(path: str, settings: Settings) -> "Rules":
+    """Read a rules file under the present settings. Raises `BadSettings` with every mistake in it."""
+    from ..core.flags import BadRules, parse_rules  # not at the top: it loads the patterns' engine
+
     try:
         return parse_rules(
             Path(path).read_text("utf-8"),
@@ -226,8 +239,20 @@ def _read_rules(reader: SettingsReader, settings: Settings) -> "Rules":
             country=settings.source.default_country,
         )
     except BadRules as error:
-        reader.add_problem(f"{FLAG_RULES.name} ({path}): {error}.")
+        raise BadSettings([f"{FLAG_RULES.name} ({path}): {error}."]) from None
     except (OSError, UnicodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        reader.add_problem(f"{FLAG_RULES.name} ({path}) cannot be read: {what}.")
+        raise BadSettings([f"{FLAG_RULES.name} ({path}) cannot be read: {what}."]) from None
+
+
+def _read_rules(reader: SettingsReader, settings: Settings) -> "Rules":
+    """Read the rules file. Its mistakes are collected in the reader."""
+    from ..core.flags import Rules  # not at the top: it loads the patterns' engine, and the definitions do not
+
+    if settings.rules_path is None:
+        return Rules()
+    try:
+        return read_rules_file(settings.rules_path, settings)
+    except BadSettings as error:
+        reader.problems += error.problems
     return Rules()
