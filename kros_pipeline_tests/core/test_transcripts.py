@@ -212,7 +212,7 @@ times = st.sampled_from(["00:12", "0:12", "00:00:12", "00:00:12.5"])
 @st.composite
 def spellings(draw: st.DrawFn) -> str:
     """A label of the caller, with whatever was seen around labels."""
-    opener, closer = draw(st.sampled_from(["[]", "［］", "【】", "()", "{}", "<>", "〔〕"]))
+    brackets = draw(st.sampled_from(["[]", "［］", "【】", "()", "{}", "<>", "〔〕"]))
     decoration = draw(st.sampled_from(["", "**", "__", "- ", "> ", "# ", "• ", "3. ", "“"]))
     before, within, behind = draw(st.permutations([True, False, False]))
     parts = [draw(invisible), decoration, draw(invisible)]
@@ -222,7 +222,7 @@ def spellings(draw: st.DrawFn) -> str:
             draw(invisible),
         ]
     name = draw(invisible) + draw(names) + draw(invisible)
-    parts += [opener, f"{name} {draw(times)}" if within and draw(st.booleans()) else name, closer]
+    parts += [brackets[0], f"{name} {draw(times)}" if within and draw(st.booleans()) else name, brackets[1]]
     parts += [f" [{draw(times)}]" if behind and draw(st.booleans()) else "", draw(invisible)]
     return "".join(
         [*parts, draw(st.sampled_from([":", "：", "﹕", " :"])), decoration if decoration in ("**", "__") else ""]
