@@ -36,7 +36,7 @@ _VTT_BEGIN = re.compile(r"\ufeff?WEBVTT(?=[ \t\r\n])")
 _SRT_BEGIN = re.compile(r"[\s\ufeff]*\d{1,6}[ \t]*(?:\r\n|\n|\r)" + _CUE_TIME.pattern)
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?[ \t]+([^>\r\n]{1,100})>")
 _CUE_TAG = re.compile(r"</?(?:v|c|i|b|u|ruby|rt|lang)(?:[.\s][^>\r\n]*)?>|<\d[\d:.]*>")
-_CUE_ID = re.compile(r"(?:\A|(?<=\n\n)|(?<=\r\n\r\n)|(?<=\r\r))[^\r\n]*(?:\r\n|\n|\r)\Z")
+_LONGEST_CUE_NAME = 300
 
 
 def read_format(text: str, roles: SpeakerRoles) -> list[Span] | None:
@@ -159,11 +159,10 @@ def _read_cues(text: str, roles: SpeakerRoles) -> list[Span] | None:
 
 
 def _begin_of_cue(text: str, time: int) -> int:
-    """Return where a cue begins: before its number or name, which has a line of its own."""
-    line_end = time
-    before = text[max(0, time - 300) : time]
-    found = _CUE_ID.search(before)
-    return line_end - len(found[0]) if found is not None and found[0].strip() else line_end
+    """Return where a cue begins: before its number or name, which has a line of its own behind a blank one."""
+    before = text[max(0, time - _LONGEST_CUE_NAME) : time]
+    *_, blank, name = ["", *before.splitlines()]
+    return time - len(before) + before.rindex(name) if name.strip() and not blank.strip() else time
 
 
 def _read_cue(payload: str, roles: SpeakerRoles) -> tuple[Speaker, str | None, str]:

@@ -20,10 +20,9 @@ from .transcript_formats import Span, read_format
 __all__ = ["Span", "Turn", "clean_text", "count_words", "is_labelled", "is_whole", "split_spans", "split_turns"]
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
-_ORDINARY_LABEL = re.compile(r"\[[^\[\]:\n]{1,64}\]:")
-_OTHER_MARKS = ("(", "{", "<", "\\", "\r", "\x0b", "\x0c")
+_ORDINARY_LABEL = re.compile(r"(\[[^\[\]:\n]{1,64}\]:)(?![:：])")
 _SEPARATOR = re.compile(r"\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]|<(?i:br)\s{0,4}/?>|\\r\\n|\\[nr]")
-_ODD_SIGN = re.compile(r"[\x85\u2028\u2029：﹕︓︰∶ː꞉［【〔〖「『（｛＜〈《⟨❲]")
+_ODD_SIGN = re.compile(r"[：﹕︓︰∶ː꞉［【〔〖「『（｛＜〈《⟨❲]")
 _MARK_OF_A_LABEL = re.compile(r"[:：﹕︓︰∶ː꞉\[［【〔〖「『(（({｛<＜〈《⟨❲]")
 _LABEL_WITHIN_CHARS = 400
 _BREAK_AT_END = re.compile(r"<(?i:br)\s{0,4}/?>\Z")
@@ -122,35 +121,46 @@ def _cut_separators(text: str, begin: int, end: int) -> str:
     return text[begin:end].lstrip()
 
 
+def _has_odd_separators(text: str) -> bool:
+    """Return whether something else than `\\n` may separate lines. A search for each is faster than one pattern."""
+    if "\r" in text or "\\" in text or "<" in text or "\x0b" in text or "\x0c" in text:
+        return True
+    return not text.isascii() and ("\x85" in text or "\u2028" in text or "\u2029" in text)
+
+
+def _has_odd_marks(text: str) -> bool:
+    """Return whether the text has brackets or colons of other kinds than `[`, `]` and `:`."""
+    return "(" in text or "{" in text or (not text.isascii() and _ODD_SIGN.search(text) is not None)
+
+
 def _split_ordinary(text: str, roles: SpeakerRoles) -> list[Span] | None:
-    """Split a text that has sure labels in their usual spelling only, and no other mark of a label.
+    """Split a text whose every line begins with a sure label in its usual spelling, or has no mark of a label at all.
 
     Almost every text is such a one, and each label costs a look into a dict. None for any other text, and for one
     without labels.
     """
-    if not (text.isascii() or _ODD_SIGN.search(text) is None) or any(mark in text for mark in _OTHER_MARKS):
+    pieces = _ORDINARY_LABEL.split(text)  # what stands before the first label; a label and its speech, in turn
+    count = len(pieces) // 2
+    if not count or _has_odd_separators(text):
+        return None
+    line_count = text.count("\n") + (not text.endswith("\n"))
+    if line_count != count and (text.count("[") != count or text.count(":") != count or _has_odd_marks(text)):
         return None
     spans: list[Span] = []
-    label: tuple[Speaker, str] | None = None
     remembered = roles.remembered_labels
-    begin = speech_begin = count = 0
-    for match in _ORDINARY_LABEL.finditer(text):
-        at, behind = match.span()
-        next_label = remembered.get(text[at:behind]) or _remember(text[at:behind], roles)
-        if next_label is None or (at and text[at - 1] != "\n"):
+    end = len(pieces[0])
+    first = pieces[0].strip()
+    begin = end if first else 0  # blank lines before the first label belong to the first label's turn
+    if first:
+        spans.append((Speaker.UNKNOWN, None, first, 0, end, None))
+    for index in range(1, 2 * count, 2):
+        before, written, speech = pieces[index - 1 : index + 2]
+        label = remembered.get(written) or _remember(written, roles)
+        if label is None or (before[-1:] != "\n" and (before or index > 1)):  # a label in the middle of a line
             return None
-        count += 1
-        speech = text[speech_begin:at].strip()
-        if label is not None:
-            spans.append((*label, speech, begin, at, None))
-            begin = at
-        elif speech:
-            spans.append((Speaker.UNKNOWN, None, speech, begin, at, None))
-            begin = at
-        label, speech_begin = next_label, behind
-    if label is None or text.count("[") != count or text.count(":") != count:
-        return None
-    spans.append((*label, text[speech_begin:].strip(), begin, len(text), None))
+        end += len(written) + len(speech)
+        spans.append((label[0], label[1], speech.strip(), begin, end, None))
+        begin = end
     return spans
 
 
@@ -179,7 +189,11 @@ def _read_lines(text: str, roles: SpeakerRoles) -> list[tuple[int, LabelLine]]:
     for separator in (*_SEPARATOR.finditer(text), None):
         end, following = separator.span() if separator is not None else (len(text), len(text))
         label = None
-        if _MARK_OF_A_LABEL.search(text, begin, min(end, begin + _LABEL_WITHIN_CHARS)):
+        behind = text.find("]:", begin, end) + 2 if text.startswith("[", begin) else 0
+        known = roles.remembered_labels.get(text[begin:behind]) if behind > 2 else None
+        if known is not None and text[behind : behind + 1] not in (":", "："):
+            label = LabelLine(*known, behind, None, Certainty.SURE, "[")
+        elif _MARK_OF_A_LABEL.search(text, begin, min(end, begin + _LABEL_WITHIN_CHARS)):
             label = read_label(text, begin, end, roles)
         if label is not None:
             if time is not None and label.start_seconds is None:
