@@ -10,7 +10,7 @@ import dagster as dg
 
 from .core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, MissingTable, UnreadablePartition
 from .core.object_keys import call_key
-from .core.schemas import CALLS, RECONCILIATION, Table
+from .core.schemas import CALLS, FLAGGED_CALLS, UTTERANCES, Table
 from .failures import WhatToDo, failure, raise_as_dagster_failure, what_to_do
 from .partitions import day_of
 from .resources import Archive
@@ -88,7 +88,7 @@ class StepRun:
         )
 
     def reconcile_after_backfill(self, report: "Report") -> None:
-        """Write the day's row anew where a table changed and no later asset of the run does it; nothing is asked.
+        """Write the day's row anew where a backfill has changed a table; nothing is asked.
 
         Otherwise the row would be about other tables than there are, and the whole day would be run again.
         """
@@ -134,9 +134,9 @@ def step_run(context: dg.AssetExecutionContext, archive: Archive, *, asks_krosai
 
 
 def is_backfill(context: dg.AssetExecutionContext) -> bool:
-    """Return whether the run has some assets of a day only, and `reconciliation` is not among them."""
+    """Return whether the run makes only turns or flags anew, of what the archive holds."""
     selected = context.run.asset_selection
-    return selected is not None and dg.AssetKey(RECONCILIATION.name) not in selected
+    return selected is not None and {key.to_user_string() for key in selected} <= {UTTERANCES.name, FLAGGED_CALLS.name}
 
 
 def reconcile_failed_day(
