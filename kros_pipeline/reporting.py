@@ -135,8 +135,8 @@ def step_run(context: dg.AssetExecutionContext, archive: Archive, *, asks_krosai
 
 def is_backfill(context: dg.AssetExecutionContext) -> bool:
     """Return whether the run makes only turns or flags anew, of what the archive holds."""
-    selected = context.run.asset_selection
-    return selected is not None and {key.to_user_string() for key in selected} <= {UTTERANCES.name, FLAGGED_CALLS.name}
+    selected = {key.to_user_string() for key in context.run.asset_selection or ()}  # empty: all of the job
+    return bool(selected) and selected <= {UTTERANCES.name, FLAGGED_CALLS.name}
 
 
 def reconcile_failed_day(
