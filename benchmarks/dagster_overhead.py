@@ -19,7 +19,7 @@ from kros_pipeline.sandbox import SandboxConfig
 
 _FIRST_DAY = date(2025, 1, 1)
 _BIN, _REPOSITORY = Path(sys.executable).parent, Path(__file__).resolve().parents[1]
-_HEAVY = "boto3 botocore numpy pyreqwest pandas pyarrow re2 requests"
+_HEAVY = "boto3 botocore numpy pyreqwest pandas pyarrow requests"
 
 
 def run(*, is_quick: bool) -> Section:

@@ -6,7 +6,7 @@ themselves, once they are materialized; extensions never move the verdict. Steps
 loads the definitions often, and their libraries take a second.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
@@ -65,8 +65,15 @@ class ExtensionsConfig(dg.Config):
     )
 
 
-def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition]:
-    """Make the assets, partitioned by `days`."""
+def daily_assets(
+    days: dg.DailyPartitionsDefinition, code_versions: Mapping[str, str] | None = None
+) -> list[dg.AssetsDefinition]:
+    """Make the assets, partitioned by `days`.
+
+    `code_versions`, by the asset's name, say by which grammar and which rules a table is made: Dagster shows the days
+    of another version as stale.
+    """
+    versions = code_versions or {}
 
     def asset(
         table: schemas.Table, deps: list[str], *, asks_krosai: bool = True
@@ -80,6 +87,7 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
             kinds={"s3", "parquet"},
             metadata=table_metadata(table),
             pool=KROSAI_POOL if asks_krosai else None,
+            code_version=versions.get(table.name),
             retry_policy=RETRIES,
             check_specs=day_check_specs(table, days),
         )
@@ -151,12 +159,14 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
                 source=ctx.source,
                 store=ctx.store,
                 tables=ctx.tables,
+                tombstones=ctx.tombstones,
                 clock=ctx.clock,
                 lookback_days=ctx.settings.lookback_days,
                 retention_days=ctx.settings.source.retention_days,
                 ask_every_transcript=ctx.settings.ask_every_transcript,
                 download_workers=ctx.settings.download_workers,
                 log=ctx.log,
+                roles=ctx.settings.speaker_roles,
             )
         unanswered = f"Upstream did not answer for {report.problem_count} calls." if report.problem_count else ""
         yield run.materialize(report, TRANSCRIPTS_ASKED_CHECK, str(report.error or unanswered))
@@ -166,16 +176,23 @@ def daily_assets(days: dg.DailyPartitionsDefinition) -> list[dg.AssetsDefinition
     def utterances(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
         from .steps.utterances import split_utterances
 
-        with step_run(context, archive) as run:
-            report = split_utterances(run.day, tables=run.ctx.tables)
+        with step_run(context, archive, asks_krosai=False) as run:
+            report = split_utterances(
+                run.day,
+                tables=run.ctx.tables,
+                roles=run.ctx.settings.speaker_roles,
+                shows_changes=run.is_backfill,
+            )
+            run.reconcile_after_backfill(report)
         return dg.MaterializeResult(metadata=run.metadata(report))
 
     @asset(schemas.FLAGGED_CALLS, ["utterances"], asks_krosai=False)
     def flagged_calls(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:
         from .steps.flagged_calls import flag_calls
 
-        with step_run(context, archive) as run:
+        with step_run(context, archive, asks_krosai=False) as run:
             report = flag_calls(run.day, tables=run.ctx.tables, rules=run.ctx.rules)
+            run.reconcile_after_backfill(report)
         return dg.MaterializeResult(metadata=run.metadata(report))
 
     @asset(schemas.RETENTION_EXTENSIONS, ["flagged_calls"])

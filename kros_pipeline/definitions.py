@@ -14,6 +14,7 @@ from .jobs import (
     daily_archive_job,
     read_webhook_deliveries_job,
     standing_checks_job,
+    test_rules_job,
     turn_on_recording_job,
     verify_archive_job,
 )
@@ -29,7 +30,7 @@ from .schedules import (
 )
 from .sensors import tell_of_failures
 from .steps.process import configure_process
-from .steps.settings import SETTINGS
+from .steps.settings import SETTINGS, read_code_versions
 
 
 @dg.definitions
@@ -40,7 +41,7 @@ def defs() -> dg.Definitions:
     """
     configure_process()
     days = daily_partitions(os.environ.get("KROS_START_DATE"))
-    assets = daily_assets(days)
+    assets = daily_assets(days, read_code_versions(os.environ))
     archive, verification = archive_asset(days), verification_check()
     daily, nightly = daily_archive_job(assets), verify_archive_job(verification)
     hourly = standing_checks_job(archive, verification)
@@ -53,7 +54,16 @@ def defs() -> dg.Definitions:
     return dg.Definitions(
         assets=[*assets, archive],
         asset_checks=[verification],
-        jobs=[daily, hourly, nightly, deliveries, erase_calls_job(), accept_quarantined_job(), turn_on_recording_job()],
+        jobs=[
+            daily,
+            hourly,
+            nightly,
+            deliveries,
+            erase_calls_job(),
+            accept_quarantined_job(),
+            turn_on_recording_job(),
+            test_rules_job(),
+        ],
         schedules=[
             daily_archive_schedule(daily),
             owed_days_schedule(daily, days),

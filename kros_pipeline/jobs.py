@@ -7,12 +7,14 @@ import dagster as dg
 from pydantic import Field
 
 from .assets import KROSAI_POOL
+from .core.object_keys import call_key
 from .failures import raise_as_dagster_failure
 from .reporting import sample_table
 from .resources import Archive
 
 if TYPE_CHECKING:
     from .operations.acceptance import Acceptance
+    from .operations.rule_trial import RulesTrial
     from .operations.webhook_witness import WitnessReport
 
 AssetJob: TypeAlias = Any
@@ -24,6 +26,7 @@ VERIFY_ARCHIVE = "verify_archive"
 READ_WEBHOOK_DELIVERIES = "read_webhook_deliveries"
 TURN_ON_RECORDING = "turn_on_recording"
 ACCEPT_QUARANTINED = "accept_quarantined"
+TEST_RULES = "test_rules"
 _MAX_PROBLEMS = 3
 _MAX_SHOWN_BODIES = 50
 _NO_RETRY = "nothing tries it again: mend the cause, and launch the job once more"
@@ -134,6 +137,71 @@ def _witness_metadata(report: "WitnessReport") -> dict[str, Any]:
         metadata["order"] = "not the newest first: each pull reads the whole list, as far as its budget goes"
     if report.problem:
         metadata["problem"] = report.problem
+    return metadata
+
+
+class RulesTrialConfig(dg.Config):
+    """Which rules to try, and on which days."""
+
+    days: list[str] = Field(description="Archived days, such as 2025-01-10, or ranges: 2025-01-01..2025-01-31.")
+    rules_file: str = Field(default="", description="The YAML file of rules; KROS_FLAG_RULES, if it is left out.")
+
+
+def test_rules_job() -> dg.JobDefinition:
+    """Make the job that shows what rules would flag. It writes nothing, and sends nothing to KrosAI."""
+
+    @dg.op(name="try_rules")
+    def try_on_days(context: dg.OpExecutionContext, config: RulesTrialConfig, archive: Archive) -> None:
+        from .operations.rule_trial import read_days, try_rules
+        from .steps.settings import read_rules_file
+
+        with raise_as_dagster_failure(_NO_RETRY):
+            ctx = archive.open(context)
+            rules = read_rules_file(config.rules_file, ctx.settings) if config.rules_file else ctx.rules
+            trial = try_rules(read_days(config.days), rules, tables=ctx.tables)
+        for rule_id in trial.silent:
+            context.log.warning(f"rule {rule_id} flagged nothing")
+        context.add_output_metadata(_trial_metadata(trial))
+
+    @dg.job(
+        name=TEST_RULES,
+        description="Shows what a rules file flags on archived days. Writes nothing, and sends nothing to KrosAI.",
+    )
+    def test_rules() -> None:
+        try_on_days()
+
+    return test_rules
+
+
+def _trial_metadata(trial: "RulesTrial") -> dict[str, Any]:
+    """Return how many calls each rule flags, with ids of a few, and the rules that flag nothing."""
+    columns = ("rule", "flagged calls", "days", "new", "no more", "sample")
+    records = [
+        dg.TableRecord(
+            {
+                "rule": rule_id,
+                "flagged calls": found.calls,
+                "days": found.days,
+                "new": found.new,
+                "no more": found.gone,
+                "sample": ", ".join(f"{call_key(call_id)} ({day})" for call_id, day in found.sample),
+            }
+        )
+        for rule_id, found in trial.rules.items()
+    ]
+    metadata: dict[str, Any] = {
+        "rules version": trial.version,
+        "days": trial.days,
+        "calls": trial.calls,
+        "flagged calls": trial.flagged_calls,
+        "flagged nothing": ", ".join(trial.silent) or "none",
+        "by rule": dg.TableMetadataValue(records, dg.TableSchema(columns=[dg.TableColumn(name) for name in columns])),
+    }
+    if trial.missing:
+        more = len(trial.missing) - _MAX_PROBLEMS
+        metadata["days without tables"] = "; ".join(trial.missing[:_MAX_PROBLEMS]) + (
+            f"; {more} more" if more > 0 else ""
+        )
     return metadata
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 
 from .core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, MissingTable, UnreadablePartition
 from .core.object_keys import call_key
-from .core.schemas import CALLS, Table
+from .core.schemas import CALLS, FLAGGED_CALLS, UTTERANCES, Table
 from .failures import WhatToDo, failure, raise_as_dagster_failure, what_to_do
 from .partitions import day_of
 from .resources import Archive
@@ -45,8 +45,8 @@ def sample_table(rows: list[dict[str, Any]]) -> dg.TableMetadataValue:
 class StepRun:
     """One step of one day: the day, the run context, and a meter of seconds and requests."""
 
-    def __init__(self, day: date, ctx: "RunContext"):
-        self.day, self.ctx = day, ctx
+    def __init__(self, day: date, ctx: "RunContext", *, is_backfill: bool = False):
+        self.day, self.ctx, self.is_backfill = day, ctx, is_backfill
         self._began_at = time.monotonic()
         self._api_requests, self._s3_requests = ctx.source.requests_made, ctx.store.requests_made
 
@@ -69,6 +69,10 @@ class StepRun:
             shown["sample of problems"] = sample_table(
                 [{"call": call_key(call_id), "reason": reason} for call_id, reason in report.problems]
             )
+        if report.changes:
+            shown["sample of changed calls"] = sample_table(
+                [{"call": call_key(call_id), "change": what} for call_id, what in report.changes]
+            )
         if report.error is not None:
             shown["error"] = str(report.error)
             shown["what to do"] = what_to_do(report.error).value
@@ -83,6 +87,17 @@ class StepRun:
             check_results=[dg.AssetCheckResult(passed=not problem, check_name=check_name, description=problem or None)],
         )
 
+    def reconcile_after_backfill(self, report: "Report") -> None:
+        """Write the day's row anew where a backfill has changed a table; nothing is asked.
+
+        Otherwise the row would be about other tables than there are, and the whole day would be run again.
+        """
+        from .steps.reconciliation import has_reconciliation
+
+        is_changed = report.written is not None and report.written.changed
+        if self.is_backfill and is_changed and has_reconciliation(self.ctx.tables, self.day):
+            reconcile_failed_day(self.day, self.ctx, keeps_counters=True)
+
     def fail_if_person_must_act(self, report: "Report") -> None:
         """Raise where the step met an error that only a person can mend; the day's row says it first.
 
@@ -94,8 +109,10 @@ class StepRun:
 
 
 @contextmanager
-def step_run(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[StepRun]:
+def step_run(context: dg.AssetExecutionContext, archive: Archive, *, asks_krosai: bool = True) -> Iterator[StepRun]:
     """Open and prepare the archive for the partition's day. What a step raises becomes a failure of one sentence.
+
+    A step that does not ask KrosAI confirms no unknown key either, so that a backfill of it sends no request.
 
     Where a table of the day is missing or unreadable, Dagster skips the assets that follow. So the day is reconciled
     here: its row must not say `complete` any longer.
@@ -103,8 +120,8 @@ def step_run(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[St
     day = day_of(context)
     with raise_as_dagster_failure():
         ctx = archive.open(context)
-        run = StepRun(day, ctx)
-        ctx.prepare_archive()
+        run = StepRun(day, ctx, is_backfill=is_backfill(context))
+        ctx.prepare_archive(asks_source=asks_krosai or not run.is_backfill)
         try:
             yield run
         except (MissingTable, UnreadablePartition):
@@ -116,14 +133,26 @@ def step_run(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[St
             raise
 
 
-def reconcile_failed_day(day: date, ctx: "RunContext", *, blocked_by: ExternalError | None = None) -> None:
-    """Write the row of a day whose step fails, because Dagster skips the assets that follow.
+def is_backfill(context: dg.AssetExecutionContext) -> bool:
+    """Return whether the run makes only turns or flags anew, of what the archive holds."""
+    selected = {key.to_user_string() for key in context.run.asset_selection or ()}  # empty: all of the job
+    return bool(selected) and selected <= {UTTERANCES.name, FLAGGED_CALLS.name}
 
-    Neither legal holds nor upstream's counters are looked at.
+
+def reconcile_failed_day(
+    day: date, ctx: "RunContext", *, blocked_by: ExternalError | None = None, keeps_counters: bool = False
+) -> None:
+    """Write the row of a day from the archive only, because Dagster runs none of the assets that follow.
+
+    Neither legal holds nor upstream's counters are looked at. With `keeps_counters` the last ones stay.
     """
+    from .archive.table_versions import read_checked_tables
+    from .core.call_counters import CallCounter
     from .steps.reconciliation import reconcile_day
 
     try:
+        checked = read_checked_tables(ctx.store, day) if keeps_counters else None
+        counted = checked.counted if checked is not None else None
         reconcile_day(
             day,
             store=ctx.store,
@@ -132,9 +161,9 @@ def reconcile_failed_day(day: date, ctx: "RunContext", *, blocked_by: ExternalEr
             clock=ctx.clock,
             lookback_days=ctx.settings.lookback_days,
             retention_days=ctx.settings.source.retention_days,
-            counters=(),
+            counters=[CallCounter(name, count, False) for name, count in counted.counters.items()] if counted else (),
             hold_problems=[],
-            api_requests=ctx.source.requests_made,
+            api_requests=None if keeps_counters else ctx.source.requests_made,
             blocked_by=f"{str(blocked_by).rstrip('.')}." if blocked_by is not None else "",
         )
     except ExternalError as error:

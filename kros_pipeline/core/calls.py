@@ -6,6 +6,7 @@ from datetime import date, datetime
 from typing import Any
 
 from .json_values import canonical_json
+from .transcript_cuts import remove_mark
 from .transcripts import is_whole
 
 _KEPT_FIELDS = ("call_date", "listed_at")
@@ -68,4 +69,4 @@ def _is_worse_copy(seen: str, known: str | None) -> bool:
     """Return whether a text is a worse copy of the known one: its labels, or its end, are missing."""
     if known is None or is_whole(known) != is_whole(seen):
         return is_whole(known)
-    return len(seen) < len(known) and known.startswith(seen.rstrip().rstrip(".…"))
+    return len(seen) < len(known) and known.startswith(remove_mark(seen))

@@ -63,6 +63,9 @@ class Evidence:
     texts_without_turns: list[str] = field(default_factory=list)
     texts_unlike_their_turns: list[str] = field(default_factory=list)
     turns_without_text: list[str] = field(default_factory=list)
+    unread_answers: list[str] = field(default_factory=list)  # calls whose transcript came in a form that is not known
+    doubtful_texts: Counter[str] = field(default_factory=Counter)  # kept texts by what is doubtful about them
+    unknown_labels: Counter[str] = field(default_factory=Counter)  # turns by a label that names neither role
 
     def add_defects(self, call_id: str, text: str) -> None:
         """Sort an archived recording by what its column `defects` names."""

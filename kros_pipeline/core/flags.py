@@ -7,23 +7,28 @@ and a call without turns satisfies no condition about text, not even `text_match
   unknown speaker counts for every speaker, and the reason says so. `text_matches`: a turn matches. `_any`: a turn
   matches one of the patterns. `_all`: each pattern matches a turn, not always the same one. `_none`: no turn matches
   any pattern.
-- Patterns are RE2, and match anywhere in a turn: linear time on any text, no lookaround; `\\b` knows ASCII letters
-  only. Case is compared as written; `(?i)` ignores it, in every script. Accents are compared as written too, in
-  whichever of Unicode's forms: pattern and text are normalized to NFC before the comparison.
-- `numbers` and `number_prefixes` apply to either side. `languages` ignore case, and `pt` matches `pt-BR`.
+- With `across_turns` a pattern may also begin in one turn and end in the next turn of the same speaker.
+- Patterns match anywhere in a turn, in linear time; they have no lookaround, and `\\b` knows every script. Speech and
+  patterns are folded alike (`text_folding.py`): typographic variants are the same. Case is ignored, unless the pattern
+  begins with `(?-i)`. Accents are compared as written.
+- `numbers` and `number_prefixes` apply to either side, and are compared in E.164. `languages` are compared by ISO 639,
+  and `pt` matches `pt-BR`. Directions ignore case.
 - `no_transcript` holds once upstream was asked after the grace days and had no transcript, not while one may still
   come.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
-from unicodedata import normalize
 
-from .rule import Rule, compile_pattern
+from .languages import matches_language
+from .patterns import CompiledPattern, compile_pattern
+from .rule import Rule
+from .rule_numbers import comparable_number, comparable_prefixes
 from .rules_file import BadRules, read_rules
 from .statuses import Speaker, TranscriptStatus
+from .text_folding import fold_text, map_back
 from .transcripts import Turn
 
 __all__ = ["BadRules", "Flag", "Rules", "parse_rules"]
@@ -45,10 +50,17 @@ class Flag:
 
 @dataclass(frozen=True)
 class Rules:
-    """The rules in the file's order. `version` is the start of the file's SHA-256; `none` where there is no file."""
+    """The rules in the file's order. `version` is the start of the file's SHA-256; `none` where there is no file.
+
+    `country` is that of phone numbers in national form; None where they are not read.
+    """
 
     rules: tuple[Rule, ...] = ()
     version: str = "none"
+    country: str | None = None
+    _numbers: dict[str, tuple[frozenset[str], tuple[str, ...]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # comparable numbers and prefixes, by the rule's id
 
     def find_flags(self, call: Any, transcript: Any, turns: Sequence[Turn]) -> list[Flag]:
         """Find the flags of one call, in the order of the rules.
@@ -56,26 +68,90 @@ class Rules:
         `call` has the columns of the table `calls` as attributes, and `transcript` those of `transcripts`; `transcript`
         is None where the call has no row there.
         """
-        normalized = [_NormalizedTurn(turn, normalize("NFC", turn.text)) for turn in turns]
-        flags = (_apply_rule(rule, call, transcript, normalized) for rule in self.rules)
+        spoken = [_Speech((turn,), fold_text(turn.text)) for turn in turns]
+        flags = (self._apply(rule, call, transcript, spoken) for rule in self.rules)
         return [flag for flag in flags if flag is not None]
 
+    def _apply(self, rule: Rule, call: Any, transcript: Any, turns: Sequence["_Speech"]) -> Flag | None:
+        number_reasons = self._match_numbers(rule, call)
+        return _apply_rule(rule, call, transcript, turns, number_reasons) if number_reasons is not None else None
 
-def parse_rules(text: str, *, confidence_is_known: bool) -> Rules:
+    def _match_numbers(self, rule: Rule, call: Any) -> list[str] | None:
+        """Return the reasons of the rule's conditions about numbers; None where one of them does not hold."""
+        if rule.numbers is None and rule.number_prefixes is None:
+            return []
+        if rule.id not in self._numbers:
+            prefixes = (comparable_prefixes(prefix, self.country) for prefix in rule.number_prefixes or ())
+            self._numbers[rule.id] = (
+                frozenset(comparable_number(number, self.country) for number in rule.numbers or ()),
+                tuple(begin for begins in prefixes for begin in begins),
+            )
+        numbers, begins = self._numbers[rule.id]
+        sides = {
+            side: comparable_number(number, self.country)
+            for side in ("from_number", "to_number")
+            if (number := getattr(call, side)) is not None
+        }
+        reasons = []
+        for is_wanted, what, holds in (
+            (rule.numbers is not None, "is listed", numbers.__contains__),
+            (rule.number_prefixes is not None, "begins with a listed prefix", lambda number: number.startswith(begins)),
+        ):
+            side = next((side for side, number in sides.items() if holds(number)), None)
+            if is_wanted and side is None:
+                return None
+            if is_wanted:
+                reasons.append(f"{side} {what}")
+        return reasons
+
+
+def parse_rules(text: str, *, confidence_is_known: bool, country: str | None = None) -> Rules:
     """Parse the YAML of a rules file. Raises `BadRules` with every mistake in it; see `read_rules`."""
     version = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:12]
-    return Rules(read_rules(text, confidence_is_known=confidence_is_known), version)
+    return Rules(read_rules(text, confidence_is_known=confidence_is_known), version, country)
 
 
 @dataclass(frozen=True, slots=True)
-class _NormalizedTurn:
-    """A turn, and its text in NFC, as patterns are compared with it."""
+class _Speech:
+    """A turn, or two turns of one speaker, and the text in which patterns are searched."""
 
-    turn: Turn
-    text: str
+    turns: tuple[Turn, ...]
+    folded: str
+
+    @property
+    def first(self) -> Turn:
+        """The turn, or the first of both."""
+        return self.turns[0]
+
+    def place(self, pattern: CompiledPattern) -> str:
+        """Return where the pattern matches, in characters of the turn's own text."""
+        begin, end = pattern.find(self.folded)
+        if len(self.turns) == 1:
+            begin, end = map_back(self.first.text, begin, end)
+            return f", characters {begin} to {end},"
+        return f", from there to turn {self.turns[1].turn_index},"
 
 
-def _apply_rule(rule: Rule, call: Any, transcript: Any, turns: Sequence[_NormalizedTurn]) -> Flag | None:
+def _join_turns(turns: Sequence[_Speech]) -> Iterator[_Speech]:
+    """Yield each turn, and behind it the same turn with the next one of its speaker."""
+    following: dict[tuple[str, str | None], _Speech] = {}
+    joined: list[tuple[_Speech, ...]] = []
+    for item in reversed(turns):
+        speaker = (item.first.speaker, item.first.speaker_label)
+        after = following.get(speaker)
+        if after is None or not (item.folded and after.folded):
+            joined.append((item,))
+        else:
+            both = _Speech((item.first, after.first), f"{item.folded} {after.folded}")
+            joined.append((item, both))
+        following[speaker] = item
+    for items in reversed(joined):
+        yield from items
+
+
+def _apply_rule(
+    rule: Rule, call: Any, transcript: Any, turns: Sequence[_Speech], number_reasons: list[str]
+) -> Flag | None:
     reasons = []
     for key, find_reason in _CALL_CONDITIONS.items():
         if getattr(rule, key) is not None:
@@ -83,6 +159,8 @@ def _apply_rule(rule: Rule, call: Any, transcript: Any, turns: Sequence[_Normali
             if reason is None:
                 return None
             reasons.append(reason)
+        if key == "call_ids":
+            reasons += number_reasons
     turn_index = None
     if rule.speaker is not None or rule.patterns:
         matched = _match_turns(rule, turns)
@@ -101,25 +179,9 @@ def _match_call_ids(rule: Rule, call: Any, _: Any) -> str | None:
     return "the call is named" if call.call_id in rule.call_id_set else None
 
 
-def _match_numbers(rule: Rule, call: Any, _: Any) -> str | None:
-    return _match_either_number(call, "is listed", lambda number: number in rule.number_set)
-
-
-def _match_number_prefixes(rule: Rule, call: Any, _: Any) -> str | None:
-    prefixes = tuple(rule.number_prefixes or ())
-    return _match_either_number(call, "begins with a listed prefix", lambda number: number.startswith(prefixes))
-
-
-def _match_either_number(call: Any, what: str, holds: Callable[[str], bool]) -> str | None:
-    for side in ("from_number", "to_number"):
-        number = getattr(call, side)
-        if number is not None and holds(number):
-            return f"{side} {what}"
-    return None
-
-
 def _match_direction(rule: Rule, call: Any, _: Any) -> str | None:
-    return f"the call is {rule.direction}" if call.direction == rule.direction else None
+    direction = (call.direction or "").strip().lower()
+    return f"the call is {rule.direction}" if direction == rule.direction else None
 
 
 def _match_endpoint_ids(rule: Rule, call: Any, _: Any) -> str | None:
@@ -142,11 +204,8 @@ def _match_confidence(rule: Rule, _: Any, transcript: Any) -> str | None:
 
 def _match_languages(rule: Rule, _: Any, transcript: Any) -> str | None:
     tag = (transcript.language if transcript is not None else None) or ""
-    found = tag.replace("_", "-").lower()
-    for wanted in rule.languages or ():
-        if found == wanted.lower() or found.startswith(f"{wanted.lower()}-"):  # RFC 4647, basic filtering
-            return f"the language is {wanted}"
-    return None
+    wanted = next((wanted for wanted in rule.languages or () if tag and matches_language(tag, wanted)), None)
+    return f"the language is {wanted}" if wanted is not None else None
 
 
 def _match_no_transcript(_: Rule, __: Any, transcript: Any) -> str | None:
@@ -156,8 +215,6 @@ def _match_no_transcript(_: Rule, __: Any, transcript: Any) -> str | None:
 
 _CALL_CONDITIONS: dict[str, Callable[[Rule, Any, Any], str | None]] = {
     "call_ids": _match_call_ids,
-    "numbers": _match_numbers,
-    "number_prefixes": _match_number_prefixes,
     "direction": _match_direction,
     "endpoint_ids": _match_endpoint_ids,
     "duration_seconds_at_least": _match_duration,
@@ -170,37 +227,43 @@ _CALL_CONDITIONS: dict[str, Callable[[Rule, Any, Any], str | None]] = {
 # Conditions about the turns.
 
 
-def _match_turns(rule: Rule, turns: Sequence[_NormalizedTurn]) -> tuple[list[str], int | None] | None:
+def _match_turns(rule: Rule, turns: Sequence[_Speech]) -> tuple[list[str], int | None] | None:
     """Return the reasons and the first turn that satisfied one of them, or None where a condition does not hold."""
     speakers = (rule.speaker, Speaker.UNKNOWN)
-    candidates = [item for item in turns if rule.speaker is None or item.turn.speaker in speakers]
+    candidates = [item for item in turns if rule.speaker is None or item.first.speaker in speakers]
     if not turns or not (candidates or rule.patterns):
         return None
     if not rule.patterns:
-        return [f"{_describe_turn(rule, candidates[0].turn)} is there"], candidates[0].turn.turn_index
+        return [f"{_describe_turn(rule, candidates[0].first)} is there"], candidates[0].first.turn_index
+    if rule.across_turns:
+        candidates = list(_join_turns(candidates))
     reasons: list[str] = []
-    found: dict[int, Turn] = {}
+    found: dict[int, str] = {}
     for key, patterns in rule.patterns.items():
         alternatives = [patterns] if key == "text_matches_any" else [[pattern] for pattern in patterns]
         firsts = [_find_first_match(any_of, candidates) for any_of in alternatives]
-        matches = {turn.turn_index: turn for turn in firsts if turn is not None}
+        matches = [match for match in firsts if match is not None]
         if key == "text_matches_none":
             if matches:
                 return None
             reasons.append(f"no turn{f' of speaker {rule.speaker}' if rule.speaker else ''} matches {key}")
-        elif None in firsts:
+        elif len(matches) < len(firsts):
             return None
         else:
-            described = " and ".join(_describe_turn(rule, matches[index]) for index in sorted(matches))
-            verb = "matches" if len(matches) == 1 else "match"
-            reasons.append(f"{described} {verb}" if key == "text_matches" else f"{described} {verb} {key}")
-            found |= matches
+            described = {
+                speech.first.turn_index: _describe_turn(rule, speech.first) + speech.place(pattern)
+                for speech, pattern in reversed(matches)
+            }
+            verb = "matches" if len(described) == 1 else "match"
+            which = " and ".join(described[index] for index in sorted(described))
+            reasons.append(f"{which} {verb}" if key == "text_matches" else f"{which} {verb} {key}")
+            found |= described
     return reasons, min(found, default=None)
 
 
-def _find_first_match(patterns: Sequence[str], turns: Sequence[_NormalizedTurn]) -> Turn | None:
-    searches = [compile_pattern(pattern).search for pattern in patterns]
-    return next((item.turn for item in turns if any(search(item.text) for search in searches)), None)
+def _find_first_match(patterns: Iterable[str], turns: Sequence[_Speech]) -> tuple[_Speech, CompiledPattern] | None:
+    compiled = [compile_pattern(pattern) for pattern in patterns]
+    return next(((item, pattern) for item in turns for pattern in compiled if pattern.is_in(item.folded)), None)
 
 
 def _describe_turn(rule: Rule, turn: Turn) -> str:

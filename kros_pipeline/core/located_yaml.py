@@ -54,7 +54,8 @@ def read_yaml(text: str) -> Located:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"line {mark.line + 1}: " if mark is not None else ""
-        raise BadYaml(f"{where}not YAML: {error.problem or 'it cannot be read'}") from None
+        hint = "; write patterns in single quotes" if "escape character" in (error.problem or "") else ""
+        raise BadYaml(f"{where}not YAML: {error.problem or 'it cannot be read'}{hint}") from None
     except (ValueError, AttributeError):  # PyYAML's scanner raises these for some broken texts
         raise BadYaml("not YAML: it cannot be read") from None
     lines: dict[Place, int] = {}

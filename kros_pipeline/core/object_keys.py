@@ -11,7 +11,10 @@ from datetime import date
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}").fullmatch
 _ENCODED = "sha256."  # no plain id holds a dot, so that no encoded id can collide with one
 
-_QUARANTINED = re.compile(r"quarantine/dt=[0-9-]{10}/(.+)-([0-9a-f]{16})\.bin").fullmatch
+_WITH_DIGEST = re.compile(
+    r"(?:quarantine/dt=[0-9-]{10}/(?P<kept>.+)-(?P<digits>[0-9a-f]{16})\.bin"
+    r"|state/transcripts/dt=[0-9-]{10}/(?P<answered>.+)-[0-9a-f]{16}\.json)"
+).fullmatch
 _PARTITION = re.compile(r"/dt=(\d{4}-\d\d-\d\d)(?:/|\.json$)").search
 _OF_ONE_CALL = re.compile(
     r"(?:audio|state/acknowledged|state/held|state/moved)/dt=[0-9-]{10}/(sha256\.[a-z2-7]{52}|[A-Za-z0-9_-]+)"
@@ -48,8 +51,10 @@ def call_key(call_id: str) -> str:
 
 def call_key_in(key: str) -> str | None:
     """Return the call key in the key of one call's object; None for every other key."""
-    match = _OF_ONE_CALL(key) or _QUARANTINED(key)
-    return match[1] if match else None
+    if match := _OF_ONE_CALL(key):
+        return match[1]
+    match = _WITH_DIGEST(key)
+    return match["kept"] or match["answered"] if match else None
 
 
 def day_in(key: str) -> date | None:
@@ -101,11 +106,21 @@ def quarantined_bodies_prefix(day: date, call_id: str) -> str:
 
 def quarantined_digits(key: str) -> str:
     """Return the digits in a rejected body's key, with which its SHA-256 begins; empty where the key is another."""
-    match = _QUARANTINED(key)
-    return match[2] if match else ""
+    match = _WITH_DIGEST(key)
+    return match["digits"] or "" if match else ""
 
 
 # State.
+
+
+def other_answers_prefix(day: date) -> str:
+    """Return the prefix of a day's other answers about transcripts: those that are not in the table."""
+    return f"state/transcripts/dt={day.isoformat()}/"
+
+
+def other_answer_key(day: date, call_id: str, sha256: str) -> str:
+    """Return the key of one such answer; the same answer twice has the same key."""
+    return f"{other_answers_prefix(day)}{call_key(call_id)}-{sha256[:16]}.json"
 
 
 def listing_key(day: date) -> str:

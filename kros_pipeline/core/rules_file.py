@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from .located_yaml import BadYaml, Located, Place, read_yaml
-from .rule import FORMS, MAX_PATTERNS, Rule, compile_pattern
+from .patterns import MAX_PATTERNS, compile_pattern
+from .rule import FORMS, Rule
 
 _MAX_SENTENCES = 20
 _TRANSCRIPT_DETAILS = {"confidence_below": "confidence", "languages": "language"}
@@ -68,8 +69,10 @@ def _find_impossible_conditions(rule: Rule, confidence_is_known: bool) -> Iterat
         others = [key for key in ("speaker", *_TRANSCRIPT_DETAILS) if getattr(rule, key) is not None] + list(about_text)
         if others:
             yield "no_transcript", f"a call without a transcript never satisfies {' and '.join(others)}"
+    if rule.across_turns and not about_text:
+        yield "across_turns", "has no meaning without a condition about text, like text_matches"
     excluded = set(about_text.pop("text_matches_none", ()))
-    if any(all(compile_pattern(pattern).search(text) for text in _PROBE_TEXTS) for pattern in excluded):
+    if any(all(compile_pattern(pattern).is_in(text) for text in _PROBE_TEXTS) for pattern in excluded):
         yield "text_matches_none", "one of its patterns matches every text, so no call can satisfy it"
     for key, patterns in about_text.items():
         clashes = set(patterns) <= excluded if key == "text_matches_any" else set(patterns) & excluded

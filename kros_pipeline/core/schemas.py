@@ -142,6 +142,8 @@ TRANSCRIPTS = _table(
         Column("language", STRING, "the language, where upstream was asked for the call"),
         Column("confidence", FLOAT64, "upstream's confidence, 0 to 1, where it was asked for the call"),
         Column("fetched_at", TIMESTAMP, "when the row last changed (UTC)", nullable=False),
+        Column("reason", STRING, "why it is not kept, or what is doubtful about the text, in words"),
+        Column("asked_at", TIMESTAMP, "when upstream last answered a request about a doubtful kept text (UTC)"),
     ],
 )
 
@@ -150,7 +152,7 @@ UTTERANCES = _table(
     "Turns of speech, in their order: one row a turn. transcripts.text[char_start:char_end] of all turns is the text.",
     [
         Column("turn_index", INT64, "0 for the first turn of the call", nullable=False),
-        Column("speaker", STRING, "agent, caller, other (another label) or unknown (no label)", nullable=False),
+        Column("speaker", STRING, "agent, caller, other (another label) or unknown (no sure label)", nullable=False),
         Column("speaker_label", STRING, "the label as it was written"),
         Column("text", STRING, "the speech alone, without the label", nullable=False),
         Column("word_count", INT64, "words of the speech, between white space", nullable=False),
@@ -161,6 +163,7 @@ UTTERANCES = _table(
         Column("created_at", TIMESTAMP, "when the call was created (UTC)", nullable=False),
         Column("direction", STRING, "the call's direction"),
         Column("language", STRING, "the transcript's language, where known"),
+        Column("start_seconds", FLOAT64, "seconds from the call's begin, only where the text itself says them"),
     ],
     ("call_id", "turn_index"),
 )

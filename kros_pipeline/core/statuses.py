@@ -30,6 +30,13 @@ class TranscriptStatus(StrEnum):
     NONE = "none"
 
 
+class TextSource(StrEnum):
+    """Which answer of the API a text is from (`transcripts.source`)."""
+
+    LIST = "list"
+    CALL = "call"
+
+
 class ExtensionStatus(StrEnum):
     """What became of a decision to keep a recording longer upstream (`retention_extensions.status`)."""
 

@@ -18,6 +18,7 @@ from .audio import FORMAT_CHANGED
 from .evidence import Evidence
 from .listing import Listing
 from .object_keys import call_key
+from .speaker_roles import is_showable
 from .statuses import DayVerdict, RecordingStatus, TranscriptStatus
 
 CALLS_CHECK = "every_call_is_accounted_for"
@@ -35,6 +36,7 @@ CHECKS = (
 
 _MAX_NAMES = 5
 _MAX_KINDS = 3
+_UNREAD_ANSWER = "transcript in a form that is not understood: the answer is kept below state/transcripts/"
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,40 @@ def decide_verdict(evidence: Evidence) -> Verdict:
     }
     witnessed = _name_witnessed_calls(evidence)
     defects = list(_name_defects(evidence))
-    return Verdict(verdict, failures, [*may_still_come, *acknowledged, *too_late, *witnessed, *defects, *oddities])
+    doubts = [*_describe_doubtful_texts(evidence), *_name_unknown_labels(evidence)]
+    notes = [*may_still_come, *acknowledged, *too_late, *witnessed, *defects, *doubts, *oddities]
+    return Verdict(verdict, failures, notes)
 
 
 def _name_defects(evidence: Evidence) -> Iterator[str]:
     """Yield a sentence for recordings that play and are not as they should be. The verdict does not change."""
     kinds = "; ".join(f"{count} × {kind}" for kind, count in evidence.kinds_of_defects.most_common(_MAX_KINDS))
     yield from _count(f"recording archived with a defect ({kinds})", _keys(evidence.with_defects))
+
+
+def _describe_doubtful_texts(evidence: Evidence) -> Iterator[str]:
+    """Yield a sentence for what is doubtful about kept texts. The verdict does not change: upstream has no better."""
+    for reason, count in sorted(evidence.doubtful_texts.items()):
+        yield f"{count} × kept text: {reason}."
+
+
+def _name_unknown_labels(evidence: Evidence) -> Iterator[str]:
+    """Yield a sentence with the labels that name neither the agent nor the caller. Nothing that may be speech is named.
+
+    The verdict does not change. Rules about a speaker hold for a turn of `unknown`, and not for one of `other`.
+    """
+    if evidence.unknown_labels:
+        names = [
+            f"{name} ({count})"
+            for name, count in sorted(evidence.unknown_labels.items(), key=lambda item: (-item[1], item[0]))
+            if is_showable(name)
+        ]
+        others = len(evidence.unknown_labels) - len(names[:_MAX_NAMES])
+        shown = ", ".join([*names[:_MAX_NAMES], *([f"{others} more labels"] if others else [])])
+        yield (
+            f"{evidence.unknown_labels.total()} turns have a label that is neither the agent's nor the caller's: "
+            f"{shown}. If it is one of the two, add it to KROS_AGENT_LABELS or KROS_CALLER_LABELS."
+        )
 
 
 def _name_witnessed_calls(evidence: Evidence) -> Iterator[str]:
@@ -179,6 +208,8 @@ def _check_transcripts(evidence: Evidence) -> Iterator[str]:
     yield from _count("kept text without turns", _keys(evidence.texts_without_turns))
     yield from _count("kept text whose turns are not as long as it is", _keys(evidence.texts_unlike_their_turns))
     yield from _count("call with turns and without a kept text", _keys(evidence.turns_without_text))
+    if evidence.grace_is_over:
+        yield from _count(_UNREAD_ANSWER, _keys(evidence.unread_answers))
 
 
 def _check_objects(evidence: Evidence) -> Iterator[str]:
@@ -195,6 +226,8 @@ def _find_what_may_still_come(evidence: Evidence) -> Iterator[str]:
         yield from evidence.listing.pending
     if evidence.listed_before_late_data:
         yield "The list was last read before late calls could come: materialize the whole day."
+    if not evidence.grace_is_over:
+        yield from _count(_UNREAD_ANSWER, _keys(evidence.unread_answers))
     pending = {
         "recordings": evidence.recordings[RecordingStatus.PENDING],
         "transcripts": evidence.transcripts[TranscriptStatus.PENDING],
@@ -208,7 +241,8 @@ def _find_what_may_still_come(evidence: Evidence) -> Iterator[str]:
             f"Upstream has said once that there is none, of {counts}: nothing is to do. A second answer settles them, "
             f"from {evidence.second_answers_due_at:%Y-%m-%d %H:%M} UTC on, or when upstream is about to delete the day."
         )
-    if pending["transcripts"] > evidence.answered_once["transcripts"] and evidence.grace_is_over:
+    unanswered = pending["transcripts"] - len(evidence.unread_answers)
+    if unanswered > evidence.answered_once["transcripts"] and evidence.grace_is_over:
         yield (
             "The grace days are over, and upstream has not answered for the pending transcripts: each run asks again. "
             "The metadata of `transcripts` says why; a refusal needs a person."

@@ -33,6 +33,7 @@ from ..core.object_keys import (
     held_prefix,
     listing_key,
     moved_prefix,
+    other_answers_prefix,
     quarantine_prefix,
     table_key,
     table_versions_key,
@@ -41,9 +42,11 @@ from ..core.object_keys import (
 
 _DAY_PREFIXES = (
     audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, extensions_prefix, unparsed_prefix,
-    audit_prefix, listing_key, table_versions_key,
+    audit_prefix, listing_key, table_versions_key, other_answers_prefix,
 )  # fmt: skip
-_CALL_PREFIXES = (audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix)
+_CALL_PREFIXES = (
+    audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, other_answers_prefix
+)  # fmt: skip
 
 
 class DayEraser:

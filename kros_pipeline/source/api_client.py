@@ -63,10 +63,11 @@ class ApiClient:
         query: Mapping[str, Any] | None = None,
         *,
         is_about_one_call: bool = True,
-        field: str | None = None,
+        field: str | tuple[str, ...] | None = None,
+        list_as: str | None = None,
     ) -> dict[str, Any]:
         """Return the JSON object that a GET is answered with; see `get_sized`."""
-        return self.get_sized(path, query, is_about_one_call=is_about_one_call, field=field)[0]
+        return self.get_sized(path, query, is_about_one_call=is_about_one_call, field=field, list_as=list_as)[0]
 
     def get_sized(
         self,
@@ -74,16 +75,21 @@ class ApiClient:
         query: Mapping[str, Any] | None = None,
         *,
         is_about_one_call: bool = True,
-        field: str | None = None,
+        field: str | tuple[str, ...] | None = None,
+        list_as: str | None = None,
     ) -> tuple[dict[str, Any], int]:
         """Return the answer of a GET, which is retried up to three times, and the length of its body in bytes.
 
-        Raises `ApiServerError` where the answer lacks `field`, which may be null.
+        Raises `ApiServerError` where the answer lacks `field`, which may be null, or all of several fields. With
+        `list_as` a list counts as an object with a field of that name.
         """
+        expected = (field,) if isinstance(field, str) else field
 
         def attempt() -> tuple[dict[str, Any], int]:
-            answer, size_bytes = self._send("GET", path, query=query, is_about_one_call=is_about_one_call)
-            if field is not None and field not in answer:
+            answer, size_bytes = self._send(
+                "GET", path, query=query, is_about_one_call=is_about_one_call, list_as=list_as
+            )
+            if expected is not None and not any(name in answer for name in expected):
                 raise ApiServerError(
                     f"GET {_hide_id(path)}: the expected field is missing; the answer has {names_in(answer)}"
                 )
@@ -124,6 +130,7 @@ class ApiClient:
         headers: dict[str, str] | None = None,
         is_about_one_call: bool = True,
         is_change: bool = False,
+        list_as: str | None = None,
     ) -> tuple[dict[str, Any], int]:
         """Send one request, and again after each rate limit that asks for a short wait.
 
@@ -145,7 +152,12 @@ class ApiClient:
                 if is_from_bridge and not names_organization and not is_change:
                     continue
                 fields = read_answer(
-                    what, answer, is_change=is_change, is_about_one_call=is_about_one_call, secret=self._key
+                    what,
+                    answer,
+                    is_change=is_change,
+                    is_about_one_call=is_about_one_call,
+                    secret=self._key,
+                    list_as=list_as,
                 )
                 return fields, answer.size_bytes
             seconds = seconds_to_wait(answer, now=now)

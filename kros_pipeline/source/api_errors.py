@@ -28,17 +28,24 @@ _MAX_NAME_CHARACTERS = 40
 
 
 def read_answer(
-    what: str, answer: ApiAnswer, *, is_change: bool, is_about_one_call: bool, secret: str = ""
+    what: str,
+    answer: ApiAnswer,
+    *,
+    is_change: bool,
+    is_about_one_call: bool,
+    secret: str = "",
+    list_as: str | None = None,
 ) -> dict[str, Any]:
     """Return the JSON object of an answer to a GET; `{}` for a change that was done. Raises `ApiError` otherwise.
 
     Messages name the request, `what`, and the status; `secret` is hidden in upstream's text. A 403, 404 or 410 means
     something else where the request is about one call. A 404 or 410 is upstream's own only with the documented error
-    in its body: a gateway's must not make the archive believe that a recording or a text does not exist.
+    in its body: a gateway's must not make the archive believe that a recording or a text does not exist. With `list_as`
+    a list counts as an object with a field of that name.
     """
     message = _describe(what, answer, secret)
     if answer.is_success:
-        return _read_change(message, answer) if is_change else _read_object(what, message, answer)
+        return _read_change(message, answer) if is_change else _read_object(what, message, answer, list_as)
     status = answer.status
     if status >= 500 or status in _UNKNOWN_EFFECT:
         raise ApiServerError(message)
@@ -56,11 +63,13 @@ def read_answer(
     raise RequestRefused(message, is_forbidden=status == 403 and answer.has_documented_error)
 
 
-def _read_object(what: str, message: str, answer: ApiAnswer) -> dict[str, Any]:
+def _read_object(what: str, message: str, answer: ApiAnswer, list_as: str | None) -> dict[str, Any]:
     """Return the object of a GET. An error in it is an error: a status of 200 says nothing about the call."""
     if answer.value is None:  # `null`, too
         content = "a body that is not JSON" if answer.size_bytes else "an empty body"
         raise ApiServerError(f"{what}: status {answer.status} with {content}")
+    if list_as is not None and isinstance(answer.value, list):
+        return {list_as: answer.value}
     if not isinstance(answer.value, dict):
         raise UnexpectedResponse(f"{what}: the answer is a {type(answer.value).__name__}, not an object")
     if answer.fields.get("error"):

@@ -8,8 +8,9 @@ from ..core.calls import Call
 from ..core.days import names_zone, parse_time
 from ..core.json_values import RECORDING_URL_FIELD, canonical_json, finite_number, remove_urls
 from ..core.phone_numbers import phone_number_text
+from ..core.transcript_shapes import holds_something, read_transcript
 from ..core.transcripts import clean_text
-from .call_source import ListedCall, UnparsedRow
+from .call_source import ListedCall, TranscriptAnswer, UnparsedRow
 
 _TEXT_FIELDS = (
     "organization_id",
@@ -24,6 +25,8 @@ _TIME_FIELDS = ("answered_at", "completed_at")
 _FIELDS_OF_COLUMNS = (*_TEXT_FIELDS, *_PHONE_FIELDS, *_NUMBER_FIELDS, *_TIME_FIELDS)
 _KNOWN_FIELDS = {"id", "created_at", "transcript", RECORDING_URL_FIELD, *_FIELDS_OF_COLUMNS}
 _MAX_COUNT = 1 << 63
+TRANSCRIPT_FIELDS = ("transcript", "data", "text", "turns", "messages", "utterances", "segments")
+"""The fields of an answer about a transcript that may hold it; only the first is documented."""
 
 
 class MalformedCall(ValueError):
@@ -147,8 +150,9 @@ def parse_listed_call(
         if raw.get(name) is not None and columns[name] is None:
             extra[name] = raw[name]
     transcript = raw.get("transcript")
-    columns["listed_transcript"] = clean_text(transcript) if isinstance(transcript, str) and transcript else None
-    if transcript is not None and not isinstance(transcript, str):
+    text = read_transcript(transcript)
+    columns["listed_transcript"] = clean_text(text) if text is not None else None
+    if transcript is not None and not isinstance(transcript, str) and (text is None or isinstance(transcript, Mapping)):
         extra["transcript"] = transcript
     columns["organization_id"] = columns["organization_id"] or organization_id
     url = raw.get(RECORDING_URL_FIELD)
@@ -164,6 +168,24 @@ def parse_listed_call(
         **columns,
     )
     return ListedCall(call, recording_url, has_zone=zone is not None or names_zone(raw["created_at"]))
+
+
+def parse_transcript_answer(answer: Mapping[str, Any]) -> TranscriptAnswer:
+    """Parse the answer about one call's transcript; it may be wrapped in `data`, and need not be a text."""
+    inner = answer.get("data")
+    fields = inner if isinstance(inner, Mapping) and "transcript" not in answer else answer
+    details = {name: fields.get(name, answer.get(name)) for name in ("word_count", "language", "confidence")}
+    others = {name: fields[name] for name in TRANSCRIPT_FIELDS if name in fields}
+    value = fields.get("transcript", others)
+    text, language = read_transcript(value), details["language"]
+    is_unread = text is None and holds_something(value)
+    return TranscriptAnswer(
+        clean_text(text) if text is not None else None,
+        parse_count(details["word_count"]),
+        clean_text(language) if isinstance(language, str) else None,
+        finite_number(details["confidence"]),
+        canonical_json(remove_urls(answer)) if is_unread else None,
+    )
 
 
 def parse_count(value: object) -> int | None:

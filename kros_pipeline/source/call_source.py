@@ -87,12 +87,16 @@ class RecordingAnswer:
 
 @dataclass(frozen=True, slots=True)
 class TranscriptAnswer:
-    """The answer about one call's transcript. `text` is None where there is none (yet)."""
+    """The answer about one call's transcript. `text` is None where there is none (yet).
+
+    `raw_json` is the whole answer where it holds something in a form that is not understood.
+    """
 
     text: str | None
     word_count: int | None
     language: str | None
     confidence: float | None
+    raw_json: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

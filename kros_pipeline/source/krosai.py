@@ -14,11 +14,10 @@ from ..core.call_counters import CallCounter
 from ..core.clock import Clock
 from ..core.errors import CallGone, CallNotFound, NotOffered, RequestRefused, UnaddressableCall, UnexpectedResponse
 from ..core.json_values import finite_number
-from ..core.transcripts import clean_text
 from .api_client import ApiClient
 from .api_errors import names_in
 from .call_counts import read_statistics, read_trends
-from .call_parsing import parse_count, parse_rows, separate_foreign_rows
+from .call_parsing import TRANSCRIPT_FIELDS, parse_count, parse_rows, parse_transcript_answer, separate_foreign_rows
 from .call_source import Body, Delivery, DeliveryPage, Page, RecordingAnswer, TranscriptAnswer, Window
 from .downloads import RecordingDownloads
 from .pager import read_pages
@@ -103,16 +102,8 @@ class KrosAI:
 
     def transcript(self, call_id: str) -> TranscriptAnswer:
         """Return the transcript of one call. Raises `CallNotFound` or `CallGone` where upstream has none."""
-        answer = self._api.get(f"/calls/{_quote(call_id)}/transcript", field="transcript")
-        text, language = answer.get("transcript"), answer.get("language")
-        if text is not None and not isinstance(text, str):
-            raise UnexpectedResponse(f"the transcript is a {type(text).__name__}, not a text")
-        return TranscriptAnswer(
-            clean_text(text) if text else None,
-            parse_count(answer.get("word_count")),
-            clean_text(language) if isinstance(language, str) else None,
-            finite_number(answer.get("confidence")),
-        )
+        answer = self._api.get(f"/calls/{_quote(call_id)}/transcript", field=TRANSCRIPT_FIELDS, list_as="transcript")
+        return parse_transcript_answer(answer)
 
     def statistics(self, window: Window) -> list[CallCounter]:
         """Return what `/calls/stats` counts in a window; none where no number can be read (undocumented shape)."""

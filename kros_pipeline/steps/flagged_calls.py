@@ -13,7 +13,7 @@ from ..core import schemas
 from ..core.flags import Rules
 from ..core.sorted_lookup import SortedLookup, group_by_call, outer_join
 from ..core.transcripts import Turn
-from .report import Report
+from .report import Changes, Report
 
 _CALL_COLUMNS = ("call_id", "direction", "from_number", "to_number", "duration_seconds", "endpoint_id")
 _TRANSCRIPT_COLUMNS = ("call_id", "status", "language", "confidence")
@@ -28,19 +28,26 @@ def flag_calls(day: date, *, tables: Tables, rules: Rules) -> Report:
     """
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
-        return batches_of(schemas.FLAGGED_CALLS, _rows(day, tables, rules, present))
+        return batches_of(schemas.FLAGGED_CALLS, flag_rows(day, tables, rules, present))
 
     report = Report()
     with tables.transaction(schemas.FLAGGED_CALLS, day) as table:
+        before = {(row["call_id"], row["rule_id"]) for row in table.rows(("call_id", "rule_id"))}
         report.written = table.commit(build)
         flagged = list(table.rows(("call_id", "rule_id")))
     report.counts = {"flagged_calls": len({row["call_id"] for row in flagged}), "rules": len(rules.rules)}
+    after = {(row["call_id"], row["rule_id"]) for row in flagged}
+    changes = Changes()
+    for call_id, rule_id in sorted(before ^ after):
+        changes.add(call_id, f"rule {rule_id} {'flags it now' if (call_id, rule_id) in after else 'flags it no more'}")
+    report.counts |= {"new_flags": len(after - before), "flags_gone": len(before - after)}
+    report.changes = changes.sample
     for rule in rules.rules:
         report.counts[f"rule {rule.id}"] = sum(1 for row in flagged if row["rule_id"] == rule.id)
     return report
 
 
-def _rows(day: date, tables: Tables, rules: Rules, present: Partition | None) -> Iterator[Row]:
+def flag_rows(day: date, tables: Tables, rules: Rules, present: Partition | None) -> Iterator[Row]:
     """Yield the rows of the day; the tables are read side by side, none is kept in memory."""
     with ExitStack() as opened:
         calls = opened.enter_context(tables.required(schemas.CALLS, day))

@@ -52,13 +52,15 @@ class RunContext:
         """Open the audit log of one step of one day, for this run."""
         return AuditLog(self.store, self.tombstones, self.clock, run_id=self.run_id, day=day, step=step)
 
-    def prepare_archive(self) -> None:
+    def prepare_archive(self, *, asks_source: bool = True) -> None:
         """Confirm the archive's account and migrate the archive: before a step writes. Mostly it costs no request.
 
-        The account comes first: a wrong key must not migrate another account's archive.
+        The account comes first: a wrong key must not migrate another account's archive. Without `asks_source` it is not
+        confirmed: only for what is made of the archive's own tables.
         Raises `WrongArchive` for another account, and `ApiError` where the source has to be asked and does not answer.
         """
-        confirm_account(source=self.source, store=self.store, tables=self.tables, identity=self.identity)
+        if asks_source:
+            confirm_account(source=self.source, store=self.store, tables=self.tables, identity=self.identity)
         migrate_archive(self.store, self.identity)
 
     def close(self) -> None:

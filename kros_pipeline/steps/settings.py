@@ -3,6 +3,7 @@
 The definitions import this module on every load, so it imports none of the libraries that the steps need.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -28,12 +29,16 @@ from ..core.settings import (
     show_value,
     whole_number,
 )
+from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles, fold_label
 from ..source.settings import SOURCE_SETTINGS, SourceSettings, parse_source_settings
 
 if TYPE_CHECKING:
     from ..core.flags import Rules
 
 _DEFAULT_START_DATE = "2025-01-01"
+_MAX_LABEL_CHARS = 64
+GRAMMAR_VERSION = "2"  # of the splitting of texts into turns: a new one makes old days of `utterances` stale
+FOLDING_VERSION = "2"  # of the comparison of speech with patterns: the same of `flagged_calls`
 
 
 def _parse_date(text: str) -> date:
@@ -50,6 +55,17 @@ def _parse_webhook(text: str) -> str:
     return text
 
 
+def _parse_labels(text: str) -> tuple[str, ...]:
+    """Parse labels with commas between them. The brackets and the colon of a label may be there or not."""
+    labels = [label.strip().removesuffix(":").strip().strip("[]").strip() for label in text.split(",")]
+    for label in labels:
+        if not (any(map(str.isalpha, label)) and label.isprintable()) or len(label) > _MAX_LABEL_CHARS:
+            raise BadValue(
+                f"has the label {show_value(label)}; a label has letters, and at most {_MAX_LABEL_CHARS} signs."
+            )
+    return tuple(labels)
+
+
 START_DATE = Setting("KROS_START_DATE", _DEFAULT_START_DATE, "the first partition", _parse_date)
 LOOKBACK_DAYS = Setting(
     "KROS_LOOKBACK_DAYS", "3", "for how many days late recordings and transcripts are waited for", whole_number(0)
@@ -59,6 +75,20 @@ TRANSCRIPT_DETAILS = Setting(
     "missing",
     "or `always`: one request a call, for language and confidence",
     choice("missing", "always"),
+)
+AGENT_LABELS = Setting(
+    "KROS_AGENT_LABELS",
+    None,
+    "further labels of the agent in transcripts, with commas between them",
+    _parse_labels,
+    default_in_words="the usual names",
+)
+CALLER_LABELS = Setting(
+    "KROS_CALLER_LABELS",
+    None,
+    "further labels of the caller in transcripts, with commas between them",
+    _parse_labels,
+    default_in_words="the usual names",
 )
 FLAG_RULES = Setting("KROS_FLAG_RULES", None, "the YAML file of rules", str)
 LEGAL_HOLD = Setting(
@@ -83,6 +113,8 @@ SETTINGS: tuple[Setting[Any], ...] = (
     START_DATE,
     LOOKBACK_DAYS,
     TRANSCRIPT_DETAILS,
+    AGENT_LABELS,
+    CALLER_LABELS,
     FLAG_RULES,
     DOWNLOAD_WORKERS,
     LEGAL_HOLD,
@@ -103,6 +135,7 @@ class Settings:
     legal_hold: bool
     rules_path: str | None
     webhook_url: str | None = field(repr=False)
+    speaker_roles: SpeakerRoles = USUAL_ROLES
 
 
 def parse_settings(texts: Mapping[str, str | None]) -> Settings:
@@ -150,6 +183,12 @@ def parse_webhook_url(texts: Mapping[str, str | None]) -> str | None:
 
 def _read(reader: SettingsReader) -> Settings:
     problem_count = len(reader.problems)
+    agent_labels: tuple[str, ...] = reader.optional(AGENT_LABELS, ())
+    caller_labels: tuple[str, ...] = reader.optional(CALLER_LABELS, ())
+    for label in sorted(set(map(fold_label, agent_labels)) & set(map(fold_label, caller_labels))):
+        reader.add_problem(
+            f"{CALLER_LABELS.name} has the label {show_value(label)}, which {AGENT_LABELS.name} has, too."
+        )
     settings = Settings(
         source=parse_source_settings(reader),
         archive=parse_archive_settings(reader),
@@ -159,6 +198,7 @@ def _read(reader: SettingsReader) -> Settings:
         legal_hold=reader.value(LEGAL_HOLD) == "on",
         rules_path=reader.optional(FLAG_RULES, None),
         webhook_url=reader.optional(WEBHOOK_URL, None),
+        speaker_roles=USUAL_ROLES.with_labels(agent_labels, caller_labels),
     )
     retention_days = settings.source.retention_days
     are_good = len(reader.problems) == problem_count
@@ -171,18 +211,48 @@ def _read(reader: SettingsReader) -> Settings:
     return settings
 
 
-def _read_rules(reader: SettingsReader, settings: Settings) -> "Rules":
-    """Read the rules file. Its mistakes are collected in the reader."""
-    from ..core.flags import BadRules, Rules, parse_rules  # not at the top: it loads RE2, and the definitions do not
+def read_code_versions(texts: Mapping[str, str | None]) -> dict[str, str]:
+    """Return by which grammar and which rules the tables are made that nobody but the settings and we decide.
 
-    path = settings.rules_path
-    if path is None:
-        return Rules()
+    A rules file that cannot be read has a version of its own: the run says why.
+    """
+    labels = "|".join((texts.get(setting.name) or "").strip() for setting in (AGENT_LABELS, CALLER_LABELS))
+    path = (texts.get(FLAG_RULES.name) or "").strip()
     try:
-        return parse_rules(Path(path).read_text("utf-8"), confidence_is_known=settings.ask_every_transcript)
+        rules = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if path else "none"
+    except OSError:
+        rules = "unreadable"
+    return {
+        "utterances": hashlib.sha256(f"{GRAMMAR_VERSION}|{labels}".encode()).hexdigest()[:12],
+        "flagged_calls": f"{rules}-{FOLDING_VERSION}",
+    }
+
+
+def read_rules_file(path: str, settings: Settings) -> "Rules":
+    """Read a rules file under the present settings. Raises `BadSettings` with every mistake in it."""
+    from ..core.flags import BadRules, parse_rules  # not at the top: it loads the patterns' engine
+
+    try:
+        return parse_rules(
+            Path(path).read_text("utf-8"),
+            confidence_is_known=settings.ask_every_transcript,
+            country=settings.source.default_country,
+        )
     except BadRules as error:
-        reader.add_problem(f"{FLAG_RULES.name} ({path}): {error}.")
+        raise BadSettings([f"{FLAG_RULES.name} ({path}): {error}."]) from None
     except (OSError, UnicodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        reader.add_problem(f"{FLAG_RULES.name} ({path}) cannot be read: {what}.")
+        raise BadSettings([f"{FLAG_RULES.name} ({path}) cannot be read: {what}."]) from None
+
+
+def _read_rules(reader: SettingsReader, settings: Settings) -> "Rules":
+    """Read the rules file. Its mistakes are collected in the reader."""
+    from ..core.flags import Rules  # not at the top: it loads the patterns' engine, and the definitions do not
+
+    if settings.rules_path is None:
+        return Rules()
+    try:
+        return read_rules_file(settings.rules_path, settings)
+    except BadSettings as error:
+        reader.problems += error.problems
     return Rules()

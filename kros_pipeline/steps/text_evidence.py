@@ -1,5 +1,6 @@
 """Compares the kept texts of a day with their turns, call by call, in both directions. No text is kept in memory."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 
@@ -10,7 +11,8 @@ from ..archive.parquet import Partition, Row
 from ..core import schemas
 from ..core.evidence import Evidence
 from ..core.sorted_lookup import outer_join
-from ..core.statuses import TranscriptStatus
+from ..core.speaker_roles import USUAL_ROLES
+from ..core.statuses import Speaker, TranscriptStatus
 from ..core.two_answers import are_two
 
 
@@ -20,12 +22,19 @@ def add_texts(opened: Mapping[str, Partition | None], evidence: Evidence, now: d
     `opened` are the readable tables, by name: None where there is no partition.
     """
     transcripts, utterances = opened.get("transcripts"), opened.get("utterances")
-    for batch in transcripts.batches(("status", "source", "fetched_at")) if transcripts else ():
+    columns = ("call_id", "status", "source", "fetched_at", "reason")
+    for batch in transcripts.batches(columns) if transcripts else ():
         evidence.transcripts.update(batch.column("status").to_pylist())
+        for row in batch.filter(pc.is_valid(batch.column("reason"))).to_pylist():
+            if row["status"] == TranscriptStatus.KEPT:
+                evidence.doubtful_texts[row["reason"]] += 1
+            else:
+                evidence.unread_answers.append(row["call_id"])
         for row in batch.filter(pc.equal(batch.column("status"), TranscriptStatus.PENDING.value)).to_pylist():
             _add_pending_text(row, evidence, now)
     if utterances is not None:
         evidence.utterances = utterances.row_count
+        evidence.unknown_labels = _count_unknown_labels(utterances)
     if not {"transcripts", "utterances"} <= opened.keys():
         return
     for text, turns in outer_join(_measure_texts(transcripts), _measure_turns(utterances)):
@@ -36,6 +45,17 @@ def add_texts(opened: Mapping[str, Partition | None], evidence: Evidence, now: d
             evidence.texts_without_turns.append(text["call_id"])
         elif not text["chars"] == turns["chars"] == turns["end"]:
             evidence.texts_unlike_their_turns.append(text["call_id"])
+
+
+def _count_unknown_labels(utterances: Partition) -> Counter[str]:
+    """Count the turns of each label that names neither of the two roles, nor anybody else who is known."""
+    counts: Counter[str] = Counter()
+    for batch in utterances.batches(("speaker", "speaker_label")):
+        is_role = pc.is_in(batch.column("speaker"), pa.array([Speaker.AGENT.value, Speaker.CALLER.value]))
+        for item in batch.filter(pc.invert(is_role)).column("speaker_label").value_counts().to_pylist():
+            if item["values"] is not None and not USUAL_ROLES.is_known(item["values"]):
+                counts[item["values"]] += item["counts"]
+    return counts
 
 
 def _add_pending_text(row: Row, evidence: Evidence, now: datetime) -> None:

@@ -1,10 +1,10 @@
 """`transcripts`: the text of each call, as it came."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
-from enum import StrEnum
+from functools import partial
 from itertools import islice
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from ..archive.listings import read_usable_listing
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import ROWS_PER_BATCH, Partition, Row, batches_of
 from ..archive.tables import Tables
+from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import grace_ends_at
@@ -27,22 +28,21 @@ from ..core.errors import (
     UnexpectedResponse,
 )
 from ..core.sorted_lookup import outer_join
-from ..core.statuses import TranscriptStatus
+from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles
+from ..core.statuses import TextSource, TranscriptStatus
+from ..core.transcript_changes import LACKS_WORDS, NOT_UNDERSTOOD
+from ..core.transcript_cuts import TextLengths, find_cut_lengths, lacks_words
 from ..core.transcripts import count_words, is_whole, split_spans
 from ..core.two_answers import ListAnswers, are_two, is_after_call, is_last_chance
 from ..source.call_source import CallSource, TranscriptAnswer
 from .circuit_breaker import CircuitBreaker
+from .kept_texts import KeptTexts
+from .other_answers import keep_other_answer
 from .report import Report
 
 _PROGRESS_EVERY_CALLS = 5_000
-_CALL_COLUMNS = ("call_id", "listed_transcript", "created_at", "completed_at")
-
-
-class _TextSource(StrEnum):
-    """Which answer of the API a text is from (`transcripts.source`)."""
-
-    LIST = "list"
-    CALL = "call"
+_CALL_COLUMNS = ("call_id", "listed_transcript", "created_at", "completed_at", "listed_at")
+_NOT_FACTS = ("fetched_at", "asked_at")  # columns that say when, and nothing of the text
 
 
 def fetch_transcripts(
@@ -51,16 +51,20 @@ def fetch_transcripts(
     source: CallSource,
     store: ObjectStore,
     tables: Tables,
+    tombstones: Tombstones,
     clock: Clock,
     lookback_days: int,
     retention_days: int | None,
     ask_every_transcript: bool,
     download_workers: int,
     log: logging.Logger,
+    roles: SpeakerRoles = USUAL_ROLES,
 ) -> Report:
     """Write a row for every call of the day. Upstream is asked, call by call, only where the list's text is not enough.
 
-    That there is no transcript, or none better than the list's, takes two answers: see `core/two_answers.py`.
+    That there is no transcript, or none better than the list's, takes two answers: see `core/two_answers.py`. A kept
+    text is asked about once more where it may be cut, or where the list shows another one. A longer text that begins
+    with the kept one replaces it; any other is kept below `state/transcripts/`, and the row says so.
     Quota or key end the asking early: the rest is `pending`, and the error is in the report. Raises `MissingTable`
     where the day has no table `calls`.
     """
@@ -74,6 +78,8 @@ def fetch_transcripts(
         grace_ends_at=grace_ends_at(day, lookback_days),
         is_last_chance=is_last_chance(day, retention_days, clock.now()),
         ask_every_transcript=ask_every_transcript,
+        roles=roles,
+        keep_other_answer=partial(keep_other_answer, store, tombstones, day),
     )
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
@@ -86,7 +92,7 @@ def fetch_transcripts(
     with tables.transaction(schemas.TRANSCRIPTS, day) as table:
         report.written = table.commit(build)
         statuses = [row["status"] for row in table.rows(("status",))]
-    report.counts = {"answered": fetcher.answered_count}
+    report.counts = {"answered": fetcher.answered_count, "replaced_by_longer": len(fetcher.replaced)}
     report.counts |= {str(status): statuses.count(status) for status in TranscriptStatus}
     report.error = fetcher.breaker.error
     return report
@@ -106,14 +112,24 @@ class _Fetcher:
         grace_ends_at: datetime,
         is_last_chance: bool,
         ask_every_transcript: bool,
+        roles: SpeakerRoles,
+        keep_other_answer: Callable[[str, str, str], None],
     ):
         self._day, self._source, self._clock, self._report = day, source, clock, report
         self._listed, self._grace_ends_at, self._is_last_chance = listed, grace_ends_at, is_last_chance
         self._grace_is_over, self._asks_always = clock.now() >= grace_ends_at, ask_every_transcript
+        self._roles, self._keep_other_answer = roles, keep_other_answer
+        self._cut_lengths = TextLengths()
+        self._kept = KeptTexts(clock, grace_ends_at, self._is_enough, self._row, keep_other_answer)
         self.breaker = CircuitBreaker()
         self.answered_count = 0
         self._answers: dict[str, TranscriptAnswer | None] = {}
         self._unaddressable: set[str] = set()
+
+    @property
+    def replaced(self) -> set[str]:
+        """The calls whose kept text was replaced."""
+        return self._kept.replaced
 
     def rows(
         self, calls: Partition, present: Partition | None, pool: ThreadPoolExecutor, log: logging.Logger
@@ -122,6 +138,10 @@ class _Fetcher:
 
         The row of a call that the table `calls` has lost stays as it is: its text may exist nowhere else.
         """
+        self._cut_lengths = find_cut_lengths(
+            row["listed_transcript"] for row in calls.rows(("listed_transcript",)) if row["listed_transcript"]
+        )
+        self._kept.cut_lengths = self._cut_lengths
         known_rows = present.rows() if present else ()
         joined = outer_join(calls.rows(_CALL_COLUMNS), known_rows)
         done = 0
@@ -141,10 +161,12 @@ class _Fetcher:
 
     def _is_to_ask(self, call: Row, known: Row | None) -> bool:
         if known is not None and known["status"] == TranscriptStatus.KEPT:
-            return self._asks_always and known["source"] == _TextSource.LIST and not self._grace_is_over
-        if is_whole(call["listed_transcript"]) and not self._asks_always:
+            if self._asks_always and known["source"] == TextSource.LIST and not self._grace_is_over:
+                return True
+            return self._kept.is_to_ask(call, known)
+        if self._is_enough(call["listed_transcript"]):
             return False
-        if known is None or known["source"] != _TextSource.CALL:
+        if known is None or known["source"] != TextSource.CALL:
             return True  # never answered yet
         if not self._grace_is_over:
             return False
@@ -153,42 +175,54 @@ class _Fetcher:
         is_due = self._is_last_chance or are_two(known["fetched_at"], self._clock.now())
         return is_due and not self._is_settled_by_list(call, known)
 
+    def _is_enough(self, listed: str | None) -> bool:
+        """Return whether the list's text is kept without a request."""
+        is_sure = listed is not None and not self._cut_lengths.is_suspicious(listed)
+        return is_sure and is_whole(listed) and not self._asks_always
+
     def _settle(self, call: Row, known: Row | None) -> Row:
         """Return the row of a call, after everything that had to be asked was asked."""
         row = self._decide(call, known)
-        is_equal = known is not None and all(known[name] == row[name] for name in row if name != "fetched_at")
-        if known is None or not is_equal or not is_after_call(known["fetched_at"], *_times_of(call)):
+        if known is None or any(known[name] != row[name] for name in row if name not in _NOT_FACTS):
             return row
-        return known  # `fetched_at` says when the row last changed: for a pending one, when upstream first answered
+        if known["status"] == TranscriptStatus.KEPT:
+            return known | {"asked_at": row["asked_at"]}
+        # `fetched_at` says when the row last changed: for a pending one, when upstream first answered.
+        return known if is_after_call(known["fetched_at"], *_times_of(call)) else row
 
     def _decide(self, call: Row, known: Row | None) -> Row:
         listed = call["listed_transcript"]
         was_answered = call["call_id"] in self._answers
         answer = self._answers.get(call["call_id"])
-        if answer is not None and answer.text is not None:
-            return self._row(call, TranscriptStatus.KEPT, _TextSource.CALL, answer.text, answer)
+        if answer is not None and answer.raw_json is not None:
+            self._keep_other_answer(call["call_id"], "not understood", answer.raw_json)
         if known is not None and known["status"] == TranscriptStatus.KEPT:
-            return known
-        if is_whole(listed) and (was_answered or not self._asks_always):
-            return self._row(call, TranscriptStatus.KEPT, _TextSource.LIST, listed)
+            return self._kept.decide(call, known, answer, was_answered=was_answered)
+        if answer is not None and answer.text is not None:
+            return self._row(call, TranscriptStatus.KEPT, TextSource.CALL, answer.text, answer)
+        if self._is_enough(listed) or (was_answered and is_whole(listed)):
+            return self._row(call, TranscriptStatus.KEPT, TextSource.LIST, listed)
+        if answer is not None and answer.raw_json is not None:
+            return self._row(call, TranscriptStatus.PENDING, None, reason=NOT_UNDERSTOOD)
         if was_answered:
             is_final = self._is_last_chance or self._has_answered_before(call, known)
             if not (self._grace_is_over and is_final):
-                return self._row(call, TranscriptStatus.PENDING, _TextSource.CALL)
+                return self._row(call, TranscriptStatus.PENDING, TextSource.CALL)
             if listed:
-                return self._row(call, TranscriptStatus.KEPT, _TextSource.LIST, listed)
-            return self._row(call, TranscriptStatus.NONE, _TextSource.CALL)
+                return self._row(call, TranscriptStatus.KEPT, TextSource.LIST, listed)
+            return self._row(call, TranscriptStatus.NONE, TextSource.CALL)
         if known is not None and self._is_settled_by_list(call, known):
-            return self._row(call, TranscriptStatus.NONE, _TextSource.CALL)
+            return self._row(call, TranscriptStatus.NONE, TextSource.CALL)
         if listed and self._grace_is_over and call["call_id"] in self._unaddressable:
-            return self._row(call, TranscriptStatus.KEPT, _TextSource.LIST, listed)  # nothing better will come
+            row = self._row(call, TranscriptStatus.KEPT, TextSource.LIST, listed)  # nothing better will come
+            return row | {"asked_at": self._clock.now()}
         if known is not None and not (listed and known["status"] == TranscriptStatus.NONE):
             return known
         return self._row(call, TranscriptStatus.PENDING, None)  # also where the list shows a text that there was not
 
     def _has_answered_before(self, call: Row, known: Row | None) -> bool:
         """Return whether an answer of now is the second one, long enough after one that came after the call's end."""
-        if known is None or known["source"] != _TextSource.CALL:
+        if known is None or known["source"] != TextSource.CALL:
             return False
         first: datetime = known["fetched_at"]
         return are_two(first, self._clock.now()) and is_after_call(first, *_times_of(call))
@@ -198,7 +232,7 @@ class _Fetcher:
 
         Upstream has to be asked once after the grace days: the list may hide a late text.
         """
-        if known["status"] != TranscriptStatus.PENDING or known["source"] != _TextSource.CALL:
+        if known["status"] != TranscriptStatus.PENDING or known["source"] != TextSource.CALL:
             return False
         first: datetime = known["fetched_at"]
         is_second = not call["listed_transcript"] and are_two(first, self._listed.at(call["call_id"]))
@@ -230,13 +264,18 @@ class _Fetcher:
         self,
         call: Row,
         status: TranscriptStatus,
-        source: _TextSource | None,
+        source: TextSource | None,
         text: str | None = None,
         answer: TranscriptAnswer | None = None,
+        *,
+        reason: str | None = None,
     ) -> Row:
         word_count = answer.word_count if answer is not None else None
+        if text is not None and lacks_words(text, word_count):
+            reason = LACKS_WORDS
         if word_count is None and text is not None:
-            word_count = sum(count_words(span[2]) for span in split_spans(text))
+            word_count = sum(count_words(span[2]) for span in split_spans(text, self._roles))
+        is_answered = call["call_id"] in self._answers
         return {
             "call_id": call["call_id"],
             "call_date": self._day,
@@ -247,6 +286,8 @@ class _Fetcher:
             "language": answer.language if answer is not None else None,
             "confidence": answer.confidence if answer is not None else None,
             "fetched_at": self._clock.now(),
+            "reason": reason,
+            "asked_at": self._clock.now() if status == TranscriptStatus.KEPT and is_answered else None,
         }
 
 

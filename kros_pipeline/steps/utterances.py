@@ -15,28 +15,36 @@ import pyarrow.compute as pc
 from ..archive.parquet import Partition, plain_values
 from ..archive.tables import Tables
 from ..core import schemas
-from ..core.sorted_lookup import SortedLookup
+from ..core.sorted_lookup import SortedLookup, group_by_call
+from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles
 from ..core.statuses import TranscriptStatus
-from ..core.transcripts import count_words, split_spans
-from .report import Report
+from ..core.transcripts import split_spans
+from .report import Changes, Report
 
 _CALL_COLUMNS = ("call_id", "created_at", "direction")
-_SPAN_COLUMNS = ("speaker", "speaker_label", "text", "char_start", "char_end")
+_SHOWN_COLUMNS = ("call_id", "speaker", "speaker_label", "text")
+_SPAN_COLUMNS = ("speaker", "speaker_label", "text", "char_start", "char_end", "start_seconds")
 
 
-def split_utterances(day: date, *, tables: Tables) -> Report:
+def split_utterances(
+    day: date, *, tables: Tables, roles: SpeakerRoles = USUAL_ROLES, shows_changes: bool = False
+) -> Report:
     """Write the turns of every kept transcript of the day. Upstream is not asked; equal texts give equal bytes.
 
     Of a call that the table `calls` has lost, time and direction come from the turns that are there. Turns of a call
-    without a kept text stay as they are: a kept text is final, so that the table `transcripts` has lost it. Raises
+    without a kept text stay as they are: a kept text is final, so that the table `transcripts` has lost it. With
+    `shows_changes` the report names the calls whose turns change, which takes about twice the time. Raises
     `MissingTable` where the day has no table `calls` or `transcripts`.
     """
     report = Report()
     call_count = 0
+    changes = Changes()
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
-        nonlocal call_count
-        call_count = 0
+        nonlocal call_count, changes
+        call_count, changes = 0, Changes()
+        old_rows = present.rows(_SHOWN_COLUMNS) if present is not None and shows_changes else ()
+        old_turns = SortedLookup(group_by_call(old_rows))
         with (
             tables.required(schemas.CALLS, day) as calls,
             tables.required(schemas.TRANSCRIPTS, day) as transcripts,
@@ -45,18 +53,23 @@ def split_utterances(day: date, *, tables: Tables) -> Report:
             staying = _StayingTurns(present, lost.texts)
             call_lookup = SortedLookup(calls.rows(_CALL_COLUMNS))
             for batch in transcripts.batches(("call_id", "status", "text", "language")):
-                turns = _TurnColumns(day)
+                turns = _TurnColumns(day, roles)
                 columns = (batch.column(name).to_pylist() for name in ("call_id", "status", "text"))
                 for row_index, (call_id, status, text) in enumerate(zip(*columns, strict=True)):
                     call = call_lookup.find(call_id) or lost.calls.get(call_id)
                     if status == TranscriptStatus.KEPT and text and call is not None:
                         turns.add(row_index, text, call)
+                        if present is not None and shows_changes:
+                            changes.compare(call_id, old_turns.find(call_id), turns.last_shown())
                 call_count += len(turns.calls)
                 yield staying.merge_into(turns.to_batch(batch), batch.column("call_id")[-1].as_py())
             yield from staying.rest()
 
     report.written = tables.commit(schemas.UTTERANCES, day, build)
     report.counts = {"utterances": report.written.rows, "calls": call_count}
+    if shows_changes:
+        report.counts["changed_calls"] = changes.count
+        report.changes = changes.sample
     return report
 
 
@@ -134,8 +147,8 @@ class _TurnColumns:
     Values of one turn are gathered in lists; Arrow repeats the values that all turns of a call share.
     """
 
-    def __init__(self, day: date):
-        self._day = day
+    def __init__(self, day: date, roles: SpeakerRoles):
+        self._day, self._roles = day, roles
         self._per_turn: dict[str, list[Any]] = {name: [] for name in (*_SPAN_COLUMNS, "turn_index", "word_count")}
         self._row_indexes: list[int] = []  # in the batch of transcripts
         self._turn_counts: list[int] = []
@@ -143,14 +156,19 @@ class _TurnColumns:
 
     def add(self, row_index: int, text: str, call: dict[str, Any]) -> None:
         """Add the turns of one text, which is not empty; `row_index` is its row in the batch of transcripts."""
-        spans = split_spans(text)
+        spans = split_spans(text, self._roles)
         for name, values in zip(_SPAN_COLUMNS, zip(*spans, strict=True), strict=True):
             self._per_turn[name] += values
         self._per_turn["turn_index"] += range(len(spans))
-        self._per_turn["word_count"] += [count_words(span[2]) for span in spans]
+        self._per_turn["word_count"] += [len(span[2].split()) for span in spans]  # as `count_words`
         self._row_indexes.append(row_index)
         self._turn_counts.append(len(spans))
         self.calls.append(call)
+
+    def last_shown(self) -> list[tuple[Any, ...]]:
+        """Return speaker, label and speech of the turns that were added last."""
+        count = self._turn_counts[-1]
+        return list(zip(*(self._per_turn[name][-count:] for name in _SHOWN_COLUMNS[1:]), strict=True))
 
     def to_batch(self, transcripts: pa.RecordBatch) -> pa.RecordBatch:
         """Return all turns, in the table's schema."""

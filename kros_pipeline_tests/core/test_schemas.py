@@ -14,7 +14,7 @@ CONTRACT = {
     " declared_duration_seconds sample_rate_hz channels bitrate_bps attempts! archived_at upstream_expires_on",
     "transcripts": "call_id! call_date! status! source text word_count language confidence fetched_at!",
     "utterances": "call_id! call_date! turn_index! speaker! speaker_label text! word_count! char_start! char_end!"
-    " created_at! direction language",
+    " created_at! direction language start_seconds",
     "flagged_calls": "call_id! call_date! rule_id! reason! turn_index extend_days! rules_version!",
     "retention_extensions": "call_id! call_date! decision_id! rule_id! requested_days! sent_days status! reason"
     " attempts! requested_at confirmed_at",
@@ -24,8 +24,15 @@ CONTRACT = {
     " audio_seconds api_requests",
 }
 TIMESTAMPS = {"created_at", "answered_at", "completed_at", "listed_at", "archived_at", "fetched_at", "requested_at"}
-TIMESTAMPS |= {"confirmed_at", "checked_at", "settled_at"}
-NUMBERS = {"duration_seconds", "declared_duration_seconds", "cost_cents", "confidence", "audio_seconds"}
+TIMESTAMPS |= {"confirmed_at", "checked_at", "settled_at", "asked_at"}
+NUMBERS = {
+    "duration_seconds",
+    "declared_duration_seconds",
+    "cost_cents",
+    "confidence",
+    "audio_seconds",
+    "start_seconds",
+}
 OTHERS = {
     "call_date": pa.date32(),
     "upstream_expires_on": pa.date32(),

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 # What the steps need. Each takes a tenth of a second or more, and 10 to 50 MB, in every process that loads.
-HEAVY = {"boto3", "botocore", "numpy", "pyreqwest", "pandas", "pyarrow", "re2", "requests", "tenacity", "urllib3"}
+HEAVY = {"boto3", "botocore", "numpy", "pyreqwest", "pandas", "pyarrow", "requests", "tenacity", "urllib3"}
 
 PROGRAM = """
 import sys

@@ -178,7 +178,21 @@ def test_a_value_that_is_no_time_is_null_and_whole_in_extra(name: str, value: An
     assert extra(**{name: value}) == {name: value}
 
 
-@pytest.mark.parametrize("value", [7, True, ["[Agent]: x"], {"text": "x"}])
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (["[Agent]: x", "[Caller]: y"], "[Agent]: x\n[Caller]: y"),
+        ({"text": "[Agent]: x", "language": "en"}, "[Agent]: x"),
+        ({"data": {"transcript": "[Agent]: x"}}, "[Agent]: x"),
+        ([{"role": "agent", "text": "é"}, {"role": "user", "text": "y"}], None),
+        ({"turns": [{"speaker": "Agent", "content": "x"}]}, None),
+    ],
+)
+def test_a_transcript_in_another_clear_form_is_read_as_a_text(value: Any, text: str | None) -> None:
+    assert call(transcript=value).listed_transcript == (text or json.dumps(value, ensure_ascii=False))
+
+
+@pytest.mark.parametrize("value", [7, True, [], {}, [1], [["x"]], [{"a": "b"}], {"text": "a", "content": "b"}])
 def test_a_transcript_that_is_no_text_is_null_and_whole_in_extra(value: Any) -> None:
     assert call(transcript=value).listed_transcript is None
     assert extra(transcript=value) == {"transcript": value}

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from kros_pipeline.core.settings import BadSettings
+from kros_pipeline.core.speaker_roles import USUAL_ROLES
 from kros_pipeline.source.plans import PLANS
 from kros_pipeline.steps.settings import (
     SETTINGS,
@@ -36,6 +37,8 @@ CONTRACT = {
     "KROS_START_DATE": "2025-01-01",
     "KROS_LOOKBACK_DAYS": "3",
     "KROS_TRANSCRIPT_DETAILS": "missing",
+    "KROS_AGENT_LABELS": None,  # beside the usual names
+    "KROS_CALLER_LABELS": None,
     "KROS_FLAG_RULES": None,
     "KROS_DOWNLOAD_WORKERS": "32",
     "KROS_LEGAL_HOLD": "off",
@@ -178,6 +181,11 @@ def test_a_variable_that_is_named_like_a_setting_is_refused_without_its_value() 
         ({"KROS_DOWNLOAD_WORKERS": "256"}, "download_workers", 256),
         ({"KROS_LEGAL_HOLD": "On"}, "legal_hold", True),
         ({"KROS_ERASURE_KEY": "x" * 32}, "erasure_key", "x" * 32),
+        (
+            {"KROS_AGENT_LABELS": "Maria, [Desk 1]:", "KROS_CALLER_LABELS": "Frau Müller"},
+            "speaker_roles",
+            USUAL_ROLES.with_labels(["maria", "desk 1"], ["frau müller"]),
+        ),
         ({"KROS_FLAG_RULES": "rules.yaml"}, "rules_path", "rules.yaml"),
         ({"KROS_WEBHOOK_URL": "http://localhost/x"}, "webhook_url", "http://localhost/x"),
     ],
@@ -214,6 +222,14 @@ def test_a_good_text_becomes_its_value(texts: dict[str, str], field: str, value:
         ({"KROSAI_AUTH": "basic"}, "KROSAI_AUTH is 'basic'; it must be one of x-api-key, bearer."),
         ({"KROSAI_PLAN": "gold"}, "KROSAI_PLAN is 'gold'; it must be one of free, pro, business, enterprise."),
         ({"KROS_SSE": "kms"}, "KROS_SSE is 'kms'; it must be one of aws:kms, AES256."),
+        (
+            {"KROS_AGENT_LABELS": "a,,b"},
+            "KROS_AGENT_LABELS has the label ''; a label has letters, and at most 64 signs.",
+        ),
+        (
+            {"KROS_AGENT_LABELS": "A, Maria", "KROS_CALLER_LABELS": "[maria]"},
+            "KROS_CALLER_LABELS has the label 'maria', which KROS_AGENT_LABELS has, too.",
+        ),
         ({"KROS_TRANSCRIPT_DETAILS": "yes"}, "KROS_TRANSCRIPT_DETAILS is 'yes'; it must be one of missing, always."),
         # the Bridge
         (

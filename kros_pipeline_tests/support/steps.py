@@ -66,17 +66,19 @@ def fetch_transcripts(ctx: RunContext, day: date) -> Report:
         source=ctx.source,
         store=ctx.store,
         tables=ctx.tables,
+        tombstones=ctx.tombstones,
         clock=ctx.clock,
         lookback_days=ctx.settings.lookback_days,
         retention_days=ctx.settings.source.retention_days,
         ask_every_transcript=ctx.settings.ask_every_transcript,
         download_workers=ctx.settings.download_workers,
         log=ctx.log,
+        roles=ctx.settings.speaker_roles,
     )
 
 
 def split_utterances(ctx: RunContext, day: date) -> Report:
-    return utterances.split_utterances(day, tables=ctx.tables)
+    return utterances.split_utterances(day, tables=ctx.tables, roles=ctx.settings.speaker_roles)
 
 
 def flag_calls(ctx: RunContext, day: date) -> Report:

@@ -73,7 +73,7 @@ def test_the_example_of_rules_is_valid_as_it_is_and_with_every_comment_removed()
     assert parse_rules(text, confidence_is_known=False).rules
     uncommented = re.sub(r"^  # ( *[-\w])", r"  \1", text, flags=re.MULTILINE)
     rules = parse_rules(uncommented, confidence_is_known=True).rules
-    assert len(rules) == 9
+    assert len(rules) == 10
     assert {key for rule in rules for key in rule.model_fields_set} == set(Rule.model_fields)  # each condition is shown
 
 
