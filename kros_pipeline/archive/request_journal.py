@@ -4,10 +4,15 @@ All objects are create-only. An intent without an outcome means that nobody know
 finds out and settles it. A table of what became of the requests can be rebuilt from the journal.
 """
 
+import time
 import uuid
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from ..core.errors import ArchiveUnavailable
 from ..core.object_keys import request_key
 from .json_objects import create_json, read_json
 from .object_store import ObjectStore
@@ -24,13 +29,18 @@ class Stage(StrEnum):
 
 
 _STAGES = frozenset(Stage)
+# Half an hour of S3's own retries and these pauses: an outcome that is not written is lost when the run ends.
+_OUTCOME_ATTEMPTS, _LONGEST_PAUSE_SECONDS = 35, 60
 
 
 class RequestJournal:
-    """The requests below one prefix. A request's name may have a slash in it: `<decision>/<attempt>`."""
+    """The requests below one prefix. A request's name may have a slash in it: `<decision>/<attempt>`.
 
-    def __init__(self, store: ObjectStore, prefix: str):
-        self._store, self._prefix = store, prefix
+    `sleep` waits before an outcome is written again.
+    """
+
+    def __init__(self, store: ObjectStore, prefix: str, sleep: Callable[[float], None] = time.sleep):
+        self._store, self._prefix, self._sleep = store, prefix, sleep
 
     def begin(self, name: str, intent: Content) -> bool:
         """Write the intent of a request. Only where it returns True, the caller may send the request.
@@ -42,8 +52,18 @@ class RequestJournal:
         return self._create(name, Stage.INTENT, content) or self.read(name, Stage.INTENT) == content
 
     def finish(self, name: str, outcome: Content) -> None:
-        """Write the outcome of a request. One that is there is ours: only the intent's writer writes it."""
-        self._create(name, Stage.OUTCOME, outcome)
+        """Write the outcome of a request. One that is there is ours: only the intent's writer writes it.
+
+        It is tried for half an hour where the store throttles or does not answer. Raises `ArchiveError` after that.
+        """
+        attempts = Retrying(
+            retry=retry_if_exception_type(ArchiveUnavailable),
+            stop=stop_after_attempt(_OUTCOME_ATTEMPTS),
+            wait=wait_exponential(max=_LONGEST_PAUSE_SECONDS),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        attempts(self._create, name, Stage.OUTCOME, outcome)
 
     def settle(self, name: str, content: Content) -> None:
         """Write what a person found out about a request; what was settled before stays."""

@@ -66,6 +66,12 @@ def was_repeated(error: ClientError) -> bool:
     return error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) > 0
 
 
+def add_repetitions(error: ClientError, count: int) -> None:
+    """Note in an error that its request was sent `count` times more than botocore counted."""
+    metadata = error.response["ResponseMetadata"]
+    metadata["RetryAttempts"] = metadata.get("RetryAttempts", 0) + count
+
+
 def is_conflict(error: BaseException) -> bool:
     """Return whether S3 answers that another write of the object is under way, and asks to try again."""
     return isinstance(error, ClientError) and code_of(error) in CONFLICTS

@@ -26,7 +26,7 @@ from pyreqwest.proxy import ProxyBuilder
 from pyreqwest.response import SyncResponse
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
-from .s3_errors import CONFLICTS
+from .s3_errors import CONFLICTS, add_repetitions
 from .settings import ArchiveSettings
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class S3Puts:
         try:
             return attempts(self._put, url, headers, body, sha256)
         except ClientError as error:
-            error.response["ResponseMetadata"]["RetryAttempts"] = attempts.statistics["attempt_number"] - 1
+            add_repetitions(error, attempts.statistics["attempt_number"] - 1)
             raise
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt
 from ..core.errors import ArchiveUnavailable, ObjectChanged, ObjectExists
 from .object_store import CREATE, Entry, Head, PutMode, Replace, VersionToken
 from .s3_clients import open_boto3, open_session
-from .s3_errors import ABSENT, EXISTS, code_of, is_conflict, none_if, translate_errors, was_repeated
+from .s3_errors import ABSENT, EXISTS, add_repetitions, code_of, is_conflict, none_if, translate_errors, was_repeated
 from .s3_puts import MAX_ATTEMPTS, NoAnswer, S3Puts, pause
 from .settings import ArchiveSettings
 
@@ -84,15 +84,9 @@ class S3ObjectStore:
 
     def digest(self, key: str) -> tuple[str, int] | None:
         """Return SHA-256 and size in bytes; None where the object is absent."""
-        digest, size_bytes = hashlib.sha256(), 0
         with translate_errors(key):
             answer = self._get(key)
-            if answer is None:
-                return None
-            for piece in answer["Body"].iter_chunks(_PIECE_BYTES):
-                digest.update(piece)
-                size_bytes += len(piece)
-        return digest.hexdigest(), size_bytes
+            return _digest(answer) if answer is not None else None
 
     def _get(self, key: str) -> "GetObjectOutputTypeDef | None":
         return none_if(ABSENT, partial(self.client.get_object, Bucket=self.bucket, Key=self.full_key(key)))
@@ -143,7 +137,7 @@ class S3ObjectStore:
                 # S3 answers NoSuchKey where the version to be replaced is deleted.
                 if code_of(error) not in {*EXISTS, "NoSuchKey"}:
                     raise
-                own = self._find_own(key, checksum) if was_repeated(error) else None
+                own = self._find_own(key, sha256) if was_repeated(error) else None
                 if own is not None:
                     return own
                 kind = ObjectChanged if isinstance(mode, Replace) else ObjectExists
@@ -161,30 +155,48 @@ class S3ObjectStore:
         if isinstance(body, memoryview):
             body = bytes(body)
         condition = {"IfMatch": mode.version} if isinstance(mode, Replace) else {"IfNoneMatch": "*"}
-        for attempt in Retrying(
-            retry=retry_if_exception(is_conflict), stop=stop_after_attempt(MAX_ATTEMPTS), wait=pause, reraise=True
-        ):
-            with attempt:
-                if not isinstance(body, bytes):
-                    body.seek(0)  # boto3 would write what is left of the file
-                return self.client.put_object(
-                    Bucket=self.bucket,
-                    Key=self.full_key(key),
-                    Body=body,
-                    ChecksumSHA256=checksum,
-                    ContentType=content_type,
-                    Metadata=dict(metadata),
-                    **cast(Any, condition),
-                    **cast(Any, self._encryption),
-                )["ETag"]
-        raise AssertionError("the last attempt returns or raises")
 
-    def _find_own(self, key: str, checksum: str) -> VersionToken | None:
-        """Return the version of an object that has the checksum of our body: an own request, whose answer was lost."""
-        found = none_if(
-            ABSENT,
-            partial(self.client.head_object, Bucket=self.bucket, Key=self.full_key(key), ChecksumMode="ENABLED"),
+        def send() -> str:
+            if not isinstance(body, bytes):
+                body.seek(0)  # boto3 would write what is left of the file
+            return self.client.put_object(
+                Bucket=self.bucket,
+                Key=self.full_key(key),
+                Body=body,
+                ChecksumSHA256=checksum,
+                ContentType=content_type,
+                Metadata=dict(metadata),
+                **cast(Any, condition),
+                **cast(Any, self._encryption),
+            )["ETag"]
+
+        attempts = Retrying(
+            retry=retry_if_exception(is_conflict), stop=stop_after_attempt(MAX_ATTEMPTS), wait=pause, reraise=True
         )
-        if found is None or found.get("ChecksumSHA256") != checksum:
-            return None
-        return VersionToken(found["ETag"])
+        try:
+            return attempts(send)
+        except ClientError as error:
+            add_repetitions(error, attempts.statistics["attempt_number"] - 1)
+            raise
+
+    def _find_own(self, key: str, sha256: str) -> VersionToken | None:
+        """Return the version of an object that has the bytes of our body: an own request, whose answer was lost.
+
+        The bytes are read where the server keeps no SHA-256 of them.
+        """
+        place: Any = {"Bucket": self.bucket, "Key": self.full_key(key)}
+        head = none_if(ABSENT, partial(self.client.head_object, **place, ChecksumMode="ENABLED"))
+        if head is not None and "ChecksumSHA256" in head:
+            is_own = base64.b64decode(head["ChecksumSHA256"]).hex() == sha256
+            return VersionToken(head["ETag"]) if is_own else None
+        answer = self._get(key) if head is not None else None
+        return VersionToken(answer["ETag"]) if answer is not None and _digest(answer)[0] == sha256 else None
+
+
+def _digest(answer: "GetObjectOutputTypeDef") -> tuple[str, int]:
+    """Return SHA-256 and size in bytes of an answer's body."""
+    digest, size_bytes = hashlib.sha256(), 0
+    for piece in answer["Body"].iter_chunks(_PIECE_BYTES):
+        digest.update(piece)
+        size_bytes += len(piece)
+    return digest.hexdigest(), size_bytes

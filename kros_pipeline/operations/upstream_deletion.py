@@ -14,6 +14,7 @@ from ..core.errors import (
     ApiError,
     ApiUnauthorized,
     ApiUnreachable,
+    ArchiveError,
     CallGone,
     CallNotFound,
     RequestRefused,
@@ -57,31 +58,37 @@ class UpstreamDeletion:
             for call_id in sorted(plan.calls[day]):
                 days.setdefault(call_id, []).append(day)
         for call_id, days_of_call in days.items():
-            outcome = self._delete(days_of_call, call_id)
+            name = f"erased call {self._tombstones.pseudonym(call_key(call_id))[:12]}"
+            outcome, write_error = self._delete(days_of_call, call_id)
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
             if outcome in _WHAT_TO_DO:
-                name = self._tombstones.pseudonym(call_key(call_id))[:12]
-                problems.append(f"erased call {name}: {_WHAT_TO_DO[outcome]}")
+                problems.append(f"{name}: {_WHAT_TO_DO[outcome]}")
+            if write_error is not None:
+                problems.append(f"{name}: upstream's answer is known ({outcome}), and was not stored: {write_error}")
 
-    def _delete(self, days: list[date], call_id: str) -> str:
-        """Return the outcome. Upstream's own text is not kept: it may name the call."""
+    def _delete(self, days: list[date], call_id: str) -> tuple[str, ArchiveError | None]:
+        """Return the outcome, and why it could not be stored. Upstream's own text is not kept: it may name the call."""
         pseudonym = self._tombstones.pseudonym(call_key(call_id))
-        journals = [RequestJournal(self._store, upstream_deletions_prefix(day)) for day in days]
+        prefixes = map(upstream_deletions_prefix, days)
+        journals = [RequestJournal(self._store, prefix, self._clock.sleep) for prefix in prefixes]
         for earlier in journals:
             known = earlier.read(pseudonym, Stage.OUTCOME)
             if known is not None:
-                return str(known["outcome"])
+                return str(known["outcome"]), None
         journal, *others = journals
         if any(other.read(pseudonym, Stage.INTENT) is not None for other in others):
-            return UNCONFIRMED  # an earlier erasure asked when the call had another day
+            return UNCONFIRMED, None  # an earlier erasure asked when the call had another day
         if not journal.begin(pseudonym, {"sent_at": self._clock.now().isoformat()}):
-            return UNCONFIRMED
+            return UNCONFIRMED, None
         outcome = self._ask(call_id)
         if outcome == NOT_SENT:  # delete the intent, so that a later run may send it
             self._governance.delete(versions_at(self._governance, journal.key(pseudonym, Stage.INTENT)))
         elif outcome != UNCONFIRMED:
-            journal.finish(pseudonym, {"outcome": outcome, "at": self._clock.now().isoformat()})
-        return outcome
+            try:
+                journal.finish(pseudonym, {"outcome": outcome, "at": self._clock.now().isoformat()})
+            except ArchiveError as error:
+                return outcome, error
+        return outcome, None
 
     def _ask(self, call_id: str) -> str:
         try:

@@ -8,7 +8,15 @@ from typing import Any
 from ..archive.parquet import Row
 from ..archive.tombstones import Tombstones
 from ..core.clock import Clock
-from ..core.errors import ApiError, ApiServerError, ApiUnauthorized, ApiUnreachable, CallNotFound, TooManyRequests
+from ..core.errors import (
+    ApiError,
+    ApiServerError,
+    ApiUnauthorized,
+    ApiUnreachable,
+    ArchiveError,
+    CallNotFound,
+    TooManyRequests,
+)
 from ..core.statuses import NOT_SENT, ExtensionStatus
 from ..source.call_source import CallSource
 from .circuit_breaker import CircuitBreaker
@@ -43,8 +51,16 @@ class ExtensionSender:
         """Send one decision and return its row; None where it surely was not carried out, so the next run sends it.
 
         Nothing is sent where the call had another day before, and the request may have been sent then: the row says
-        what that day's journal says. `resent_row` is the row of a decision that an operator wants sent once more.
+        what that day's journal says. `resent_row` is the row of a decision that an operator wants sent once more. An
+        error of the archive trips the breaker: what other threads have sent is saved all the same.
         """
+        try:
+            return self._send(decision, resent_row)
+        except ArchiveError as error:
+            self.breaker.trip(error)
+            return None
+
+    def _send(self, decision: Decision, resent_row: Row | None) -> Row | None:
         days = self._source.allowed_extension_days(decision.requested_days)
         if days is None:
             return self._journal.new_row(decision, None) | {
@@ -75,7 +91,10 @@ class ExtensionSender:
             return self._journal.row_from(decision.decision_id, attempt, intent, None, str(outcome))
         if self._tombstones.is_erased(decision.call_id, max_age_seconds=0.0):
             return None  # erased during the request: its intent is gone, and its outcome must not be written
-        self._journal.finish(decision.decision_id, attempt, outcome)
+        try:
+            self._journal.finish(decision.decision_id, attempt, outcome)
+        except ArchiveError as error:  # the row has the outcome, from which the next run writes it
+            self.breaker.trip(error)
         if outcome["status"] == NOT_SENT:
             return None
         return self._journal.row_from(decision.decision_id, attempt, intent, outcome, "")

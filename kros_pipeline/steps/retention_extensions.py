@@ -21,6 +21,7 @@ from ..archive.tables import Tables, WriteResult
 from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.clock import Clock
+from ..core.errors import ArchiveError
 from ..core.object_keys import call_key
 from ..core.statuses import ExtensionStatus
 from ..source.call_source import CallSource
@@ -101,6 +102,8 @@ def extend_retention(
         taken_over = {one for one in rows.keys() - own_ids if journal.is_of_other_day(one)}
         _record_changes(day, tables, audit, rows, taken_over)
         report.written = _write_rows(day, tables, rows)
+        if isinstance(report.error, ArchiveError):
+            raise report.error  # what upstream answered is in the table now
     unsent = sorted({f"{reason} The next run sends it." for _, reason in report.problems})
     for row in rows.values():
         if is_open(row):
@@ -117,6 +120,8 @@ def _read_known_rows(day: date, tables: Tables, journal: ExtensionJournal) -> di
     rows: dict[str, Row] = {row["decision_id"]: row for row in tables.rows(schemas.RETENTION_EXTENSIONS, day)}
     for decision_id in journal.decision_ids() | rows.keys():
         known = rows.get(decision_id)
+        if known is not None:
+            journal.write_missing_outcome(known)
         if known is None or is_open(known):
             journalled = journal.row(decision_id)
             if journalled is not None and (known is None or rank(journalled) > rank(known)):
