@@ -109,6 +109,7 @@ class PartitionTransaction:
         self._table, self._day, self._key = table, day, table_key(table.name, day)
         self._replaces_unreadable = replaces_unreadable
         self._unreadable_version: VersionToken | None = None
+        self._tried: tuple[str, WriteResult] | None = None  # what the last PUT tried to write, by its SHA-256
         self.present: Partition | None = None
         self._read()
 
@@ -129,9 +130,12 @@ class PartitionTransaction:
 
         Raises `ArchiveUnavailable` where others replace the partition again and again.
         """
+        self._tried = None
         return compare_and_swap(self._key, lambda: self._write(build), read_again=self._read_again)
 
     def _write(self, build: Build) -> WriteResult:
+        if self._tried is not None and self.present is not None and self.present.sha256() == self._tried[0]:
+            return self._tried[1]  # the last PUT was ours, and its answer was lost
         with ExitStack() as close_unless_put:
             file = close_unless_put.enter_context(tempfile.TemporaryFile(prefix="kros-"))
             erased = self._erased()
@@ -141,6 +145,7 @@ class PartitionTransaction:
                 return WriteResult(rows, size_bytes, changed=False)
             if self._has_row_of(file, self._erased() - erased):
                 raise ObjectChanged(f"{self._key}: one of its calls was erased meanwhile")
+            self._tried = digest, WriteResult(rows, size_bytes, changed=True)
             version = self._store.put(
                 self._key,
                 file,
@@ -150,7 +155,8 @@ class PartitionTransaction:
             )
             self._set_present(Partition(self._table, file, version, self._key))
             close_unless_put.pop_all()
-        return WriteResult(rows, size_bytes, changed=True)
+        result, self._tried = self._tried[1], None
+        return result
 
     def _read_again(self) -> None:
         self._read()
