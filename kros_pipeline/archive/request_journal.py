@@ -4,14 +4,13 @@ All objects are create-only. An intent without an outcome means that nobody know
 finds out and settles it. A table of what became of the requests can be rebuilt from the journal.
 """
 
-import time
 import uuid
-from collections.abc import Callable
 from enum import StrEnum
 from typing import Any
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
 
+from ..core.clock import Clock
 from ..core.errors import ArchiveUnavailable
 from ..core.object_keys import request_key
 from .json_objects import create_json, read_json
@@ -34,13 +33,10 @@ _OUTCOME_ATTEMPTS, _LONGEST_PAUSE_SECONDS = 35, 60
 
 
 class RequestJournal:
-    """The requests below one prefix. A request's name may have a slash in it: `<decision>/<attempt>`.
+    """The requests below one prefix. A request's name may have a slash in it: `<decision>/<attempt>`."""
 
-    `sleep` waits before an outcome is written again.
-    """
-
-    def __init__(self, store: ObjectStore, prefix: str, sleep: Callable[[float], None] = time.sleep):
-        self._store, self._prefix, self._sleep = store, prefix, sleep
+    def __init__(self, store: ObjectStore, prefix: str, clock: Clock):
+        self._store, self._prefix, self._clock = store, prefix, clock
 
     def begin(self, name: str, intent: Content) -> bool:
         """Write the intent of a request. Only where it returns True, the caller may send the request.
@@ -60,7 +56,7 @@ class RequestJournal:
             retry=retry_if_exception_type(ArchiveUnavailable),
             stop=stop_after_attempt(_OUTCOME_ATTEMPTS),
             wait=wait_exponential(max=_LONGEST_PAUSE_SECONDS),
-            sleep=self._sleep,
+            sleep=self._clock.sleep,
             reraise=True,
         )
         attempts(self._create, name, Stage.OUTCOME, outcome)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from ..core.errors import ArchiveError
 from .governance import ObjectVersion
@@ -44,9 +44,16 @@ class S3Governance:
 
     def place_legal_hold(self, key: str) -> None:
         """Place an object under legal hold."""
+        self._put_legal_hold(key, "ON")
+
+    def lift_legal_hold(self, key: str) -> None:
+        """Lift the legal hold of an object."""
+        self._put_legal_hold(key, "OFF")
+
+    def _put_legal_hold(self, key: str, status: Literal["ON", "OFF"]) -> None:
         with translate_errors(key):
             self._store.client.put_object_legal_hold(
-                Bucket=self._bucket, Key=self._store.full_key(key), LegalHold={"Status": "ON"}
+                Bucket=self._bucket, Key=self._store.full_key(key), LegalHold={"Status": status}
             )
 
     def has_legal_hold(self, version: ObjectVersion) -> bool:

@@ -19,6 +19,9 @@ _OF_ONE_CALL = re.compile(
 
 AUDIO = "audio/"
 ARCHIVE_IDENTITY = "state/archive.json"
+CAPABILITIES = "state/capabilities.json"
+PROBES = "state/probe/"
+DAILY_PROBE = f"{PROBES}daily.json"
 ERASURE_IDENTITY = "state/erasure.json"
 ERASURES_UNDER_WAY = "state/erasing/"
 UNPARSED = "state/unparsed/"
@@ -202,6 +205,11 @@ def tombstone_key(day: date, pseudonym: str) -> str:
 def erased_row_key(pseudonym: str) -> str:
     """Return the key of the tombstone of an unparsed row."""
     return f"state/erased_rows/{pseudonym}.json"
+
+
+def erasure_probe_key(name: str) -> str:
+    """Return the key of the object with which an erasure tries what the server can do; it is deleted at once."""
+    return f"{PROBES}erasure-{name}.json"
 
 
 def erasure_plan_key(run_id: str) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from ..archive.audit_log import AuditEvent, AuditLog
+from ..archive.capabilities import require_erasure_capabilities
 from ..archive.governance import Governance
 from ..archive.identity import ArchiveIdentity
 from ..archive.migration import migrate_archive
@@ -89,8 +90,8 @@ class Eraser:
     def erase(self, request: ErasureRequest, *, dry_run: bool = False) -> ErasureResult:
         """Erase the calls that the request selects, and those that killed runs left; safe to launch again at any time.
 
-        Raises `ErasureRefused` before anything is touched, and `ErasureUnfinished` where something is left. In a dry
-        run `versions_deleted` counts the objects that belong to the calls only, and nothing is touched.
+        Raises `ErasureRefused` or `UnfitStore` before anything is touched, and `ErasureUnfinished` where something is
+        left. In a dry run `versions_deleted` counts the objects that belong to the calls only, and nothing is touched.
         """
         self._identity.check()
         self._tombstones.check_key()
@@ -116,6 +117,7 @@ class Eraser:
             result.versions_deleted = sum(len(eraser.find_owned()) for eraser in self._day_erasers(plan))
             result.residue = search.find(self._governance, threads=self._threads)
             return result
+        require_erasure_capabilities(self._store, self._governance, self._clock)
         migrate_archive(self._store, self._identity)
         self._tombstones.claim_key()
         for earlier in unfinished:

@@ -70,7 +70,7 @@ class UpstreamDeletion:
         """Return the outcome, and why it could not be stored. Upstream's own text is not kept: it may name the call."""
         pseudonym = self._tombstones.pseudonym(call_key(call_id))
         prefixes = map(upstream_deletions_prefix, days)
-        journals = [RequestJournal(self._store, prefix, self._clock.sleep) for prefix in prefixes]
+        journals = [RequestJournal(self._store, prefix, self._clock) for prefix in prefixes]
         for earlier in journals:
             known = earlier.read(pseudonym, Stage.OUTCOME)
             if known is not None:

@@ -52,7 +52,7 @@ class ExtensionJournal:
     def __init__(self, store: ObjectStore, clock: Clock, day: date):
         self.day = day
         self._store, self._clock = store, clock
-        self._of_the_day = list_attempts(RequestJournal(store, extensions_prefix(day), clock.sleep))
+        self._of_the_day = list_attempts(RequestJournal(store, extensions_prefix(day), clock))
         self._found: dict[str, DecisionAttempts] = {}
 
     def decision_ids(self) -> set[str]:
@@ -89,7 +89,7 @@ class ExtensionJournal:
 
     def write_missing_outcome(self, row: Row) -> None:
         """Write the outcome that a row of the table has and the journal of the day has not."""
-        stages = self._of_the_day.get(row["decision_id"], {}).get(row["attempts"], frozenset())
+        stages = self._of_the_day.get(row["decision_id"], {}).get(row["attempts"])
         if stages == {Stage.INTENT} and row["status"] in (ExtensionStatus.EXTENDED, ExtensionStatus.REFUSED):
             at = row["confirmed_at"]
             outcome = {"status": row["status"], "reason": row["reason"], "confirmed_at": at and at.isoformat()}
@@ -163,7 +163,7 @@ class ExtensionJournal:
         return self._found[decision_id]
 
     def _attempts_at(self, home: date, decision_id: str) -> DecisionAttempts:
-        journal = RequestJournal(self._store, extensions_prefix(home), self._clock.sleep)
+        journal = RequestJournal(self._store, extensions_prefix(home), self._clock)
         listed = self._of_the_day if home == self.day else list_attempts(journal, decision_id)
         return DecisionAttempts(journal, home, decision_id, listed.get(decision_id, {}))
 

@@ -73,6 +73,7 @@ class Disturbed:
 
     bucket = "memory"
     requests_made = 0
+    server, reads_audio_back = MemoryServer(), False
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}

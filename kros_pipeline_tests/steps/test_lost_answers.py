@@ -1,4 +1,4 @@
-"""A write is stored and its answer is lost, or an outcome is known and S3 throttles: nothing is skipped or done twice."""
+"""Writes whose answer is lost, and outcomes that S3 throttles: nothing is skipped, and nothing is done twice."""
 
 from __future__ import annotations
 
