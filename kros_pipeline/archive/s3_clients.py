@@ -1,6 +1,6 @@
 """Open botocore's session and boto3's client. `S3Puts` takes region, address and credentials from them, too."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 from botocore.config import Config
@@ -8,7 +8,7 @@ from botocore.exceptions import ClientError
 from botocore.session import Session
 
 from ..core.errors import ArchiveDenied
-from .s3_errors import NO_CREDENTIALS
+from .s3_errors import EXPIRED, NO_CREDENTIALS
 from .settings import ArchiveSettings
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _VARIABLES = {"region": ("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], None, None)}
 _FIRST_REGION = "us-east-1"
 _REGION_HEADER = "x-amz-bucket-region"
+_MAX_ATTEMPTS = 5
+_EXPIRED = EXPIRED | {"400"}
 
 
 def open_session() -> Session:
@@ -42,20 +44,31 @@ def open_boto3(settings: ArchiveSettings, session: Session) -> "S3Client":
     return _open(settings, boto, own_region, "path" if "." in settings.bucket else "virtual")
 
 
+def _retry_expired(response: tuple[Any, dict[str, Any]] | None, attempts: int, **_: Any) -> float | None:
+    """Return the pause before a request is signed and sent again: its token has expired, and may have been renewed.
+
+    A HEAD says 400 only. Called by botocore after each answer; None leaves the decision to it.
+    """
+    code = response[1].get("Error", {}).get("Code") if response is not None else None
+    return 0.2 * attempts if code in _EXPIRED and attempts < _MAX_ATTEMPTS else None
+
+
 def _open(
     settings: ArchiveSettings, boto: boto3.Session, region: str, addressing_style: Literal["path", "virtual"]
 ) -> "S3Client":
-    return boto.client(
+    client = boto.client(
         "s3",
         region_name=region,
         config=Config(
             connect_timeout=5,
             read_timeout=60,
             max_pool_connections=settings.connections,
-            retries={"mode": "standard", "max_attempts": 5},
+            retries={"mode": "standard", "max_attempts": _MAX_ATTEMPTS},
             s3={"addressing_style": addressing_style},
         ),
     )
+    client.meta.events.register("needs-retry.s3", _retry_expired)
+    return client
 
 
 def _is_aws(client: "S3Client") -> bool:
