@@ -67,7 +67,7 @@ def _open(
             s3={"addressing_style": addressing_style},
         ),
     )
-    client.meta.events.register("needs-retry.s3", _retry_expired)
+    client.meta.events.register("needs-retry.s3", _retry_expired)  # type: ignore[arg-type] # what it returns counts
     return client
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
+import botocore.exceptions
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -57,8 +58,8 @@ _RENEW = _Meaning(ArchiveDenied, "Renew the AWS credentials; of an SSO session b
 _REFUSED = _Meaning(ArchiveDenied, "Check the AWS credentials, and what the bucket allows them.")
 _REFUSED_BY_KMS = _Meaning(
     ArchiveDenied,
-    "Check KROS_KMS_KEY_ID, that the key is enabled, and that its policy allows the credentials kms:GenerateDataKey and "
-    "kms:Decrypt.",
+    "Check KROS_KMS_KEY_ID, that the key is enabled, and that its policy allows these credentials kms:GenerateDataKey "
+    "and kms:Decrypt.",
 )
 # A HEAD has no body: its "code" is the HTTP status.
 _MEANINGS: Mapping[str, _Meaning] = {
@@ -85,7 +86,7 @@ _MEANINGS: Mapping[str, _Meaning] = {
 _SERVER_ERROR = 500
 # Where botocore gets credentials from a service, a failure may be over in a minute.
 _SERVICES_OF_CREDENTIALS = frozenset({"container-role", "iam-role", "assume-role", "assume-role-with-web-identity"})
-_SSO_ERRORS = (SSOError, TokenRetrievalError)
+_SSO_ERRORS = (SSOError, TokenRetrievalError, getattr(botocore.exceptions, "LoginError", SSOError))
 _BAD_CONFIGURATION = (
     ConfigNotFound, ConfigParseError, InfiniteLoopConfigError, InvalidConfigError, InvalidRegionError,
     MissingDependencyException, PartialCredentialsError, ProfileNotFound, RefreshWithMFAUnsupportedError,
@@ -136,7 +137,7 @@ def translate_errors(what: str) -> Iterator[None]:
     except NoCredentialsError:
         raise ArchiveDenied(NO_CREDENTIALS) from None
     except _SSO_ERRORS as error:
-        raise ArchiveDenied(f"no AWS credentials: {_sentence(error)} Sign in again by `aws sso login`.") from None
+        raise ArchiveDenied(f"no AWS credentials: {_sentence(error)} Sign in again, by `aws sso login`") from None
     except CredentialRetrievalError as error:
         is_service = error.kwargs.get("provider") in _SERVICES_OF_CREDENTIALS
         kind = ArchiveUnavailable if is_service else ArchiveDenied
