@@ -62,10 +62,9 @@ def _create_probe_object(store: ObjectStore) -> None:
         _put(store, CREATE)
     except ObjectExists:
         return
-    except (ObjectChanged, ArchiveDenied):
-        raise
     except ArchiveError as error:
-        if store.server.encryption is None or not store.server.takes_unencrypted(DAILY_PROBE):
+        is_denied = isinstance(error, ArchiveDenied) and not isinstance(error, UnfitStore)
+        if is_denied or store.server.encryption is None or not store.server.takes_unencrypted(DAILY_PROBE):
             raise
         lack = f"refuses writes that ask for KROS_SSE ({store.server.encryption}), and takes others: {error}"
         raise unfit(store, lack.rstrip("."), "unset KROS_SSE") from None

@@ -43,24 +43,19 @@ def probe_erasure(store: ObjectStore, governance: Governance, now: datetime) -> 
         put_unique(store, key, b"1" + token, CREATE)
         head = store.head(key)
         if head is None:
-            raise _disabled("the server does not show an object that it has just taken")
+            raise UnfitStore("the server does not show an object that it has just taken")
         put_unique(store, key, b"2" + token, Replace(head.version))
         versions = versions_at(governance, key)
         if not any(version.is_latest for version in versions):
-            raise _disabled("the server does not list the version of an object that it has just taken")
+            raise UnfitStore("the server does not list the version of an object that it has just taken")
         holds = _probe_hold(governance, key) if governance.has_object_lock() else None
         governance.delete(versions_at(governance, key))
         if store.head(key) is not None or versions_at(governance, key):
-            raise _disabled("an object is still there after all its versions were deleted")
-    except UnfitStore:
-        raise
+            raise UnfitStore("an object is still there after all its versions were deleted")
     except ArchiveError as error:
-        raise _disabled(str(error).rstrip(".")) from None
+        why = str(error).rstrip(".")
+        raise UnfitStore(f"erase_calls cannot be carried out on this bucket: {why}. Nothing was touched.") from None
     return ErasureProbe(len(versions) > 1, holds, now)
-
-
-def _disabled(why: str) -> UnfitStore:
-    return UnfitStore(f"erase_calls cannot be carried out on this bucket: {why}. Nothing was touched.")
 
 
 def _probe_hold(governance: Governance, key: str) -> bool | None:
@@ -72,7 +67,7 @@ def _probe_hold(governance: Governance, key: str) -> bool | None:
             governance.has_legal_hold(version)  # this it must be allowed: held calls are not erased
         return None
     if not any(map(governance.has_legal_hold, versions_at(governance, key))):
-        raise _disabled("the server does not show a legal hold that it has just taken")
+        raise UnfitStore("the server does not show a legal hold that it has just taken")
     with suppress(ArchiveError):
         governance.delete(versions_at(governance, key))
     is_kept = any(not version.is_marker for version in versions_at(governance, key))

@@ -23,7 +23,7 @@
     │   ├── ObjectChanged         a conditional write found another version
     │   ├── ArchiveUnavailable    no answer, throttled, 5xx
     │   ├── ArchiveDenied         no credentials, no permission, no such bucket
-    │   ├── UnfitStore            the server ignores or refuses what the archive relies on
+    │   │   └── UnfitStore        the server ignores or does not know what the archive relies on
     │   ├── UnreadablePartition   the object of a partition is no whole Parquet file of its table
     │   ├── UnreadableListing     the listing of a day is not what a run wrote
     │   ├── MissingTable          a day has no partition of a table that the step needs
@@ -145,7 +145,7 @@ class ArchiveDenied(ArchiveError):
     """Access is denied, and only a person can change that."""
 
 
-class UnfitStore(ArchiveError):
+class UnfitStore(ArchiveDenied):
     """The server of the bucket lacks what the archive relies on: only another server or another version helps."""
 
 
