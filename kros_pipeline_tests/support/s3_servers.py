@@ -48,6 +48,7 @@ class S3Server:
 
     name: ClassVar[str]
     program: ClassVar[str]
+    to_install: ClassVar[str] = "`make test-s3 ALL=1` installs it."
 
     def __init__(self) -> None:
         self._opened = ExitStack()
@@ -112,7 +113,7 @@ class S3Server:
         name = name or self.program
         found = shutil.which(name, path=f"{_TOOLS}{os.pathsep}{os.environ.get('PATH', '')}")
         if found is None:
-            raise NotInstalled(f"{self.name} needs the program `{name}`, and it is not installed.")
+            raise NotInstalled(f"{self.name} needs the program `{name}`, and it is not installed. {self.to_install}")
         return found
 
     def _read_version(self, *arguments: str) -> str:
@@ -161,6 +162,7 @@ class SeaweedFS(S3Server):
     """SeaweedFS: it honours conditions, compares SHA-256, and knows versions, Object Lock and encryption."""
 
     name, program = "SeaweedFS", "weed"
+    to_install = "`make setup` installs it."
 
     def _find_version(self) -> str:
         return self._read_version("version")
@@ -270,6 +272,7 @@ class Ceph(S3Server):
     """Ceph's RADOS Gateway with one monitor and one storage daemon in memory."""
 
     name, program = "Ceph RGW", "radosgw"
+    to_install = "On Debian and Ubuntu: apt-get install --no-install-recommends radosgw ceph-mon ceph-osd"
 
     def _find_version(self) -> str:
         return self._read_version("--version")
