@@ -54,6 +54,7 @@ _THROTTLED = frozenset(
 _REFUSED_KEYS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthFailure"})
 _UNKNOWN_REQUESTS = frozenset({"NotImplemented", "XNotImplemented", "501", "MethodNotAllowed", "405"})
 
+_REGION = "Check AWS_REGION: the bucket is in another one."
 _RENEW = _Meaning(ArchiveDenied, "Renew the AWS credentials; of an SSO session by `aws sso login`.")
 _REFUSED = _Meaning(ArchiveDenied, "Check the AWS credentials, and what the bucket allows them.")
 _REFUSED_BY_KMS = _Meaning(
@@ -71,7 +72,7 @@ _MEANINGS: Mapping[str, _Meaning] = {
     "NoSuchBucket": _Meaning(ArchiveDenied, "Check KROS_ARCHIVE_URL: there is no such bucket."),
     **dict.fromkeys(_REFUSED_KEYS, _Meaning(ArchiveDenied, "Check the AWS credentials.")),
     **dict.fromkeys(EXPIRED, _RENEW),
-    **dict.fromkeys(WRONG_REGION, _Meaning(ArchiveDenied, "Check AWS_REGION: the bucket is in another one.")),
+    **dict.fromkeys(WRONG_REGION, _Meaning(ArchiveDenied, _REGION)),
     **dict.fromkeys(EXISTS, _Meaning(ObjectChanged)),
     **dict.fromkeys(CONFLICTS, _Meaning(ArchiveUnavailable)),  # another write is under way; S3 asks for a retry
     **dict.fromkeys(("408", "409", "RequestTimeout"), _Meaning(ArchiveUnavailable)),
@@ -144,6 +145,12 @@ def translate_errors(what: str) -> Iterator[None]:
         raise kind(f"no AWS credentials: {_sentence(error)} Check what AWS_PROFILE names.") from None
     except _BAD_CONFIGURATION as error:
         raise ArchiveDenied(f"AWS cannot be used: {_sentence(error)} Check AWS_PROFILE and its like.") from None
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise ArchiveDenied(
+            f"AWS cannot be used: {error.strerror}: {error.filename}. Check AWS_PROFILE and AWS_CA_BUNDLE"
+        ) from None
+    except RecursionError:  # boto3 follows a redirect that names no region for ever
+        raise ArchiveDenied(f"{what}: S3 redirects without end. {_REGION}") from None
     except SSLError as error:
         if _NOT_TRUSTED not in str(error):
             raise ArchiveUnavailable(f"{what}: S3 gives no answer (SSLError)") from None

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -125,17 +125,21 @@ class S3Puts:
             return response.get_header("etag") or ""
         refusal, retry_after = _read_refusal(response)
         code = code_of(refusal)
-        if self._learn_region(code, response) or code in _TEMPORARY_CODES or response.status in _TEMPORARY_STATUSES:
+        if (
+            self._learn_region(refusal, response.get_header(_REGION_HEADER))
+            or code in _TEMPORARY_CODES
+            or response.status in _TEMPORARY_STATUSES
+        ):
             raise NoAnswer(f"S3 says {code}", refusal, retry_after)
         raise refusal
 
-    def _learn_region(self, code: str, response: SyncResponse) -> bool:
+    def _learn_region(self, refusal: ClientError, named: str | None) -> bool:
         """Sign for the region that S3 names, where it says that the bucket is in another one; boto3 does the same."""
-        region = response.get_header(_REGION_HEADER)
-        is_news = code in WRONG_REGION and region is not None and region != self._region
-        if region is not None and is_news:
-            self._region = region
-        return is_news
+        region = named or cast(Any, refusal.response["Error"]).get("Region")
+        if code_of(refusal) not in WRONG_REGION or not region or region == self._region:
+            return False
+        self._region = region
+        return True
 
     def _sign(self, url: str, headers: Mapping[str, str], sha256: str) -> dict[str, str]:
         """Sign with credentials as they are now: those of a role are renewed before they expire."""
@@ -183,17 +187,14 @@ def _open_client(url: str, session: Session, connections: int) -> SyncClient:
 
 def _read_refusal(response: SyncResponse) -> tuple[ClientError, str | None]:
     """Return the error that an answer other than 200 stands for, and the pause that S3 asks for."""
-    code, message = str(response.status), ""
+    error: dict[str, str] = {"Code": str(response.status)}
     try:
         body = ElementTree.fromstring(bytes(response.bytes()))  # noqa: S314 - S3's own answer
-        code, message = body.findtext("Code") or code, body.findtext("Message") or ""
+        error |= {name: text for name in ("Code", "Message", "Region") if (text := body.findtext(name))}
     except (ElementTree.ParseError, PyreqwestError):
         pass  # a gateway's page: the status says what there is to say
-    error = ClientError(
-        {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": response.status}},  # type: ignore[typeddict-item]
-        "PutObject",
-    )
-    return error, response.get_header("retry-after")
+    answer: Any = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": response.status}}
+    return ClientError(answer, "PutObject"), response.get_header("retry-after")
 
 
 def _wait_as_asked(state: RetryCallState) -> float:

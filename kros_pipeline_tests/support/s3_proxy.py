@@ -38,12 +38,14 @@ class Answer:
     code: str = ""
     message: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
+    region: str = ""
 
     @property
     def body(self) -> bytes:
         if not self.code:
             return b""
-        return f"<Error><Code>{self.code}</Code><Message>{self.message}</Message></Error>".encode()
+        region = f"<Region>{self.region}</Region>" if self.region else ""
+        return f"<Error><Code>{self.code}</Code><Message>{self.message}</Message>{region}</Error>".encode()
 
 
 @dataclass(frozen=True)
