@@ -55,11 +55,21 @@ class AuditLog:
             self._lines.append({"at": at, "event": event, "call": call_key(call_id)} | facts)
 
     def write(self) -> None:
-        """Write the lines that were recorded since the last time as one more object; none where there are none."""
+        """Write the lines that were recorded since the last time as one more object; none where there are none.
+
+        Where that fails, they are kept for the next time.
+        """
         with self._lock:
             lines, self._lines = self._lines, []
-        if not lines:
-            return
+        try:
+            if lines:
+                self._write(lines)
+        except BaseException:
+            with self._lock:
+                self._lines = lines + self._lines
+            raise
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
         erased = self._tombstones.pseudonyms(max_age_seconds=MAX_AGE_SECONDS)
         for line in lines:
             if self._tombstones.matches(line["call"], erased):
@@ -75,15 +85,15 @@ class AuditLog:
         """
         while lines and self._next_part < _MAX_PARTS:
             key = audit_key(self._day, self._run_id, self._step, self._next_part)
-            self._next_part += 1
             body = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode()
             digest = sha256(body).hexdigest()
             try:
                 self._store.put(key, body, sha256=digest, mode=CREATE, content_type="application/x-ndjson")
-                return
+                lines = []
             except ObjectExists:
                 written = _facts_in(self._store.read(key) or b"")
                 lines = [line for line in lines if _facts_of(line) not in written]
+            self._next_part += 1
         if lines:
             raise ArchiveUnavailable(f"the audit log of {self._step} for {self._day} has no free key left")
 

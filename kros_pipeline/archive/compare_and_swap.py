@@ -5,10 +5,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
+from ..core.clock import Clock
 from ..core.errors import ArchiveUnavailable, ObjectChanged, ObjectExists
 from .object_store import ObjectStore, PutMode
 
 ATTEMPTS = 5
+# Beside S3's own retries: half a minute for one object, and half an hour for what exists nowhere else.
+SHORT_PATIENCE, LONG_PATIENCE = 6, 35
+_LONGEST_PAUSE_SECONDS = 60
 
 _T = TypeVar("_T")
 
@@ -39,3 +45,18 @@ def put_unique(store: ObjectStore, key: str, body: bytes, mode: PutMode) -> None
     except (ObjectExists, ObjectChanged):
         if store.read(key) != body:
             raise
+
+
+def insist(write: Callable[[], _T], clock: Clock, *, attempts: int) -> _T:
+    """Call `write` until the store takes it, with growing pauses where it throttles or does not answer.
+
+    Raises `ArchiveUnavailable` after so many attempts, and any other error at once.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception_type(ArchiveUnavailable),
+        stop=stop_after_attempt(attempts),
+        wait=wait_exponential(max=_LONGEST_PAUSE_SECONDS),
+        sleep=clock.sleep,
+        reraise=True,
+    )
+    return retrying(write)

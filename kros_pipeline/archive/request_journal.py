@@ -8,11 +8,9 @@ import uuid
 from enum import StrEnum
 from typing import Any
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
-
 from ..core.clock import Clock
-from ..core.errors import ArchiveUnavailable
 from ..core.object_keys import request_key
+from .compare_and_swap import SHORT_PATIENCE, insist
 from .json_objects import create_json, read_json
 from .object_store import ObjectStore
 
@@ -28,8 +26,6 @@ class Stage(StrEnum):
 
 
 _STAGES = frozenset(Stage)
-# Half an hour of S3's own retries and these pauses: an outcome that is not written is lost when the run ends.
-_OUTCOME_ATTEMPTS, _LONGEST_PAUSE_SECONDS = 35, 60
 
 
 class RequestJournal:
@@ -50,16 +46,9 @@ class RequestJournal:
     def finish(self, name: str, outcome: Content) -> None:
         """Write the outcome of a request. One that is there is ours: only the intent's writer writes it.
 
-        It is tried for half an hour where the store throttles or does not answer. Raises `ArchiveError` after that.
+        Raises `ArchiveError` where the store does not take it in half a minute: then the caller has to keep it.
         """
-        attempts = Retrying(
-            retry=retry_if_exception_type(ArchiveUnavailable),
-            stop=stop_after_attempt(_OUTCOME_ATTEMPTS),
-            wait=wait_exponential(max=_LONGEST_PAUSE_SECONDS),
-            sleep=self._clock.sleep,
-            reraise=True,
-        )
-        attempts(self._create, name, Stage.OUTCOME, outcome)
+        insist(lambda: self._create(name, Stage.OUTCOME, outcome), self._clock, attempts=SHORT_PATIENCE)
 
     def settle(self, name: str, content: Content) -> None:
         """Write what a person found out about a request; what was settled before stays."""

@@ -179,6 +179,11 @@ class Eraser:
             self._upstream.delete_all(plan, result.upstream, result.problems)
             if result.upstream.get(NOT_SENT):
                 raise ErasureUnfinished(f"The archive holds nothing more, and {'; '.join(result.problems[:3])}")
+            if plan.unwritten is not None:
+                raise ErasureUnfinished(
+                    f"The archive holds nothing more, and upstream has answered ({_count(result.upstream)}). The "
+                    f"answers are kept, and the journal does not take them: {plan.unwritten}. Launch the job again"
+                )
         delete_plan(plan, self._governance)
 
     def _delete_claims(self, residue: list[str], call_ids: set[str]) -> int:
@@ -198,6 +203,10 @@ class Eraser:
             for call_id in sorted(ids):
                 audit.record(AuditEvent.ERASED, call_id, reason=plan.reason)
             audit.write()
+
+
+def _count(outcomes: dict[str, int]) -> str:
+    return ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
 
 
 def open_eraser(ctx: RunContext) -> Eraser:

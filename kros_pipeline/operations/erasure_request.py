@@ -41,7 +41,7 @@ class ErasurePlan:
     """The calls to erase, by day, and the keys of unparsed rows that belong to them.
 
     It is stored at `key` before anything is touched, and deleted last: so a further run finishes what a killed one
-    began.
+    began. `outcomes` has what upstream answered, by pseudonym; `unwritten` why the journal did not take all of it.
     """
 
     calls: dict[date, set[str]] = field(default_factory=dict)
@@ -49,6 +49,8 @@ class ErasurePlan:
     delete_upstream: bool = False
     reason: str = ""
     key: str = ""
+    outcomes: dict[str, str] = field(default_factory=dict)
+    unwritten: ArchiveError | None = None
 
     def add(self, day: date, call_id: str) -> None:
         """Add one call."""
@@ -71,6 +73,7 @@ class ErasurePlan:
             "unparsed_keys": sorted(self.unparsed_keys),
             "delete_upstream": self.delete_upstream,
             "reason": self.reason,
+            "outcomes": self.outcomes,
         }
 
 
@@ -92,5 +95,6 @@ def read_unfinished_plans(store: ObjectStore) -> list[ErasurePlan]:
         if stored is not None:
             calls = {date.fromisoformat(day): set(ids) for day, ids in stored["calls"].items()}
             unparsed, upstream, reason = (stored[name] for name in ("unparsed_keys", "delete_upstream", "reason"))
-            plans.append(ErasurePlan(calls, set(unparsed), upstream, reason, entry.key))
+            plan = ErasurePlan(calls, set(unparsed), upstream, reason, entry.key, stored.get("outcomes", {}))
+            plans.append(plan)
     return plans

@@ -28,7 +28,8 @@ from .report import Report
 class ExtensionSender:
     """Sends the decisions of one day; threads share it. `run_id` is the run in which an operator asked to resend.
 
-    `sent_ids` has the decisions for which a request was begun.
+    `sent_ids` has the decisions for which a request was begun. `has_unwritten_outcome` says that the journal lacks an
+    outcome that a returned row has.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class ExtensionSender:
         self._clock, self._report, self._run_id = clock, report, run_id
         self.breaker = CircuitBreaker()
         self.sent_ids: set[str] = set()
+        self.has_unwritten_outcome = False
 
     def send(self, decision: Decision, resent_row: Row | None) -> Row | None:
         """Send one decision and return its row; None where it surely was not carried out, so the next run sends it.
@@ -93,7 +95,8 @@ class ExtensionSender:
             return None  # erased during the request: its intent is gone, and its outcome must not be written
         try:
             self._journal.finish(decision.decision_id, attempt, outcome)
-        except ArchiveError as error:  # the row has the outcome, from which the next run writes it
+        except ArchiveError as error:
+            self.has_unwritten_outcome = True
             self.breaker.trip(error)
         if outcome["status"] == NOT_SENT:
             return None

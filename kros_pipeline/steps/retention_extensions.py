@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from ..archive.audit_log import AuditLog
+from ..archive.compare_and_swap import LONG_PATIENCE, insist
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Partition, Row, batches_of
 from ..archive.tables import Tables, WriteResult
@@ -101,7 +102,10 @@ def extend_retention(
         own_ids = sender.sent_ids | settled_ids
         taken_over = {one for one in rows.keys() - own_ids if journal.is_of_other_day(one)}
         _record_changes(day, tables, audit, rows, taken_over)
-        report.written = _write_rows(day, tables, rows)
+        # Where the journal lacks an outcome, the table keeps it for the next run, and nothing else does.
+        attempts = LONG_PATIENCE if sender.has_unwritten_outcome else 1
+        insist(audit.write, clock, attempts=attempts)
+        report.written = insist(lambda: _write_rows(day, tables, rows), clock, attempts=attempts)
         if isinstance(report.error, ArchiveError):
             raise report.error  # what upstream answered is in the table now
     unsent = sorted({f"{reason} The next run sends it." for _, reason in report.problems})
@@ -132,7 +136,7 @@ def _read_known_rows(day: date, tables: Tables, journal: ExtensionJournal) -> di
 def _record_changes(
     day: date, tables: Tables, audit: AuditLog, rows: dict[str, Row], taken_over: Collection[str]
 ) -> None:
-    """Write an audit line for each decision whose row the table does not have yet.
+    """Record an audit line for each decision whose row the table does not have yet.
 
     Rows of the decisions `taken_over` say what another day did, which has the line.
     """
@@ -142,7 +146,6 @@ def _record_changes(
         if is_changed and decision_id not in taken_over:
             # Not the decision's id: it is a plain hash of the call's id, and would outlive the call's erasure.
             audit.record(row["status"], row["call_id"], rule=row["rule_id"], days=row["sent_days"])
-    audit.write()
 
 
 def _write_rows(day: date, tables: Tables, rows: dict[str, Row]) -> WriteResult:
