@@ -63,7 +63,7 @@ def archive_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         with raise_as_dagster_failure("the schedule looks again within the hour"):
             ctx = archive.open(context)
             found = read_capabilities(ctx.store)
-            shown = found.describe() if found is not None else {"S3 server": "not probed: the first run of a day does"}
+            shown = found.describe() if found is not None else {}
             health = check_health(
                 first,
                 (datetime.now(UTC) - _SCHEDULE_HEAD_START).date(),
