@@ -71,16 +71,16 @@ def _create_probe_object(store: ObjectStore) -> None:
 
 
 def _replace_probe_object(store: ObjectStore) -> None:
+    versions = []
     for _ in range(ATTEMPTS):
-        version = _read_version(store)
+        versions.append(_read_version(store))
         try:
-            _put(store, Replace(version))
+            _put(store, Replace(versions[-1]))
             return
         except ObjectChanged:
-            if _read_version(store) == version:
-                raise unfit(
-                    store, "refuses If-Match with the ETag that it has just named, so that nothing can be replaced"
-                ) from None
+            continue  # another run's probe may have been faster
+    if len({*versions, _read_version(store)}) == 1:
+        raise unfit(store, "refuses If-Match with the ETag that it has just named, so that nothing can be replaced")
     raise ArchiveUnavailable(f"{DAILY_PROBE} was replaced by others {ATTEMPTS} times in a row")
 
 

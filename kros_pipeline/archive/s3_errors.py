@@ -48,9 +48,7 @@ WRONG_REGION = frozenset(
 CONFLICTS = frozenset({"ConditionalRequestConflict", "OperationAborted"})
 EXISTS = frozenset({"412", "PreconditionFailed"})
 ABSENT = frozenset({"404", "NoSuchKey", "NotFound"})
-_THROTTLED = frozenset(
-    {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequests", "RequestLimitExceeded", "429"}
-)
+_THROTTLED = frozenset({"SlowDown", "Throttling", "TooManyRequests", "RequestLimitExceeded", "429"})
 _REFUSED_KEYS = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthFailure"})
 _UNKNOWN_REQUESTS = frozenset({"NotImplemented", "XNotImplemented", "501", "MethodNotAllowed", "405"})
 
@@ -140,9 +138,9 @@ def translate_errors(what: str) -> Iterator[None]:
     except _SSO_ERRORS as error:
         raise ArchiveDenied(f"no AWS credentials: {_sentence(error)} Sign in again, by `aws sso login`") from None
     except CredentialRetrievalError as error:
-        is_service = error.kwargs.get("provider") in _SERVICES_OF_CREDENTIALS
-        kind = ArchiveUnavailable if is_service else ArchiveDenied
-        raise kind(f"no AWS credentials: {_sentence(error)} Check what AWS_PROFILE names.") from None
+        if error.kwargs.get("provider") in _SERVICES_OF_CREDENTIALS:
+            raise ArchiveUnavailable(f"no AWS credentials: {_sentence(error)}") from None
+        raise ArchiveDenied(f"no AWS credentials: {_sentence(error)} Check what AWS_PROFILE names.") from None
     except _BAD_CONFIGURATION as error:
         raise ArchiveDenied(f"AWS cannot be used: {_sentence(error)} Check AWS_PROFILE and its like.") from None
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
@@ -183,7 +181,9 @@ def _from_answer(what: str, error: ClientError) -> ArchiveError:
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     unknown = _Meaning(ArchiveUnavailable if status >= _SERVER_ERROR else ArchiveError)
     meaning = _MEANINGS.get(code, unknown)
-    if meaning.error is not ArchiveUnavailable and (code.startswith("KMS.") or "kms" in said.lower()):
+    if code.endswith("ThrottlingException"):  # S3's, or a KMS key's
+        meaning = _Meaning(ArchiveUnavailable)
+    elif meaning.error in (ArchiveDenied, ArchiveError) and (code.startswith("KMS.") or "kms" in said.lower()):
         meaning = _REFUSED_BY_KMS
     detail = redact(said)
     message = f"{what}: S3 says {code or status}" + (f" ({detail})" if detail else "")

@@ -139,7 +139,7 @@ class S3ObjectStore:
                 # S3 answers NoSuchKey where the version to be replaced is deleted.
                 if code_of(error) not in {*EXISTS, "NoSuchKey"}:
                     raise
-                own = self._find_own(key, sha256) if was_repeated(error) else None
+                own = self._find_own(key, sha256, checksum) if was_repeated(error) else None
                 if own is not None:
                     return own
                 kind = ObjectChanged if isinstance(mode, Replace) else ObjectExists
@@ -190,16 +190,16 @@ class S3ObjectStore:
             add_repetitions(error, attempts.statistics["attempt_number"] - 1)
             raise
 
-    def _find_own(self, key: str, sha256: str) -> VersionToken | None:
+    def _find_own(self, key: str, sha256: str, checksum: str) -> VersionToken | None:
         """Return the version of an object that has the bytes of our body: an own request, whose answer was lost.
 
         The bytes are read where the server keeps no SHA-256 of them.
         """
         place: Any = {"Bucket": self.bucket, "Key": self.full_key(key)}
         head = none_if(ABSENT, partial(self.client.head_object, **place, ChecksumMode="ENABLED"))
-        checksum = head.get("ChecksumSHA256") if head is not None else None
-        if head is not None and checksum:
-            return VersionToken(head["ETag"]) if base64.b64decode(checksum).hex() == sha256 else None
+        stored = head.get("ChecksumSHA256") if head is not None else None
+        if head is not None and stored is not None:
+            return VersionToken(head["ETag"]) if stored == checksum else None
         answer = self._get(key)
         return VersionToken(answer["ETag"]) if answer is not None and _digest(answer)[0] == sha256 else None
 

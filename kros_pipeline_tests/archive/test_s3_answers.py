@@ -106,6 +106,14 @@ def test_a_write_that_meets_trouble_is_stored_once_and_known_as_our_own(
 
 
 @every_client
+def test_audio_that_is_read_back_costs_one_request_more(proxy: S3Proxy, open_store: OpenStore, client: str) -> None:
+    store = open_store()
+    store.reads_audio_back = True
+    put(store, client)
+    assert store.requests_made == 2
+
+
+@every_client
 def test_what_another_writer_wrote_is_not_taken_for_our_own(proxy: S3Proxy, open_store: OpenStore, client: str) -> None:
     store = open_store()
     put(store, "boto3", b"theirs")
