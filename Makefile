@@ -10,7 +10,7 @@ SANDBOX_HOME := .dagster/sandbox
 WORKERS ?= auto
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(INSTALLED) ## install requirements.lock into .venv (PYTHON=python3.13: into .venv-python3.13)
 

@@ -194,9 +194,11 @@ def test_a_whole_day_is_allowed_to_the_pipeline_and_every_write_names_the_key(
     monkeypatch.setattr(downloads, "IN_MEMORY_BYTES", middle)
     with recorder(aws.endpoint_url) as (endpoint, asked):
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+        our.ctx.prepare_archive()  # the server is probed
         our.run_day()
         our.run_day()
         our.opened.close()
+    assert {"state/probe/daily.json", "state/capabilities.json"} <= our.archive.objects().keys()
     assert_nothing_is_false(our.krosai, our.archive, DAY)
 
     policy = document("pipeline-policy.json", BUCKET=our.archive.bucket, PREFIX=our.archive.prefix)
