@@ -84,12 +84,16 @@ class UpstreamDeletion:
         if not journal.begin(pseudonym, {"sent_at": self._clock.now().isoformat()}):
             return UNCONFIRMED
         outcome = self._ask(call_id)
-        if outcome == NOT_SENT:  # delete the intent, so that a later run may send it
-            self._governance.delete(versions_at(self._governance, journal.key(pseudonym, Stage.INTENT)))
+        if outcome == NOT_SENT:
+            insist(lambda: self._delete_intent(journal, pseudonym), self._clock, attempts=LONG_PATIENCE)
         elif outcome != UNCONFIRMED:
             plan.outcomes[pseudonym] = outcome
             self._finish(journal, pseudonym, plan)
         return outcome
+
+    def _delete_intent(self, journal: RequestJournal, pseudonym: str) -> None:
+        """Delete the intent of a request that was surely not sent, so that a later run may send it."""
+        self._governance.delete(versions_at(self._governance, journal.key(pseudonym, Stage.INTENT)))
 
     def _finish(self, journal: RequestJournal, pseudonym: str, plan: ErasurePlan) -> None:
         """Write the outcome that the plan has into the journal; or else save the plan, for the next run."""

@@ -103,11 +103,12 @@ def extend_retention(
         taken_over = {one for one in rows.keys() - own_ids if journal.is_of_other_day(one)}
         _record_changes(day, tables, audit, rows, taken_over)
         # Where the journal lacks an outcome, the table keeps it for the next run, and nothing else does.
-        attempts = LONG_PATIENCE if sender.has_unwritten_outcome else 1
+        attempts = LONG_PATIENCE if sender.has_unwritten_outcomes else 1
         insist(audit.write, clock, attempts=attempts)
         report.written = insist(lambda: _write_rows(day, tables, rows), clock, attempts=attempts)
+        sender.write_outcomes()
         if isinstance(report.error, ArchiveError):
-            raise report.error  # what upstream answered is in the table now
+            raise report.error  # what upstream answered is saved now
     unsent = sorted({f"{reason} The next run sends it." for _, reason in report.problems})
     for row in rows.values():
         if is_open(row):

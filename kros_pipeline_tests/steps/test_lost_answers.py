@@ -192,3 +192,40 @@ def test_an_answer_to_a_deletion_that_cannot_be_stored_is_kept_for_the_next_run(
     assert erase_calls(our.open(), request).upstream == {"deleted": 1}
     assert our.krosai.counters()["deletes_by_call"] == {call_id: 1}
     assert not our.archive.objects("state/erasing/")
+
+
+def test_nothing_that_s3_refuses_after_the_request_hides_what_upstream_answered(ruled: Callable[..., Account]) -> None:
+    """The look for tombstones, the note that extensions are offered, the outcome: each is a request to S3."""
+    our = ruled()
+    our.run_day()
+    store, sent = our.ctx.store, our.krosai.counters()["extend_requests_by_call"]
+    assert set(sent.values()) == {1}
+    for key in our.archive.objects():
+        if key.startswith(("state/extensions/", "state/decisions/", "tables/retention_extensions/")):
+            our.archive.delete(key)
+    source, is_throttled = our.ctx.source, [False]
+    extend, head, read = source.extend, store.head, store.read
+
+    def extend_and_throttle(*args: Any, **how: Any) -> None:
+        extend(*args, **how)
+        is_throttled[0] = True
+
+    def throttled(answer: Any) -> Any:
+        def ask(key: str) -> Any:
+            if (is_throttled[0] and key.startswith("state/erased")) or (is_throttled[0] and "not_offered" in key):
+                raise ArchiveUnavailable(f"{key}: S3 says SlowDown")
+            return answer(key)
+
+        return ask
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source, "extend", extend_and_throttle)
+        patch.setattr(store, "head", throttled(head))
+        patch.setattr(store, "read", throttled(read))
+        patch.setattr("kros_pipeline.archive.tombstones.MAX_AGE_SECONDS", 3_600.0)
+        with pytest.raises(ArchiveUnavailable):
+            extend_retention(our.ctx, DAY)
+    for _ in range(2):
+        our.run_day()
+    assert extension_statuses(our) == {"extended": 4}
+    assert set(our.krosai.counters()["extend_requests_by_call"].values()) == {2}, "once for each of the two journals"

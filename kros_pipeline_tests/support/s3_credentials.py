@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,7 +41,7 @@ class _Service(ThreadingHTTPServer):
             if not self.issued or self.issued[-1][1] <= time.time():
                 self.issued.append((f"KEY{len(self.issued):03}", time.time() + self._seconds))
             key_id, expires_at = self.issued[-1]
-        expiry = datetime.fromtimestamp(expires_at, UTC) + timedelta(0)
+        expiry = datetime.fromtimestamp(expires_at, UTC)
         return {
             "AccessKeyId": key_id, "SecretAccessKey": "secret", "Token": f"token of {key_id}",
             "Expiration": expiry.isoformat().replace("+00:00", "Z"),

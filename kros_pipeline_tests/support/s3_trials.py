@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import io
+import re
 import sys
 import tempfile
 import time
@@ -20,6 +22,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import pyarrow.parquet as pq
 
 from kros_pipeline.archive.capabilities import read_capabilities
 from kros_pipeline.core.errors import UnfitStore
@@ -235,10 +239,6 @@ def mentions(our: Account, call_id: str) -> list[str]:
 
 
 def _as_text(key: str, body: bytes) -> bytes:
-    import io
-
-    import pyarrow.parquet as pq
-
     return repr(pq.read_table(io.BytesIO(body)).to_pydict()).encode() if key.endswith(".parquet") else body
 
 
@@ -287,8 +287,6 @@ def try_server(server: S3Server, rules: Path) -> Iterator[Row]:
 
 def _shorten(error: BaseException) -> str:
     """Return an error as one line of the table, without ports and prefixes that change with each run."""
-    import re
-
     text = " ".join(str(error).split())
     return re.sub(r"127\.0\.0\.1:\d+", "127.0.0.1", text)[:400].replace("|", "\\|")
 
