@@ -57,15 +57,22 @@ class RunContext:
     def prepare_archive(self) -> None:
         """Confirm the archive's account, probe its store and migrate it: before a step writes. Mostly it reads once.
 
-        The account comes first: a wrong key must not write into another account's archive.
+        The account comes first: a wrong key must write nothing. So the store of an archive that is nobody's yet is
+        probed when the archive is claimed, once the API has accepted the key.
         Raises `WrongArchive` for another account, `ApiError` where the source has to be asked and does not answer, and
         `UnfitStore` where the store lacks what the steps rely on.
         """
         confirm_account(source=self.source, store=self.store, tables=self.tables, identity=self.identity)
+        if self.identity.is_claimed:
+            self._require_capabilities()
+        else:
+            self.identity.before_claim = self._require_capabilities
+        migrate_archive(self.store, self.identity)
+
+    def _require_capabilities(self) -> None:
         if not self.is_store_probed:
             require_daily_capabilities(self.store, self.clock)
             self.is_store_probed = True
-        migrate_archive(self.store, self.identity)
 
     def close(self) -> None:
         """Close the connections."""

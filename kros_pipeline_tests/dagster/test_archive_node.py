@@ -111,6 +111,7 @@ def test_a_healthy_archive_materializes_with_zeros(account: MakeAccount, launch:
 def test_what_the_s3_server_can_do_is_shown(account: MakeAccount, launch: Callable[..., Launched]) -> None:
     our = account(KROS_START_DATE=datetime.now(UTC).date().isoformat())
     our.ctx.prepare_archive()
+    our.ctx.identity.claim()
     [metadata] = launch(our).metadata
     assert metadata["S3 create-only and conditional writes"] == "honoured"
     assert metadata["S3 SHA-256 of a body"] == "compared"

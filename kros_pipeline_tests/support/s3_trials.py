@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 
 from kros_pipeline.archive.capabilities import read_capabilities
 from kros_pipeline.core.errors import UnfitStore
-from kros_pipeline.core.object_keys import CAPABILITIES, DAILY_PROBE, audio_key, call_key
+from kros_pipeline.core.object_keys import ARCHIVE_IDENTITY, CAPABILITIES, DAILY_PROBE, audio_key, call_key
 from kros_pipeline.operations.erasure_request import ErasureRefused, ErasureRequest
 from kros_pipeline.sandbox import KrosaiSimulator
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, environment_of
@@ -92,12 +92,12 @@ class Trials:
         """Probe what the daily work relies on; raise `UnfitStore` where it is not there."""
         with self.account() as our:
             try:
-                our.ctx.prepare_archive()
+                claim(our.ctx)
             except UnfitStore:
                 keys = our.archive.objects()
                 assert not [key for key in keys if key != DAILY_PROBE], f"something was written: {sorted(keys)}"
                 raise
-            assert our.archive.objects().keys() == {DAILY_PROBE, CAPABILITIES}
+            assert our.archive.objects().keys() == {DAILY_PROBE, CAPABILITIES, ARCHIVE_IDENTITY}
             found = read_capabilities(our.ctx.store)
             assert found is not None
             return "compares SHA-256" if found.compares_sha256 else "does not compare SHA-256: audio is read back"
@@ -165,7 +165,7 @@ class Trials:
     def encryption(self) -> str:
         with self.account(KROS_SSE="AES256") as our:
             try:
-                our.ctx.prepare_archive()
+                claim(our.ctx)
             except UnfitStore as error:
                 assert "KROS_SSE" in str(error), error
                 return f"refused: {_shorten(error)}"
@@ -198,6 +198,12 @@ class Trials:
                     time.sleep(1)
             assert len(issued) > ROTATING_SECONDS // TOKEN_SECONDS, issued
         return f"no failure in {days} days with {len(issued)} tokens of {TOKEN_SECONDS} s"
+
+
+def claim(ctx: Any) -> None:
+    """As the first run does, once the API has accepted the key."""
+    ctx.prepare_archive()
+    ctx.identity.claim()
 
 
 def archive_day(our: Account) -> None:
