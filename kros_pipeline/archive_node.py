@@ -56,11 +56,14 @@ def archive_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         ],
     )
     def archive(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[Any]:
+        from .archive.capabilities import read_capabilities
         from .operations.health import check_health
 
         first = date.fromisoformat(days.get_first_partition_key() or "9999-12-31")
         with raise_as_dagster_failure("the schedule looks again within the hour"):
             ctx = archive.open(context)
+            found = read_capabilities(ctx.store)
+            shown = found.describe() if found is not None else {}
             health = check_health(
                 first,
                 (datetime.now(UTC) - _SCHEDULE_HEAD_START).date(),
@@ -72,7 +75,7 @@ def archive_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
                 under_way=days_under_way(context.instance),
             )
         results = [_days_result(health), _deletion_result(health), _recorded_result(health)]
-        yield dg.MaterializeResult(metadata=_health_metadata(health), check_results=results)
+        yield dg.MaterializeResult(metadata=_health_metadata(health) | shown, check_results=results)
         red = [str(result.check_name) for result in results if not result.passed]
         if any(not result.passed and result.severity == dg.AssetCheckSeverity.ERROR for result in results):
             raise dg.Failure(description=f"Standing checks are red: {', '.join(red)}.", allow_retries=False)
@@ -80,9 +83,9 @@ def archive_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     return archive
 
 
-def _health_metadata(health: "ArchiveHealth") -> dict[str, int]:
+def _health_metadata(health: "ArchiveHealth") -> dict[str, Any]:
     """Return the numbers of the archive's health, for the asset's plots."""
-    metadata = {
+    metadata: dict[str, Any] = {
         "missing, incomplete or overdue days": len(health.days),
         "never listed days": len(health.days_never_listed),
         "unarchived recordings near deletion": health.count,

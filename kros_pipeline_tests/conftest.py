@@ -1,5 +1,14 @@
 """The fixtures that every test may ask for; what they do is in `support`."""
 
-from kros_pipeline_tests.support.accounts import account, aws, memory_account, run_context, s3, s3_client, simulators
+from kros_pipeline_tests.support.accounts import (
+    account,
+    aws,
+    memory_account,
+    run_context,
+    s3,
+    s3_client,
+    seaweedfs,
+    simulators,
+)
 
-__all__ = ["account", "aws", "memory_account", "run_context", "s3", "s3_client", "simulators"]
+__all__ = ["account", "aws", "memory_account", "run_context", "s3", "s3_client", "seaweedfs", "simulators"]

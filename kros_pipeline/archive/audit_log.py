@@ -1,8 +1,8 @@
 """The audit log: what each step did to which call, in which run and when. Create-only, one JSON object per line.
 
 A line has the call's key and hashes, never a number, a text or a URL. It is written before the table that says the
-same, so that every row of a table has its line; a run that follows one killed in between writes the line again. The
-line of an erased call stays, under its pseudonym.
+same, so that every row of a table has its line; a run that follows one killed in between writes the line again, and a
+further try of a step in the same run does not. The line of an erased call stays, under its pseudonym.
 """
 
 import json
@@ -56,27 +56,57 @@ class AuditLog:
             self._lines.append({"at": at, "event": event, "call": call_key(call_id)} | facts)
 
     def write(self) -> None:
-        """Write the lines that were recorded since the last time as one more object; none where there are none."""
+        """Write the lines that were recorded since the last time as one more object; none where there are none.
+
+        Where that fails, they are kept for the next time.
+        """
         with self._lock:
             lines, self._lines = self._lines, []
-        if not lines:
-            return
+        try:
+            if lines:
+                self._write(lines)
+        except BaseException:
+            with self._lock:
+                self._lines = lines + self._lines
+            raise
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
         erased = self._tombstones.pseudonyms(max_age_seconds=MAX_AGE_SECONDS)
         for line in lines:
             if self._tombstones.matches(line["call"], erased):
                 line["call"] = self._tombstones.pseudonym(line["call"])
         run = {"run": self._run_id, "step": self._step}
-        body = "".join(json.dumps(run | line, sort_keys=True) + "\n" for line in lines).encode()
-        self._create_next_part(body)
+        self._create_next_part([run | line for line in lines])
 
-    def _create_next_part(self, body: bytes) -> None:
-        digest = sha256(body).hexdigest()
-        while self._next_part < _MAX_PARTS:
+    def _create_next_part(self, lines: list[dict[str, Any]]) -> None:
+        """Write lines at the next free key.
+
+        Where an object is there already, this PUT wrote it and its answer was lost, or an earlier try of this step in
+        this run did. Either way the lines that it has are not written again.
+        """
+        while lines and self._next_part < _MAX_PARTS:
             key = audit_key(self._day, self._run_id, self._step, self._next_part)
-            self._next_part += 1
+            body = "".join(json.dumps(line, sort_keys=True) + "\n" for line in lines).encode()
+            digest = sha256(body).hexdigest()
             try:
                 self._store.put(key, body, sha256=digest, mode=CREATE, content_type="application/x-ndjson")
-                return
+                lines = []
             except ObjectExists:
-                continue  # an earlier try of this step in this run wrote that part
-        raise ArchiveUnavailable(f"the audit log of {self._step} for {self._day} has no free key left")
+                written = _facts_in(self._store.read(key) or b"")
+                lines = [line for line in lines if _facts_of(line) not in written]
+            self._next_part += 1
+        if lines:
+            raise ArchiveUnavailable(f"the audit log of {self._step} for {self._day} has no free key left")
+
+
+def _facts_of(line: dict[str, Any]) -> str:
+    """Return what a line says, without the time at which it was recorded."""
+    return json.dumps({name: value for name, value in line.items() if name != "at"}, sort_keys=True)
+
+
+def _facts_in(body: bytes) -> set[str]:
+    """Return what the lines of an object say; nothing where somebody else wrote it."""
+    try:
+        return {_facts_of(json.loads(line)) for line in body.splitlines()}
+    except (ValueError, AttributeError):
+        return set()

@@ -40,6 +40,9 @@ class Governance(Protocol):
         Until a person lifts it, S3 lets nobody delete that version.
         """
 
+    def lift_legal_hold(self, key: str) -> None:
+        """Lift the legal hold that a probe has placed: holds of recordings are lifted by hand."""
+
     def has_legal_hold(self, version: ObjectVersion) -> bool:
         """Return whether one version of an object is under legal hold."""
 

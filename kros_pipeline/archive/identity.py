@@ -23,6 +23,8 @@ class ArchiveIdentity:
         self._store = store
         self._base_url, self._organization_id, self._key_fingerprint = base_url, organization_id, key_fingerprint
         self._stored: Content | None = None
+        self.before_claim: Callable[[], object] = lambda: None
+        """Called before the archive is made this account's; what it raises leaves the archive nobody's."""
 
     def check(self) -> bool:
         """Read the identity. Return whether the archive has one; False where it is nobody's yet.
@@ -49,6 +51,11 @@ class ArchiveIdentity:
         return stored is None or (stored["format"] == FORMAT and stored.get("migration") == MIGRATION_DONE)
 
     @property
+    def is_claimed(self) -> bool:
+        """Whether the archive is an account's, as it was when the identity was read."""
+        return self._stored is not None
+
+    @property
     def is_confirmed(self) -> bool:
         """Whether the archive knows this key and organization, or is nobody's yet."""
         return self._stored is None or (
@@ -62,6 +69,7 @@ class ArchiveIdentity:
         Raises `WrongArchive` where it is another account's, or may be.
         """
         if not self.check():
+            self.before_claim()
             create_json(
                 self._store,
                 ARCHIVE_IDENTITY,

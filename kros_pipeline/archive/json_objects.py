@@ -36,11 +36,17 @@ def create_json(store: ObjectStore, key: str, value: object) -> bool:
 
 
 def replace_json(store: ObjectStore, key: str, value: object) -> None:
-    """Write a JSON object in place of whatever is at the key; of two writers at once, the later one stays."""
+    """Write a JSON object in place of whatever is at the key; of two writers at once, the later one stays.
+
+    Nothing is put where the key has the same bytes: an earlier try, whose answer was lost, wrote them.
+    """
+    body = _to_bytes(value)
 
     def write() -> None:
-        head = store.head(key)
-        put_json(store, key, value, Replace(head.version) if head is not None else CREATE)
+        file = BytesIO()
+        version = store.copy_into(key, file)
+        if version is None or file.getvalue() != body:
+            _put_bytes(store, key, body, Replace(version) if version is not None else CREATE)
 
     compare_and_swap(key, write)
 
@@ -60,17 +66,23 @@ def update_parsed(
 ) -> _Value:
     """Write what `change` makes of the present value, or of None, and return it; nothing is put if it is equal.
 
-    `change` is called again where another writer was first, so that neither loses what the other wrote. `parse` reads
-    an object's bytes; where it returns None, the object is replaced as if it were absent.
+    `change` is called again where another writer was first, so that neither loses what the other wrote; it is not
+    where the bytes at the key are those of an earlier try, whose answer was lost. `parse` reads an object's bytes;
+    where it returns None, the object is replaced as if it were absent.
     """
+    tried: list[tuple[bytes, _Value]] = []
 
     def write() -> _Value:
         file = BytesIO()
         version = store.copy_into(key, file)
+        if version is not None and tried and file.getvalue() == tried[-1][0]:
+            return tried[-1][1]
         present = parse(file.getvalue()) if version is not None else None
         value = change(present)
         if value != present:
-            put_json(store, key, dump(value), Replace(version) if version is not None else CREATE)
+            body = _to_bytes(dump(value))
+            tried.append((body, value))
+            _put_bytes(store, key, body, Replace(version) if version is not None else CREATE)
         return value
 
     return compare_and_swap(key, write)
@@ -78,7 +90,14 @@ def update_parsed(
 
 def put_json(store: ObjectStore, key: str, value: object, mode: PutMode) -> None:
     """Write a JSON object under the condition of `mode`. Raises what `ObjectStore.put` raises."""
-    body = json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).encode()
+    _put_bytes(store, key, _to_bytes(value), mode)
+
+
+def _to_bytes(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).encode()
+
+
+def _put_bytes(store: ObjectStore, key: str, body: bytes, mode: PutMode) -> None:
     store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=mode, content_type="application/json")
 
 

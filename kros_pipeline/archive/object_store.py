@@ -47,15 +47,45 @@ class Head:
     last_modified: datetime
 
 
+class Server(Protocol):
+    """The server behind an object store."""
+
+    @property
+    def endpoint(self) -> str:
+        """The server's address: scheme, host and port."""
+
+    @property
+    def name(self) -> str:
+        """What the server calls itself; empty where it says nothing."""
+
+    @property
+    def encryption(self) -> str | None:
+        """The encryption that each write asks for; None where the bucket's default is taken."""
+
+    def encrypts(self, key: str) -> bool:
+        """Return whether the server says that an object is encrypted as `encryption` asks."""
+
+    def takes_unencrypted(self, key: str) -> bool:
+        """Return whether the server takes a create-only write that asks for no encryption, or has the object."""
+
+
 class ObjectStore(Protocol):
     """One archive in one bucket. Keys are relative to the archive's prefix.
 
     Threads may share it. It raises no error but `ArchiveError` and its subclasses. An object is absent only where the
     store says so: a refusal or a missing answer raises.
+
+    With `reads_audio_back` the bytes of each new audio object are read and hashed once: where the server does not
+    compare the SHA-256 of a body.
     """
 
     bucket: str
     requests_made: int
+    reads_audio_back: bool
+
+    @property
+    def server(self) -> Server:
+        """The server behind the store."""
 
     def full_key(self, key: str) -> str:
         """Return the key inside the bucket, with the prefix. Tables name objects by it."""

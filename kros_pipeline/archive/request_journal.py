@@ -8,7 +8,9 @@ import uuid
 from enum import StrEnum
 from typing import Any
 
+from ..core.clock import Clock
 from ..core.object_keys import request_key
+from .compare_and_swap import SHORT_PATIENCE, insist
 from .json_objects import create_json, read_json
 from .object_store import ObjectStore
 
@@ -29,8 +31,8 @@ _STAGES = frozenset(Stage)
 class RequestJournal:
     """The requests below one prefix. A request's name may have a slash in it: `<decision>/<attempt>`."""
 
-    def __init__(self, store: ObjectStore, prefix: str):
-        self._store, self._prefix = store, prefix
+    def __init__(self, store: ObjectStore, prefix: str, clock: Clock):
+        self._store, self._prefix, self._clock = store, prefix, clock
 
     def begin(self, name: str, intent: Content) -> bool:
         """Write the intent of a request. Only where it returns True, the caller may send the request.
@@ -42,8 +44,11 @@ class RequestJournal:
         return self._create(name, Stage.INTENT, content) or self.read(name, Stage.INTENT) == content
 
     def finish(self, name: str, outcome: Content) -> None:
-        """Write the outcome of a request. One that is there is ours: only the intent's writer writes it."""
-        self._create(name, Stage.OUTCOME, outcome)
+        """Write the outcome of a request. One that is there is ours: only the intent's writer writes it.
+
+        Raises `ArchiveError` where the store does not take it in half a minute: then the caller has to keep it.
+        """
+        insist(lambda: self._create(name, Stage.OUTCOME, outcome), self._clock, attempts=SHORT_PATIENCE)
 
     def settle(self, name: str, content: Content) -> None:
         """Write what a person found out about a request; what was settled before stays."""

@@ -1,16 +1,18 @@
 """Open botocore's session and boto3's client. `S3Puts` takes region, address and credentials from them, too."""
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.credentials import CredentialResolver, Credentials, ReadOnlyCredentials, RefreshableCredentials
+from botocore.exceptions import ClientError, CredentialRetrievalError
 from botocore.session import Session
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_fixed
 
 from ..core.errors import ArchiveDenied
 from ..core.settings import is_loopback
-from .s3_errors import NO_CREDENTIALS
+from .s3_errors import EXPIRED, NO_CREDENTIALS
 from .settings import ArchiveSettings
 
 if TYPE_CHECKING:
@@ -20,11 +22,55 @@ if TYPE_CHECKING:
 _VARIABLES = {"region": ("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], None, None)}
 _FIRST_REGION = "us-east-1"
 _REGION_HEADER = "x-amz-bucket-region"
+_MAX_ATTEMPTS = 5
+_PAUSE_SECONDS = 0.2
+_EXPIRED = EXPIRED | {"400"}
 
 
 def open_session() -> Session:
     """Open a session that reads settings the AWS way, `AWS_REGION` among them."""
-    return Session(session_vars=_VARIABLES)
+    session = Session(session_vars=_VARIABLES)
+    providers = session.get_component("credential_provider")
+    session.register_component("credential_provider", _PatientProviders(providers))
+    return session
+
+
+class _PatientProviders:
+    """botocore's chain of providers, whose credentials are refreshed once more where they have just expired."""
+
+    def __init__(self, providers: CredentialResolver):
+        self._providers = providers
+
+    def load_credentials(self) -> "Credentials | _PatientCredentials | None":
+        """Return the first credentials that a provider has. Called by botocore."""
+        found = self._providers.load_credentials()
+        return _PatientCredentials(found) if isinstance(found, RefreshableCredentials) else found
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._providers, name)
+
+
+class _PatientCredentials:
+    """Credentials that may expire between the provider's answer and botocore's look at it: they are asked again."""
+
+    def __init__(self, credentials: RefreshableCredentials):
+        self._credentials = credentials
+
+    def get_frozen_credentials(self) -> ReadOnlyCredentials:
+        """Return the credentials as they are now. Called by botocore for each request."""
+        attempts = Retrying(
+            retry=retry_if_exception_type(RuntimeError),
+            stop=stop_after_attempt(_MAX_ATTEMPTS),
+            wait=wait_fixed(_PAUSE_SECONDS),
+            reraise=True,
+        )
+        try:
+            return attempts(self._credentials.get_frozen_credentials)
+        except RuntimeError as error:  # botocore's: what the provider gives is expired already
+            raise CredentialRetrievalError(provider=self._credentials.method, error_msg=str(error)) from None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._credentials, name)
 
 
 def open_boto3(settings: ArchiveSettings, session: Session) -> "S3Client":
@@ -44,20 +90,31 @@ def open_boto3(settings: ArchiveSettings, session: Session) -> "S3Client":
     return _open(settings, boto, own_region, "path" if "." in settings.bucket else "virtual")
 
 
+def _retry_expired(response: tuple[Any, dict[str, Any]] | None, attempts: int, **_: Any) -> float | None:
+    """Return the pause before a request is signed and sent again: its token has expired, and may have been renewed.
+
+    A HEAD says 400 only. Called by botocore after each answer; None leaves the decision to it.
+    """
+    code = response[1].get("Error", {}).get("Code") if response is not None else None
+    return _PAUSE_SECONDS * attempts if code in _EXPIRED and attempts < _MAX_ATTEMPTS else None
+
+
 def _open(
     settings: ArchiveSettings, boto: boto3.Session, region: str, addressing_style: Literal["path", "virtual"]
 ) -> "S3Client":
-    return boto.client(
-        "s3",
-        region_name=region,
-        config=Config(
-            connect_timeout=5,
-            read_timeout=60,
-            max_pool_connections=settings.connections,
-            retries={"mode": "standard", "max_attempts": 5},
-            s3={"addressing_style": addressing_style},
-        ),
+    config = Config(
+        connect_timeout=5,
+        read_timeout=60,
+        max_pool_connections=settings.connections,
+        retries={"mode": "standard", "max_attempts": _MAX_ATTEMPTS},
+        s3={"addressing_style": addressing_style},
     )
+    try:
+        client = boto.client("s3", region_name=region, config=config)
+    except ValueError:
+        raise ArchiveDenied("AWS_ENDPOINT_URL_S3 (or AWS_ENDPOINT_URL) is no URL like https://host:port") from None
+    client.meta.events.register("needs-retry.s3", _retry_expired)  # type: ignore[arg-type] # what it returns counts
+    return client
 
 
 def refuse_plain_http(endpoint_url: str) -> None:

@@ -1,9 +1,11 @@
 """`Governance` on S3, by boto3."""
 
+import base64
+import hashlib
 from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 from ..core.errors import ArchiveError
 from .governance import ObjectVersion
@@ -19,8 +21,15 @@ _FLAGGED_TAG = "kros-flagged"
 _VERSIONS_PER_DELETE = 1_000  # the most that S3 takes in one request
 _PIECE_BYTES = 1 << 20
 _VERSION_ABSENT = ABSENT | {"NoSuchVersion"}
-# S3's codes where the bucket has no lock configuration, or the object has no legal hold.
-_NO_LOCK = {"NoSuchObjectLockConfiguration", "InvalidRequest", "ObjectLockConfigurationNotFoundError", "NoSuchKey"}
+# Codes where the bucket has no lock configuration, or the object has no legal hold: of AWS and Ceph, then of SeaweedFS,
+# then of servers that do not know them at all (JuiceFS and other descendants of MinIO).
+_NO_LOCK = {
+    "NoSuchObjectLockConfiguration", "InvalidRequest", "ObjectLockConfigurationNotFoundError", "NoSuchKey",
+    "NoSuchObjectLegalHold",
+    "NotImplemented", "XNotImplemented", "MethodNotAllowed",
+}  # fmt: skip
+# Servers that are older than S3's new checksums refuse these without a Content-MD5, which boto3 no longer sends.
+_NEED_MD5 = ("DeleteObjects", "PutObjectLegalHold", "PutObjectTagging")
 
 
 class S3Governance:
@@ -28,6 +37,8 @@ class S3Governance:
 
     def __init__(self, store: S3ObjectStore):
         self._store, self._bucket = store, store.bucket
+        for operation in _NEED_MD5:
+            store.client.meta.events.register(f"before-call.s3.{operation}", _add_content_md5)
 
     def has_object_lock(self) -> bool:
         """Return whether the bucket has Object Lock."""
@@ -45,11 +56,18 @@ class S3Governance:
 
     def place_legal_hold(self, key: str, version_id: str | None = None) -> None:
         """Place a version, the latest if none is named, under legal hold."""
+        self._put_legal_hold(key, "ON", version_id)
+
+    def lift_legal_hold(self, key: str) -> None:
+        """Lift the legal hold of an object."""
+        self._put_legal_hold(key, "OFF", None)
+
+    def _put_legal_hold(self, key: str, status: Literal["ON", "OFF"], version_id: str | None) -> None:
         target: dict[str, Any] = {"Bucket": self._bucket, "Key": self._store.full_key(key)}
         if version_id is not None:
             target["VersionId"] = version_id
         with translate_errors(key):
-            self._store.client.put_object_legal_hold(**target, LegalHold={"Status": "ON"})
+            self._store.client.put_object_legal_hold(**target, LegalHold={"Status": status})
 
     def has_legal_hold(self, version: ObjectVersion) -> bool:
         """Return whether one version of an object is under legal hold."""
@@ -116,6 +134,11 @@ class S3Governance:
                     f"S3 did not delete {len(errors)} of {len(chunk)} versions: {errors[0].get('Code')}. "
                     "Is the version locked, or do the credentials not allow s3:DeleteObjectVersion?"
                 )
+
+
+def _add_content_md5(params: dict[str, Any], **_: Any) -> None:
+    digest = hashlib.md5(params["body"], usedforsecurity=False).digest()
+    params["headers"]["Content-MD5"] = base64.b64encode(digest).decode()
 
 
 def open_s3(settings: ArchiveSettings) -> tuple[S3ObjectStore, S3Governance]:

@@ -9,7 +9,7 @@ import base64
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -25,7 +25,7 @@ from pyreqwest.response import SyncResponse
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from ..core.http_client import describe_failure, new_client_builder
-from .s3_errors import CONFLICTS
+from .s3_errors import CONFLICTS, EXPIRED, WRONG_REGION, add_repetitions, code_of
 from .settings import ArchiveSettings
 
 if TYPE_CHECKING:
@@ -35,15 +35,21 @@ MAX_ATTEMPTS = 5
 _LONGEST_PAUSE_SECONDS = 20.0
 _WHOLE_REQUEST = timedelta(seconds=300)
 _TEMPORARY_STATUSES = frozenset({408, 409, 429, 500, 502, 503, 504})
-_TEMPORARY_CODES = CONFLICTS | {"RequestTimeout", "SlowDown"}
+# An expired token may have been renewed since the request was signed.
+_TEMPORARY_CODES = CONFLICTS | EXPIRED | {"RequestTimeout", "SlowDown"}
+_REGION_HEADER = "x-amz-bucket-region"
 pause = wait_random_exponential(multiplier=0.2, max=_LONGEST_PAUSE_SECONDS)
 
 
 class NoAnswer(Exception):
-    """S3 has not answered, or asks to try again: nobody knows whether the object was written."""
+    """S3 has not answered, or asks to try again: nobody knows whether the object was written.
 
-    def __init__(self, what: str, retry_after: str | None = None):
+    `refusal` is what S3 answered, if it did.
+    """
+
+    def __init__(self, what: str, refusal: ClientError | None = None, retry_after: str | None = None):
         super().__init__(what)
+        self.refusal = refusal
         self.retry_after_seconds = float(retry_after) if retry_after and retry_after.isdecimal() else 0.0
 
 
@@ -95,8 +101,12 @@ class S3Puts:
         try:
             return attempts(self._put, url, headers, body, sha256)
         except ClientError as error:
-            error.response["ResponseMetadata"]["RetryAttempts"] = attempts.statistics["attempt_number"] - 1
+            add_repetitions(error, attempts.statistics["attempt_number"] - 1)
             raise
+        except NoAnswer as error:
+            if error.refusal is None:
+                raise
+            raise error.refusal from None
 
     def close(self) -> None:
         """Close the connections."""
@@ -111,7 +121,23 @@ class S3Puts:
             raise NoAnswer(f"S3 gives no answer ({describe_failure(error)})") from None
         if response.status == 200:
             return response.get_header("etag") or ""
-        raise _read_refusal(response)
+        refusal, retry_after = _read_refusal(response)
+        code = code_of(refusal)
+        if (
+            self._learn_region(refusal, response.get_header(_REGION_HEADER))
+            or code in _TEMPORARY_CODES
+            or response.status in _TEMPORARY_STATUSES
+        ):
+            raise NoAnswer(f"S3 says {code}", refusal, retry_after)
+        raise refusal
+
+    def _learn_region(self, refusal: ClientError, named: str | None) -> bool:
+        """Sign for the region that S3 names, where it says that the bucket is in another one; boto3 does the same."""
+        region = named or cast(Any, refusal.response["Error"]).get("Region")
+        if code_of(refusal) not in WRONG_REGION or not region or region == self._region:
+            return False
+        self._region = region
+        return True
 
     def _sign(self, url: str, headers: Mapping[str, str], sha256: str) -> dict[str, str]:
         """Sign with credentials as they are now: those of a role are renewed before they expire."""
@@ -146,20 +172,16 @@ def _open_client(url: str, session: Session, connections: int) -> SyncClient:
     return builder.max_connections(connections).timeout(_WHOLE_REQUEST).build()
 
 
-def _read_refusal(response: SyncResponse) -> Exception:
-    """Return the error that an answer other than 200 stands for."""
-    code, message = str(response.status), ""
+def _read_refusal(response: SyncResponse) -> tuple[ClientError, str | None]:
+    """Return the error that an answer other than 200 stands for, and the pause that S3 asks for."""
+    error: dict[str, str] = {"Code": str(response.status)}
     try:
         body = ElementTree.fromstring(bytes(response.bytes()))  # noqa: S314 - S3's own answer
-        code, message = body.findtext("Code") or code, body.findtext("Message") or ""
+        error |= {name: text for name in ("Code", "Message", "Region") if (text := body.findtext(name))}
     except (ElementTree.ParseError, PyreqwestError):
         pass  # a gateway's page: the status says what there is to say
-    if code in _TEMPORARY_CODES or response.status in _TEMPORARY_STATUSES:
-        return NoAnswer(f"S3 says {code}", response.get_header("retry-after"))
-    return ClientError(
-        {"Error": {"Code": code, "Message": message}, "ResponseMetadata": {"HTTPStatusCode": response.status}},  # type: ignore[typeddict-item]
-        "PutObject",
-    )
+    answer: Any = {"Error": error, "ResponseMetadata": {"HTTPStatusCode": response.status}}
+    return ClientError(answer, "PutObject"), response.get_header("retry-after")
 
 
 def _wait_as_asked(state: RetryCallState) -> float:

@@ -125,6 +125,7 @@ class PartitionTransaction:
         self._replaces_unreadable = replaces_unreadable
         self._unreadable_version: VersionToken | None = None
         self._is_to_look = False  # for tombstones, because the partition that was read has an erasure's token
+        self._tried: tuple[str, WriteResult] | None = None  # what the last PUT tried to write, by its SHA-256
         self.present: Partition | None = None
         self._read()
 
@@ -148,9 +149,12 @@ class PartitionTransaction:
         Raises `ArchiveUnavailable` where others replace the partition again and again, and `NewerTable` where it has
         columns that this version does not know.
         """
+        self._tried = None
         return compare_and_swap(self._key, lambda: self._write(build, erasure_token), read_again=self._read)
 
     def _write(self, build: Build, erasure_token: str | None) -> WriteResult:
+        if self._tried is not None and self.present is not None and self.present.sha256() == self._tried[0]:
+            return self._tried[1]  # the last PUT was ours, and its answer was lost
         if self.present is not None and self.present.unknown_columns:
             raise NewerTable(
                 f"{self._key} has columns that this version of kros_pipeline does not know "
@@ -168,6 +172,7 @@ class PartitionTransaction:
                 return WriteResult(rows, size_bytes, changed=False)
             if self._has_row_of(file, self._erased() - erased):
                 raise ObjectChanged(f"{self._key}: one of its calls was erased meanwhile")
+            self._tried = digest, WriteResult(rows, size_bytes, changed=True)
             version = self._store.put(
                 self._key,
                 file,
@@ -177,7 +182,8 @@ class PartitionTransaction:
             )
             self._set_present(Partition(self._table, file, version, self._key))
             close_unless_put.pop_all()
-        return WriteResult(rows, size_bytes, changed=True)
+        result, self._tried = self._tried[1], None
+        return result
 
     def _read(self) -> None:
         with ExitStack() as close_unless_present:

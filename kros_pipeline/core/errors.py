@@ -23,6 +23,7 @@
     │   ├── ObjectChanged         a conditional write found another version
     │   ├── ArchiveUnavailable    no answer, throttled, 5xx
     │   ├── ArchiveDenied         no credentials, no permission, no such bucket
+    │   │   └── UnfitStore        the server ignores or does not know what the archive relies on
     │   ├── UnreadablePartition   the object of a partition is no whole Parquet file of its table
     │   ├── UnreadableListing     the listing of a day is not what a run wrote
     │   ├── NewerTable            a partition has columns of a newer version, which this one would drop
@@ -145,6 +146,10 @@ class ArchiveUnavailable(ArchiveError):
 
 class ArchiveDenied(ArchiveError):
     """Access is denied, and only a person can change that."""
+
+
+class UnfitStore(ArchiveDenied):
+    """The server of the bucket lacks what the archive relies on: only another server or another version helps."""
 
 
 class UnreadablePartition(ArchiveError):

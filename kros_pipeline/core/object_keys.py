@@ -23,6 +23,9 @@ _OF_ONE_CALL = re.compile(
 
 AUDIO = "audio/"
 ARCHIVE_IDENTITY = "state/archive.json"
+CAPABILITIES = "state/capabilities.json"
+PROBES = "state/probe/"
+DAILY_PROBE = f"{PROBES}daily.json"
 ERASURE_IDENTITY = "state/erasure.json"
 ERASURES_UNDER_WAY = "state/erasing/"
 UNPARSED = "state/unparsed/"
@@ -235,6 +238,11 @@ def erased_row_key(pseudonym: str) -> str:
 def number_tombstone_key(pseudonym: str) -> str:
     """Return the key of the tombstone of a phone number: its calls are not archived any more."""
     return f"{NUMBER_TOMBSTONES}{pseudonym}.json"
+
+
+def erasure_probe_key(name: str) -> str:
+    """Return the key of the object with which an erasure tries what the server can do; it is deleted at once."""
+    return f"{PROBES}erasure-{name}.json"
 
 
 def erasure_plan_key(run_id: str) -> str:

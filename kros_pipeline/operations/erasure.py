@@ -19,6 +19,7 @@ from datetime import date
 from functools import partial
 
 from ..archive.audit_log import AuditEvent, AuditLog
+from ..archive.capabilities import require_erasure_capabilities
 from ..archive.governance import Governance, versions_at
 from ..archive.identity import ArchiveIdentity
 from ..archive.migration import migrate_archive
@@ -112,8 +113,8 @@ class Eraser:
     def erase(self, request: ErasureRequest, *, dry_run: bool = False) -> ErasureResult:
         """Erase the calls that the request selects, and those that killed runs left; safe to launch again at any time.
 
-        Raises `ErasureRefused` before anything is touched, and `ErasureUnfinished` where something is left. In a dry
-        run `versions_deleted` counts the objects that belong to the calls only, and nothing is touched.
+        Raises `ErasureRefused` or `UnfitStore` before anything is touched, and `ErasureUnfinished` where something is
+        left. In a dry run `versions_deleted` counts the objects that belong to the calls only, and nothing is touched.
         """
         self._identity.check()
         self._tombstones.check_key()
@@ -143,6 +144,7 @@ class Eraser:
             result.versions_deleted, result.owned_keys = len(owned), sorted({version.key for version in owned})
             result.residue = ResidueSearch(plan.call_ids, wanted).find(self._governance, threads=self._threads)
             return result
+        require_erasure_capabilities(self._store, self._governance, self._clock)
         migrate_archive(self._store, self._identity)
         self._tombstones.claim_key()
         for earlier in unfinished:
@@ -206,6 +208,11 @@ class Eraser:
             self._upstream.delete_all(plan, result.upstream, result.problems)
             if result.upstream.get(NOT_SENT):
                 raise ErasureUnfinished(f"The archive holds nothing more, and {'; '.join(result.problems[:3])}")
+            if plan.unwritten is not None:
+                raise ErasureUnfinished(
+                    f"The archive holds nothing more, and upstream has answered ({_count(result.upstream)}). The "
+                    f"answers are kept, and the journal does not take them: {plan.unwritten}. Launch the job again"
+                )
         delete_plan(plan, self._governance)
 
     def _write_tombstones(self, plan: ErasurePlan) -> None:
@@ -236,6 +243,10 @@ class Eraser:
             for call_id in sorted(ids):
                 audit.record(AuditEvent.ERASED, call_id, reason=plan.reason)
             audit.write()
+
+
+def _count(outcomes: dict[str, int]) -> str:
+    return ", ".join(f"{count} {outcome}" for outcome, count in outcomes.items())
 
 
 def open_eraser(ctx: RunContext) -> Eraser:

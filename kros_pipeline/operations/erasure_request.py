@@ -59,7 +59,8 @@ class ErasurePlan:
 
     It is stored at `key` before anything is touched, and deleted last: so a further run finishes what a killed one
     began. `row_pseudonyms` are the tombstones of unparsed rows; `stopped_number` is that of a number whose later calls
-    are not archived. `candidates` are near matches that the request does not name; they are not stored.
+    are not archived. `candidates` are near matches that the request does not name; they are not stored. `outcomes` has
+    what upstream answered, by pseudonym; `unwritten` why the journal did not take all of it.
     """
 
     calls: dict[date, set[str]] = field(default_factory=dict)
@@ -70,6 +71,8 @@ class ErasurePlan:
     row_pseudonyms: set[str] = field(default_factory=set)
     stopped_number: str = ""
     candidates: list[Candidate] = field(default_factory=list)
+    outcomes: dict[str, str] = field(default_factory=dict)
+    unwritten: ArchiveError | None = None
 
     def add(self, day: date, call_id: str) -> None:
         """Add one call."""
@@ -94,6 +97,7 @@ class ErasurePlan:
             "reason": self.reason,
             "row_pseudonyms": sorted(self.row_pseudonyms),
             "stopped_number": self.stopped_number,
+            "outcomes": self.outcomes,
         }
 
 
@@ -116,5 +120,8 @@ def read_unfinished_plans(store: ObjectStore) -> list[ErasurePlan]:
             calls = {date.fromisoformat(day): set(ids) for day, ids in stored["calls"].items()}
             unparsed, upstream, reason = (stored[name] for name in ("unparsed_keys", "delete_upstream", "reason"))
             rows, stopped = set(stored.get("row_pseudonyms", [])), stored.get("stopped_number", "")
-            plans.append(ErasurePlan(calls, set(unparsed), upstream, reason, entry.key, rows, stopped))
+            outcomes = stored.get("outcomes", {})
+            plans.append(
+                ErasurePlan(calls, set(unparsed), upstream, reason, entry.key, rows, stopped, outcomes=outcomes)
+            )
     return plans

@@ -12,7 +12,7 @@ from datetime import date
 from ..archive.decision_claims import claim_decision, read_claim
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Row
-from ..archive.request_journal import RequestJournal
+from ..archive.request_journal import RequestJournal, Stage
 from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import parse_time
@@ -52,7 +52,7 @@ class ExtensionJournal:
     def __init__(self, store: ObjectStore, clock: Clock, day: date):
         self.day = day
         self._store, self._clock = store, clock
-        self._of_the_day = list_attempts(RequestJournal(store, extensions_prefix(day)))
+        self._of_the_day = list_attempts(RequestJournal(store, extensions_prefix(day), clock))
         self._found: dict[str, DecisionAttempts] = {}
 
     def decision_ids(self) -> set[str]:
@@ -86,6 +86,14 @@ class ExtensionJournal:
     def finish(self, decision_id: str, attempt: int, outcome: Row) -> None:
         """Write the outcome of an attempt that this run has begun."""
         self._attempts(decision_id).finish(attempt, outcome)
+
+    def write_missing_outcome(self, row: Row) -> None:
+        """Write the outcome that a row of the table has and the journal of the day has not."""
+        stages = self._of_the_day.get(row["decision_id"], {}).get(row["attempts"])
+        if stages == {Stage.INTENT} and row["status"] in (ExtensionStatus.EXTENDED, ExtensionStatus.REFUSED):
+            at = row["confirmed_at"]
+            outcome = {"status": row["status"], "reason": row["reason"], "confirmed_at": at and at.isoformat()}
+            self._attempts(row["decision_id"]).finish(row["attempts"], outcome)
 
     def settle(self, row: Row, run_id: str) -> Row:
         """Write that an operator settles a decision in run `run_id`, and return its new row."""
@@ -155,7 +163,7 @@ class ExtensionJournal:
         return self._found[decision_id]
 
     def _attempts_at(self, home: date, decision_id: str) -> DecisionAttempts:
-        journal = RequestJournal(self._store, extensions_prefix(home))
+        journal = RequestJournal(self._store, extensions_prefix(home), self._clock)
         listed = self._of_the_day if home == self.day else list_attempts(journal, decision_id)
         return DecisionAttempts(journal, home, decision_id, listed.get(decision_id, {}))
 

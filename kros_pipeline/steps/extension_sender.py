@@ -3,12 +3,22 @@
 A request whose outcome is unknown is not sent again, unless an operator orders it.
 """
 
+from functools import partial
 from typing import Any
 
+from ..archive.compare_and_swap import LONG_PATIENCE, insist
 from ..archive.parquet import Row
 from ..archive.tombstones import Tombstones
 from ..core.clock import Clock
-from ..core.errors import ApiError, ApiServerError, ApiUnauthorized, ApiUnreachable, CallNotFound, TooManyRequests
+from ..core.errors import (
+    ApiError,
+    ApiServerError,
+    ApiUnauthorized,
+    ApiUnreachable,
+    ArchiveError,
+    CallNotFound,
+    TooManyRequests,
+)
 from ..core.statuses import NOT_SENT, ExtensionStatus
 from ..source.call_source import CallSource
 from .circuit_breaker import CircuitBreaker
@@ -38,13 +48,22 @@ class ExtensionSender:
         self._clock, self._report, self._run_id = clock, report, run_id
         self.breaker = CircuitBreaker()
         self.sent_ids: set[str] = set()
+        self._unwritten: list[tuple[str, int, dict[str, Any]]] = []
 
     def send(self, decision: Decision, resent_row: Row | None) -> Row | None:
         """Send one decision and return its row; None where it surely was not carried out, so the next run sends it.
 
         Nothing is sent where the call had another day before, and the request may have been sent then: the row says
-        what that day's journal says. `resent_row` is the row of a decision that an operator wants sent once more.
+        what that day's journal says. `resent_row` is the row of a decision that an operator wants sent once more. An
+        error of the archive trips the breaker: what other threads have sent is saved all the same.
         """
+        try:
+            return self._send(decision, resent_row)
+        except ArchiveError as error:
+            self.breaker.trip(error)
+            return None
+
+    def _send(self, decision: Decision, resent_row: Row | None) -> Row | None:
         days = self._source.allowed_extension_days(decision.requested_days)
         if days is None:
             return self._journal.new_row(decision, None) | {
@@ -73,16 +92,36 @@ class ExtensionSender:
             outcome = self._ask_unless_refused(decision, days, is_ordered=resent_row is not None)
         if isinstance(outcome, ApiError):
             return self._journal.row_from(decision.decision_id, attempt, intent, None, str(outcome))
-        if self._tombstones.is_erased(decision.call_id, max_age_seconds=0.0):
-            return None  # erased during the request: its intent is gone, and its outcome must not be written
-        self._journal.finish(decision.decision_id, attempt, outcome)
+        try:
+            if self._tombstones.is_erased(decision.call_id, max_age_seconds=0.0):
+                return None  # erased during the request: its intent is gone, and its outcome must not be written
+            self._journal.finish(decision.decision_id, attempt, outcome)
+        except ArchiveError as error:
+            self._unwritten.append((decision.decision_id, attempt, outcome))
+            self.breaker.trip(error)
         if outcome["status"] == NOT_SENT:
             return None
         return self._journal.row_from(decision.decision_id, attempt, intent, outcome, "")
 
+    @property
+    def has_unwritten_outcomes(self) -> bool:
+        """Whether the journal lacks an outcome that is known."""
+        return bool(self._unwritten)
+
+    def write_outcomes(self) -> None:
+        """Write the outcomes that the journal lacks. The table keeps all of them but those of requests not sent."""
+        for decision_id, attempt, outcome in self._unwritten:
+            attempts = LONG_PATIENCE if outcome["status"] == NOT_SENT else 1
+            insist(partial(self._journal.finish, decision_id, attempt, outcome), self._clock, attempts=attempts)
+        self._unwritten.clear()
+
     def _ask_unless_refused(self, decision: Decision, days: int, *, is_ordered: bool) -> dict[str, Any] | ApiError:
         """Send the request, unless extensions are known not to be offered. What an operator orders is sent anyway."""
-        refusal = None if is_ordered else self._offer.refusal()
+        try:
+            refusal = None if is_ordered else self._offer.refusal()
+        except ArchiveError as error:
+            self.breaker.trip(error)
+            return {"status": NOT_SENT, "reason": str(error), "confirmed_at": None}
         if refusal is not None:
             return {"status": ExtensionStatus.REFUSED, "reason": refusal, "confirmed_at": None}
         return self._ask_upstream(decision, days)
@@ -101,16 +140,26 @@ class ExtensionSender:
             self._report.add_problem(decision.call_id, str(error))
             return {"status": NOT_SENT, "reason": str(error), "confirmed_at": None}
         except CallNotFound as error:
-            reason = self._offer.on_not_offered() if self._has_recording(decision.call_id) else str(error)
+            reason = self._learn_not_offered(error) if self._has_recording(decision.call_id) else str(error)
             return {"status": ExtensionStatus.REFUSED, "reason": reason, "confirmed_at": None}
         except ApiError as error:
             return {"status": ExtensionStatus.REFUSED, "reason": str(error), "confirmed_at": None}
-        self._offer.on_accepted()
+        try:
+            self._offer.on_accepted()
+        except ArchiveError as error:  # what upstream accepted is known all the same
+            self.breaker.trip(error)
         return {
             "status": ExtensionStatus.EXTENDED,
             "reason": None,
             "confirmed_at": self._clock.now().isoformat(),
         }
+
+    def _learn_not_offered(self, error: CallNotFound) -> str:
+        try:
+            return self._offer.on_not_offered()
+        except ArchiveError as archive_error:
+            self.breaker.trip(archive_error)
+            return str(error)
 
     def _has_recording(self, call_id: str) -> bool:
         """Ask upstream whether it has the recording of a call whose extension it answered with 404."""

@@ -15,12 +15,14 @@ from typing import Any
 import pyarrow as pa
 
 from ..archive.audit_log import AuditLog
+from ..archive.compare_and_swap import LONG_PATIENCE, insist
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Partition, Row, batches_of
 from ..archive.tables import Tables, WriteResult
 from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.clock import Clock
+from ..core.errors import ArchiveError
 from ..core.object_keys import call_key
 from ..core.statuses import ExtensionStatus
 from ..source.call_source import CallSource
@@ -101,7 +103,13 @@ def extend_retention(
         own_ids = sender.sent_ids | settled_ids
         taken_over = {one for one in rows.keys() - own_ids if journal.is_of_other_day(one)}
         _record_changes(day, tables, audit, rows, taken_over)
-        report.written = _write_rows(day, tables, rows)
+        # Where the journal lacks an outcome, the table keeps it for the next run, and nothing else does.
+        attempts = LONG_PATIENCE if sender.has_unwritten_outcomes else 1
+        insist(audit.write, clock, attempts=attempts)
+        report.written = insist(lambda: _write_rows(day, tables, rows), clock, attempts=attempts)
+        sender.write_outcomes()
+        if isinstance(report.error, ArchiveError):
+            raise report.error  # what upstream answered is saved now
     unsent = sorted({f"{reason} The next run sends it." for _, reason in report.problems})
     for row in rows.values():
         if is_open(row):
@@ -119,6 +127,8 @@ def _read_known_rows(day: date, tables: Tables, journal: ExtensionJournal) -> di
     journalled_ids = journal.decision_ids()
     for decision_id in journalled_ids | rows.keys():
         known = rows.get(decision_id)
+        if known is not None:
+            journal.write_missing_outcome(known)
         was_sent_since = decision_id in journalled_ids and known and known["status"] == ExtensionStatus.NOT_ALLOWED
         if known is None or is_open(known) or was_sent_since:
             journalled = journal.row(decision_id)
@@ -130,7 +140,7 @@ def _read_known_rows(day: date, tables: Tables, journal: ExtensionJournal) -> di
 def _record_changes(
     day: date, tables: Tables, audit: AuditLog, rows: dict[str, Row], taken_over: Collection[str]
 ) -> None:
-    """Write an audit line for each decision whose row the table does not have yet.
+    """Record an audit line for each decision whose row the table does not have yet.
 
     Rows of the decisions `taken_over` say what another day did, which has the line.
     """
@@ -140,7 +150,6 @@ def _record_changes(
         if is_changed and decision_id not in taken_over:
             # Not the decision's id: it is a plain hash of the call's id, and would outlive the call's erasure.
             audit.record(row["status"], row["call_id"], rule=row["rule_id"], days=row["sent_days"])
-    audit.write()
 
 
 def _write_rows(day: date, tables: Tables, rows: dict[str, Row]) -> WriteResult:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 from ..archive.audit_log import AuditLog
+from ..archive.capabilities import require_daily_capabilities
 from ..archive.governance import Governance
 from ..archive.identity import ArchiveIdentity
 from ..archive.migration import migrate_archive
@@ -46,6 +47,7 @@ class RunContext:
     identity: ArchiveIdentity
     clock: Clock
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    is_store_probed: bool = False
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kros_pipeline"))
 
     def audit_log(self, day: date, step: str) -> AuditLog:
@@ -53,15 +55,26 @@ class RunContext:
         return AuditLog(self.store, self.tombstones, self.clock, run_id=self.run_id, day=day, step=step)
 
     def prepare_archive(self, *, asks_source: bool = True) -> None:
-        """Confirm the archive's account and migrate the archive: before a step writes. Mostly it costs no request.
+        """Confirm the archive's account, probe its store and migrate it: before a step writes. Mostly it reads once.
 
-        The account comes first: a wrong key must not migrate another account's archive. Without `asks_source` it is not
+        The account comes first: a wrong key must write nothing. So the store of an archive that is nobody's yet is
+        probed when the archive is claimed, once the API has accepted the key. Without `asks_source` the account is not
         confirmed: only for what is made of the archive's own tables.
-        Raises `WrongArchive` for another account, and `ApiError` where the source has to be asked and does not answer.
+        Raises `WrongArchive` for another account, `ApiError` where the source has to be asked and does not answer, and
+        `UnfitStore` where the store lacks what the steps rely on.
         """
         if asks_source:
             confirm_account(source=self.source, store=self.store, tables=self.tables, identity=self.identity)
+        if self.identity.is_claimed:
+            self._require_capabilities()
+        else:
+            self.identity.before_claim = self._require_capabilities
         migrate_archive(self.store, self.identity)
+
+    def _require_capabilities(self) -> None:
+        if not self.is_store_probed:
+            require_daily_capabilities(self.store, self.clock)
+            self.is_store_probed = True
 
     def close(self) -> None:
         """Close the connections."""

@@ -6,15 +6,17 @@ import itertools
 import json
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from hashlib import sha256
 from typing import Any
 
 import pytest
 
 from kros_pipeline.archive.audit_log import AuditEvent, AuditLog
 from kros_pipeline.archive.json_objects import create_json
+from kros_pipeline.archive.object_store import CREATE
 from kros_pipeline.archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from kros_pipeline.core.clock import Clock
-from kros_pipeline.core.errors import ArchiveDenied
+from kros_pipeline.core.errors import ArchiveDenied, ObjectExists
 from kros_pipeline.core.object_keys import TOMBSTONES_MARKER, tombstone_key
 from kros_pipeline_tests.support.memory_store import MemoryObjectStore
 
@@ -172,13 +174,56 @@ def test_no_lines_write_no_object(store: MemoryObjectStore) -> None:
     assert store.requests_made == 0
 
 
-def test_each_write_and_each_try_of_a_step_is_a_part_of_its_own(store: MemoryObjectStore) -> None:
-    for log in (audit_log(store), audit_log(store)):
-        for call_id in ("call_a", "call_b"):
+def lines_of(store: MemoryObjectStore) -> dict[str, list[tuple[str, str]]]:
+    """Event and call of each line, by the object's name."""
+    bodies = {entry.key.rsplit("/", 1)[1]: store.read(entry.key) or b"" for entry in store.list("audit/")}
+    parsed = {name: map(json.loads, body.splitlines()) for name, body in bodies.items()}
+    return {name: [(line["event"], line["call"]) for line in lines] for name, lines in parsed.items()}
+
+
+def test_each_write_is_a_part_of_its_own_and_a_further_try_writes_no_line_twice(store: MemoryObjectStore) -> None:
+    for tries in (("call_a", "call_b"), ("call_a", "call_c"), ("call_b",)):
+        log = audit_log(store)
+        for call_id in tries:
             log.record(AuditEvent.ADOPTED, call_id)
             log.write()
-    names = ["run-recordings-2.jsonl", "run-recordings-3.jsonl", "run-recordings-4.jsonl", "run-recordings.jsonl"]
-    assert [entry.key for entry in store.list("audit/")] == [f"audit/dt=2025-01-10/{name}" for name in names]
+    assert lines_of(store) == {
+        "run-recordings.jsonl": [("adopted", "call_a")],
+        "run-recordings-2.jsonl": [("adopted", "call_b")],
+        "run-recordings-3.jsonl": [("adopted", "call_c")],
+    }
+
+
+def test_lines_whose_answer_was_lost_are_not_written_again(
+    store: MemoryObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = store.put
+
+    def lose_answer(key: str, body: Any, **how: Any) -> Any:
+        put(key, body, **how)
+        raise ObjectExists("as after a repeated request")
+
+    log = audit_log(store)
+    for call_id in ("call_a", "call_b"):
+        log.record(AuditEvent.ARCHIVED, call_id)
+    monkeypatch.setattr(store, "put", lose_answer)
+    log.write()
+    log.record(AuditEvent.ARCHIVED, "call_c")
+    log.write()
+    assert lines_of(store) == {
+        "run-recordings.jsonl": [("archived", "call_a"), ("archived", "call_b")],
+        "run-recordings-2.jsonl": [("archived", "call_c")],
+    }
+
+
+@pytest.mark.parametrize("body", [b"", b"not JSON", b"[1]\n"])
+def test_a_part_that_somebody_else_wrote_takes_no_line_away(store: MemoryObjectStore, body: bytes) -> None:
+    key = "audit/dt=2025-01-10/run-recordings.jsonl"
+    store.put(key, body, sha256=sha256(body).hexdigest(), mode=CREATE)
+    log = audit_log(store)
+    log.record(AuditEvent.ARCHIVED, "call_a")
+    log.write()
+    assert json.loads(store.read(key.replace(".jsonl", "-2.jsonl")) or b"")["call"] == "call_a"
 
 
 def test_an_erased_call_is_named_by_its_pseudonym(store: MemoryObjectStore) -> None:

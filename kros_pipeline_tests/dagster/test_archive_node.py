@@ -108,6 +108,17 @@ def test_a_healthy_archive_materializes_with_zeros(account: MakeAccount, launch:
     ]
 
 
+def test_what_the_s3_server_can_do_is_shown(account: MakeAccount, launch: Callable[..., Launched]) -> None:
+    our = account(KROS_START_DATE=datetime.now(UTC).date().isoformat())
+    our.ctx.prepare_archive()
+    our.ctx.identity.claim()
+    [metadata] = launch(our).metadata
+    assert metadata["S3 create-only and conditional writes"] == "honoured"
+    assert metadata["S3 SHA-256 of a body"] == "compared"
+    assert metadata["S3 erasure"] == "not probed: erase_calls was never launched"
+    assert "at http://127.0.0.1:" in metadata["S3 server"]
+
+
 def test_a_red_error_materializes_with_its_numbers_and_then_fails_the_run(
     account: MakeAccount, launch: Callable[..., Launched]
 ) -> None:

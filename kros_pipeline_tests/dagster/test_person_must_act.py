@@ -11,6 +11,7 @@ import pytest
 
 import kros_pipeline.assets
 import kros_pipeline.steps.run_context
+from kros_pipeline.archive.object_store import CREATE, Replace
 from kros_pipeline.checks import LIST_CHECK
 from kros_pipeline.core.errors import ArchiveDenied
 from kros_pipeline.definitions import defs
@@ -149,6 +150,24 @@ def test_a_bucket_that_refuses_audio_fails_the_run_and_the_day(
     assert "every_recording_was_tried" in ended.red
     [row] = our.archive.table("reconciliation", DAY)
     assert row["verdict"] == "incomplete" and "AccessDenied" in row["problems"][0]
+
+
+def test_a_server_that_ignores_conditions_is_refused_before_anything_is_archived(
+    memory_account: MakeAccount, run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    our = memory_account()
+    put = MemoryObjectStore.put
+
+    def overwriting(self: MemoryObjectStore, key: str, *args: Any, mode: Any, **kwargs: Any) -> Any:
+        head = self.head(key)
+        return put(self, key, *args, mode=Replace(head.version) if head is not None else CREATE, **kwargs)
+
+    monkeypatch.setattr(MemoryObjectStore, "put", overwriting)
+    ended = run(our)
+    assert not ended.success and ended.failed.keys() == {"calls"} and ended.materialized == set()
+    assert "ignores If-None-Match" in ended.failed["calls"] and "mend this first" in ended.failed["calls"]
+    assert our.archive.objects().keys() == {"state/probe/daily.json"}
+    assert our.requests().keys() == {"list"}
 
 
 def test_a_bucket_that_refuses_a_table_fails_the_run_and_the_day(

@@ -34,6 +34,7 @@ from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline.steps.extension_orders import BadOrder
 from kros_pipeline.steps.retention_extensions import extend_retention
 from kros_pipeline.steps.settings import parse_settings
+from kros_pipeline_tests.support.memory_store import MemoryServer
 
 DAY, NEXT_DAY = DAYS = (date(2025, 1, 10), date(2025, 1, 11))
 NOW = datetime(2025, 1, 20, tzinfo=UTC)
@@ -73,6 +74,7 @@ class Disturbed:
 
     bucket = "memory"
     requests_made = 0
+    server, reads_audio_back = MemoryServer(), False
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}

@@ -28,6 +28,7 @@ from kros_pipeline.steps.run_context import RunContext, open_run_context
 from kros_pipeline_tests.support.archive_check import Archive
 from kros_pipeline_tests.support.clocks import clock_without_waits
 from kros_pipeline_tests.support.memory_store import MemoryArchive, open_memory_archive
+from kros_pipeline_tests.support.s3_servers import SeaweedFS
 from kros_pipeline_tests.support.steps import (
     archive_recordings,
     extend_retention,
@@ -129,6 +130,13 @@ def environment_of(krosai: KrosaiSimulator, archive: Archive) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def s3() -> Iterator[LocalS3]:
     with LocalS3() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[SeaweedFS]:
+    """A real S3 server, started once by the process that asks for it."""
+    with SeaweedFS() as started:
         yield started
 
 

@@ -52,12 +52,25 @@ def _new_version() -> VersionToken:
     return VersionToken(f'"{next(_VERSIONS)}"')
 
 
+class MemoryServer:
+    """The server of an archive in memory; see `Server`."""
+
+    endpoint, name, encryption = "memory", "memory", None
+
+    def encrypts(self, key: str) -> bool:
+        return False
+
+    def takes_unencrypted(self, key: str) -> bool:
+        return True
+
+
 class MemoryObjectStore:
     """One archive in one bucket of this process; see `ObjectStore` for every method."""
 
     def __init__(self, bucket: str, prefix: str = "") -> None:
         self.bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
         self.requests_made = 0
+        self.server, self.reads_audio_back = MemoryServer(), False
         self._objects = objects_of(bucket)
 
     def full_key(self, key: str) -> str:
@@ -148,6 +161,9 @@ class MemoryGovernance:
         return False
 
     def place_legal_hold(self, key: str, version_id: str | None = None) -> None:
+        raise ArchiveError(f"{key}: S3 says InvalidRequest (the bucket has no Object Lock)")
+
+    def lift_legal_hold(self, key: str) -> None:
         raise ArchiveError(f"{key}: S3 says InvalidRequest (the bucket has no Object Lock)")
 
     def has_legal_hold(self, version: ObjectVersion) -> bool:

@@ -93,8 +93,8 @@ def test_every_path_of_the_repository_that_is_named_exists(page: str) -> None:
 
 @every_page
 def test_every_make_target_that_is_named_exists(page: str) -> None:
-    commands = re.findall(r"`make ([a-z][a-z-]*)", text_of(page)) + re.findall(
-        r"^make ([a-z][a-z-]*)", text_of(page), re.MULTILINE
+    commands = re.findall(r"`make ([a-z][a-z0-9-]*)", text_of(page)) + re.findall(
+        r"^make ([a-z][a-z0-9-]*)", text_of(page), re.MULTILINE
     )
     for target in commands:
         assert re.search(rf"^{target}:", MAKEFILE, re.MULTILINE), target
