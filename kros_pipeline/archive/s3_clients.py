@@ -1,4 +1,4 @@
-"""Open botocore's session and boto3's client. `S3Puts` takes region, address and credentials from them, too."""
+"""Open botocore's session and boto3's client. `S3Bodies` takes region, address and credentials from them, too."""
 
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit

@@ -1,7 +1,7 @@
 """`ObjectStore` on S3.
 
-`S3Puts` creates objects from a `memoryview`: audio, at a fraction of boto3's CPU. boto3 does everything else. Both send
-a SHA-256 that S3 checks.
+`S3Bodies` creates objects from a `memoryview`, and reads audio to hash it: at a fraction of boto3's CPU. boto3 does
+everything else. Both send a SHA-256 that S3 checks.
 """
 
 import base64
@@ -16,9 +16,9 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt
 from ..core.errors import ArchiveError, ArchiveUnavailable, ObjectChanged, ObjectExists
 from ..core.object_keys import AUDIO
 from .object_store import CREATE, Entry, Head, PutMode, Replace, VersionToken
+from .s3_bodies import MAX_ATTEMPTS, NoAnswer, S3Bodies, pause
 from .s3_clients import open_boto3, open_session
 from .s3_errors import ABSENT, EXISTS, add_repetitions, code_of, is_conflict, none_if, translate_errors, was_repeated
-from .s3_puts import MAX_ATTEMPTS, NoAnswer, S3Puts, pause
 from .s3_server import S3Server
 from .settings import ArchiveSettings
 
@@ -44,7 +44,7 @@ class S3ObjectStore:
         with translate_errors(f"bucket {self.bucket}"):
             session = open_session()
             self.client = open_boto3(settings, session)
-            self._puts = S3Puts(settings, session, self.client, self._count_request)
+            self._bodies = S3Bodies(settings, session, self.client, self._count_request)
         self.server = S3Server(settings, self.client)
         self.requests_made, self.reads_audio_back = 0, False
         self.client.meta.events.register("before-send.s3", self._count_request)
@@ -88,8 +88,10 @@ class S3ObjectStore:
     def digest(self, key: str) -> tuple[str, int] | None:
         """Return SHA-256 and size in bytes; None where the object is absent."""
         with translate_errors(key):
-            answer = self._get(key)
-            return _digest(answer) if answer is not None else None
+            try:
+                return none_if(ABSENT, partial(self._bodies.digest, self.full_key(key)))
+            except NoAnswer as error:
+                raise ArchiveUnavailable(f"{key}: {error}") from None
 
     def _get(self, key: str) -> "GetObjectOutputTypeDef | None":
         return none_if(ABSENT, partial(self.client.get_object, Bucket=self.bucket, Key=self.full_key(key)))
@@ -128,7 +130,7 @@ class S3ObjectStore:
         with translate_errors(key):
             try:
                 if isinstance(body, memoryview) and mode == CREATE:
-                    etag = self._puts.create(
+                    etag = self._bodies.create(
                         self.full_key(key), body, sha256=sha256, metadata=metadata or {}, content_type=content_type
                     )
                 else:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kros_pipeline.archive import s3_puts
+from kros_pipeline.archive import s3_bodies
 from kros_pipeline.archive.governance import versions_at
 from kros_pipeline.archive.object_store import CREATE, Replace, VersionToken
 from kros_pipeline.archive.s3_governance import S3Governance
@@ -46,7 +46,7 @@ def proxy(aws: Any, seaweedfs: SeaweedFS, monkeypatch: pytest.MonkeyPatch) -> It
     for name, value in seaweedfs.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
-    monkeypatch.setattr(s3_puts, "pause", lambda _: 0.0)
+    monkeypatch.setattr(s3_bodies, "pause", lambda _: 0.0)
     monkeypatch.setattr("kros_pipeline.archive.s3_store.pause", lambda _: 0.0)
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     with s3_proxy(seaweedfs.endpoint_url) as started:

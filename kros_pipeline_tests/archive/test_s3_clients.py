@@ -59,7 +59,7 @@ def on_aws(aws: LocalS3, monkeypatch: pytest.MonkeyPatch) -> Aws:
 def open_store(bucket: str = "a-bucket") -> tuple[str, str, str]:
     """The region of boto3, and region and URL of the PUTs."""
     store = S3ObjectStore(ArchiveSettings(bucket, "p", None, None, None, connections=4))
-    puts = store._puts  # noqa: SLF001 - where the next PUT goes
+    puts = store._bodies  # noqa: SLF001 - where the next PUT goes
     return store.client.meta.region_name, puts._region, puts._url  # noqa: SLF001
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from kros_pipeline.archive.s3_puts import S3Puts
+from kros_pipeline.archive.s3_bodies import S3Bodies
 from kros_pipeline.archive.tables import PartitionTransaction
 from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests, UrlRefused
 from kros_pipeline.core.object_keys import audio_key
@@ -545,7 +545,7 @@ def test_bodies_too_large_for_memory_go_through_a_file(account: MakeAccount, mon
     bad = min(completed_of(our.krosai, DAY))
     our.krosai.set_faults(Faults(storage_rubbish=Fault(calls=(bad,))))
     ctx = our.open()
-    monkeypatch.setattr(S3Puts, "create", _crash)  # the way of what is held in memory
+    monkeypatch.setattr(S3Bodies, "create", _crash)  # the way of what is held in memory
     archive_recordings(ctx, DAY)
     assert sorted(statuses(our).values()) == ["archived"] * 4 + ["failed"]
     [kept] = quarantined(our.archive)

@@ -16,7 +16,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 
-from kros_pipeline.archive import s3_puts
+from kros_pipeline.archive import s3_bodies
 from kros_pipeline.archive.object_store import CREATE, Replace, VersionToken
 from kros_pipeline.archive.s3_store import S3ObjectStore
 from kros_pipeline.archive.settings import ArchiveSettings
@@ -36,6 +36,7 @@ class Bucket(ThreadingHTTPServer):
         self.script: list[Any] = []
         self.came: list[tuple[str, dict[str, str], bytes]] = []
         self.checksum = CHECKSUM
+        self.stored = BODY
 
     @property
     def url(self) -> str:
@@ -65,13 +66,23 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_GET(self) -> None:
-        self._answer(200, b"<ListBucketResult></ListBucketResult>", {})
+        if "call.mp3" not in self.path:
+            self._answer(200, b"<ListBucketResult></ListBucketResult>", {})
+            return
+        self.server.came.append((self.path, {name.lower(): value for name, value in self.headers.items()}, b""))
+        step = self.server.script.pop(0) if self.server.script else 200
+        if step == "cut":
+            self._answer(200, BODY[:100], {"Content-Length": str(len(BODY))})
+            self.close_connection = True
+        elif isinstance(step, tuple):
+            self._answer(step[0], f"<Error><Code>{step[1]}</Code></Error>".encode(), {})
+        else:
+            self._answer(200, self.server.stored, {})
 
     def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
         self.send_header("ETag", '"0"')
-        self.send_header("Content-Length", str(len(body)))
-        for name, value in headers.items():
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
@@ -82,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def bucket(aws: LocalS3, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    monkeypatch.setattr(s3_puts, "pause", lambda _: 0.0)
+    monkeypatch.setattr(s3_bodies, "pause", lambda _: 0.0)
     monkeypatch.setattr("kros_pipeline.archive.s3_store.pause", lambda _: 0.0)
     monkeypatch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
     with Bucket() as serving:
@@ -210,7 +221,7 @@ def test_audio_is_read_back_where_the_server_compares_no_sha256(
     made = store()
     put(made)
     assert made.requests_made == 1
-    made.reads_audio_back = True
+    made.reads_audio_back, bucket.stored = True, b"other bytes"
     with pytest.raises(ArchiveError, match="S3 has stored other bytes than were sent"):
         put(made)  # this server shows a list in its place
     made.put("state/x", BODY, sha256=SHA256, mode=CREATE)  # a table or a state file is read before it is replaced
@@ -256,7 +267,7 @@ def test_credentials_that_are_renewed_sign_the_next_put(
         def get_frozen_credentials(self) -> ReadOnlyCredentials:
             return ReadOnlyCredentials(next(keys), "secret", None)
 
-    monkeypatch.setattr(made._puts._session, "get_credentials", Renewed)  # noqa: SLF001 - a role's, without a role
+    monkeypatch.setattr(made._bodies._session, "get_credentials", Renewed)  # noqa: SLF001 - a role's, without a role
     for _ in range(2):
         put(made)
     assert ["FIRST" in headers["authorization"] for _, headers, _ in bucket.came] == [True, False]
@@ -336,3 +347,37 @@ def test_a_conflict_with_another_write_is_tried_again(
     bucket.script = [(409, "ConditionalRequestConflict", {})] * 9
     with pytest.raises(ArchiveUnavailable):
         put_small(store(), mode, make(BODY))
+
+
+# Reading back.
+
+
+@pytest.mark.parametrize("script", [[200], ["cut", 200], [(503, "SlowDown"), (500, "InternalError"), 200]])
+def test_an_object_is_hashed_whole_however_often_its_transfer_breaks(
+    bucket: Bucket, store: Callable[..., S3ObjectStore], script: list[Any]
+) -> None:
+    bucket.script = list(script)
+    ours = store()
+    before = ours.requests_made
+    assert ours.digest("audio/dt=2025-01-10/call.mp3") == (SHA256, len(BODY))
+    assert len(bucket.came) == ours.requests_made - before == len(script)
+    path, headers, _ = bucket.came[-1]
+    assert "AWS4-HMAC-SHA256" in headers["authorization"]
+    assert headers["x-amz-content-sha256"] == hashlib.sha256().hexdigest()
+    assert path == "/bucket/a%20%28b%29%27s/audio/dt%3D2025-01-10/call.mp3"
+
+
+def test_an_object_that_is_absent_has_no_digest_and_a_refusal_is_an_error(
+    bucket: Bucket, store: Callable[..., S3ObjectStore]
+) -> None:
+    bucket.script = [(404, "NoSuchKey"), (403, "AccessDenied"), (403, "InvalidObjectState"), *["cut"] * 5]
+    ours = store()
+    key = "audio/dt=2025-01-10/call.mp3"
+    assert ours.digest(key) is None
+    with pytest.raises(ArchiveDenied, match="AccessDenied"):
+        ours.digest(key)
+    with pytest.raises(ArchiveError, match="InvalidObjectState"):
+        ours.digest(key)
+    with pytest.raises(ArchiveUnavailable, match="gives no answer"):
+        ours.digest(key)
+    assert bucket.script == []
