@@ -59,11 +59,13 @@ def source_of(ctx: RunContext, ids: dict[date, Iterable[str]], *, page_limit: in
     return FakeCallSource(calls, ctx.clock, page_limit=page_limit)
 
 
-def test_a_known_key_costs_no_request(our: Account) -> None:
+def test_a_known_key_costs_no_request_and_a_probed_store_one(our: Account) -> None:
+    our.open().prepare_archive()  # the store is probed
     ctx = our.open()
     s3_requests = ctx.store.requests_made
-    ctx.prepare_archive()
-    assert (ctx.store.requests_made, our.requests()) == (s3_requests, {})
+    for _ in range(2):
+        ctx.prepare_archive()
+    assert (ctx.store.requests_made, our.requests()) == (s3_requests + 1, {})
 
 
 def test_a_new_key_of_the_same_account_is_confirmed_once(our: Account) -> None:

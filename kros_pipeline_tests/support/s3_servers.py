@@ -27,6 +27,8 @@ from botocore.config import Config
 
 ACCESS_KEY, SECRET_KEY, REGION = "sandbox", "sandbox-secret", "us-east-1"
 _START_SECONDS = 60.0
+# Nothing of a server is kept, and SeaweedFS takes its time to end by itself.
+_UNTIL_STDIN_ENDS = '"$@" < /dev/null & server=$!; cat > /dev/null; kill -9 $server; wait $server'
 _TOOLS = Path(sys.executable).parent
 
 
@@ -130,18 +132,17 @@ class S3Server:
             raise RuntimeError(f"{command[0]} failed: {(ended.stdout + ended.stderr)[-1_000:]}")
 
     def _serve(self, *command: str, **environment: str) -> None:
-        """Start a program, and end it with this server."""
+        """Start a program, and end it with this server, or with this process where that is killed."""
         log = self._opened.enter_context((self.folder / f"{Path(command[0]).name}.log").open("wb"))
         process = subprocess.Popen(
-            command, cwd=self.folder, env=os.environ | environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
-            start_new_session=True,
+            ["sh", "-c", _UNTIL_STDIN_ENDS, "sh", *command], cwd=self.folder, env=os.environ | environment,
+            stdout=log, stderr=log, stdin=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         self._opened.callback(_end, process)
-        self._process = process
 
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline and self._process.poll() is None:
+        while time.monotonic() < deadline:
             try:
                 urllib.request.urlopen(self.endpoint_url, timeout=2)
                 return
@@ -154,7 +155,8 @@ class S3Server:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    process.kill()  # nothing of it is kept, and SeaweedFS takes its time otherwise
+    if process.stdin is not None:
+        process.stdin.close()
     process.wait()
 
 
