@@ -1,5 +1,6 @@
 """Open botocore's session and boto3's client. `S3Puts` takes region, address and credentials from them, too."""
 
+import os
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 # boto3 reads AWS_DEFAULT_REGION only (boto3#3620), and other AWS tools AWS_REGION.
-_VARIABLES = {"region": ("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], None, None)}
+_REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
 _FIRST_REGION = "us-east-1"
 _REGION_HEADER = "x-amz-bucket-region"
 _MAX_ATTEMPTS = 5
@@ -28,8 +29,9 @@ _EXPIRED = EXPIRED | {"400"}
 
 
 def open_session() -> Session:
-    """Open a session that reads settings the AWS way, `AWS_REGION` among them."""
-    session = Session(session_vars=_VARIABLES)
+    """Open a session that reads settings the AWS way, `AWS_REGION` among them; an empty region counts as not set."""
+    names = [name for name in _REGION_VARIABLES if os.environ.get(name, "").strip()]
+    session = Session(session_vars={"region": ("region", names, None, None)})
     providers = session.get_component("credential_provider")
     session.register_component("credential_provider", _PatientProviders(providers))
     return session
@@ -85,6 +87,7 @@ def open_boto3(settings: ArchiveSettings, session: Session) -> "S3Client":
     client = _open(settings, boto, region, "path")
     if not _is_aws(client):
         return client
+    refuse_plain_http(client.meta.endpoint_url)
     own_region = _find_region(client, settings.bucket) or region
     # AWS wants new buckets to be addressed by a host of their own; its certificates do not cover names with dots.
     return _open(settings, boto, own_region, "path" if "." in settings.bucket else "virtual")
