@@ -1,6 +1,5 @@
 """Open botocore's session and boto3's client. `S3Puts` takes region, address and credentials from them, too."""
 
-import os
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
@@ -19,8 +18,13 @@ from .settings import ArchiveSettings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+CA_BUNDLE_OF_REQUESTS = "ca_bundle_of_requests"
 # boto3 reads AWS_DEFAULT_REGION only (boto3#3620), and other AWS tools AWS_REGION.
-_REGION_VARIABLES = ("AWS_REGION", "AWS_DEFAULT_REGION")
+_VARIABLES = {
+    "region": ("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], None, None),
+    "default_region": (None, "AWS_DEFAULT_REGION", None, None),
+    CA_BUNDLE_OF_REQUESTS: (None, "REQUESTS_CA_BUNDLE", None, None),
+}
 _FIRST_REGION = "us-east-1"
 _REGION_HEADER = "x-amz-bucket-region"
 _MAX_ATTEMPTS = 5
@@ -30,8 +34,10 @@ _EXPIRED = EXPIRED | {"400"}
 
 def open_session() -> Session:
     """Open a session that reads settings the AWS way, `AWS_REGION` among them; an empty region counts as not set."""
-    names = [name for name in _REGION_VARIABLES if os.environ.get(name, "").strip()]
-    session = Session(session_vars={"region": ("region", names, None, None)})
+    session = Session(session_vars=_VARIABLES)
+    if session.get_config_variable("region") == "":
+        named = session.get_config_variable("default_region") or session.get_scoped_config().get("region")
+        session.set_config_variable("region", named or _FIRST_REGION)
     providers = session.get_component("credential_provider")
     session.register_component("credential_provider", _PatientProviders(providers))
     return session

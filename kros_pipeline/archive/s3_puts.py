@@ -6,7 +6,6 @@ bytes from where they lie, without a copy and without the GIL.
 """
 
 import base64
-import os
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -26,6 +25,7 @@ from pyreqwest.response import SyncResponse
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from ..core.http_client import describe_failure, new_client_builder
+from .s3_clients import CA_BUNDLE_OF_REQUESTS
 from .s3_errors import CONFLICTS, EXPIRED, WRONG_REGION, add_repetitions, code_of
 from .settings import ArchiveSettings
 
@@ -164,7 +164,7 @@ class _KnownDigestAuth(S3SigV4Auth):
 
 def _open_client(url: str, session: Session, connections: int) -> SyncClient:
     # botocore's own rules: `requests` reads other variables, too, and NO_PROXY in another way.
-    bundle = session.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    bundle = session.get_config_variable("ca_bundle") or session.get_config_variable(CA_BUNDLE_OF_REQUESTS)
     builder = new_client_builder(
         connections,
         proxy=get_environ_proxies(url).get(url.partition(":")[0]),

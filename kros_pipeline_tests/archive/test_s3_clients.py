@@ -70,11 +70,16 @@ def test_either_variable_sets_the_region_of_both(on_aws: Aws, monkeypatch: pytes
     assert open_store() == ("eu-west-1", "eu-west-1", "https://a-bucket.s3.eu-west-1.amazonaws.com/")
 
 
-def test_an_empty_region_counts_as_not_set(on_aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("default", "taken"), [("eu-west-1", "eu-west-1"), ("", "eu-west-3")])
+def test_an_empty_region_counts_as_not_set(
+    on_aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, default: str, taken: str
+) -> None:
+    (tmp_path / "config").write_text("[default]\nregion = eu-west-3\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_REGION", "")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", default)
     on_aws.region = None
-    assert open_store()[:2] == ("eu-west-1", "eu-west-1")
+    assert open_store()[:2] == (taken, taken)
 
 
 def test_a_profile_sets_the_region(on_aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
