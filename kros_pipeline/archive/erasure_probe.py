@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-from ..core.errors import ArchiveDenied, ArchiveError, UnfitStore
+from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, UnfitStore
 from ..core.object_keys import erasure_probe_key
 from .compare_and_swap import put_unique
 from .governance import Governance, versions_at
@@ -35,7 +35,7 @@ def probe_erasure(store: ObjectStore, governance: Governance, now: datetime) -> 
     """Write an object twice, find its versions, hold one if the bucket has Object Lock, and delete them.
 
     The object has a key of its own, so that two erasures at once do not disturb each other. Raises `UnfitStore` where
-    the server cannot do that, or the role may not.
+    the server cannot do that, or the role may not, and `ArchiveUnavailable` where it gives no answer.
     """
     name = uuid.uuid4().hex
     key, token = erasure_probe_key(name), name.encode()
@@ -52,6 +52,8 @@ def probe_erasure(store: ObjectStore, governance: Governance, now: datetime) -> 
         governance.delete(versions_at(governance, key))
         if store.head(key) is not None or versions_at(governance, key):
             raise UnfitStore("an object is still there after all its versions were deleted")
+    except ArchiveUnavailable:
+        raise  # it says nothing of what the server can do
     except ArchiveError as error:
         why = str(error).rstrip(".")
         raise UnfitStore(f"erase_calls cannot be carried out on this bucket: {why}. Nothing was touched.") from None

@@ -24,7 +24,7 @@ class ArchiveIdentity:
         self._base_url, self._organization_id, self._key_fingerprint = base_url, organization_id, key_fingerprint
         self._stored: Content | None = None
         self.before_claim: Callable[[], object] = lambda: None
-        """Called before the archive is made this account's; what it raises leaves the archive nobody's."""
+        """Called before the archive is claimed, also where another run was first; what it raises ends the claim."""
 
     def check(self) -> bool:
         """Read the identity. Return whether the archive has one; False where it is nobody's yet.
@@ -68,8 +68,9 @@ class ArchiveIdentity:
 
         Raises `WrongArchive` where it is another account's, or may be.
         """
-        if not self.check():
-            self.before_claim()
+        is_claimed = self.check()
+        self.before_claim()
+        if not is_claimed:
             create_json(
                 self._store,
                 ARCHIVE_IDENTITY,

@@ -18,18 +18,19 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
 from xml.etree import ElementTree
 
-import requests
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.session import Session
+from botocore.utils import get_environ_proxies
 from pyreqwest.client import SyncClient
 from pyreqwest.exceptions import PyreqwestError
 from pyreqwest.response import SyncResponse
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from ..core.http_client import describe_failure, new_client_builder
+from .s3_clients import CA_BUNDLE_OF_REQUESTS
 from .s3_errors import CONFLICTS, EXPIRED, WRONG_REGION, add_repetitions, code_of
 from .settings import ArchiveSettings
 
@@ -206,12 +207,12 @@ class _KnownDigestAuth(S3SigV4Auth):
 
 
 def _open_client(url: str, session: Session, connections: int) -> SyncClient:
-    environment = requests.Session().merge_environment_settings(url, {}, False, True, None)
-    bundle = session.get_config_variable("ca_bundle") or environment["verify"]  # in botocore's order
+    # botocore's own rules: `requests` reads other variables, too, and NO_PROXY in another way.
+    bundle = session.get_config_variable("ca_bundle") or session.get_config_variable(CA_BUNDLE_OF_REQUESTS)
     builder = new_client_builder(
         connections,
-        proxy=environment["proxies"].get(url.partition(":")[0]),
-        ca_bundle=Path(bundle).read_bytes() if isinstance(bundle, str) else None,
+        proxy=get_environ_proxies(url).get(url.partition(":")[0]),
+        ca_bundle=Path(bundle).read_bytes() if bundle else None,
     )
     return builder.max_connections(connections).timeout(_WHOLE_REQUEST).build()
 

@@ -18,8 +18,13 @@ from .settings import ArchiveSettings
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+CA_BUNDLE_OF_REQUESTS = "ca_bundle_of_requests"
 # boto3 reads AWS_DEFAULT_REGION only (boto3#3620), and other AWS tools AWS_REGION.
-_VARIABLES = {"region": ("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], None, None)}
+_VARIABLES = {
+    "region": ("region", ["AWS_REGION", "AWS_DEFAULT_REGION"], None, None),
+    "default_region": (None, "AWS_DEFAULT_REGION", None, None),
+    CA_BUNDLE_OF_REQUESTS: (None, "REQUESTS_CA_BUNDLE", None, None),
+}
 _FIRST_REGION = "us-east-1"
 _REGION_HEADER = "x-amz-bucket-region"
 _MAX_ATTEMPTS = 5
@@ -28,8 +33,11 @@ _EXPIRED = EXPIRED | {"400"}
 
 
 def open_session() -> Session:
-    """Open a session that reads settings the AWS way, `AWS_REGION` among them."""
+    """Open a session that reads settings the AWS way, `AWS_REGION` among them; an empty region counts as not set."""
     session = Session(session_vars=_VARIABLES)
+    if session.get_config_variable("region") == "":
+        named = session.get_config_variable("default_region") or session.get_scoped_config().get("region")
+        session.set_config_variable("region", named or _FIRST_REGION)
     providers = session.get_component("credential_provider")
     session.register_component("credential_provider", _PatientProviders(providers))
     return session
@@ -85,6 +93,7 @@ def open_boto3(settings: ArchiveSettings, session: Session) -> "S3Client":
     client = _open(settings, boto, region, "path")
     if not _is_aws(client):
         return client
+    refuse_plain_http(client.meta.endpoint_url)
     own_region = _find_region(client, settings.bucket) or region
     # AWS wants new buckets to be addressed by a host of their own; its certificates do not cover names with dots.
     return _open(settings, boto, own_region, "path" if "." in settings.bucket else "virtual")

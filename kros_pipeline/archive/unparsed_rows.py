@@ -1,25 +1,19 @@
 """Rows of the list that could not be read as calls: kept below `state/unparsed/`, unless they were erased.
 
-A row is written in two steps, so that none arrives after its erasure however long a write takes: reserve the key by a
-unique content, look for tombstones, replace the reservation by the row. An erasure writes its tombstones and then
-deletes all reservations: a row whose reservation is gone is not written, and its writer looks again.
+Nobody knows whose row a reservation is for, so an erasure deletes all reservations of rows.
 """
 
 import hashlib
 import json
-import uuid
 from collections.abc import Iterator
 from datetime import date
+from functools import partial
 
-from ..core.errors import ObjectChanged
 from ..core.object_keys import UNPARSED, unparsed_key
 from ..core.row_identity import id_of_row, numbers_of_row
-from .compare_and_swap import compare_and_swap
-from .object_store import CREATE, ObjectStore, Replace, VersionToken
+from .object_store import ObjectStore
+from .reserved_writes import RESERVATION_BYTES, is_reservation, keep_unless_erased
 from .tombstones import MAX_AGE_SECONDS, Tombstones
-
-_RESERVED = b"reserved "  # no JSON begins like that
-_CONTENT_TYPE = "application/json"
 
 
 class UnparsedRows:
@@ -31,25 +25,8 @@ class UnparsedRows:
     def keep(self, day: date, raw_json: str) -> None:
         """Keep a row, unless it is kept already or was erased."""
         body = raw_json.encode()
-        digest = hashlib.sha256(body).hexdigest()
-        key = unparsed_key(day, digest)
-
-        def write() -> None:
-            version, is_kept = self._read(key)
-            if is_kept:
-                return
-            if version is None:
-                reservation = _RESERVED + uuid.uuid4().hex.encode()
-                reserved_digest = hashlib.sha256(reservation).hexdigest()
-                version = self._store.put(
-                    key, reservation, sha256=reserved_digest, mode=CREATE, content_type=_CONTENT_TYPE
-                )
-            if self.is_erased(day, raw_json, max_age_seconds=0.0):
-                return
-            self._store.put(key, body, sha256=digest, mode=Replace(version), content_type=_CONTENT_TYPE)
-
-        if not self.is_erased(day, raw_json):
-            compare_and_swap(key, write)
+        key = unparsed_key(day, hashlib.sha256(body).hexdigest())
+        keep_unless_erased(self._store, key, body, partial(self.is_erased, day, raw_json, max_age_seconds=0.0))
 
     def is_erased(self, day: date, raw_json: str, *, max_age_seconds: float = MAX_AGE_SECONDS) -> bool:
         """Return whether a row was erased, or is of a number whose calls are not archived any more."""
@@ -81,25 +58,15 @@ class UnparsedRows:
         """Yield the key and the JSON of every kept row; the text of one that is no JSON."""
         for entry in self._store.list(UNPARSED):
             body = self._store.read(entry.key)
-            if body is not None and not body.startswith(_RESERVED):
+            if body is not None and not is_reservation(body):
                 yield entry.key, parse_row(body)
 
     def reservations(self) -> Iterator[str]:
         """Yield the key of every row that is being written, or whose writer was killed."""
         for entry in self._store.list(UNPARSED):
-            body = self._store.read(entry.key) if entry.size_bytes == len(_RESERVED) + 32 else None
-            if body is not None and body.startswith(_RESERVED):
+            body = self._store.read(entry.key) if entry.size_bytes == RESERVATION_BYTES else None
+            if body is not None and is_reservation(body):
                 yield entry.key
-
-    def _read(self, key: str) -> tuple[VersionToken | None, bool]:
-        """Return the version of what is at a key, and whether it is a row; another writer's reservation is taken."""
-        head = self._store.head(key)
-        if head is None:
-            return None, False
-        body = self._store.read(key)
-        if body is None:
-            raise ObjectChanged(f"{key} was deleted meanwhile")
-        return head.version, not body.startswith(_RESERVED)
 
 
 def parse_row(body: bytes) -> object:

@@ -34,6 +34,8 @@ _is_plain = re.compile(r"\+[1-9][0-9]{6,14}").fullmatch
 _WRITTEN = re.compile(r"\+?[\d\s().,*/_-]*\d[\d\s().,*/_-]*")
 _GAP = r"[^0-9A-Za-z+]{0,3}"
 _RUN = re.compile(rf"\d(?:{_GAP}\d)*", re.ASCII)
+# The same in the text of JSON, which escapes control characters, or in a URL.
+_ESCAPED_GAP = r"(?:[^0-9A-Za-z+]|\\[a-z]|\\u00[0-9a-f]{2}|%[0-9A-Fa-f]{2}){0,3}"
 _NUMBER_FIELD = re.compile(r"(?i)e\.?164|number|phone|msisdn|^tel$|uri|^value$|^raw$|national|formatted")
 _CODE_FIELD = re.compile(r"(?i)^(country|calling|dial(ing)?)_?(code|prefix)$|^cc$|^prefix$")
 _COUNTRY_FIELD = re.compile(r"(?i)^(iso_?)?(country|region)(_?(code|iso))?$")
@@ -75,8 +77,10 @@ def digits_of(number: str) -> str:
 
 
 def runs_of_digits(text: str) -> Iterator[str]:
-    """Yield the digits of everything in a free text that may be a number, separators left out."""
-    for run in _RUN.findall(fold_digits(text)):
+    """Yield the digits of everything in a free text that may be a number, separators left out; `%20` may be one."""
+    folded = fold_digits(text)
+    unquoted = [unquote(folded)] if "%" in folded else []
+    for run in _RUN.findall("\n\n\n\n".join([folded, *unquoted])):
         yield re.sub(r"\D", "", run, flags=re.ASCII)
 
 
@@ -96,7 +100,7 @@ def near_pattern(number_digits: str) -> str:
 
     It finds more than that, such as every text with characters that may be digits of other scripts.
     """
-    end = _GAP.join(re.escape(digit) for digit in number_digits[-_MIN_NEAR_DIGITS:])
+    end = _ESCAPED_GAP.join(re.escape(digit) for digit in number_digits[-_MIN_NEAR_DIGITS:])
     return rf"{end}|[^\x00-\x7f]"
 
 

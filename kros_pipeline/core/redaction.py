@@ -27,18 +27,21 @@ _PLAIN_NAMES = r"token|secret|signature|sig|hmac|auth|pwd|jwt|session|credential
 _VALUE = r"(?:(?:bearer|basic|digest|token) +)?[^\s,;&]+"
 _SECRET = re.compile(
     r"(?i)kros_(?:live|test)_[\w.~+/=-]+"
-    r"|\b(?:sk|pk|rk|whsec)_(?:live_|test_)?[\w+/=-]{8,}"
+    r"|\b(?:sk|pk|rk|whsec)[_-](?:live_|test_)?[\w+/=-]{8,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|$)"
     r"|\beyJ[\w-]+\.[\w-]+(?:\.[\w-]*)?"  # a JSON Web Token
     r"|\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"
+    r"|\bauthorization\b[\"']?\s*[=:]\s*[\"']?(?:[a-z][\w-]* +)?\S+"  # any scheme, and the first part of its value
     r"|\b(?:X-Amz-[\w-]+|x-api-key|authorization|bearer)\b[\"']?[=: ]+[\"']?(?:(?:bearer|basic) +)?\S+"
+    r"|\bapi key\s*:\s*(?=\S*\d)\S{8,}"
     rf"|\b(?:{_NAMES_OF_SECRETS})\b[\"']?\s*[=:]\s*[\"']?{_VALUE}"
     rf"|\b(?:{_PLAIN_NAMES})(?:[\"']\s*[=:]\s*[\"']?|=[\"']?){_VALUE}"
     rf"|\b(?:{_PLAIN_NAMES})\s*:\s*(?=\S*\d)[\w.~+/=-]{{8,}}"
 )
-# An id stays as it is: a UUID, a prefix with an underscore, a long hexadecimal number, a date. What follows `from_` and
-# the like is a number.
+# An id stays as it is: an ARN with its account, a UUID, a prefix with an underscore, a long hexadecimal number, a date.
+# What follows `from_` and the like is a number.
 _ID = (
+    r"\barn:aws[a-z-]*:[a-z0-9-]+:[a-z0-9-]*:[0-9]{12}(?![0-9])|"
     r"(?<![\w+])[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}(?!\w)"
     r"|(?<![\w+-])(?!(?i:from|to|tel|sms)[_-])(?!\w*(?i:phone|mobile|caller|callee|number|msisdn|whatsapp))"
     r"[A-Za-z]{1,12}_[A-Za-z0-9_-]*[A-Za-z0-9]"

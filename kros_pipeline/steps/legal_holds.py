@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 from ..archive.audit_log import AuditEvent, AuditLog
+from ..archive.capabilities import read_capabilities
 from ..archive.governance import Governance
 from ..archive.json_objects import create_json, list_names
 from ..archive.object_store import ObjectStore
@@ -57,6 +58,12 @@ def place_legal_holds(
         return [
             f"KROS_LEGAL_HOLD is on, and the bucket {store.bucket} has no Object Lock: "
             f"{len(to_hold)} flagged recordings are not held."
+        ]
+    found = read_capabilities(store)
+    if found is not None and found.erasure is not None and found.erasure.holds is False:
+        return [
+            f"KROS_LEGAL_HOLD is on, and the S3 server at {found.endpoint} deletes what is under legal hold "
+            f"(probed on {found.erasure.probed_at.date()}): {len(to_hold)} flagged recordings are not held."
         ]
 
     def hold(call_id: str) -> str | None:

@@ -3,23 +3,18 @@
 import hashlib
 import json
 from datetime import date
+from functools import partial
 
-from ..archive.object_store import CREATE, ObjectStore
+from ..archive.object_store import ObjectStore
+from ..archive.reserved_writes import keep_unless_erased
 from ..archive.tombstones import Tombstones
-from ..core.errors import ObjectExists
 from ..core.object_keys import other_answer_key
 
 
 def keep_other_answer(
     store: ObjectStore, tombstones: Tombstones, day: date, call_id: str, kind: str, answer: str
 ) -> None:
-    """Keep an answer, unless the call was erased. The same answer is kept once."""
-    if tombstones.is_erased(call_id):
-        return
+    """Keep an answer, unless the call was erased: it may be speech. The same answer is kept once."""
     body = json.dumps({"call_id": call_id, "kind": kind, "answer": answer}, ensure_ascii=False, sort_keys=True).encode()
-    digest = hashlib.sha256(body).hexdigest()
-    try:
-        key = other_answer_key(day, call_id, digest)
-        store.put(key, body, sha256=digest, mode=CREATE, content_type="application/json")
-    except ObjectExists:
-        return  # an earlier run kept the same answer
+    key = other_answer_key(day, call_id, hashlib.sha256(body).hexdigest())
+    keep_unless_erased(store, key, body, partial(tombstones.is_erased, call_id, max_age_seconds=0.0))

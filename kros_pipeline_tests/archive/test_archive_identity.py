@@ -44,6 +44,15 @@ def test_an_archive_of_nobody_is_claimed_and_stores_no_key(store: MemoryObjectSt
     assert b"our-key" not in (store.read(ARCHIVE_IDENTITY) or b"")
 
 
+def test_the_store_is_probed_also_where_another_run_claims_first(store: MemoryObjectStore) -> None:
+    ours, probed = of(store), []
+    assert not ours.check()
+    ours.before_claim = lambda: probed.append(store)
+    of(store).claim()
+    ours.claim()
+    assert probed == [store]
+
+
 def test_another_key_is_known_only_once_it_is_confirmed(store: MemoryObjectStore) -> None:
     of(store).claim()
     other = of(store, "new-key")

@@ -7,11 +7,12 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from kros_pipeline.archive.audit_log import AuditLog
 from kros_pipeline.archive.capabilities import (
     read_capabilities,
     require_daily_capabilities,
@@ -19,14 +20,20 @@ from kros_pipeline.archive.capabilities import (
 )
 from kros_pipeline.archive.governance import ObjectVersion
 from kros_pipeline.archive.object_store import CREATE, Replace, VersionToken
+from kros_pipeline.archive.parquet import batches_of
+from kros_pipeline.archive.tables import Tables
+from kros_pipeline.archive.tombstones import Tombstones
+from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, ObjectChanged, UnfitStore
-from kros_pipeline.core.object_keys import CAPABILITIES, DAILY_PROBE
+from kros_pipeline.core.object_keys import CAPABILITIES, DAILY_PROBE, audio_key
+from kros_pipeline.steps.legal_holds import place_legal_holds
 from kros_pipeline_tests.support.clocks import clock_without_waits
 from kros_pipeline_tests.support.memory_store import MemoryGovernance, MemoryObjectStore, MemoryServer, objects_of
 
 NOW = datetime(2025, 1, 20, 4, 15, tzinfo=UTC)
 CLOCK = clock_without_waits(lambda: NOW)
 _numbers = itertools.count(1)
+EMPTY: dict[str, Any] = dict.fromkeys(schemas.FLAGGED_CALLS.column_names)
 
 
 class Encrypting(MemoryServer):
@@ -246,3 +253,60 @@ def test_what_erasure_found_is_kept_for_30_days_and_for_the_same_server(make: Ca
         require_erasure_capabilities(store, FaultyGovernance(store, "versions"), later)
     found = read_capabilities(store)
     assert found is not None and found.erasure is not None and found.probed_at == later.now()
+
+
+def test_an_erasure_is_tried_again_where_the_server_is_only_busy(make: Callable[..., FaultyStore]) -> None:
+    class Busy(MemoryGovernance):
+        def versions(self, prefix: str) -> Iterator[ObjectVersion]:
+            raise ArchiveUnavailable(f"{prefix}: S3 says SlowDown")
+
+    store = make()
+    with pytest.raises(ArchiveUnavailable, match="SlowDown"):
+        require_erasure_capabilities(store, Busy(store), CLOCK)
+
+
+class WithoutEffect(MemoryGovernance):
+    """A governance of a bucket with Object Lock, whose server shows holds and deletes what is held."""
+
+    def __init__(self, store: MemoryObjectStore) -> None:
+        super().__init__(store)
+        self.held: set[str] = set()
+
+    def has_object_lock(self) -> bool:
+        return True
+
+    def place_legal_hold(self, key: str, version_id: str | None = None) -> None:
+        self.held.add(key)
+
+    def has_legal_hold(self, version: ObjectVersion) -> bool:
+        return version.key in self.held
+
+
+def test_no_recording_counts_as_held_where_the_server_was_found_to_ignore_holds(
+    make: Callable[..., FaultyStore],
+) -> None:
+    store, day = make(), date(2025, 1, 10)
+    governance, tombstones = WithoutEffect(store), Tombstones(store, None, CLOCK)
+    tables = Tables(store, tombstones)
+    row = {"call_id": "call_1", "call_date": day, "rule_id": "r", "reason": "r", "extend_days": 1, "rules_version": "1"}
+    tables.commit(schemas.FLAGGED_CALLS, day, lambda _: batches_of(schemas.FLAGGED_CALLS, [EMPTY | row]))
+    store.put(audio_key(day, "call_1"), b"audio", sha256=hashlib.sha256(b"audio").hexdigest(), mode=CREATE)
+
+    def hold() -> list[str]:
+        audit = AuditLog(store, tombstones, CLOCK, run_id="r", day=day, step="hold")
+        return place_legal_holds(
+            day,
+            is_wanted=True,
+            store=store,
+            governance=governance,
+            tables=tables,
+            audit=audit,
+            clock=CLOCK,
+            threads=1,
+        )
+
+    require_erasure_capabilities(store, governance, CLOCK)
+    found = read_capabilities(store)
+    assert found is not None and found.erasure is not None and found.erasure.holds is False
+    governance.held.clear()
+    assert "deletes what is under legal hold" in hold()[0] and governance.held == set()

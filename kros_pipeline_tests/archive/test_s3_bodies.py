@@ -273,6 +273,19 @@ def test_credentials_that_are_renewed_sign_the_next_put(
     assert ["FIRST" in headers["authorization"] for _, headers, _ in bucket.came] == [True, False]
 
 
+@pytest.mark.parametrize(("name", "value"), [("CURL_CA_BUNDLE", "/nonexistent"), ("NO_PROXY", "203.0.113.0/24")])
+def test_a_variable_that_boto3_does_not_obey_is_not_obeyed_for_audio_either(
+    bucket: Bucket, store: Callable[..., S3ObjectStore], monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("NO_PROXY", "localhost")
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv("HTTP_PROXY", bucket.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://203.0.113.7")
+    monkeypatch.setenv(name, value)
+    assert put(store()) == '"0"'
+    assert bucket.came[0][0].startswith("http://203.0.113.7/"), "it went past the proxy"
+
+
 @pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", None])
 def test_a_certificate_of_a_bundle_is_trusted_and_no_other(
     bucket: Bucket,

@@ -70,6 +70,18 @@ def test_either_variable_sets_the_region_of_both(on_aws: Aws, monkeypatch: pytes
     assert open_store() == ("eu-west-1", "eu-west-1", "https://a-bucket.s3.eu-west-1.amazonaws.com/")
 
 
+@pytest.mark.parametrize(("default", "taken"), [("eu-west-1", "eu-west-1"), ("", "eu-west-3")])
+def test_an_empty_region_counts_as_not_set(
+    on_aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, default: str, taken: str
+) -> None:
+    (tmp_path / "config").write_text("[default]\nregion = eu-west-3\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_REGION", "")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", default)
+    on_aws.region = None
+    assert open_store()[:2] == (taken, taken)
+
+
 def test_a_profile_sets_the_region(on_aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "config").write_text("[profile ours]\nregion = eu-west-3\n")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
@@ -117,6 +129,7 @@ def test_an_endpoint_of_the_settings_is_addressed_by_the_path_and_not_asked(
         ("http://minio:9000", True),
         ("http://10.0.0.5:9000", True),
         ("http://s3.example.com", True),
+        ("http://s3.eu-west-1.amazonaws.com", True),
         ("http://127.0.0.1.example.com", True),
         ("http://localhost.example.com", True),
         ("https://minio:9000", False),

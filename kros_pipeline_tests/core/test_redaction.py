@@ -46,6 +46,12 @@ AROUND = st.sampled_from(["", "error: ", "<a href='", '{"url": "', "see (", "x" 
         ("{'x-api-key': 'abc'}", "{'(secret)"),
         ("Authorization: Bearer eyJhbGci.abc.def!", "(secret)"),
         ('{"Authorization": "Basic dXNlcjpwdw=="}', '{"(secret)'),
+        ("Authorization: Token abc123", "(secret)"),
+        ("authorization=ApiKey abc123 x", "(secret) x"),
+        ("Authorization: AWS4-HMAC-SHA256 Credential=a/b, Signature=c0ffee", "(secret) (secret)"),
+        ("Invalid API key: abc12345 x", "Invalid (secret) x"),
+        ("Invalid API key: it is unknown", "Invalid API key: it is unknown"),
+        ("sk-proj-0a1b2c3d x", "(secret) x"),
         ("bearer abc", "(secret)"),
         ("X-Amz-Security-Token: abc", "(secret)"),
         # numbers, however they are written
@@ -105,6 +111,11 @@ AROUND = st.sampled_from(["", "error: ", "<a href='", '{"url": "', "see (", "x" 
                 "2025-01-10T10:00:00.123456Z",
             )
         ),
+        *(
+            (f"no kms:Decrypt on {arn} x", f"no kms:Decrypt on {arn} x")
+            for arn in ("arn:aws:kms:eu-west-1:123456789012:key/abc", "arn:aws-cn:iam::123456789012:user/ada")
+        ),
+        ("arn:aws:sns:eu-west-1:123456789012:+2348012345678", "arn:aws:sns:eu-west-1:123456789012:(number)"),
         ("page 2 of 1000: 50 of 180 s", "page 2 of 1000: 50 of 180 s"),
         ("one of 10, 20, 50, 100", "one of 10, 20, 50, 100"),
         # more names of secrets
@@ -202,11 +213,11 @@ def test_a_text_is_cut_at_200_characters(length: int, shown: str) -> None:
 
 
 def test_the_tree_in_the_docstring_shows_every_error_below_its_base() -> None:
-    branch, drawn = ExternalError.__name__, {}
+    above, drawn = [ExternalError.__name__], {}
     for stem, name in re.findall(r"(?m)^ {4}([ │]*[├└]── )(\w+)", errors.__doc__ or ""):
-        is_branch = len(stem) == len("├── ")
-        drawn[name] = ExternalError.__name__ if is_branch else branch
-        branch = name if is_branch else branch
+        depth = len(stem) // len("├── ")
+        drawn[name] = above[depth - 1]
+        above[depth:] = [name]
     classes = {
         name: kind for name, kind in vars(errors).items() if inspect.isclass(kind) and issubclass(kind, ExternalError)
     }
