@@ -58,6 +58,7 @@ ROWS = [
     for often, expected in zip(ATTEMPTS, (case.once, case.always), strict=True)
     if expected
 ]
+_LABELS = "have a label that is neither the agent's nor the caller's"  # of the texts themselves, and no fault's
 _ASSETS = {
     "list_calls": "calls",
     "archive_recordings": "recordings",
@@ -176,6 +177,7 @@ def _run_day(our: Account, settings: Mapping[str, str]) -> tuple[str, list[str]]
         reported = sorted({reason for _, reason in report.problems})
         sentences += [f"{_ASSETS[step]}: {words}" for words in ([str(report.error)] if report.error else []) + reported]
     shown: list[str] = []
+    sentences = [sentence for sentence in sentences if _LABELS not in sentence]
     for sentence in sentences:
         words = sentence.partition(": ")[2] if sentence.split(":")[0] in _ASSETS.values() else sentence
         if not any(words.rstrip(".") in before for before in shown):
