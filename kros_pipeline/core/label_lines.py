@@ -5,9 +5,10 @@ A label may be decorated (`**[Caller]:**`, `- Caller:`), have a time beside or i
 is tried at one place and bounded, so that a line of any length costs little.
 """
 
+import html
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import lru_cache
 
@@ -17,17 +18,25 @@ from .spoken_times import BLANK, COLON, INVISIBLE, TIME_AT, TIME_BEFORE_NAME, TI
 from .statuses import Speaker
 
 _MAX_NAME_CHARS = 64
+_MAX_UNCASED_NAME_CHARS = 12  # of a name without brackets: where no letter is a capital, a sentence looks like a name
 _OPEN, _CLOSE = "[［【〔〖「『（({｛<＜〈《⟨❲", "]］】〕〗」』）)}｝>＞〉》⟩❳"
 _CLOSER_OF = dict(zip(_OPEN, _CLOSE, strict=True))
 _SQUARE = frozenset("[［【〔〖❲")
 _TAG = r"</?(?i:b|strong|i|em|u|p|div|span|font|li|ul|h[1-6])\b[^<>\n]{0,60}>"
-_PREFIX = re.compile(rf"(?:[^\w\n{re.escape(_OPEN)}]|_|{_TAG}|\d{{1,4}}[.)](?=\s))*")
+_NO_SIGN = r"&(?:amp;)?(?:nbsp|e[mn]sp|thinsp|zwn?j|[lr]rm|shy|bull|[mn]dash|#0*160|#[xX]0*(?:[aA]0|200[b-fB-F]));"
+_PREFIX = re.compile(
+    rf"(?:[^\w\n&{re.escape(_OPEN)}]|&(?![#\w])|{_NO_SIGN}|_|{_TAG}|\d{{1,4}}[.)](?=\s)|\d{{1,5}}(?=\s{{1,3}}[\[［【]))*"
+)
+_ENTITY = r"&(?:amp;)?(?P<{}>#?\w{{1,8}});"
+_ESCAPED = re.compile(
+    rf"{_ENTITY.format('open')}{BLANK}*(?P<name>[^&\n]{{1,64}}?){BLANK}*{_ENTITY.format('close')}{BLANK}*{COLON}+{BLANK}*"
+)
 _GAP = re.compile(rf"(?:{BLANK}|[*_~`]|{_TAG})*")
 _AFTER_CLOSER = re.compile(rf"(?:[^\w\n:：﹕︓︰∶ː꞉{re.escape(_OPEN)}]|_|{_TAG}){{0,12}}")
 _BLANKS = re.compile(rf"{BLANK}*")
 _COLONS = re.compile(rf"{BLANK}*(?:{COLON}+{BLANK}*)?")
 _CLOSING = re.compile(rf"[*＊]+|[_]+|[~]+|[`]+|[\"'”’]|{_TAG}")
-_AROUND_NAME = re.compile(rf"\A(?:{BLANK}|[*`]|{_TAG})+|(?:{BLANK}|[*`]|{_TAG})+\Z")
+_AROUND_NAME = re.compile(rf"\A(?:{BLANK}|[*`\\]|{_TAG})+|(?:{BLANK}|[*`\\\"”»]|{_TAG})+\Z")
 _CLOSING_SIGN_OF = str.maketrans("“‘", "”’")
 _TIME_JOINT = re.compile(rf"(?:{BLANK}|[-–—|,·>]|[*_~`]|{COLON})*")
 _COLON_AT = re.compile(COLON)
@@ -41,7 +50,8 @@ _FREE_NAME_AND_TIME = re.compile(
 )
 _PLAIN_NAME = re.compile(r"[\w .'’ʼ`\-#&/+,()@°º·]*").fullmatch
 _BROKEN = re.compile(
-    rf"[\[［【]?(?P<name>[^\W\d_][\w .'’#\-]{{0,40}}?){BLANK}*[\]］】}})>]?{BLANK}*{COLON}{BLANK}*[\]］】]?"
+    rf"[{re.escape(_OPEN)}]?(?P<name>[^\W\d_][\w .'’#\-]{{0,40}}?){BLANK}*[{re.escape(_CLOSE)}]?{BLANK}*"
+    rf"{COLON}{BLANK}*[{re.escape(_CLOSE)}]?"
 )
 # What begins a line of speech with a colon behind it, and is nobody.
 _NOBODY = read_words(
@@ -49,6 +59,11 @@ _NOBODY = read_words(
 note notes nb ps warning question answer total subject address date time name phone email number order reference
 option step reminder update example summary reason price amount account today first second third finally also
 important attention caution re fyi q a http https
+monday tuesday wednesday thursday friday saturday sunday january february march april june july august september
+october november december morning afternoon evening tomorrow yesterday
+the this that these those my your our their his her its it is so well yes no okay ok then now here there and but or
+if what when where who why how which please thanks sorry hello hi bye i we you they he she at on by from until till
+around about before after between total balance fee tax
 """
 )
 
@@ -56,7 +71,7 @@ important attention caution re fyi q a http https
 class Certainty(IntEnum):
     """How sure a line begins with a label."""
 
-    IN_FREE_FORMAT = 1  # a name and a colon, without brackets: a label only in a text that is written so
+    IN_FREE_FORMAT = 1  # a name and a colon, without brackets: a label only in a text that has others
     WITHOUT_COLON = 2  # a name in brackets only: a label only in a text whose labels have no colons
     DOUBTFUL = 3  # looks like a label in a text that has others
     FREE_ROLE = 4  # the name of a role and a colon, without brackets
@@ -90,6 +105,9 @@ def read_label(text: str, begin: int, end: int, roles: SpeakerRoles) -> LabelLin
             seconds = seconds_of(time) if seconds is None else seconds
             at = joint.end() if joint else time.end()
         if at >= end or text[at] not in _CLOSER_OF:
+            escaped = _read_escaped(text, at, end, roles, seconds) if text[at : at + 1] == "&" else None
+            if escaped is not None:
+                return escaped
             break
         found = _read_bracketed(text, at, end, roles, seconds)
         if found is None:
@@ -129,7 +147,8 @@ def _read_bracketed(
     time = TIME_AT.match(text, gap, end)
     if time is not None and bool(time["open"]) == bool(time["close"]):
         after = _match_end(_AFTER_CLOSER, text, time.end(), end)
-        if time["open"] or _COLON_AT.match(text, after, end):
+        is_beside = time["open"] or _COLON_AT.match(text, after, end) or after >= end
+        if is_beside or any(sign in text[time.end() : after] for sign in "-–—|"):
             seconds, behind, gap = seconds_of(time) if seconds is None else seconds, time.end(), after
     colon = _COLON_AT.match(text, gap, end)
     certainty, speaker = _judge_bracketed(name, opener, colon is not None, roles)
@@ -139,8 +158,10 @@ def _read_bracketed(
         speech = _speech_begin(text, at, colon.end(), end)
     else:
         follows = _read_following(text, gap, end, roles, seconds) if may_follow else None
-        if follows is not None:
+        if follows is not None and (speaker is Speaker.OTHER or roles.is_known(follows.name)):
             return follows
+        if follows is not None:  # `[Caller] [angry]:`
+            return replace(follows, speaker=speaker, name=name)
         speech = _match_end(_JOINT_WITHOUT_COLON, text, behind, end)
     name = name or text[at : close + 1]
     return LabelLine(speaker, name, speech, seconds, certainty, opener, has_colon=colon is not None)
@@ -200,10 +221,24 @@ def _read_free(text: str, at: int, end: int, roles: SpeakerRoles, seconds: float
     words = name.split()
     if not _is_capitalised(name) or len(words) > 3 or words[0].casefold().strip(".") in _NOBODY or is_event(name):
         return None
-    if not _PLAIN_NAME(name):
+    if not _PLAIN_NAME(name) or (name.lower() == name.upper() and len(name) > _MAX_UNCASED_NAME_CHARS):
         return None
     certainty = Certainty.DOUBTFUL if seconds is not None else Certainty.IN_FREE_FORMAT
     return LabelLine(Speaker.UNKNOWN, name, speech, seconds, certainty, "")
+
+
+def _read_escaped(text: str, at: int, end: int, roles: SpeakerRoles, seconds: float | None) -> LabelLine | None:
+    """Read a label whose brackets are HTML entities: `&lt;Caller&gt;:`, `&#91;Caller&#93;:`."""
+    written = _ESCAPED.match(text, at, end)
+    if written is None:
+        return None
+    opener = html.unescape(f"&{written['open']};")
+    if opener not in _CLOSER_OF and opener not in "\"'":
+        return None
+    speaker = roles.speaker_of(written["name"])
+    if speaker is Speaker.OTHER:
+        return LabelLine(Speaker.UNKNOWN, written["name"], written.end(), seconds, Certainty.DOUBTFUL, opener)
+    return LabelLine(speaker, written["name"], written.end(), seconds, Certainty.SURE, opener)
 
 
 def _read_broken(text: str, at: int, end: int, roles: SpeakerRoles, seconds: float | None) -> LabelLine | None:
