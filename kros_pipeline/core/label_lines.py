@@ -7,18 +7,14 @@ is tried at one place and bounded, so that a line of any length costs little.
 
 import html
 import re
-import unicodedata
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from functools import lru_cache
 
-from .speaker_roles import SpeakerRoles, is_numbered_speaker, read_words
-from .spoken_events import is_event
+from .label_names import MAX_NAME_CHARS, Kind, is_capitalised, kind_of, may_be_free_name
+from .speaker_roles import SpeakerRoles, is_numbered_speaker
 from .spoken_times import BLANK, COLON, INVISIBLE, TIME_AT, TIME_BEFORE_NAME, TIME_BEHIND_NAME, TIME_RANGE, seconds_of
 from .statuses import Speaker
 
-_MAX_NAME_CHARS = 64
-_MAX_UNCASED_NAME_CHARS = 12  # of a name without brackets: where no letter is a capital, a sentence looks like a name
 _OPEN, _CLOSE = "[［【〔〖「『（({｛<＜〈《⟨❲", "]］】〕〗」』）)}｝>＞〉》⟩❳"
 _CLOSER_OF = dict(zip(_OPEN, _CLOSE, strict=True))
 _SQUARE = frozenset("[［【〔〖❲")
@@ -48,23 +44,9 @@ _FREE_NAME_AND_TIME = re.compile(
     rf"(?P<name>[^\W\d_]{_NAME_CHARS}{{0,47}}?){BLANK}*(?:[-–—|,@·]{BLANK}*)?(?P<open>[\[(（【]?){BLANK}*"
     rf"(?<![\w:.]){TIME_RANGE}{BLANK}*(?P<close>[\])）】]?)"
 )
-_PLAIN_NAME = re.compile(r"[\w .'’ʼ`\-#&/+,()@°º·]*").fullmatch
 _BROKEN = re.compile(
     rf"[{re.escape(_OPEN)}]?(?P<name>[^\W\d_][\w .'’#\-]{{0,40}}?){BLANK}*[{re.escape(_CLOSE)}]?{BLANK}*"
     rf"{COLON}{BLANK}*[{re.escape(_CLOSE)}]?"
-)
-# What begins a line of speech with a colon behind it, and is nobody.
-_NOBODY = read_words(
-    """
-note notes nb ps warning question answer total subject address date time name phone email number order reference
-option step reminder update example summary reason price amount account today first second third finally also
-important attention caution re fyi q a http https
-monday tuesday wednesday thursday friday saturday sunday january february march april june july august september
-october november december morning afternoon evening tomorrow yesterday
-the this that these those my your our their his her its it is so well yes no okay ok then now here there and but or
-if what when where who why how which please thanks sorry hello hi bye i we you they he she at on by from until till
-around about before after between total balance fee tax
-"""
 )
 
 
@@ -135,9 +117,9 @@ def _read_bracketed(
     """Read a label in brackets; the place behind them where it is none but one may follow; None where there is none."""
     opener = text[at]
     inner = at + 1 + (text[at + 1 : at + 2] == opener)
-    close = text.find(_CLOSER_OF[opener], inner, min(end, inner + 2 * _MAX_NAME_CHARS))
+    close = text.find(_CLOSER_OF[opener], inner, min(end, inner + 2 * MAX_NAME_CHARS))
     if close > 0 and opener in text[inner:close]:
-        close = text.find(_CLOSER_OF[opener], close + 1, min(end, inner + 2 * _MAX_NAME_CHARS))
+        close = text.find(_CLOSER_OF[opener], close + 1, min(end, inner + 2 * MAX_NAME_CHARS))
     if close < 0 or text[inner : inner + 1] == "/":
         return None
     behind = close + 1 + (text[close + 1 : close + 2] == _CLOSER_OF[opener] and inner - at > 1)
@@ -177,20 +159,20 @@ def _read_following(text: str, at: int, end: int, roles: SpeakerRoles, seconds: 
 
 def _judge_bracketed(name: str, opener: str, has_colon: bool, roles: SpeakerRoles) -> tuple[Certainty | None, Speaker]:
     """Say how sure a text between brackets is a label, and who it names."""
-    kind, speaker = _judge_name(name, roles)
-    if kind is _Kind.NOTHING or kind is _Kind.EVENT:
-        return (Certainty.DOUBTFUL, Speaker.UNKNOWN) if kind is _Kind.NOTHING and has_colon else (None, speaker)
+    kind, speaker = kind_of(name), roles.speaker_of(name) if name else Speaker.OTHER
+    if kind is Kind.NOTHING or kind is Kind.EVENT:
+        return (Certainty.DOUBTFUL, Speaker.UNKNOWN) if kind is Kind.NOTHING and has_colon else (None, speaker)
     if speaker is not Speaker.OTHER:
         return Certainty.SURE, speaker
-    if kind is _Kind.NAME and has_colon:
+    if kind is Kind.NAME and has_colon:
         if opener in _SQUARE:
             return Certainty.SURE, speaker
-        return Certainty.DOUBTFUL, speaker if _is_capitalised(name) else Speaker.UNKNOWN
+        return Certainty.DOUBTFUL, speaker if is_capitalised(name) else Speaker.UNKNOWN
     if has_colon:
         return Certainty.DOUBTFUL, Speaker.UNKNOWN
-    if kind is _Kind.NAME and opener != "<":
+    if kind is Kind.NAME and opener != "<":
         # `[PHONE_NUMBER]` stands for something that was said.
-        is_name = opener in _SQUARE and _is_capitalised(name) and not name.isupper() and len(name.split()) <= 3
+        is_name = opener in _SQUARE and is_capitalised(name) and not name.isupper() and len(name.split()) <= 3
         return (Certainty.DOUBTFUL if is_name else Certainty.WITHOUT_COLON), Speaker.UNKNOWN
     return None, speaker
 
@@ -218,10 +200,7 @@ def _read_free(text: str, at: int, end: int, roles: SpeakerRoles, seconds: float
         return LabelLine(speaker, name, speech, seconds, Certainty.FREE_ROLE, "")
     if is_numbered_speaker(name):
         return LabelLine(speaker, name, speech, seconds, Certainty.IN_FREE_FORMAT, "")
-    words = name.split()
-    if not _is_capitalised(name) or len(words) > 3 or words[0].casefold().strip(".") in _NOBODY or is_event(name):
-        return None
-    if not _PLAIN_NAME(name) or (name.lower() == name.upper() and len(name) > _MAX_UNCASED_NAME_CHARS):
+    if not may_be_free_name(name):
         return None
     certainty = Certainty.DOUBTFUL if seconds is not None else Certainty.IN_FREE_FORMAT
     return LabelLine(Speaker.UNKNOWN, name, speech, seconds, certainty, "")
@@ -252,32 +231,6 @@ def _read_broken(text: str, at: int, end: int, roles: SpeakerRoles, seconds: flo
     return LabelLine(speaker, written["name"].strip(), written.end(), seconds, Certainty.DOUBTFUL, "")
 
 
-class _Kind(IntEnum):
-    NAME = 1
-    ODD = 2  # letters, and signs that no name has
-    EVENT = 3
-    NOTHING = 4  # no letters: a number, or nothing; and a time is not even that
-    TIME = 5
-
-
-def _judge_name(name: str, roles: SpeakerRoles) -> tuple[_Kind, Speaker]:
-    return _kind_of(name), roles.speaker_of(name) if name else Speaker.OTHER
-
-
-@lru_cache(maxsize=4096)
-def _kind_of(name: str) -> _Kind:
-    if not name or not any(char.isalpha() for char in name):
-        return _Kind.TIME if TIME_AT.fullmatch(name) else _Kind.NOTHING
-    if is_event(name):
-        return _Kind.EVENT
-    first = next(char for char in name if char.isalnum() or not char.isspace())
-    if not first.isalpha() or len(name) > _MAX_NAME_CHARS:
-        return _Kind.ODD
-    # Many scripts write letters with combining marks, which `\\w` does not match (Yoruba's ọ̀, Hindi's vowel signs).
-    plain = "".join(char for char in name if not unicodedata.category(char).startswith(("M", "Cf", "Zs")))
-    return _Kind.NAME if _PLAIN_NAME(plain) else _Kind.ODD
-
-
 def _split_time(written: str) -> tuple[str, float | None]:
     """Separate the time in a label from its name: `Caller 00:12`, `00:12 Caller`, `Caller @ 1:02`."""
     for pattern in (TIME_BEHIND_NAME, TIME_BEFORE_NAME):
@@ -291,12 +244,6 @@ def _split_time(written: str) -> tuple[str, float | None]:
 def _strip(written: str) -> str:
     """Return a name without blanks, characters that show nothing, and marks of decoration around it."""
     return _AROUND_NAME.sub("", written)
-
-
-def _is_capitalised(name: str) -> bool:
-    """Return whether each word begins like a name: with a capital letter, or in a script that has none."""
-    words = [word for word in re.split(r"[\s\-(),/]+", name) if word]
-    return all(word[0].isupper() or not (word[0].islower() or word[0].isupper()) for word in words)
 
 
 def _speech_begin(text: str, label: int, at: int, end: int) -> int:

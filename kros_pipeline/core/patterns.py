@@ -22,7 +22,11 @@ _REPLACED_BY_YAML: dict[str, str | int | None] = {
     "\t": r"\t",
 }
 _LINE_ENDS = re.compile("[\n\r\x85\u2028\u2029]+")
-_LINE_ENDS_OF_YAML = {"\u2029": r"\P", "\u2028": r"\L", "\x85": r"\N"}  # escapes in double quotes
+_LINE_ENDS_OF_YAML: dict[str, str | int | None] = {
+    "\u2029": r"\P",
+    "\u2028": r"\L",
+    "\x85": r"\N",
+}  # escapes in double quotes
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\t]")
 _MAX_SHOWN_CHARS = 80
 

@@ -261,7 +261,7 @@ def test_no_drawn_spelling_leaves_the_callers_speech_to_the_agent(label: str, se
         ("[00:12] Maria: hi", "unknown", "Maria"),
         ("[]: hi", "unknown", "[]"),
         # without the brackets that the others have
-        *((f"{name}: hi", "unknown", name) for name in ("Maria", "Maria Lopez", "Dr. O’Neil", "李明")),
+        *((f"{name}: hi", "unknown", name) for name in ("Maria", "Maria Lopez", "Dr. O’Neil", "李明", "राहुल")),
         ("Speaker 2: hi", "other", "Speaker 2"),
         ("&lt;Maria&gt;: hi", "unknown", "Maria"),
     ],
