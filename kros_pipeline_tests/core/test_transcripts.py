@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kros_pipeline.core.speaker_roles import USUAL_ROLES
+from kros_pipeline.core.transcript_changes import is_longer
 from kros_pipeline.core.transcript_cuts import find_cut_lengths, is_shortened, lacks_words
 from kros_pipeline.core.transcripts import (
     clean_text,
@@ -540,3 +541,9 @@ def test_clean_text_can_be_encoded_and_changes_only_surrogates(text: str) -> Non
 
 def test_each_lone_surrogate_becomes_one_replacement_character() -> None:
     assert clean_text("a\ud83d b\ude00\udfff 🙂") == "a\ufffd b\ufffd\ufffd 🙂"
+
+
+@pytest.mark.parametrize("mark", ["", "...", " [...]", "... [truncated]", "… (more)", "…&nbsp;", "...` "])
+def test_a_text_that_goes_on_where_the_kept_one_was_cut_is_longer(mark: str) -> None:
+    assert is_longer("[Agent]: Hello, who is there?", f"[Agent]: Hello{mark}")
+    assert not is_longer("[Agent]: Goodbye, who is there?", f"[Agent]: Hello{mark}")
