@@ -157,7 +157,9 @@ def test_rules_job() -> dg.JobDefinition:
 
         with raise_as_dagster_failure(_NO_RETRY):
             ctx = archive.open(context)
-            rules = read_rules_file(config.rules_file, ctx.settings) if config.rules_file else ctx.rules
+            rules = ctx.rules
+            if config.rules_file:
+                rules = read_rules_file(config.rules_file, ctx.settings, named_by="rules_file")
             trial = try_rules(read_days(config.days), rules, tables=ctx.tables)
         for rule_id in trial.silent:
             context.log.warning(f"rule {rule_id} flagged nothing")

@@ -5,29 +5,34 @@ A label may be decorated (`**[Caller]:**`, `- Caller:`), have a time beside or i
 is tried at one place and bounded, so that a line of any length costs little.
 """
 
+import html
 import re
-import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
-from functools import lru_cache
 
-from .speaker_roles import SpeakerRoles, is_numbered_speaker, read_words
-from .spoken_events import is_event
+from .label_names import MAX_NAME_CHARS, Kind, is_capitalised, kind_of, may_be_free_name
+from .speaker_roles import SpeakerRoles, is_numbered_speaker
 from .spoken_times import BLANK, COLON, INVISIBLE, TIME_AT, TIME_BEFORE_NAME, TIME_BEHIND_NAME, TIME_RANGE, seconds_of
 from .statuses import Speaker
 
-_MAX_NAME_CHARS = 64
 _OPEN, _CLOSE = "[［【〔〖「『（({｛<＜〈《⟨❲", "]］】〕〗」』）)}｝>＞〉》⟩❳"
 _CLOSER_OF = dict(zip(_OPEN, _CLOSE, strict=True))
 _SQUARE = frozenset("[［【〔〖❲")
 _TAG = r"</?(?i:b|strong|i|em|u|p|div|span|font|li|ul|h[1-6])\b[^<>\n]{0,60}>"
-_PREFIX = re.compile(rf"(?:[^\w\n{re.escape(_OPEN)}]|_|{_TAG}|\d{{1,4}}[.)](?=\s))*")
+_NO_SIGN = r"&(?:amp;)?(?:nbsp|e[mn]sp|thinsp|zwn?j|[lr]rm|shy|bull|[mn]dash|#0*160|#[xX]0*(?:[aA]0|200[b-fB-F]));"
+_PREFIX = re.compile(
+    rf"(?:[^\w\n&{re.escape(_OPEN)}]|&(?![#\w])|{_NO_SIGN}|_|{_TAG}|\d{{1,4}}[.)](?=\s)|\d{{1,5}}(?=\s{{1,3}}[\[［【]))*"
+)
+_ENTITY = r"&(?:amp;)?(?P<{}>#?\w{{1,8}});"
+_ESCAPED = re.compile(
+    rf"{_ENTITY.format('open')}{BLANK}*(?P<name>[^&\n]{{1,64}}?){BLANK}*{_ENTITY.format('close')}{BLANK}*{COLON}+{BLANK}*"
+)
 _GAP = re.compile(rf"(?:{BLANK}|[*_~`]|{_TAG})*")
 _AFTER_CLOSER = re.compile(rf"(?:[^\w\n:：﹕︓︰∶ː꞉{re.escape(_OPEN)}]|_|{_TAG}){{0,12}}")
 _BLANKS = re.compile(rf"{BLANK}*")
 _COLONS = re.compile(rf"{BLANK}*(?:{COLON}+{BLANK}*)?")
 _CLOSING = re.compile(rf"[*＊]+|[_]+|[~]+|[`]+|[\"'”’]|{_TAG}")
-_AROUND_NAME = re.compile(rf"\A(?:{BLANK}|[*`]|{_TAG})+|(?:{BLANK}|[*`]|{_TAG})+\Z")
+_AROUND_NAME = re.compile(rf"\A(?:{BLANK}|[*`\\]|{_TAG})+|(?:{BLANK}|[*`\\\"”»]|{_TAG})+\Z")
 _CLOSING_SIGN_OF = str.maketrans("“‘", "”’")
 _TIME_JOINT = re.compile(rf"(?:{BLANK}|[-–—|,·>]|[*_~`]|{COLON})*")
 _COLON_AT = re.compile(COLON)
@@ -39,24 +44,16 @@ _FREE_NAME_AND_TIME = re.compile(
     rf"(?P<name>[^\W\d_]{_NAME_CHARS}{{0,47}}?){BLANK}*(?:[-–—|,@·]{BLANK}*)?(?P<open>[\[(（【]?){BLANK}*"
     rf"(?<![\w:.]){TIME_RANGE}{BLANK}*(?P<close>[\])）】]?)"
 )
-_PLAIN_NAME = re.compile(r"[\w .'’ʼ`\-#&/+,()@°º·]*").fullmatch
 _BROKEN = re.compile(
-    rf"[\[［【]?(?P<name>[^\W\d_][\w .'’#\-]{{0,40}}?){BLANK}*[\]］】}})>]?{BLANK}*{COLON}{BLANK}*[\]］】]?"
-)
-# What begins a line of speech with a colon behind it, and is nobody.
-_NOBODY = read_words(
-    """
-note notes nb ps warning question answer total subject address date time name phone email number order reference
-option step reminder update example summary reason price amount account today first second third finally also
-important attention caution re fyi q a http https
-"""
+    rf"[{re.escape(_OPEN)}]?(?P<name>[^\W\d_][\w .'’#\-]{{0,40}}?){BLANK}*[{re.escape(_CLOSE)}]?{BLANK}*"
+    rf"{COLON}{BLANK}*[{re.escape(_CLOSE)}]?"
 )
 
 
 class Certainty(IntEnum):
     """How sure a line begins with a label."""
 
-    IN_FREE_FORMAT = 1  # a name and a colon, without brackets: a label only in a text that is written so
+    IN_FREE_FORMAT = 1  # a name and a colon, without brackets: a label only in a text that has others
     WITHOUT_COLON = 2  # a name in brackets only: a label only in a text whose labels have no colons
     DOUBTFUL = 3  # looks like a label in a text that has others
     FREE_ROLE = 4  # the name of a role and a colon, without brackets
@@ -90,6 +87,9 @@ def read_label(text: str, begin: int, end: int, roles: SpeakerRoles) -> LabelLin
             seconds = seconds_of(time) if seconds is None else seconds
             at = joint.end() if joint else time.end()
         if at >= end or text[at] not in _CLOSER_OF:
+            escaped = _read_escaped(text, at, end, roles, seconds) if text[at : at + 1] == "&" else None
+            if escaped is not None:
+                return escaped
             break
         found = _read_bracketed(text, at, end, roles, seconds)
         if found is None:
@@ -117,9 +117,9 @@ def _read_bracketed(
     """Read a label in brackets; the place behind them where it is none but one may follow; None where there is none."""
     opener = text[at]
     inner = at + 1 + (text[at + 1 : at + 2] == opener)
-    close = text.find(_CLOSER_OF[opener], inner, min(end, inner + 2 * _MAX_NAME_CHARS))
+    close = text.find(_CLOSER_OF[opener], inner, min(end, inner + 2 * MAX_NAME_CHARS))
     if close > 0 and opener in text[inner:close]:
-        close = text.find(_CLOSER_OF[opener], close + 1, min(end, inner + 2 * _MAX_NAME_CHARS))
+        close = text.find(_CLOSER_OF[opener], close + 1, min(end, inner + 2 * MAX_NAME_CHARS))
     if close < 0 or text[inner : inner + 1] == "/":
         return None
     behind = close + 1 + (text[close + 1 : close + 2] == _CLOSER_OF[opener] and inner - at > 1)
@@ -129,7 +129,8 @@ def _read_bracketed(
     time = TIME_AT.match(text, gap, end)
     if time is not None and bool(time["open"]) == bool(time["close"]):
         after = _match_end(_AFTER_CLOSER, text, time.end(), end)
-        if time["open"] or _COLON_AT.match(text, after, end):
+        is_beside = time["open"] or _COLON_AT.match(text, after, end) or after >= end
+        if is_beside or any(sign in text[time.end() : after] for sign in "-–—|"):
             seconds, behind, gap = seconds_of(time) if seconds is None else seconds, time.end(), after
     colon = _COLON_AT.match(text, gap, end)
     certainty, speaker = _judge_bracketed(name, opener, colon is not None, roles)
@@ -139,8 +140,10 @@ def _read_bracketed(
         speech = _speech_begin(text, at, colon.end(), end)
     else:
         follows = _read_following(text, gap, end, roles, seconds) if may_follow else None
-        if follows is not None:
+        if follows is not None and (speaker is Speaker.OTHER or roles.is_known(follows.name)):
             return follows
+        if follows is not None:  # `[Caller] [angry]:`
+            return replace(follows, speaker=speaker, name=name)
         speech = _match_end(_JOINT_WITHOUT_COLON, text, behind, end)
     name = name or text[at : close + 1]
     return LabelLine(speaker, name, speech, seconds, certainty, opener, has_colon=colon is not None)
@@ -156,20 +159,20 @@ def _read_following(text: str, at: int, end: int, roles: SpeakerRoles, seconds: 
 
 def _judge_bracketed(name: str, opener: str, has_colon: bool, roles: SpeakerRoles) -> tuple[Certainty | None, Speaker]:
     """Say how sure a text between brackets is a label, and who it names."""
-    kind, speaker = _judge_name(name, roles)
-    if kind is _Kind.NOTHING or kind is _Kind.EVENT:
-        return (Certainty.DOUBTFUL, Speaker.UNKNOWN) if kind is _Kind.NOTHING and has_colon else (None, speaker)
+    kind, speaker = kind_of(name), roles.speaker_of(name) if name else Speaker.OTHER
+    if kind is Kind.NOTHING or kind is Kind.EVENT:
+        return (Certainty.DOUBTFUL, Speaker.UNKNOWN) if kind is Kind.NOTHING and has_colon else (None, speaker)
     if speaker is not Speaker.OTHER:
         return Certainty.SURE, speaker
-    if kind is _Kind.NAME and has_colon:
+    if kind is Kind.NAME and has_colon:
         if opener in _SQUARE:
             return Certainty.SURE, speaker
-        return Certainty.DOUBTFUL, speaker if _is_capitalised(name) else Speaker.UNKNOWN
+        return Certainty.DOUBTFUL, speaker if is_capitalised(name) else Speaker.UNKNOWN
     if has_colon:
         return Certainty.DOUBTFUL, Speaker.UNKNOWN
-    if kind is _Kind.NAME and opener != "<":
+    if kind is Kind.NAME and opener != "<":
         # `[PHONE_NUMBER]` stands for something that was said.
-        is_name = opener in _SQUARE and _is_capitalised(name) and not name.isupper() and len(name.split()) <= 3
+        is_name = opener in _SQUARE and is_capitalised(name) and not name.isupper() and len(name.split()) <= 3
         return (Certainty.DOUBTFUL if is_name else Certainty.WITHOUT_COLON), Speaker.UNKNOWN
     return None, speaker
 
@@ -197,13 +200,24 @@ def _read_free(text: str, at: int, end: int, roles: SpeakerRoles, seconds: float
         return LabelLine(speaker, name, speech, seconds, Certainty.FREE_ROLE, "")
     if is_numbered_speaker(name):
         return LabelLine(speaker, name, speech, seconds, Certainty.IN_FREE_FORMAT, "")
-    words = name.split()
-    if not _is_capitalised(name) or len(words) > 3 or words[0].casefold().strip(".") in _NOBODY or is_event(name):
-        return None
-    if not _PLAIN_NAME(name):
+    if not may_be_free_name(name):
         return None
     certainty = Certainty.DOUBTFUL if seconds is not None else Certainty.IN_FREE_FORMAT
     return LabelLine(Speaker.UNKNOWN, name, speech, seconds, certainty, "")
+
+
+def _read_escaped(text: str, at: int, end: int, roles: SpeakerRoles, seconds: float | None) -> LabelLine | None:
+    """Read a label whose brackets are HTML entities: `&lt;Caller&gt;:`, `&#91;Caller&#93;:`."""
+    written = _ESCAPED.match(text, at, end)
+    if written is None:
+        return None
+    opener = html.unescape(f"&{written['open']};")
+    if opener not in _CLOSER_OF and opener not in "\"'":
+        return None
+    speaker = roles.speaker_of(written["name"])
+    if speaker is Speaker.OTHER:
+        return LabelLine(Speaker.UNKNOWN, written["name"], written.end(), seconds, Certainty.DOUBTFUL, opener)
+    return LabelLine(speaker, written["name"], written.end(), seconds, Certainty.SURE, opener)
 
 
 def _read_broken(text: str, at: int, end: int, roles: SpeakerRoles, seconds: float | None) -> LabelLine | None:
@@ -215,32 +229,6 @@ def _read_broken(text: str, at: int, end: int, roles: SpeakerRoles, seconds: flo
     if speaker is Speaker.OTHER or not any(char in _OPEN + _CLOSE for char in written[0]):
         return None
     return LabelLine(speaker, written["name"].strip(), written.end(), seconds, Certainty.DOUBTFUL, "")
-
-
-class _Kind(IntEnum):
-    NAME = 1
-    ODD = 2  # letters, and signs that no name has
-    EVENT = 3
-    NOTHING = 4  # no letters: a number, or nothing; and a time is not even that
-    TIME = 5
-
-
-def _judge_name(name: str, roles: SpeakerRoles) -> tuple[_Kind, Speaker]:
-    return _kind_of(name), roles.speaker_of(name) if name else Speaker.OTHER
-
-
-@lru_cache(maxsize=4096)
-def _kind_of(name: str) -> _Kind:
-    if not name or not any(char.isalpha() for char in name):
-        return _Kind.TIME if TIME_AT.fullmatch(name) else _Kind.NOTHING
-    if is_event(name):
-        return _Kind.EVENT
-    first = next(char for char in name if char.isalnum() or not char.isspace())
-    if not first.isalpha() or len(name) > _MAX_NAME_CHARS:
-        return _Kind.ODD
-    # Many scripts write letters with combining marks, which `\\w` does not match (Yoruba's ọ̀, Hindi's vowel signs).
-    plain = "".join(char for char in name if not unicodedata.category(char).startswith(("M", "Cf", "Zs")))
-    return _Kind.NAME if _PLAIN_NAME(plain) else _Kind.ODD
 
 
 def _split_time(written: str) -> tuple[str, float | None]:
@@ -256,12 +244,6 @@ def _split_time(written: str) -> tuple[str, float | None]:
 def _strip(written: str) -> str:
     """Return a name without blanks, characters that show nothing, and marks of decoration around it."""
     return _AROUND_NAME.sub("", written)
-
-
-def _is_capitalised(name: str) -> bool:
-    """Return whether each word begins like a name: with a capital letter, or in a script that has none."""
-    words = [word for word in re.split(r"[\s\-(),/]+", name) if word]
-    return all(word[0].isupper() or not (word[0].islower() or word[0].isupper()) for word in words)
 
 
 def _speech_begin(text: str, label: int, at: int, end: int) -> int:

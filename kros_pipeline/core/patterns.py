@@ -22,6 +22,11 @@ _REPLACED_BY_YAML: dict[str, str | int | None] = {
     "\t": r"\t",
 }
 _LINE_ENDS = re.compile("[\n\r\x85\u2028\u2029]+")
+_LINE_ENDS_OF_YAML: dict[str, str | int | None] = {
+    "\u2029": r"\P",
+    "\u2028": r"\L",
+    "\x85": r"\N",
+}  # escapes in double quotes
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\t]")
 _MAX_SHOWN_CHARS = 80
 
@@ -68,6 +73,13 @@ def check_pattern(pattern: str) -> None:
             )
     if control := _CONTROLS.search(pattern):
         raise BadPattern(f"has {_name(control[0])}, which nobody says: remove it")
+    for char, meant in _LINE_ENDS_OF_YAML.items():
+        if char in pattern:
+            corrected = pattern.translate(str.maketrans(_LINE_ENDS_OF_YAML))
+            raise BadPattern(
+                f"has the line end U+{ord(char):04X}: YAML makes it of {meant} in double quotes. "
+                f"Write the pattern in one line, in single quotes: {_show(corrected)}"
+            )
     if _LINE_ENDS.search(pattern):
         corrected = _LINE_ENDS.sub(" ", pattern.strip())
         raise BadPattern(
@@ -83,7 +95,12 @@ def check_pattern(pattern: str) -> None:
 
 
 def _check_order(folded: str) -> None:
-    """Refuse a pattern that asks for the text's begin behind something else, or for its end before it."""
+    """Refuse a pattern that asks for the text's begin behind something else, or for its end before it.
+
+    A blank at either is refused, too: a turn has none there.
+    """
+    if re.search(r"(?:(?<![\\\[])\^|\\A) (?!\?)| (?:\$|\\z)", folded):
+        raise BadPattern("can never match: a turn has no blank at its begin or end, remove the one beside ^ or $")
     is_sequence = re.search(r"[|()*?{\[]", folded) is None
     if is_sequence and re.search(r".(?:(?<!\\)\^|\\A)|(?:(?<!\\)\$|\\z).", folded):
         raise BadPattern("can never match: ^ is the begin of the turn, and $ its end")

@@ -31,9 +31,20 @@ def _check_language(tag: str) -> str:
 
 
 def _check_number(number: str) -> str:
-    if not number.strip():
+    if not any(char.isalnum() for char in number):
         raise ValueError("must be a phone number, with + and its country code")
     return number
+
+
+def _check_prefix(prefix: str) -> str:
+    """Refuse a prefix of separators only, which would match every number. `+` matches those with a country code."""
+    return prefix if prefix.strip() in ("+", "＋") else _check_number(prefix)
+
+
+def _check_call_id(call_id: str) -> str:
+    if call_id != call_id.strip():
+        raise ValueError("has a blank or a line end at its begin or end, and ids of calls have none: remove it")
+    return call_id
 
 
 def _lower(value: object) -> object:
@@ -50,6 +61,7 @@ Pattern = Annotated[str, AfterValidator(_check_pattern)]
 Patterns = Annotated[list[Pattern], Field(min_length=1)]
 Words = Annotated[list[Annotated[str, StringConstraints(pattern=_WORD)]], Field(min_length=1)]
 Numbers = Annotated[list[Annotated[str, AfterValidator(_check_number)]], Field(min_length=1)]
+Prefixes = Annotated[list[Annotated[str, AfterValidator(_check_prefix)]], Field(min_length=1)]
 LanguageTags = Annotated[list[Annotated[str, AfterValidator(_check_language)]], Field(min_length=1)]
 
 
@@ -72,9 +84,11 @@ class Rule(BaseModel):
     duration_seconds_at_least: Annotated[float, Field(ge=0)] | None = None
     direction: Annotated[Literal["inbound", "outbound"], BeforeValidator(_lower)] | None = None
     numbers: Numbers | None = None
-    number_prefixes: Numbers | None = None
+    number_prefixes: Prefixes | None = None
     endpoint_ids: Words | None = None
-    call_ids: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
+    call_ids: (
+        Annotated[list[Annotated[str, Field(min_length=1), AfterValidator(_check_call_id)]], Field(min_length=1)] | None
+    ) = None
     extend_days: Annotated[int, Field(ge=1, le=36_500)]
 
     @field_validator("*", mode="before")

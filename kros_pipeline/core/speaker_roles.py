@@ -1,7 +1,7 @@
 """Decide who a label names: the agent, the caller, or somebody else.
 
-Labels are compared folded: without case, marks that show nothing, and punctuation between words. A number, a letter
-or a name in brackets behind the role changes nothing: `Agent #2`, `Caller (Maria)`.
+Labels are compared folded: without case, accents, marks that show nothing, and punctuation between words. A number, a
+letter or a name in brackets behind the role changes nothing: `Agent #2`, `Caller (Maria)`.
 """
 
 import re
@@ -52,7 +52,7 @@ paziente, consumatore, anrufer, anruferin, kunde, kundin, kunden, nutzer, nutzer
 käufer, patientin, klient, klantin, klant, beller, gebruiker, klientka, dzwoniący, rozmówca, użytkownik, клиент,
 клиентка, абонент, звонящий, пользователь, покупатель, заказчик, пациент, клієнт, клієнтка, абонентка, müşteri,
 arayan, kullanıcı, hasta, pelanggan, penelepon, pengguna, nasabah, mteja, mpigaji, mpiga simu, mtumiaji,
-oníbàárà, olùpè, abokin ciniki, mai kira, onye ahịa, onye na-akpọ, العميل, عميل, المتصل, متصل, الزبون, زبون,
+oníbàárà, oníbàrà, olùpè, abokin ciniki, mai kira, onye ahịa, onye na-akpọ, العميل, عميل, المتصل, متصل, الزبون, زبون,
 المستخدم, مستخدم, مشتری, تماس گیرنده, کاربر, ग्राहक, कॉलर, उपयोगकर्ता, গ্রাহক, কলার, வாடிக்கையாளர், گاہک, صارف, לקוח,
 לקוחה, מתקשר, מתקשרת, 客户, 客戶, 顾客, 顧客, 用户, 用戶, 来电者, 來電者, 呼叫者, 主叫, お客様, お客さま, 客,
 顧客様, 発信者, ユーザー, ユーザ, 利用者, 고객, 고객님, 사용자, 손님, 발신자, ลูกค้า, ผู้โทร, ผู้ใช้, khách hàng, khách,
@@ -77,10 +77,17 @@ _MARKS_OF_NOTHING = re.compile(r"[\"'*_~`.!?“”„«»#]+")
 
 
 def fold_label(label: str) -> str:
-    """Return a label as labels are compared: no case, no marks that show nothing, single spaces."""
-    text = label if label.isascii() else unicodedata.normalize("NFKC", label).replace("’", "'").replace("ʼ", "'")
-    shown = text if text.isascii() else "".join(char for char in text if unicodedata.category(char) != "Cf")
-    return " ".join(shown.casefold().replace("_", " ").split())
+    """Return a label as labels are compared: no case, no accents, no marks that show nothing, single spaces."""
+    shown = label.casefold() if label.isascii() else _fold_letters(label)
+    return " ".join(shown.replace("_", " ").split())
+
+
+def _fold_letters(label: str) -> str:
+    """Fold what only other letters than ASCII have. Labels in capitals or typed in haste often lack their accents."""
+    text = unicodedata.normalize("NFKC", label).replace("’", "'").replace("ʼ", "'")
+    shown = "".join(char for char in text if unicodedata.category(char) != "Cf")
+    letters = unicodedata.normalize("NFD", shown.casefold().replace("ı", "i"))
+    return unicodedata.normalize("NFC", "".join(char for char in letters if not "\u0300" <= char <= "\u036f"))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from .speaker_roles import fold_label, read_words
 
-_EVENT_WORDS = read_words(
+_WORDS = read_words(
     """
 inaudible unintelligible indiscernible indistinct unclear incomprehensible crosstalk overlap overlapping
 overlaps laugh laughs laughing laughter chuckle chuckles chuckling giggle giggles cough coughs coughing sneeze
@@ -24,6 +24,7 @@ gelächter onverstaanbaar gelach muziek stilte niewyraźne śmiech muzyka cisza 
 沈黙 無音 拍手 웃음 웃음소리 음악 침묵 소음 박수
 """
 )
+_EVENT_WORDS = frozenset(map(fold_label, _WORDS))
 _FILLERS = read_words(
     """
 in the a of and or with on to off no non speaker's voice voices sound sounds end

@@ -16,10 +16,11 @@ _MARK = re.compile(
       | (?: read | show | see | view )\s+more
       | --?\s*truncated\s*--?
     )
-    [\s*_"'”’»\]){_INVISIBLE_END}]*\Z
+    (?: [\s*_"'”’»\]`){_INVISIBLE_END}] | &nbsp; )*\Z
     """
 )
 _MARK_WITHIN_CHARS = 120
+_MOST_MARKS = 3
 _MIN_LENGTH = 100  # shorter texts have equal lengths by chance
 _MIN_TEXTS = 2  # of exactly one length
 _BAND, _MIN_TEXTS_IN_BAND, _SHARE_IN_BAND = 20, 3, 0.1
@@ -35,9 +36,13 @@ def is_shortened(text: str) -> bool:
 
 
 def remove_mark(text: str) -> str:
-    """Return a text without the mark of a cut, and without blanks, at its end."""
-    mark = _MARK.search(text, max(0, len(text) - _MARK_WITHIN_CHARS))
-    return text[: mark.start()].rstrip() if mark is not None else text.rstrip()
+    """Return a text without the marks of a cut, and without blanks, at its end: `... [truncated]` is two marks."""
+    for _ in range(_MOST_MARKS):
+        mark = _MARK.search(text, max(0, len(text) - _MARK_WITHIN_CHARS))
+        if mark is None:
+            break
+        text = text[: mark.start()].rstrip()
+    return text.rstrip()
 
 
 @dataclass(frozen=True, slots=True)

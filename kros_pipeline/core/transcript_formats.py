@@ -63,6 +63,11 @@ def find_turns(value: object) -> list[Mapping[str, Any]] | None:
     return value if any(_text_in(item) for item in value) else None
 
 
+def names_speakers(turns: list[Mapping[str, Any]]) -> bool:
+    """Return whether a turn of a list says who speaks."""
+    return any(_speaker_in(turn) is not None for turn in turns)
+
+
 def _text_in(item: Mapping[str, Any]) -> str | None:
     return next((item[key] for key in _TEXT_KEYS if isinstance(item.get(key), str)), None)
 

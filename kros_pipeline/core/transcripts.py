@@ -21,13 +21,14 @@ __all__ = ["Span", "Turn", "clean_text", "count_words", "is_labelled", "is_whole
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _ORDINARY_LABEL = re.compile(r"(\[[^\[\]:\n]{1,64}\]:)(?![:：])")
-_SEPARATOR = re.compile(r"\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]|<(?i:br)\s{0,4}/?>|\\r\\n|\\[nr]")
+_BREAK = r"</?(?i:br|p|div|li)\s{0,4}/?>|&lt;(?i:br)\s?/?&gt;"
+_SEPARATOR = re.compile(rf"\r\n|[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]|{_BREAK}|\\r\\n|\\[nr]")
 _ODD_SIGN = re.compile(r"[：﹕︓︰∶ː꞉［【〔〖「『（｛＜〈《⟨❲]")
 _MARK_OF_A_LABEL = re.compile(r"[:：﹕︓︰∶ː꞉\[［【〔〖「『(（({｛<＜〈《⟨❲]")
 _LABEL_WITHIN_CHARS = 400
-_BREAK_AT_END = re.compile(r"<(?i:br)\s{0,4}/?>\Z")
-_SEPARATOR_AT_END = re.compile(r"(?:<(?i:br)\s{0,4}/?>|\\[nr])\Z")
-_LONGEST_BREAK = 9
+_BREAK_AT_END = re.compile(rf"(?:{_BREAK})\Z")
+_SEPARATOR_AT_END = re.compile(rf"(?:{_BREAK}|\\[nr])\Z")
+_LONGEST_BREAK = 12
 _MAX_REMEMBERED = 4096
 
 
@@ -123,7 +124,9 @@ def _cut_separators(text: str, begin: int, end: int) -> str:
 
 def _has_odd_separators(text: str) -> bool:
     """Return whether something else than `\\n` may separate lines. A search for each is faster than one pattern."""
-    if "\r" in text or "\\" in text or "<" in text or "\x0b" in text or "\x0c" in text:
+    if "\r" in text or "\\" in text or "<" in text or "&lt;" in text or "\x0b" in text or "\x0c" in text:
+        return True
+    if "\x1c" in text or "\x1d" in text or "\x1e" in text:
         return True
     return not text.isascii() and ("\x85" in text or "\u2028" in text or "\u2029" in text)
 
@@ -213,8 +216,7 @@ def _select_beside_sure(found: list[tuple[int, LabelLine]]) -> list[tuple[int, L
     return [
         (begin, line)
         for begin, line in found
-        if line.certainty >= Certainty.DOUBTFUL
-        or (line.certainty is Certainty.WITHOUT_COLON and line.opener in without_colon)
+        if line.certainty is not Certainty.WITHOUT_COLON or line.opener in without_colon
     ]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
+from ..archive.parquet import Row
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.errors import ArchiveError, MissingTable
@@ -78,19 +79,23 @@ def try_rules(days: Iterable[date], rules: Rules, *, tables: Tables) -> RulesTri
 
 
 def _try_day(day: date, rules: Rules, tables: Tables, trial: RulesTrial) -> None:
-    flagged = [(row["call_id"], row["rule_id"]) for row in flag_rows(day, tables, rules, None)]
-    archived = {
-        (row["call_id"], row["rule_id"]) for row in tables.rows(schemas.FLAGGED_CALLS, day, ("call_id", "rule_id"))
-    }
+    flagged = _ids_by_rule(flag_rows(day, tables, rules, None))
+    archived = _ids_by_rule(tables.rows(schemas.FLAGGED_CALLS, day, ("call_id", "rule_id")))
     with tables.required(schemas.CALLS, day) as calls:
         trial.calls += calls.row_count
     trial.days += 1
-    trial.flagged_calls += len({call_id for call_id, _ in flagged})
+    trial.flagged_calls += len(set().union(*flagged.values()))
     for rule_id, found in trial.rules.items():
-        now = {call_id for call_id, of_rule in flagged if of_rule == rule_id}
-        before = {call_id for call_id, of_rule in archived if of_rule == rule_id}
+        now, before = flagged.get(rule_id, set()), archived.get(rule_id, set())
         found.calls += len(now)
         found.days += bool(now)
         found.new += len(now - before)
         found.gone += len(before - now)
         found.sample += [(call_id, day) for call_id in sorted(now)][: _SAMPLE_SIZE - len(found.sample)]
+
+
+def _ids_by_rule(rows: Iterable[Row]) -> dict[str, set[str]]:
+    ids: dict[str, set[str]] = {}
+    for row in rows:
+        ids.setdefault(row["rule_id"], set()).add(row["call_id"])
+    return ids

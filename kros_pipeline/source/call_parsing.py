@@ -150,7 +150,7 @@ def parse_listed_call(
         if raw.get(name) is not None and columns[name] is None:
             extra[name] = raw[name]
     transcript = raw.get("transcript")
-    text = read_transcript(transcript)
+    text = read_transcript(transcript, recording_hosts)
     columns["listed_transcript"] = clean_text(text) if text is not None else None
     if transcript is not None and not isinstance(transcript, str) and (text is None or isinstance(transcript, Mapping)):
         extra["transcript"] = transcript

@@ -1,5 +1,6 @@
 """`flagged_calls`: the rules, applied to every call of a day."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import date
@@ -42,8 +43,8 @@ def flag_calls(day: date, *, tables: Tables, rules: Rules) -> Report:
         changes.add(call_id, f"rule {rule_id} {'flags it now' if (call_id, rule_id) in after else 'flags it no more'}")
     report.counts |= {"new_flags": len(after - before), "flags_gone": len(before - after)}
     report.changes = changes.sample
-    for rule in rules.rules:
-        report.counts[f"rule {rule.id}"] = sum(1 for row in flagged if row["rule_id"] == rule.id)
+    by_rule = Counter(row["rule_id"] for row in flagged)
+    report.counts |= {f"rule {rule.id}": by_rule[rule.id] for rule in rules.rules}
     return report
 
 

@@ -30,7 +30,7 @@ from ..core.settings import (
     whole_number,
 )
 from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles, fold_label
-from ..source.settings import SOURCE_SETTINGS, SourceSettings, parse_source_settings
+from ..source.settings import DEFAULT_COUNTRY, SOURCE_SETTINGS, SourceSettings, parse_source_settings
 
 if TYPE_CHECKING:
     from ..core.flags import Rules
@@ -218,18 +218,22 @@ def read_code_versions(texts: Mapping[str, str | None]) -> dict[str, str]:
     """
     labels = "|".join((texts.get(setting.name) or "").strip() for setting in (AGENT_LABELS, CALLER_LABELS))
     path = (texts.get(FLAG_RULES.name) or "").strip()
+    country = (texts.get(DEFAULT_COUNTRY.name) or "").strip().upper()  # numbers of rules are read with it
     try:
         rules = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12] if path else "none"
     except OSError:
         rules = "unreadable"
     return {
         "utterances": hashlib.sha256(f"{GRAMMAR_VERSION}|{labels}".encode()).hexdigest()[:12],
-        "flagged_calls": f"{rules}-{FOLDING_VERSION}",
+        "flagged_calls": f"{rules}-{FOLDING_VERSION}{country}",
     }
 
 
-def read_rules_file(path: str, settings: Settings) -> "Rules":
-    """Read a rules file under the present settings. Raises `BadSettings` with every mistake in it."""
+def read_rules_file(path: str, settings: Settings, *, named_by: str = FLAG_RULES.name) -> "Rules":
+    """Read a rules file under the present settings. Raises `BadSettings` with every mistake in it.
+
+    `named_by` is the setting, or the field of a job's config, that names the file.
+    """
     from ..core.flags import BadRules, parse_rules  # not at the top: it loads the patterns' engine
 
     try:
@@ -239,10 +243,10 @@ def read_rules_file(path: str, settings: Settings) -> "Rules":
             country=settings.source.default_country,
         )
     except BadRules as error:
-        raise BadSettings([f"{FLAG_RULES.name} ({path}): {error}."]) from None
+        raise BadSettings([f"{named_by} ({path}): {error}."]) from None
     except (OSError, UnicodeError) as error:
         what = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise BadSettings([f"{FLAG_RULES.name} ({path}) cannot be read: {what}."]) from None
+        raise BadSettings([f"{named_by} ({path}) cannot be read: {what}."]) from None
 
 
 def _read_rules(reader: SettingsReader, settings: Settings) -> "Rules":

@@ -7,6 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from kros_pipeline.core.speaker_roles import USUAL_ROLES
+from kros_pipeline.core.transcript_changes import is_longer
 from kros_pipeline.core.transcript_cuts import find_cut_lengths, is_shortened, lacks_words
 from kros_pipeline.core.transcripts import (
     clean_text,
@@ -135,7 +136,10 @@ CALLER_LABELS = [
         "[Caller]∶",
         "[[Caller]]:",
         "「Caller」:",
+        "(Caller]:",
+        "\\[Caller\\]:",
     ),
+    *("7 [Caller]:", "#3 [Caller]:", "[Caller] [angry]:", "&nbsp;[Caller]:", "&lt;Caller&gt;:", "&#91;Caller&#93;:"),
     *("[Caller]", "[Caller] -", "[Caller] =>", "[Caller]::", "[Caller:", "Caller]:", "[Caller}:", "Caller:", "CALLER:"),
     # a time before, within and behind
     *("[00:12] [Caller]:", "[00:00:12] [Caller]:", "(00:12) [Caller]:", "00:12 - [Caller]:", "[00:12][Caller]:"),
@@ -160,6 +164,8 @@ CALLER_LABELS = [
         "[00:00:12.000 --> 00:00:15.000] [Caller]:",
         "[00:12]: [Caller]:",
         "[00:12]\n[Caller]:",
+        "[Caller] 00:12\n",
+        "[Caller] - 00:12 -",
     ),
     # what else stands in brackets before it
     *("[Channel 1] [Caller]:", "[crosstalk] [Caller]:", "[2025-01-10 10:00:05] [Caller]:", "[10:03:05 AM] [Caller]:"),
@@ -189,7 +195,8 @@ CALLER_LABELS = [
 
 @pytest.mark.parametrize("label", CALLER_LABELS)
 @pytest.mark.parametrize(
-    "separator", ["\n", "\r\n", "\u2028", "\u2029", "\x85", "\x0b", "\x0c", "<br>", "<br/>", r"\n"]
+    "separator",
+    ["\n", "\r\n", "\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1e", "<br>", "<br/>", "</p><p>", "&lt;br&gt;", r"\n"],
 )
 def test_a_label_in_any_spelling_ends_the_agents_turn_and_begins_the_callers(label: str, separator: str) -> None:
     text = f"[Agent]: how are you{separator}{label} my lawyer knows{separator}[Agent]: I see"
@@ -254,6 +261,10 @@ def test_no_drawn_spelling_leaves_the_callers_speech_to_the_agent(label: str, se
         ("[Maria Lopez] hi", "unknown", "Maria Lopez"),
         ("[00:12] Maria: hi", "unknown", "Maria"),
         ("[]: hi", "unknown", "[]"),
+        # without the brackets that the others have
+        *((f"{name}: hi", "unknown", name) for name in ("Maria", "Maria Lopez", "Dr. O’Neil", "李明", "राहुल")),
+        ("Speaker 2: hi", "other", "Speaker 2"),
+        ("&lt;Maria&gt;: hi", "unknown", "Maria"),
     ],
 )
 def test_what_looks_like_a_label_and_is_not_understood_is_nobodys_speech(line: str, speaker: str, label: str) -> None:
@@ -267,6 +278,7 @@ def test_what_looks_like_a_label_and_is_not_understood_is_nobodys_speech(line: s
     [
         # brackets and colons in speech
         *("[5:00] is fine", "[5:00]: is fine", "note: this", "Note: this", "see [note]: later", "at 5:00: call me"),
+        *("Monday: closed", "My Address: here", "At [5:00]: yes", "10 [5:00] yes"),
         *("https://example.com/a?b=c", "it was: good", "the total is 5: no more", "(not really) yes", "[sic] yes"),
         # what speech recognition writes beside speech
         *(f"[{event}] hello" for event in ("inaudible", "crosstalk", "laughs", "Laughter", "inaudible 00:12", "music")),
@@ -413,7 +425,7 @@ def test_spans_count_code_points_and_include_label_and_line_ending() -> None:
         ),
         *(
             (label, "caller")
-            for label in ("Caller", "cAlLeR", "Customer", "User", "Cliente", "Caller, Maria", "Patient 3")
+            for label in ("Caller", "Customer", "User", "Cliente", "Caller, Maria", "Patient 3", "MÜŞTERİ", "Musteri")
         ),
         *(
             (label, "other")
@@ -529,3 +541,9 @@ def test_clean_text_can_be_encoded_and_changes_only_surrogates(text: str) -> Non
 
 def test_each_lone_surrogate_becomes_one_replacement_character() -> None:
     assert clean_text("a\ud83d b\ude00\udfff 🙂") == "a\ufffd b\ufffd\ufffd 🙂"
+
+
+@pytest.mark.parametrize("mark", ["", "...", " [...]", "... [truncated]", "… (more)", "…&nbsp;", "...` "])
+def test_a_text_that_goes_on_where_the_kept_one_was_cut_is_longer(mark: str) -> None:
+    assert is_longer("[Agent]: Hello, who is there?", f"[Agent]: Hello{mark}")
+    assert not is_longer("[Agent]: Goodbye, who is there?", f"[Agent]: Hello{mark}")

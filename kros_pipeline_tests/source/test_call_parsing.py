@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from kros_pipeline.core.calls import Call
 from kros_pipeline.core.json_values import canonical_json
 from kros_pipeline.source.api_client import ApiClient
-from kros_pipeline.source.call_parsing import MalformedCall, parse_listed_call, parse_rows, separate_foreign_rows
+from kros_pipeline.source.call_parsing import (
+    MalformedCall,
+    parse_listed_call,
+    parse_rows,
+    parse_transcript_answer,
+    separate_foreign_rows,
+)
 from kros_pipeline.source.call_source import ListedCall, Window
 from kros_pipeline.source.json_answers import parse_json
 from kros_pipeline.source.krosai import KrosAI
@@ -186,6 +192,8 @@ def test_a_value_that_is_no_time_is_null_and_whole_in_extra(name: str, value: An
         ({"data": {"transcript": "[Agent]: x"}}, "[Agent]: x"),
         ([{"role": "agent", "text": "é"}, {"role": "user", "text": "y"}], None),
         ({"turns": [{"speaker": "Agent", "content": "x"}]}, None),
+        ({"text": "x", "segments": [{"speaker": "Agent", "text": "x"}]}, None),  # the text does not say who speaks
+        ({"text": "[Agent]: x", "segments": [{"speaker": "Agent", "text": "x"}]}, "[Agent]: x"),
     ],
 )
 def test_a_transcript_in_another_clear_form_is_read_as_a_text(value: Any, text: str | None) -> None:
@@ -196,6 +204,15 @@ def test_a_transcript_in_another_clear_form_is_read_as_a_text(value: Any, text: 
 def test_a_transcript_that_is_no_text_is_null_and_whole_in_extra(value: Any) -> None:
     assert call(transcript=value).listed_transcript is None
     assert extra(transcript=value) == {"transcript": value}
+
+
+def test_turns_keep_no_url_that_grants_access_to_a_recording() -> None:
+    url = "https://storage.krosai.com/a.mp3?X-Amz-Signature=secret"
+    turns = [{"speaker": "Agent", "text": "x", "recording_url": url, "audio": url}]
+    answers: list[dict[str, Any]] = [{"transcript": turns}, {"data": {"turns": turns}}]
+    texts = [call(transcript=turns).listed_transcript, *(parse_transcript_answer(answer).text for answer in answers)]
+    assert all(text and "storage.krosai.com/a.mp3" in text for text in texts)
+    assert not any("secret" in str(text) or "recording_url" in str(text) for text in texts)
 
 
 @pytest.mark.parametrize("name", [*TEXTS, *NUMBERS, *TIMES, "transcript", "recording_url"])

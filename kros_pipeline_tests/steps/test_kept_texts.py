@@ -205,7 +205,6 @@ def test_the_days_problems_name_the_labels_that_are_not_known_and_no_speech(memo
         in problems
     )
     assert "4111" not in problems and "Supervisor" not in problems
-    problems = " ".join(our.run_day(KROS_CALLER_LABELS="maria").verdict.problems) if False else problems
 
 
 def test_labels_of_the_settings_name_the_two_roles(memory_account: MakeAccount) -> None:

@@ -16,6 +16,7 @@ from kros_pipeline.steps.settings import (
     parse_settings_and_rules,
     parse_start_date,
     parse_webhook_url,
+    read_code_versions,
 )
 
 # The names and defaults that operators rely on. A default that is no text stands beside its name.
@@ -500,3 +501,17 @@ def test_the_webhook_is_known_where_other_settings_are_bad() -> None:
     assert parse_webhook_url({"KROS_WEBHOOK_URL": " "}) is None
     with pytest.raises(BadSettings, match=r"^KROS_WEBHOOK_URL must be a whole https URL\.$"):
         parse_webhook_url({"KROS_WEBHOOK_URL": "http://h.example/x"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "table"),
+    [
+        ("KROS_AGENT_LABELS", "Maria", "utterances"),
+        ("KROS_CALLER_LABELS", "Maria", "utterances"),
+        ("KROS_FLAG_RULES", "/nowhere", "flagged_calls"),
+        ("KROS_DEFAULT_COUNTRY", "NG", "flagged_calls"),
+    ],
+)
+def test_a_setting_that_decides_a_tables_rows_makes_old_days_stale(name: str, value: str, table: str) -> None:
+    before, after = read_code_versions({}), read_code_versions({name: value})
+    assert [key for key in before if before[key] != after[key]] == [table]
