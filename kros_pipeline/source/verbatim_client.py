@@ -62,7 +62,7 @@ def send_verbatim(
     parts = urlsplit(url)
     try:
         connection = _connect(parts, route, loopback_allowed=loopback_allowed, stall_seconds=stall_seconds)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise _broken(error) from None
     try:
         target = request_target(url)
