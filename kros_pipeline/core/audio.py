@@ -9,7 +9,7 @@ FORMAT_CHANGED = "upstream's format changed"
 SAME_BYTES = "another call of the day has the same bytes"
 CONTRADICTED = "upstream declares other audio than these bytes, which another call of the day has, too"
 MP3_TYPE = "audio/mpeg"
-_MAX_NAMED_DEFECTS = 8
+_MAX_NAMED_DEFECTS, _LAST_DEFECTS = 8, 3
 
 
 class NotAudio(ValueError):
@@ -57,8 +57,13 @@ class Inspection(NamedTuple):
 
 
 def join_defects(defects: tuple[str, ...] | list[str]) -> str | None:
-    """Return the text of the column `defects`: at most eight phrases and the number of the others; None for none."""
+    """Return the text of the column `defects`: at most eight phrases and the number of the others; None for none.
+
+    The last ones are always named: what upstream says, and that another call has the same bytes.
+    """
     if not defects:
         return None
     more = len(defects) - _MAX_NAMED_DEFECTS
-    return "; ".join([*defects[:_MAX_NAMED_DEFECTS], *([f"and {more} more"] if more > 0 else [])])
+    if more <= 0:
+        return "; ".join(defects)
+    return "; ".join([*defects[: _MAX_NAMED_DEFECTS - _LAST_DEFECTS], f"and {more} more", *defects[-_LAST_DEFECTS:]])

@@ -6,6 +6,8 @@ What it refuses is lost audio: no ten consistent frames in a row (in a body of f
 the expected frames missing.
 """
 
+from itertools import pairwise
+
 from .audio import Audio, Inspection, NotAudio, OtherAnswer
 from .audio_tags import unexplained_bytes
 from .mp3_counts import StatedCounts, find_counting_frames, read_counts
@@ -115,7 +117,7 @@ def _compare_with(stated: StatedCounts, came: int, size: int, run: Run) -> tuple
 def _compare_appended(walk: Walk) -> tuple[str, bool]:
     """Compare the counts of each file of several that were joined: more frames than the first one says are here."""
     starts = [at for at in find_counting_frames(walk.view) if any(run.start <= at < run.end for run in walk.runs)]
-    for start, end in zip(starts, [*starts[1:], len(walk.view)], strict=True):
+    for start, end in pairwise([*starts, len(walk.view)]):
         part = walk_frames(walk.view[start:end])
         if not part.runs or part.runs[0].start:
             continue

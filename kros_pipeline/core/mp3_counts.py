@@ -45,7 +45,7 @@ def find_counting_frames(view: memoryview) -> list[int]:
             if at < 0 or view[at] != 0xFF:
                 continue
             frame = parse_header(view[at + 1], view[at + 2], view[at + 3] >> 6)
-            if frame is not None and frame.size_bytes and read_counts(view, at, frame) is not None:
+            if frame is not None and read_counts(view, at, frame) is not None:
                 found.append(at)
     return sorted(set(found))
 

@@ -11,6 +11,8 @@ _SCALE, _DURATION, _TRACK, _CODEC, _AUDIO = 0x2AD7B1, 0x4489, 0xAE, 0x86, 0xE1
 _RATE, _CHANNELS, _CLUSTER_TIME, _SIMPLE_BLOCK, _BLOCK_GROUP, _BLOCK = 0xB5, 0x9F, 0xE7, 0xA3, 0xA0, 0xA1
 _OF_SEGMENT = {0x114D9B74, _INFO, _TRACKS, _CLUSTER, 0x1C53BB6B, 0x1043A770, 0x1941A469, 0x1254C367, 0xEC, 0xBF}
 _NANOSECONDS = 1e9
+_LEAST_NUMBER, _MOST_NUMBER = 1e-3, 1e15
+_MAX_DEPTH = 4  # tracks, track, audio: nothing of ours lies deeper
 
 
 def inspect_webm(view: memoryview) -> Inspection:
@@ -57,13 +59,13 @@ class _Reader:
             elif name in (_INFO, _TRACKS) and stop is not None:
                 self._read_facts(begin, min(stop, end))
 
-    def _read_facts(self, start: int, end: int) -> None:
+    def _read_facts(self, start: int, end: int, depth: int = 1) -> None:
         for name, begin, stop in self._elements(start, end):
             if stop is None or stop > end:
                 return
             value = bytes(self._view[begin:stop])
-            if name in (_TRACK, _AUDIO):
-                self._read_facts(begin, stop)
+            if name in (_TRACK, _AUDIO) and depth < _MAX_DEPTH:
+                self._read_facts(begin, stop, depth + 1)
             elif name == _CODEC and value.startswith(b"A_") and not self.codec:
                 self.codec = value[2:].strip(b"\0").decode("ascii", "replace").title()
             elif name == _CHANNELS:
@@ -119,5 +121,7 @@ class _Reader:
 
 
 def _float(value: bytes) -> float:
+    """Return a positive number; 0 where there is none, or one that no length and no rate has."""
     known = {4: ">f4", 8: ">f8"}.get(len(value))
-    return float(np.frombuffer(value, known)[0]) if known else 0.0
+    number = float(np.frombuffer(value, known)[0]) if known else 0.0
+    return number if _LEAST_NUMBER < number < _MOST_NUMBER else 0.0

@@ -25,9 +25,12 @@ class DownloadConcurrency:
         self._changed = threading.Condition()
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait until one more download may run, and run it."""
-        self._acquire()
+    def turn(self, *, is_resumed: bool = False) -> Iterator[None]:
+        """Wait until one more download may run, and run it.
+
+        A resumed one waits for pauses only: it holds memory for which downloads that run may be waiting.
+        """
+        self._acquire(is_resumed=is_resumed)
         try:
             yield
         finally:
@@ -61,10 +64,10 @@ class DownloadConcurrency:
                 self._paused_until = now + pause
             return True
 
-    def _acquire(self) -> None:
+    def _acquire(self, *, is_resumed: bool) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._running < max(1, int(self._limit)))
+                self._changed.wait_for(lambda: is_resumed or self._running < max(1, int(self._limit)))
                 wait = self._paused_until - self._clock.monotonic()
                 if wait <= 0:
                     self._running += 1

@@ -78,7 +78,8 @@ class RecordingDownloads:
         while True:
             before = received.sink.size_bytes if received else 0
             try:
-                with self._concurrency.turn(), self._send(url, received) as answer:
+                is_resumed = received is not None
+                with self._concurrency.turn(is_resumed=is_resumed), self._send(url, received) as answer:
                     throttle = read_throttle(answer, now=self._clock.now())
                     if throttle is None:
                         if received is None:

@@ -1,11 +1,12 @@
 """Decode a gzip body that was not asked for: its first bytes tell it, whatever its headers say."""
 
-import gzip
 import zlib
 from collections.abc import Iterator
 from typing import IO
 
 _MAGIC = b"\x1f\x8b\x08"
+_GZIP_FORMAT = 16 + zlib.MAX_WBITS
+_PADDING = b"\0 \t\r\n"
 _PIECE_BYTES = 1 << 20
 _MAX_RATIO = 200  # of a body beyond its first megabyte: a few kilobytes must not fill the disk
 
@@ -20,16 +21,26 @@ def is_gzip(body: memoryview) -> bool:
 
 
 def decode_gzip(body: IO[bytes], size_bytes: int, *, max_bytes: int) -> Iterator[bytes]:
-    """Yield the decoded body in pieces of at most a megabyte. Raises `UndecodableGzip`."""
+    """Yield the decoded body in pieces of at most a megabyte. Raises `UndecodableGzip`.
+
+    White space and zeros behind it belong to it, as they do behind other audio.
+    """
     most, length = min(max_bytes, _PIECE_BYTES + _MAX_RATIO * size_bytes), 0
+    decoder, given = zlib.decompressobj(_GZIP_FORMAT), b""
     try:
-        with gzip.GzipFile(fileobj=body, mode="rb") as decoded:
-            while piece := decoded.read(_PIECE_BYTES):
-                length += len(piece)
-                if length > most:
-                    raise UndecodableGzip(f"{size_bytes:,} bytes of gzip decode to more than {most:,} bytes")
-                yield piece
-    except EOFError:
-        raise UndecodableGzip("the gzip body ends early") from None
-    except (gzip.BadGzipFile, zlib.error):
+        while given := given or body.read(_PIECE_BYTES):
+            if decoder.eof:
+                given = given.lstrip(_PADDING)
+                if not given:
+                    continue
+                decoder = zlib.decompressobj(_GZIP_FORMAT)
+            piece = decoder.decompress(given, _PIECE_BYTES)
+            given = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
+            length += len(piece)
+            if length > most:
+                raise UndecodableGzip(f"{size_bytes:,} bytes of gzip decode to more than {most:,} bytes")
+            yield piece
+    except zlib.error:
         raise UndecodableGzip("the body begins as gzip, and is none") from None
+    if not decoder.eof:
+        raise UndecodableGzip("the gzip body ends early")

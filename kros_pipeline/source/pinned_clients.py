@@ -20,6 +20,7 @@ from pyreqwest.exceptions import ClientClosedError, DecodeError, PyreqwestError
 from pyreqwest.response import SyncResponse
 
 from ..core.clock import Clock
+from ..core.errors import LocalFault
 from ..core.http_client import describe_failure, find_causes, new_client_builder
 from .public_addresses import resolve_public
 from .request_targets import is_kept_as_given
@@ -154,11 +155,14 @@ class PinnedClients:
             return pinned
 
     def _build(self, origin: str, route: Route) -> _Pinned:
-        builder = (
-            new_client_builder(self._connections, proxy=route.proxy, ca_bundle=route.read_ca_bundle())
-            .read_timeout(timedelta(seconds=self._stall_seconds))
-            .default_headers(self._headers)
-        )
+        try:
+            builder = new_client_builder(self._connections, proxy=route.proxy, ca_bundle=route.read_ca_bundle())
+        except (OSError, ValueError, PyreqwestError):  # its text may show a password of the proxy
+            raise LocalFault(
+                "the proxy or the file of certificates that the environment names cannot be used: look at HTTPS_PROXY, "
+                "ALL_PROXY and REQUESTS_CA_BUNDLE"
+            ) from None
+        builder = builder.read_timeout(timedelta(seconds=self._stall_seconds)).default_headers(self._headers)
         addresses: list[str] = []
         if not route.proxy:
             host = urlsplit(origin).hostname or ""

@@ -1,5 +1,6 @@
 """Follow the redirects of the recording storage, each judged as the first URL is."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urljoin
@@ -10,6 +11,9 @@ from .storage_answers import StorageAnswer
 from .url_policy import UrlPolicy
 
 MAX_REDIRECTS = 3
+_NOT_ASCII = re.compile("[^\x00-\x7f]")
+_END_OF_PART = re.compile(r"[/?#]")
+_HAS_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://").match
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
@@ -35,9 +39,13 @@ def send_and_follow(
 
 
 def _join(url: str, location: str) -> str:
-    """Return the URL that a Location means. Absolute ones stay as given, as every URL does."""
-    scheme, origin = url.partition("://")[0], "/".join(url.split("/", 3)[:3])
-    if "://" in location.partition("?")[0]:
+    """Return the URL that a Location means. Absolute ones stay as given, as every URL does.
+
+    Headers are read as Latin-1, so that each character beyond ASCII stands for one byte.
+    """
+    location = _NOT_ASCII.sub(lambda byte: f"%{ord(byte.group()):02X}", location)
+    scheme, origin = url.partition("://")[0], "/".join(_END_OF_PART.split(url, maxsplit=3)[:3])
+    if _HAS_ORIGIN(location):
         return location
     if location.startswith("//"):
         return f"{scheme}:{location}"

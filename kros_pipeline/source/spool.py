@@ -9,7 +9,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Condition
 from typing import IO
@@ -52,12 +52,13 @@ class Spool:
         try:
             with of_local_files(folder):
                 opened = tempfile.TemporaryFile(dir=folder, prefix="kros-")  # noqa: SIM115 - closed below
-            with opened:
-                file = SpoolFile(opened, folder, self._grow, reserved_bytes)
-                try:
-                    yield file
-                finally:
-                    reserved_bytes = file.reserved_bytes
+            file = SpoolFile(opened, folder, self._grow, reserved_bytes)
+            try:
+                yield file
+            finally:
+                reserved_bytes = file.reserved_bytes
+                with suppress(OSError):  # it writes what a full disk did not take, which was reported then
+                    opened.close()
         finally:
             self._release(reserved_bytes)
 

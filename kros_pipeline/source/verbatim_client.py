@@ -19,7 +19,21 @@ from .storage_answers import BrokenTransfer, StorageAnswer
 from .storage_route import Route
 
 _PIECE_BYTES = 1 << 18
+_MAX_INTERIM_ANSWERS = 20
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class _Response(http.client.HTTPResponse):
+    """Passes over all interim answers; http.client itself passes over 100 only."""
+
+    def begin(self) -> None:
+        """Read the head of the final answer."""
+        for _ in range(_MAX_INTERIM_ANSWERS):
+            super().begin()
+            if not 100 <= self.status < 200 or self.status == http.client.SWITCHING_PROTOCOLS:
+                return
+            self.headers = self.msg = None  # type: ignore[assignment]  # as before the first head
+        raise http.client.HTTPException("too many interim answers")
 
 
 class _Answer:
@@ -48,7 +62,7 @@ def send_verbatim(
     parts = urlsplit(url)
     try:
         connection = _connect(parts, route, loopback_allowed=loopback_allowed, stall_seconds=stall_seconds)
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise _broken(error) from None
     try:
         target = request_target(url)
@@ -59,6 +73,7 @@ def send_verbatim(
             for name, value in {"Host": _host_header(parts), **headers, "Connection": "close"}.items():
                 connection.putheader(name, value)
             connection.endheaders()
+            connection.response_class = _Response
             response = connection.getresponse()
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise _broken(error) from None

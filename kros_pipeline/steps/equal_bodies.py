@@ -9,7 +9,7 @@ from threading import Lock
 
 from ..archive.object_store import ObjectStore, Replace
 from ..archive.parquet import Row
-from ..core.audio import CONTRADICTED, SAME_BYTES, Audio, Inspection
+from ..core.audio import CONTRADICTED, SAME_BYTES, Inspection
 from ..core.audio_check import Stated, differs, verify_audio
 from ..core.clock import Clock
 from ..core.errors import ArchiveError, DownloadError, InvalidAudio
@@ -42,9 +42,9 @@ class SharedBodies:
         """Add the hashes of recordings that were archived before and are not downloaded again."""
         self._known.update(int(sha256[:_DIGITS], 16) for sha256 in sha256s)
 
-    def claim(self, audio: Audio, sha256: str) -> bool:
+    def claim(self, seconds: float | None, sha256: str) -> bool:
         """Note that a call has these bytes, and return whether another call has them, too."""
-        if (audio.duration_seconds or 0.0) <= _MIN_SECONDS:
+        if (seconds or 0.0) <= _MIN_SECONDS:
             return False
         number = int(sha256[:_DIGITS], 16)
         with self._lock:

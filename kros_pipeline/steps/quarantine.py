@@ -7,7 +7,7 @@ from datetime import date
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.object_store import CREATE, ObjectStore
 from ..archive.tombstones import Tombstones
-from ..core.errors import InvalidAudio, ObjectExists
+from ..core.errors import ArchiveError, InvalidAudio, ObjectExists
 from ..core.object_keys import quarantine_key
 from ..source.call_source import Body
 from ..source.spool import choose_folder
@@ -43,10 +43,14 @@ class Quarantine:
         return BodyRejected(error, body.sha256, self._store.full_key(key))
 
     def keep_stored(self, call_id: str, audio_key: str, sha256: str) -> str:
-        """Put a copy of an archived object into quarantine before it is replaced, and return the copy's key."""
+        """Put a copy of an archived object into quarantine before it is replaced, and return the copy's key.
+
+        Raises `ArchiveError` where the object is gone, or its call was erased.
+        """
         key = quarantine_key(self._day, call_id, sha256)
         with tempfile.TemporaryFile(dir=choose_folder(), prefix="kros-") as file:
-            self._store.copy_into(audio_key, file)
+            if self._store.copy_into(audio_key, file) is None or self._tombstones.is_erased(call_id):
+                raise ArchiveError("the archived object was deleted while upstream was asked for it again")
             size = file.tell()
             file.flush()
             with suppress(ObjectExists):

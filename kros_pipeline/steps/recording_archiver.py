@@ -184,7 +184,7 @@ class RecordingArchiver:
             stated=tries.stated,
             ask=lambda: self._questions.ask(tries),
         )
-        if not self.shared.claim(found.audio, body.sha256):
+        if not self.shared.claim(found.audio.duration_seconds, body.sha256):
             return found
         if tries.shared_sha256 != body.sha256 and tries.downloads < _MAX_DOWNLOADS:
             self._questions.ask(tries)

@@ -159,7 +159,9 @@ class _Step:
                 to_ask.append(pending)
         with ThreadPoolExecutor(self._threads) as pool:
             for pending, adopted in zip(to_adopt, pool.map(self._adopt_one, to_adopt), strict=True):
-                self.report.counts["adopted"] += adopted["status"] == RecordingStatus.ARCHIVED
+                if adopted["status"] == RecordingStatus.ARCHIVED:
+                    self.report.counts["adopted"] += 1
+                    self._archiver.shared.claim(adopted["duration_seconds"], adopted["sha256"])
                 self._keep(pending, adopted)
                 if len(self._unsaved) >= max(_SAVE_EVERY_CALLS, len(to_adopt) // _MAX_CHECKPOINTS):
                     self.save()
@@ -184,17 +186,22 @@ class _Step:
             and not any(text in (row["defects"] or "") for text in (SAME_BYTES, CONTRADICTED))
         ]
         calls = {call["call_id"]: call for call in self._snapshot.calls.rows(CALL_COLUMNS)} if rows else {}
-        for row in rows:
-            if row["call_id"] not in calls:
-                continue
-            pending = make_pending(calls[row["call_id"]], row, None)
-            found = self._archiver.holders.recheck(pending, row)
-            self._unsaved[pending.call_id] = found
-            if found["sha256"] != row["sha256"]:
-                self._audit.record(
-                    AuditEvent.ARCHIVED, pending.call_id, sha256=found["sha256"], bytes=found["size_bytes"]
-                )
-        self.save()
+        try:
+            for row in rows:
+                if row["call_id"] in calls:
+                    self._recheck_one(make_pending(calls[row["call_id"]], row, None), row)
+        except LocalFault as error:
+            self.breaker.trip(error)
+        except OSError as error:
+            self.breaker.trip(_as_local_fault(error))
+        finally:  # an object that was replaced must not be left without its row
+            self.save()
+
+    def _recheck_one(self, call: PendingRecording, row: Row) -> None:
+        found = self._archiver.holders.recheck(call, row)
+        self._unsaved[call.call_id] = found
+        if found["sha256"] != row["sha256"]:
+            self._audit.record(AuditEvent.ARCHIVED, call.call_id, sha256=found["sha256"], bytes=found["size_bytes"])
 
     def archive_all(self, calls: Iterable[tuple[PendingRecording, str | None]], progress: ProgressLog) -> None:
         """Give every call to a thread, a few ahead of the threads at most, and keep the rows that come back."""

@@ -41,9 +41,9 @@ def element(name: str, content: bytes) -> bytes:
     return bytes.fromhex(name) + (1 << 56 | len(content)).to_bytes(8, "big") + content
 
 
-def webm(*, has_duration: bool = True) -> bytes:
-    info = element("2ad7b1", b"\x0f\x42\x40") + (element("4489", struct.pack(">d", 5_000.0)) if has_duration else b"")
-    audio = element("b5", struct.pack(">d", 48_000.0)) + element("9f", b"\1")
+def webm(*, has_duration: bool = True, duration: float = 5_000.0, rate: float = 48_000.0) -> bytes:
+    info = element("2ad7b1", b"\x0f\x42\x40") + (element("4489", struct.pack(">d", duration)) if has_duration else b"")
+    audio = element("b5", struct.pack(">d", rate)) + element("9f", b"\1")
     tracks = element("ae", element("86", b"A_OPUS") + element("e1", audio))
     blocks = b"".join(element("a3", b"\x81" + struct.pack(">h", at) + bytes(60)) for at in range(0, 5_000, 20))
     cluster = element("1f43b675", element("e7", b"\0") + blocks)
@@ -127,6 +127,22 @@ def test_what_a_player_passes_over_is_named(body: bytes, words: str) -> None:
 def test_a_container_without_audio_is_no_recording(body: bytes, words: str) -> None:
     with pytest.raises(NotAudio, match=words):
         inspect_audio(body)
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -1.0, 0.0, 5e-324, 1e308])
+def test_a_number_that_nothing_has_counts_as_unknown(number: float) -> None:
+    found = inspect_audio(webm(duration=number))
+    assert found.audio.duration_seconds == pytest.approx(4.98)
+    assert "its header does not say how long it is" in found.defects
+    assert inspect_audio(webm(rate=number)).audio.sample_rate_hz is None
+
+
+def test_elements_inside_each_other_without_end_are_no_audio() -> None:
+    tracks = b""
+    for _ in range(2_000):
+        tracks = element("ae", tracks)
+    with pytest.raises(NotAudio, match="a WebM file without audio"):
+        inspect_audio(element("1a45dfa3", b"") + element("18538067", element("1654ae6b", tracks)))
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")

@@ -366,6 +366,13 @@ def test_free_format_is_measured_by_the_distance_of_its_frames(size: int) -> Non
     assert found.audio.duration_seconds == pytest.approx(2.4) and len(found.defects) == 1
 
 
+@pytest.mark.parametrize(("stated", "is_cut"), [(20, False), (99, False), (110, True)])
+def test_the_counts_of_a_free_format_file_are_read(stated: int, is_cut: bool) -> None:
+    counts = (b"\xff\xfb\x04\xc0" + bytes(17) + b"Info" + struct.pack(">II", 1, stated)).ljust(270, b"\0")
+    found = mp3.inspect(counts + frame("fffb04c0", 270) * 99)
+    assert bool(found.cut) == is_cut
+
+
 @settings(max_examples=25)
 @given(st.binary(max_size=2_000))
 def test_random_bytes_after_audio_are_never_taken_for_audio(rubbish: bytes) -> None:

@@ -99,6 +99,8 @@ def answer_with(pieces: list[Piece]) -> Answer:
         ],
         sized(gzip.compress(AUDIO), "Content-Encoding: gzip"),
         sized(gzip.compress(AUDIO[:9]) + gzip.compress(AUDIO[9:])),
+        sized(gzip.compress(AUDIO) + b"\r\n"),
+        sized(gzip.compress(AUDIO[:9]) + bytes(600) + gzip.compress(AUDIO[9:]) + bytes(600)),
         [head("Content-Encoding: gzip", "Transfer-Encoding: chunked"), chunk(gzip.compress(AUDIO)), chunk(b"")],
     ],
 )
@@ -173,6 +175,17 @@ def test_a_length_is_known_where_the_storage_declares_it(
     assert is_known(sized(gzip.compress(AUDIO))) == (False, False)  # of other bytes than the audio's
 
 
+def test_interim_answers_are_passed_over_by_the_verbatim_client_too(
+    open_storage: OpenStorage, make_downloads: MakeDownloads
+) -> None:
+    interim = b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+    storage = open_storage(answer_with([interim, *sized(AUDIO)]))
+    assert fetch(make_downloads(), f"{storage.origin}/a.mp3?quoted='1'") == AUDIO
+    storage = open_storage(answer_with([interim * 100, *sized(AUDIO)]))
+    with pytest.raises(DownloadBroken, match="no answer"):
+        fetch(make_downloads(), f"{storage.origin}/a.mp3?quoted='1'")
+
+
 # URLs are sent as given.
 
 
@@ -229,6 +242,26 @@ def test_a_redirect_is_followed_as_given(
     assert fetch(make_downloads(), f"{storage.origin}/a?sig=secret") == AUDIO
     assert [request.target for request in storage.requests] == ["/a?sig=secret", "/b%2f?sig='1'"]
     assert "Referer" not in storage.requests[1].headers
+
+
+@pytest.mark.parametrize("start", ["/d/a?sig=1", "/d/a?sig='1'", "?sig=1"])
+@pytest.mark.parametrize(
+    ("where", "sent"),
+    [
+        ("/b/é", "/b/%C3%A9"),
+        ("/b/\u2026", "/b/%E2%80%A6"),
+        ("/b/https://c/d", "/b/https://c/d"),
+        ("/b?to=https://c/d", "/b?to=https://c/d"),
+        ("/b/%2e%2e/c#there", "/b/%2e%2e/c"),
+    ],
+)
+def test_a_location_is_read_as_it_is_written(
+    open_storage: OpenStorage, make_downloads: MakeDownloads, start: str, where: str, sent: str
+) -> None:
+    line = b"HTTP/1.1 302 Found\r\nConnection: close\r\nLocation: " + where.encode() + b"\r\n\r\n"
+    storage = open_storage(lambda request: sized(AUDIO) if request.target.startswith("/b") else [line])
+    assert fetch(make_downloads(), f"{storage.origin}{start}") == AUDIO
+    assert storage.requests[-1].target == sent
 
 
 @pytest.mark.parametrize(
@@ -357,6 +390,18 @@ def test_a_body_that_stops_is_dropped_though_the_connection_stays(
             storage = open_storage(answer_with([*pieces]))
             with pytest.raises(DownloadBroken, match=r"broke off after 1 bytes|no answer"):
                 fetch(make_downloads(SYSTEM_CLOCK), f"{storage.origin}{target}")
+
+
+def test_resumed_downloads_do_not_wait_for_those_that_wait_for_their_memory(
+    open_storage: OpenStorage, make_downloads: MakeDownloads, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(downloads, "IN_FLIGHT_BYTES", len(AUDIO))
+    monkeypatch.setattr(downloads, "_FIRST_WAIT_SECONDS", 0.05)
+    storage, ours = open_storage(resumable(200_000, ETAG)), make_downloads(SYSTEM_CLOCK, workers=1)
+    pool = ThreadPoolExecutor(2)
+    found = [pool.submit(fetch, ours, f"{storage.origin}/{number}.mp3") for number in range(4)]
+    assert [future.result(timeout=20) for future in found] == [AUDIO] * 4
+    pool.shutdown()
 
 
 # A storage that throttles.

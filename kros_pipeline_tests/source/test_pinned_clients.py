@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kros_pipeline.core.clock import Clock
-from kros_pipeline.core.errors import DownloadBroken, UrlRefused
+from kros_pipeline.core.errors import DownloadBroken, LocalFault, UrlRefused
 from kros_pipeline.sandbox import tls
 from kros_pipeline.source.downloads import RecordingDownloads
 from kros_pipeline.steps.run_context import SYSTEM_CLOCK
@@ -275,6 +275,19 @@ def test_through_a_proxy_nothing_is_resolved_here(
         sent = proxy.requests[0].headers.get("Proxy-Authorization")
         assert sent == ("Basic dXNlcjpwQHNz" if user else None)
     assert set(asked) <= {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("REQUESTS_CA_BUNDLE", "/nowhere.pem"), ("REQUESTS_CA_BUNDLE", "/"), ("HTTPS_PROXY", "http://[u:p")],
+)
+def test_an_environment_that_no_client_can_be_built_with_is_a_local_fault(
+    storage: MakeStorage, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(LocalFault, match="that the environment names cannot be used") as raised:
+        fetch(storage(), "https://localhost:9/a.mp3")
+    assert value not in str(raised.value)
 
 
 def test_a_host_without_a_proxy_is_pinned_though_others_have_one(

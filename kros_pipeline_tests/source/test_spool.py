@@ -93,6 +93,15 @@ def test_a_file_that_cannot_be_made_or_written_is_a_local_fault(tmp_path: Path) 
                 file.write(b"piece")
 
 
+def test_what_a_full_disk_did_not_take_raises_nothing_else_at_the_end(tmp_path: Path) -> None:
+    if Path("/dev/full").exists():
+        spool = Spool(str(tmp_path))
+        with pytest.raises(LocalFault, match="is full"), spool.open(None) as file:
+            os.dup2(os.open("/dev/full", os.O_WRONLY), file.file.fileno())
+            file.write(b"a piece that stays in the file's buffer")
+            file.data()
+
+
 def test_a_body_that_the_disk_has_no_room_for_is_not_begun(tmp_path: Path) -> None:
     with pytest.raises(LocalFault, match="free bytes, and a recording of"), Spool(str(tmp_path)).open(1 << 60) as _:
         pass

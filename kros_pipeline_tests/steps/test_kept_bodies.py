@@ -395,6 +395,35 @@ def test_a_fresh_url_brings_the_right_body_of_each_call(make: MakeDay) -> None:
     assert verify_days(day.open(), [DAY]).is_sound
 
 
+def test_a_fault_in_the_second_look_leaves_no_replaced_object_without_its_row(make: MakeDay) -> None:
+    names = ("call_a", "call_b", "call_c", "call_d")  # newest first: `b` and `d` have others' bytes at first
+    day = make({name: audio(name) for name in names}, seconds=dict.fromkeys(names, 14.4))
+    for name, cached in zip(names, ("ab", "ab", "cd", "cd"), strict=True):
+        day.source.serves[name] = lambda n, name=name, cached=cached: audio(cached if n == 1 else name)  # type: ignore[misc]
+    full = LocalFault("the disk is full")
+    day.source.fails["call_d"] = lambda number: full if number == 2 else None
+    day.run()
+    assert day.report.error is full
+    assert day.rows()["call_b"]["sha256"] == hashlib.sha256(audio("call_b")).hexdigest()
+    assert verify_days(day.open(), [DAY]).is_sound
+
+
+def test_one_body_of_several_calls_is_noticed_where_their_rows_were_lost(make: MakeDay) -> None:
+    names = ("call_a", "call_b")
+    day = make(dict.fromkeys(names, audio("same")), seconds=dict.fromkeys(names, 14.4))
+    day.run()
+    day.archive.delete(f"tables/recordings/dt={DAY}/part-0.parquet")
+    assert "2 × archived recording with the same bytes" in day.run().verdict.failures[SHARED_CHECK][0]
+
+
+def test_many_defects_do_not_hide_that_another_call_has_the_same_bytes(make: MakeDay) -> None:
+    body = b"x".join([audio("same", 60)] * 12)
+    day = make(dict.fromkeys(("call_a", "call_b"), body), seconds={"call_a": 17.3, "call_b": 17.3})
+    found = day.run()
+    assert len(found.verdict.failures[SHARED_CHECK]) == 1
+    assert "and 4 more" in day.rows()["call_a"]["defects"]
+
+
 def test_short_recordings_may_be_equal(make: MakeDay) -> None:
     day = make(dict.fromkeys(("call_a", "call_b"), audio("same", 200)))
     found = day.run()
