@@ -14,7 +14,7 @@ from .body_sinks import BodySink, MemorySink
 from .buffer_pool import MAX_BUFFER_BYTES, BufferPool
 from .call_source import Body
 from .download_concurrency import DownloadConcurrency
-from .gzip_bodies import UndecodableGzip, decode_gzip, is_gzip
+from .gzip_bodies import CutGzip, UndecodableGzip, decode_gzip, is_gzip
 from .local_faults import find_local_fault
 from .pinned_clients import PinnedClients
 from .received_body import ReceivedBody
@@ -127,13 +127,13 @@ class RecordingDownloads:
             raise BrokenTransfer(f"of {received.length:,} declared bytes")
 
     def _decode(self, received: ReceivedBody, held: ExitStack) -> BodySink:
-        """Decode a gzip body. One that is no whole gzip, though all its bytes came, stays as it is."""
+        """Decode a gzip body. One that cannot be decoded stays as it is, unless more of it may come another time."""
         size, decoded = received.sink.size_bytes, held.enter_context(self._spool.open(None))
         try:
             for piece in decode_gzip(received.sink.reader(), size, max_bytes=MAX_BYTES):
                 decoded.write(piece)
         except UndecodableGzip as error:
-            if received.length is None:
+            if received.length is None and isinstance(error, CutGzip):
                 raise DownloadBroken(f"{error}, after {size:,} bytes") from None
             return received.sink
         return decoded

@@ -15,6 +15,10 @@ class UndecodableGzip(Exception):
     """The body is no whole gzip, or decodes to more than any recording has."""
 
 
+class CutGzip(UndecodableGzip):
+    """The gzip body ends early."""
+
+
 def is_gzip(body: memoryview) -> bool:
     """Return whether a body begins as gzip does. No audio format begins so."""
     return body[: len(_MAGIC)] == _MAGIC
@@ -43,4 +47,4 @@ def decode_gzip(body: IO[bytes], size_bytes: int, *, max_bytes: int) -> Iterator
     except zlib.error:
         raise UndecodableGzip("the body begins as gzip, and is none") from None
     if not decoder.eof:
-        raise UndecodableGzip("the gzip body ends early")
+        raise CutGzip("the gzip body ends early")

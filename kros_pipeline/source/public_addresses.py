@@ -15,6 +15,7 @@ _NOT_PUBLIC = tuple(
         ip_network,
         (
             "192.0.0.0/24",  # protocol assignments; the metadata service of a cloud is among them
+            "168.63.129.16/32",  # the host agent of Azure, on each virtual machine
             "192.88.99.0/24",  # 6to4 relays
             "2001::/23",  # Teredo, ORCHID and other assignments that no server has
             "2002::/16",  # 6to4

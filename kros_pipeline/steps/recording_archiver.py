@@ -90,7 +90,7 @@ class RecordingArchiver:
             row = self.rows.unarchived(call, RecordingStatus.REFUSED, str(error), attempts=max(1, tries.downloads))
         except (DownloadError, RequestRefused, UnaddressableCall, UnexpectedResponse) as error:
             row = self.rows.failed(call, error, attempts=tries.downloads)
-        except ExternalError as error:
+        except (ExternalError, OSError) as error:
             if tries.rejected is None:  # otherwise the row must name the body; the next call meets the same
                 raise
             row = self.rows.failed(call, error, attempts=tries.downloads)

@@ -157,6 +157,9 @@ def test_a_gzip_that_is_whole_and_cannot_be_decoded_is_given_as_it_came(
     bomb = gzip.compress(bytes(3 << 20))
     storage = open_storage(answer_with(sized(bomb)))
     assert fetch(make_downloads(), f"{storage.origin}/a.mp3") == bomb  # decoded, it is a thousand times as large
+    other = b"\x1f\x8b\x08" + AUDIO
+    storage = open_storage(answer_with([head("Transfer-Encoding: chunked"), chunk(other), chunk(b"")]))
+    assert fetch(make_downloads(), f"{storage.origin}/a.mp3") == other
     monkeypatch.setattr(downloads, "MAX_BYTES", 200_000)
     small = gzip.compress(AUDIO[:100] * 2_500)
     assert fetch(make_downloads(), f"{open_storage(answer_with(sized(small))).origin}/a.mp3") == small

@@ -13,6 +13,7 @@ NOT_PUBLIC = {
     "192.168.1.1": "private",
     "100.64.0.1": "a carrier's",
     "100.100.100.200": "a cloud's metadata, in a carrier's range",
+    "168.63.129.16": "the agent of a cloud, in a public range",
     "169.254.169.254": "link-local: a cloud's metadata",
     "192.0.0.192": "protocol assignments: a cloud's metadata",
     "192.0.2.1": "documentation",

@@ -249,6 +249,18 @@ def test_a_recording_that_is_not_there_in_the_grace_days_is_pending(make: MakeDa
     assert day.run().verdict.verdict == "complete"
 
 
+def test_a_rejected_body_is_named_though_the_disk_is_full_then(make: MakeDay) -> None:
+    def full(number: int) -> ExternalError | None:
+        if number == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return None
+
+    day = make({"call_a": NOISE})
+    day.source.fails["call_a"] = full
+    day.run()
+    assert day.rows()["call_a"]["quarantine_key"] in day.quarantined()
+
+
 def test_a_transfer_that_breaks_does_not_put_the_next_try_off(make: MakeDay) -> None:
     day = make({"call_a": NOISE})
     day.run()
@@ -420,7 +432,7 @@ def test_many_defects_do_not_hide_that_another_call_has_the_same_bytes(make: Mak
     body = b"x".join([audio("same", 60)] * 12)
     day = make(dict.fromkeys(("call_a", "call_b"), body), seconds={"call_a": 17.3, "call_b": 17.3})
     found = day.run()
-    assert len(found.verdict.failures[SHARED_CHECK]) == 1
+    assert found.verdict.failures[SHARED_CHECK][0].startswith("2 × ")
     assert "and 4 more" in day.rows()["call_a"]["defects"]
 
 
