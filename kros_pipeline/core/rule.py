@@ -41,12 +41,6 @@ def _check_prefix(prefix: str) -> str:
     return prefix if prefix.strip() in ("+", "＋") else _check_number(prefix)
 
 
-def _check_call_id(call_id: str) -> str:
-    if call_id != call_id.strip():
-        raise ValueError("has a blank or a line end at its begin or end, and ids of calls have none: remove it")
-    return call_id
-
-
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -86,9 +80,7 @@ class Rule(BaseModel):
     numbers: Numbers | None = None
     number_prefixes: Prefixes | None = None
     endpoint_ids: Words | None = None
-    call_ids: (
-        Annotated[list[Annotated[str, Field(min_length=1), AfterValidator(_check_call_id)]], Field(min_length=1)] | None
-    ) = None
+    call_ids: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)] | None = None
     extend_days: Annotated[int, Field(ge=1, le=36_500)]
 
     @field_validator("*", mode="before")

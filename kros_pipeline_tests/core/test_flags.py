@@ -197,7 +197,6 @@ rules:
         ("numbers: [' ']", "numbers, 1: must be a phone number, with + and its country code"),
         ("numbers: ['+']", "numbers, 1: must be a phone number, with + and its country code"),
         ("number_prefixes: ['-']", "number_prefixes, 1: must be a phone number, with + and its country code"),
-        ("call_ids: ['call_1 ']", "call_ids, 1: has a blank or a line end at its begin or end"),
         ("endpoint_ids: ['ep 1']", "endpoint_ids, 1: must be written as KrosAI shows it, without spaces"),
         ("languages: [xx]", "languages, 1: must be a language of ISO 639, like en, eng or pt-BR"),
         ("across_turns: true", "across_turns: has no meaning without a condition about text, like text_matches"),
