@@ -31,8 +31,11 @@ class _Storage:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        longest = max((call.audio_frames for call in world.list_final_calls()), default=1)
-        self._audio = mp3_audio(world.config.seed, "any call", longest)
+        calls = world.list_final_calls()
+        longest = max((call.audio_frames for call in calls), default=1)
+        # Each call's audio begins one frame later than the last one's: no two calls have the same bytes.
+        self._first_frames = {call.id: number for number, call in enumerate(calls)}
+        self._audio = mp3_audio(world.config.seed, "any call", longest + len(calls))
 
     def __call__(self, request: Request) -> Answer:
         world = self._world
@@ -40,7 +43,8 @@ class _Storage:
         call = world.find(request.path.removeprefix("/recordings/").removesuffix(".mp3"))
         if call is None:
             return Answer(404)
-        body = self._audio[: call.audio_frames * FRAME_BYTES]
+        first = self._first_frames[call.id]
+        body = self._audio[first * FRAME_BYTES : (first + call.audio_frames) * FRAME_BYTES]
         headers = {"Accept-Ranges": "bytes", "Last-Modified": "Fri, 10 Jan 2025 10:00:00 GMT"}
         delay_seconds = world.fault_injector.faults.storage_latency_seconds
         if request.method == "HEAD":
