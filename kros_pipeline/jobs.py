@@ -167,6 +167,7 @@ def test_rules_job() -> dg.JobDefinition:
 
     @dg.job(
         name=TEST_RULES,
+        config={"ops": {"try_rules": {"config": {"days": [], "rules_file": ""}}}},
         description="Shows what a rules file flags on archived days. Writes nothing, and sends nothing to KrosAI.",
     )
     def test_rules() -> None:
@@ -232,6 +233,7 @@ def accept_quarantined_job() -> dg.JobDefinition:
 
     @dg.job(
         name=ACCEPT_QUARANTINED,
+        config={"ops": {"accept": {"config": {"call_ids": [], "day": "", "reason": "", "dry_run": True}}}},
         description="Makes bodies that came, were rejected and are kept in quarantine the recordings of their calls.",
     )
     def accept_bodies() -> None:
