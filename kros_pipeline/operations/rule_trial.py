@@ -64,8 +64,6 @@ def read_days(texts: Iterable[str]) -> list[date]:
         days |= {first + timedelta(number) for number in range((last - first).days + 1)}
     if not days:
         raise BadDays("days: name at least one")
-    if not days:
-        raise BadDays("days: none is named; name archived days, like 2025-01-10 or 2025-01-01..2025-01-31")
     return sorted(days)
 
 
