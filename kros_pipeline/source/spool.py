@@ -63,7 +63,7 @@ class Spool:
             self._release(reserved_bytes)
 
     def _wait_for(self, size_bytes: int) -> None:
-        """Wait for room. A body that is larger than the limit waits until it is alone."""
+        """Wait for room. A body that is larger than the limit waits until no other is there."""
         with self._has_changed:
             self._has_changed.wait_for(
                 lambda: not self._used_bytes or self._used_bytes + size_bytes <= self._limit_bytes

@@ -131,6 +131,6 @@ def test_bodies_of_a_known_size_wait_for_room_and_growing_ones_do_not(tmp_path: 
     files.close()
     assert opened.wait(5)
     thread.join()
-    with spool.open(90 << 20):  # larger than the limit: alone
+    with spool.open(90 << 20):  # larger than the limit: no other beside it
         pass
     assert not list(tmp_path.iterdir())
