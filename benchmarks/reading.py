@@ -141,6 +141,7 @@ def _make_utterances(day: date, calls: int) -> Iterator[pa.RecordBatch]:
                     ("speaker", turn.speaker), ("speaker_label", turn.speaker_label), ("text", turn.text),
                     ("word_count", words), ("char_start", turn.char_start), ("char_end", turn.char_end),
                     ("created_at", created_at), ("direction", "inbound"), ("language", "en"),
+                    ("start_seconds", turn.start_seconds),
                 ):  # fmt: skip
                     columns[name].append(value)
         yield pa.RecordBatch.from_pydict(columns, schemas.UTTERANCES.schema)

@@ -65,6 +65,7 @@ def store(day: str, calls: int) -> Generator[None, None, dict[str, Any]]:
     from kros_pipeline.steps.run_context import open_run_context
 
     ctx, partition = open_run_context(os.environ), date.fromisoformat(day)
+    ctx.identity.claim()  # tables without an owner are refused
     yield
 
     def build_calls(_: Partition | None) -> Iterator[pa.RecordBatch]:
