@@ -20,6 +20,7 @@ from kros_pipeline.core.errors import ArchiveDenied, ArchiveError, ArchiveUnavai
 from kros_pipeline.sandbox import LocalS3
 from kros_pipeline.steps.run_context import open_run_context
 from kros_pipeline_tests.support.accounts import Account, MakeAccount
+from kros_pipeline_tests.support.s3_refusals import REFUSALS, refusal_body
 
 
 @pytest.fixture
@@ -99,20 +100,7 @@ def test_missing_credentials_need_a_person(our: Account, monkeypatch: pytest.Mon
         open_run_context(our.environment)
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "kind"),
-    [
-        (403, "AccessDenied", ArchiveDenied),
-        (403, "InvalidAccessKeyId", ArchiveDenied),
-        (403, "SignatureDoesNotMatch", ArchiveDenied),
-        (400, "ExpiredToken", ArchiveDenied),
-        (404, "NoSuchBucket", ArchiveDenied),
-        (409, "ConditionalRequestConflict", ArchiveUnavailable),
-        (503, "SlowDown", ArchiveUnavailable),
-        (500, "InternalError", ArchiveUnavailable),
-        (400, "BadDigest", ArchiveError),
-    ],
-)
+@pytest.mark.parametrize(("status", "code", "kind"), REFUSALS)
 @pytest.mark.parametrize("action", ["put", "read", "head", "list", "folders", "copy_into"])
 def test_every_error_code_of_s3_becomes_an_archive_error_without_the_url(
     our: Account, status: int, code: str, kind: type, action: str
@@ -120,14 +108,13 @@ def test_every_error_code_of_s3_becomes_an_archive_error_without_the_url(
     """S3's answer is replaced, so that no server is needed that gives it."""
     store = our.ctx.store
     assert isinstance(store, S3ObjectStore)
-    spoken = f"<Error><Code>{code}</Code><Message>https://s3/x?X-Amz-Signature=abc is not allowed</Message></Error>"
 
     def answer(**_: Any) -> Any:
         class Raw(io.BytesIO):
             def stream(self, **_: Any) -> Any:
                 yield self.read()
 
-        return AWSResponse("http://s3/", status, HTTPHeaders(), Raw(spoken.encode()))
+        return AWSResponse("http://s3/", status, HTTPHeaders(), Raw(refusal_body(code)))
 
     store.client.meta.events.register("before-send.s3", answer)
     store.client.meta.events.unregister("needs-retry.s3", unique_id="retry-config-s3")
