@@ -66,9 +66,8 @@ class RecordingDownloads:
             received = self._receive(url, held)
             sink = self._decode(received, held) if is_gzip(received.sink.data()) else received.sink
             data = sink.data()
-            is_length_known = (
-                received.length is not None and sink is received.sink
-            )  # a gzip's length is not the audio's
+            # The length of a gzip is not the audio's.
+            is_length_known = received.length is not None and sink is received.sink
             yield Body(data, sink.file, sink.size_bytes, hashlib.sha256(data).hexdigest(), is_length_known)
 
     def _receive(self, url: str, held: ExitStack) -> ReceivedBody:
