@@ -14,11 +14,11 @@ from kros_pipeline.core.clock import Clock
 from kros_pipeline.core.errors import ExternalError
 from kros_pipeline.source.call_source import Body, RecordingAnswer
 from kros_pipeline.steps.reconciliation import ReconciliationResult
-from kros_pipeline.steps.run_context import RunContext, open_run_context
+from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY
 from kros_pipeline_tests.support.clocks import clock_without_waits
 from kros_pipeline_tests.support.fake_call_source import FakeCall, FakeCallSource
-from kros_pipeline_tests.support.memory_store import MemoryArchive, open_memory_archive
+from kros_pipeline_tests.support.memory_store import MemoryArchive, open_memory_run
 from kros_pipeline_tests.support.steps import (
     archive_recordings,
     extend_retention,
@@ -84,17 +84,7 @@ class FakeDay:
         self.archive = MemoryArchive("fake-days", f"day-{next(_numbers)}")
 
     def open(self) -> RunContext:
-        settings = {
-            "KROSAI_API_KEY": "kros_test_days",
-            "KROS_ARCHIVE_URL": f"s3://{self.archive.bucket}/{self.archive.prefix}",
-            "KROS_ERASURE_KEY": "a key of the tests, long enough for them",
-            "KROSAI_RETENTION_DAYS": "90",
-            "KROS_DOWNLOAD_WORKERS": "1",
-        }
-        ctx = open_run_context(settings, clock=self.clock, open_archive=open_memory_archive)
-        ctx.source.close()
-        ctx.source = self.source
-        return ctx
+        return open_memory_run(self.archive, self.source, self.clock)
 
     def run(self, *, call_ids: Iterable[str] = (), hours_later: float = 0) -> ReconciliationResult:
         """All steps of the day, as one run."""

@@ -21,7 +21,10 @@ import pyarrow.parquet as pq
 from kros_pipeline.archive.governance import Governance, ObjectVersion
 from kros_pipeline.archive.object_store import Entry, Head, ObjectStore, PutMode, Replace, VersionToken
 from kros_pipeline.archive.settings import ArchiveSettings
+from kros_pipeline.core.clock import Clock
 from kros_pipeline.core.errors import ArchiveError, ObjectChanged, ObjectExists
+from kros_pipeline.source.call_source import CallSource
+from kros_pipeline.steps.run_context import RunContext, open_run_context
 from kros_pipeline_tests.support.archive_check import Archive, table_key
 
 _MAX_KEY_BYTES = 1_024
@@ -191,6 +194,21 @@ def open_memory_archive(settings: ArchiveSettings) -> tuple[ObjectStore, Governa
     """Open an archive in memory: for `open_run_context(..., open_archive=open_memory_archive)`."""
     store = MemoryObjectStore(settings.bucket, settings.prefix)
     return store, MemoryGovernance(store)
+
+
+def open_memory_run(archive: MemoryArchive, source: CallSource, clock: Clock) -> RunContext:
+    """Open a run of an account whose archive is in memory, over a source of the test."""
+    settings = {
+        "KROSAI_API_KEY": "kros_test_memory",
+        "KROS_ARCHIVE_URL": f"s3://{archive.bucket}/{archive.prefix}",
+        "KROS_ERASURE_KEY": "a key of the tests, long enough for them",
+        "KROSAI_RETENTION_DAYS": "90",
+        "KROS_DOWNLOAD_WORKERS": "1",
+    }
+    ctx = open_run_context(settings, clock=clock, open_archive=open_memory_archive)
+    ctx.source.close()
+    ctx.source = source
+    return ctx
 
 
 class MemoryArchive(Archive):

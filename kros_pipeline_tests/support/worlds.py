@@ -26,12 +26,12 @@ from kros_pipeline.core.statuses import DayVerdict
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.sandbox.mp3 import mp3_audio
 from kros_pipeline.source.call_source import Page, Window
-from kros_pipeline.steps.run_context import RunContext, open_run_context
+from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support import steps
 from kros_pipeline_tests.support.clocks import clock_without_waits
 from kros_pipeline_tests.support.fake_call_source import FakeCall
 from kros_pipeline_tests.support.lying_source import Lies, LyingSource
-from kros_pipeline_tests.support.memory_store import MemoryArchive, open_memory_archive
+from kros_pipeline_tests.support.memory_store import MemoryArchive, open_memory_run
 
 FIRST = date(2025, 1, 10)
 DAYS = (FIRST, FIRST + timedelta(days=1))
@@ -134,17 +134,7 @@ class World:
     # What operators and schedules do.
 
     def open(self) -> RunContext:
-        settings = {
-            "KROSAI_API_KEY": "kros_test_worlds",
-            "KROS_ARCHIVE_URL": f"s3://{self.archive.bucket}/{self.archive.prefix}",
-            "KROS_ERASURE_KEY": "a key of the tests, long enough for them",
-            "KROSAI_RETENTION_DAYS": "90",
-            "KROS_DOWNLOAD_WORKERS": "1",
-        }
-        ctx = open_run_context(settings, clock=self.clock, open_archive=open_memory_archive)
-        ctx.source.close()
-        ctx.source = self.source
-        return ctx
+        return open_memory_run(self.archive, self.source, self.clock)
 
     def run_day(self, day: date) -> None:
         """Run all steps of a day; a step that fails ends the run, as a failed asset does."""
