@@ -6,9 +6,20 @@ from kros_pipeline_tests.support.accounts import (
     memory_account,
     run_context,
     s3,
+    s3_account,
     s3_client,
     seaweedfs,
     simulators,
 )
 
-__all__ = ["account", "aws", "memory_account", "run_context", "s3", "s3_client", "seaweedfs", "simulators"]
+__all__ = [
+    "account",
+    "aws",
+    "memory_account",
+    "run_context",
+    "s3",
+    "s3_account",
+    "s3_client",
+    "seaweedfs",
+    "simulators",
+]

@@ -360,7 +360,7 @@ class DayMachine(RuleBasedStateMachine):
 
 
 DayMachine.TestCase.settings = settings(
-    max_examples=30,
+    max_examples=20,
     stateful_step_count=14,
     derandomize=True,
     phases=[Phase.generate],  # a failure is shown as it was met: to shrink runs of days takes minutes

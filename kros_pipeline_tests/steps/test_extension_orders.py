@@ -246,7 +246,7 @@ def materialize(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -
 
     def run(our: Account, **config: Any) -> tuple[Any, Any]:
         def opened_at(texts: Any) -> Any:
-            return open_run_context(texts, clock=our.clock)
+            return open_run_context(texts, clock=our.clock, open_archive=our.open_archive)
 
         monkeypatch.setattr(kros_pipeline.steps.run_context, "open_run_context", opened_at)
         for name, value in our.environment.items():

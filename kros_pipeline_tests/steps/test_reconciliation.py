@@ -13,7 +13,6 @@ from kros_pipeline.core.errors import WrongArchive
 from kros_pipeline.core.object_keys import audio_key, listing_key
 from kros_pipeline.core.verdict import CALLS_CHECK, OBJECTS_CHECK, RECORDINGS_CHECK, TRANSCRIPTS_CHECK
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.steps.run_context import open_run_context
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, WITHIN_GRACE, MakeAccount
 from kros_pipeline_tests.support.archive_check import Archive, assert_archive_is_true, completed_of, table_key
 from kros_pipeline_tests.support.steps import list_calls, reconcile_day
@@ -180,7 +179,7 @@ def test_an_archive_refuses_a_second_account(
     list_calls(our.ctx, DAY)
     before = our.archive.objects()
     with pytest.raises(WrongArchive, match="belongs to another account") as refused:
-        open_run_context(our.environment | then)
+        our.open(**then)
     assert words in str(refused.value) and "KROS_ARCHIVE_URL" in str(refused.value)
     assert our.environment["KROSAI_API_KEY"] not in str(refused.value)
     assert our.archive.objects() == before

@@ -40,6 +40,12 @@ from kros_pipeline_tests.support.steps import archive_recordings, list_calls
 FEW = replace(PLAIN, days={"2025-01-10": 5}, audio_seconds=(14, 18))
 
 
+@pytest.fixture
+def account(s3_account: MakeAccount) -> MakeAccount:
+    """Makes accounts with an archive in S3: the client that puts audio is tested, too."""
+    return s3_account
+
+
 def move(our: Account, call_ids: Collection[str] = (), **settings: str) -> Report:
     """One more run of the step, on a day whose calls are listed."""
     return archive_recordings(our.open(**settings) if settings else our.ctx, DAY, call_ids)

@@ -261,8 +261,8 @@ def test_a_fault_of_one_call_affects_no_other_call(account: MakeAccount, knob: s
     assert all(rows(our)[call_id]["text"] == as_stored(truth[call_id]["transcript"]) for call_id in hit)
 
 
-def test_utterances_are_a_pure_function_of_the_texts(account: MakeAccount) -> None:
-    our = listed(account(MANY))
+def test_utterances_are_a_pure_function_of_the_texts(s3_account: MakeAccount) -> None:
+    our = listed(s3_account(MANY))
     keep(our)
     before = our.archive.objects("tables/")
     our.krosai.reset_counters()

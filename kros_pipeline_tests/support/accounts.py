@@ -176,10 +176,10 @@ def aws(s3: LocalS3, monkeypatch: pytest.MonkeyPatch) -> LocalS3:
 
 
 @pytest.fixture
-def account(
+def s3_account(
     simulators: Callable[[SandboxConfig], KrosaiSimulator], aws: LocalS3, s3_client: Any
 ) -> Iterator[MakeAccount]:
-    """Makes accounts: `account(config, now=..., KROS_...=...)`, `fresh=True` where a test changes the world itself.
+    """Makes accounts: `s3_account(config, now=..., KROS_...=...)`, `fresh=True` where a test changes the world itself.
 
     `bucket`: "plain" or "locked" (versions, Object Lock), of its own: the local S3 copies the bodies of a whole bucket
     for each listing of versions, and keeps the copies.
@@ -207,10 +207,16 @@ def account(
 
 
 @pytest.fixture
+def account(s3_account: MakeAccount) -> MakeAccount:
+    """Makes accounts with an archive in S3. A folder of tests may override it with `memory_account`."""
+    return s3_account
+
+
+@pytest.fixture
 def memory_account(
     simulators: Callable[[SandboxConfig], KrosaiSimulator],
 ) -> Iterator[MakeAccount]:
-    """As `account`, with an archive in memory: for tests that run many whole days."""
+    """As `s3_account`, with an archive in memory: a whole day takes a third of the time."""
     with ExitStack() as stack:
 
         def make(
