@@ -30,7 +30,7 @@ from ..core.settings import (
     whole_number,
 )
 from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles, fold_label
-from ..source.settings import DEFAULT_COUNTRY, SOURCE_SETTINGS, SourceSettings, parse_source_settings
+from ..source.settings import DEFAULT_COUNTRY, PARALLEL_DAYS, SOURCE_SETTINGS, SourceSettings, parse_source_settings
 
 if TYPE_CHECKING:
     from ..core.flags import Rules
@@ -120,6 +120,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     LEGAL_HOLD,
     ERASURE_KEY,
     WEBHOOK_URL,
+    PARALLEL_DAYS,
 )
 
 
