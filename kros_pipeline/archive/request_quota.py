@@ -160,10 +160,13 @@ class RequestQuota:
         )
         for attempt in retrying:
             with attempt:
-                # What the last write left is tried first: mostly nobody else has written since.
+                # What the last write left is tried first: mostly nobody else has written since. It refuses nothing.
                 known, self._known = self._known, None
                 present, version = known[1:] if known is not None and known[0] == day else self._read(day)
                 value = change(present)
+                if value == present and known is not None:
+                    present, version = self._read(day)
+                    value = change(present)
                 if value != present:
                     mode: PutMode = Replace(version) if version is not None else CREATE
                     version = put_json(self._store, quota_key(day), value.to_json(), mode)
