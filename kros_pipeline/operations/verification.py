@@ -4,21 +4,54 @@ Each day one twenty-eighth of the archive's days is read, so that every object i
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, timedelta
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
+from ..core.days import start_of
 from ..core.errors import ArchiveError, UnreadablePartition
 from ..core.object_keys import audio_prefix, call_key_in, table_key
 from ..core.statuses import RecordingStatus
 
 PARTS = 28
+_EVERY = timedelta(days=PARTS)
+_LATE_AFTER = _EVERY + timedelta(days=1)  # a turn takes its time
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many of the archive's days were read back in the last 28 days. A late day had its turn, and was not."""
+
+    days: int
+    days_verified: int
+    days_late: int
+
+    @property
+    def percent(self) -> float:
+        """The share of the days that were read back; 100 where there is none."""
+        return 100 * self.days_verified / self.days if self.days else 100.0
+
+
+def measure_coverage(kept_since: Mapping[date, date], verified: Mapping[date, datetime], now: datetime) -> Coverage:
+    """Measure how far the nightly verification keeps up.
+
+    `kept_since` says of each day of the archive since when it is there: a day that came later has had no turn yet.
+    `verified` says when a day was last read back whole.
+    """
+    return Coverage(
+        days=len(kept_since),
+        days_verified=sum(day in verified and now - verified[day] <= _LATE_AFTER for day in kept_since),
+        days_late=sum(
+            now - max(start_of(since), verified.get(day, start_of(since))) > _LATE_AFTER
+            for day, since in kept_since.items()
+        ),
+    )
 
 
 @dataclass
