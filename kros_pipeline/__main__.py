@@ -1,4 +1,4 @@
-"""Run a command of the package: `python -m kros_pipeline check`, the preflight.
+"""Run a command of the package: `python -m kros_pipeline check`, the preflight, or `metrics`, for Prometheus.
 
 Like `definitions.py`, this is an entry point: it reads the environment, and `.env` of the working directory, whose
 values win, as Dagster reads it.
@@ -8,9 +8,13 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from dotenv import dotenv_values
 
+from .core.errors import ExternalError
+from .core.settings import BadSettings
+from .operations.metrics_server import start_metrics_server
 from .operations.preflight import run_preflight
 from .steps.process import configure_process
 
@@ -18,17 +22,39 @@ from .steps.process import configure_process
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns 1 where a check failed, otherwise 0."""
     parser = argparse.ArgumentParser("python -m kros_pipeline")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(required=True, metavar="command", dest="command")
     commands.add_parser("check", help="check the settings, the archive and the API before the first run; write nothing")
-    parser.parse_args(arguments)
+    commands.add_parser("metrics", help="serve the numbers of the last hourly look at KROS_METRICS_ADDRESS/metrics")
+    command = parser.parse_args(arguments).command
     # Into the environment: boto3 reads credentials and region there.
     os.environ.update({name: text for name, text in dotenv_values(".env").items() if text is not None})
     configure_process()
+    return _serve_metrics() if command == "metrics" else _check()
+
+
+def _check() -> int:
     has_failed = False
     for result in run_preflight(os.environ):
         print(result, flush=True)
         has_failed = has_failed or not result.passed
     return int(has_failed)
+
+
+def _serve_metrics() -> int:
+    """Serve until the process is ended. Returns 1 where it cannot begin."""
+    try:
+        server, thread = start_metrics_server(os.environ)
+    except BadSettings as error:
+        print(*error.problems, sep="\n", file=sys.stderr)
+        return 1
+    except ExternalError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"Metrics are served at /metrics on port {server.server_port}.", flush=True)
+    with suppress(KeyboardInterrupt):
+        thread.join()
+    server.server_close()
+    return 0
 
 
 if __name__ == "__main__":

@@ -40,6 +40,7 @@ EXTEND_NOT_OFFERED = "state/not_offered/extend.json"
 WEBHOOK_DELIVERIES = "state/webhook_deliveries.json"
 QUOTA = "state/quota/"
 VERIFIED_DAYS = "state/verified_days.json"
+LATEST_LOOK = "state/totals.json"
 TABLES = "tables/"
 
 

@@ -31,12 +31,14 @@ from ..core.settings import (
 )
 from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles, fold_label
 from ..source.settings import DEFAULT_COUNTRY, PARALLEL_DAYS, SOURCE_SETTINGS, SourceSettings, parse_source_settings
+from ..source.url_policy import is_plain_host
 
 if TYPE_CHECKING:
     from ..core.flags import Rules
 
 _DEFAULT_START_DATE = "2025-01-01"
 _MAX_LABEL_CHARS = 64
+_MAX_PORT = 65_535
 GRAMMAR_VERSION = "2"  # of the splitting of texts into turns: a new one makes old days of `utterances` stale
 FOLDING_VERSION = "2"  # of the comparison of speech with patterns: the same of `flagged_calls`
 
@@ -53,6 +55,14 @@ def _parse_webhook(text: str) -> str:
     if not is_webhook(text):
         raise BadValue("must be a whole https URL.")
     return text
+
+
+def _parse_address(text: str) -> tuple[str, int]:
+    """Parse host and port, such as `127.0.0.1:9777` or `[::1]:9777`. Port 0 is any that is free."""
+    host, _, port = text.rpartition(":")
+    if not is_plain_host(host) or not port.isdecimal() or int(port) > _MAX_PORT:
+        raise BadValue(f"is {show_value(text)}; write host:port, such as 127.0.0.1:9777.")
+    return host.strip("[]"), int(port)
 
 
 def _parse_labels(text: str) -> tuple[str, ...]:
@@ -105,6 +115,13 @@ WEBHOOK_URL = Setting(
     is_secret=True,
 )
 
+METRICS_ADDRESS = Setting(
+    "KROS_METRICS_ADDRESS",
+    "127.0.0.1:9777",
+    "where `python -m kros_pipeline metrics` serves `/metrics` for Prometheus, to everybody who reaches it",
+    _parse_address,
+)
+
 SETTINGS: tuple[Setting[Any], ...] = (
     *SOURCE_SETTINGS,
     ARCHIVE_URL,
@@ -121,6 +138,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     ERASURE_KEY,
     WEBHOOK_URL,
     PARALLEL_DAYS,
+    METRICS_ADDRESS,
 )
 
 
@@ -190,6 +208,7 @@ def _read(reader: SettingsReader) -> Settings:
         reader.add_problem(
             f"{CALLER_LABELS.name} has the label {show_value(label)}, which {AGENT_LABELS.name} has, too."
         )
+    reader.value(METRICS_ADDRESS)  # another process uses it; a bad one is reported with the others
     settings = Settings(
         source=parse_source_settings(reader),
         archive=parse_archive_settings(reader),

@@ -46,6 +46,7 @@ CONTRACT = {
     "KROS_ERASURE_KEY": None,  # the key of the tombstones
     "KROS_WEBHOOK_URL": None,  # where failures are posted
     "KROS_PARALLEL_DAYS": "1",  # the rate is divided by it
+    "KROS_METRICS_ADDRESS": "127.0.0.1:9777",
 }
 KEY = "kros_live_s3cr3t"
 LEAST = {"KROSAI_API_KEY": KEY, "KROS_ARCHIVE_URL": "s3://bucket/archive"}
