@@ -61,7 +61,7 @@ def test_every_metric_of_a_look_is_on_the_dashboard() -> None:
 
 
 def test_the_dashboards_panels_have_queries_units_and_places_of_their_own() -> None:
-    places = set()
+    places: set[tuple[int, int]] = set()
     for panel in DASHBOARD["panels"]:
         assert panel["targets"] and panel["description"] and panel["fieldConfig"]["defaults"]["unit"]
         place = panel["gridPos"]
