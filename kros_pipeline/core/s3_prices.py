@@ -1,6 +1,5 @@
 """What S3 costs: list prices, by which the month's cost is estimated. Update them here, with their date."""
 
-from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -38,10 +37,14 @@ def estimate_month_usd(
     The first day of a month counts as a whole day, so that one busy hour is not multiplied by 700.
     """
     month_starts_at = start_of(now.date().replace(day=1))
-    month = timedelta(days=monthrange(now.year, now.month)[1])
+    month = _start_of_next_month(now.date()) - month_starts_at
     elapsed = max(now - month_starts_at, timedelta(days=1))
     requests_usd = writes / 1000 * prices.per_1000_writes + reads / 1000 * prices.per_1000_reads
     return _storage_usd(stored_bytes, prices) + requests_usd * (month / elapsed)
+
+
+def _start_of_next_month(day: date) -> datetime:
+    return start_of((day.replace(day=28) + timedelta(days=4)).replace(day=1))
 
 
 def _storage_usd(stored_bytes: int, prices: S3Prices) -> float:
