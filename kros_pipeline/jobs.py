@@ -1,5 +1,6 @@
 """The jobs: the daily archive, the checks of the archive, and the jobs that only an operator launches."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -59,7 +60,7 @@ def verify_archive_job(verification: dg.AssetChecksDefinition) -> AssetJob:
     )
 
 
-def turn_on_recording_job() -> dg.JobDefinition:
+def turn_on_recording_job(tags: Mapping[str, str] | None = None) -> dg.JobDefinition:
     """Make the job that sends one request to KrosAI, once."""
 
     @dg.op(name="change_settings_at_krosai")
@@ -70,6 +71,7 @@ def turn_on_recording_job() -> dg.JobDefinition:
 
     @dg.job(
         name=TURN_ON_RECORDING,
+        tags=tags,
         description="Has KrosAI record and transcribe the organization's calls from now on (PATCH /settings, once).",
     )
     def turn_on() -> None:
