@@ -25,7 +25,7 @@ from .core.statuses import DayVerdict
 from .failures import RETRIES
 from .reporting import explain_day, observe_day, sample_table, step_run, table_metadata
 from .resources import Archive
-from .step_sentences import (
+from .step_checks import (
     describe_extensions,
     describe_recordings,
     describe_transcripts,

@@ -40,7 +40,7 @@ def defs() -> dg.Definitions:
     calls → recordings, transcripts → utterances → flagged_calls → retention_extensions → reconciliation → archive.
     """
     configure_process()
-    days = daily_partitions(os.environ.get("KROS_START_DATE"))
+    days = daily_partitions(os.environ, os.environ.get("DAGSTER_HOME"))
     assets = daily_assets(days, read_code_versions(os.environ))
     archive, verification = archive_asset(days), verification_check()
     daily, nightly = daily_archive_job(assets), verify_archive_job(verification)

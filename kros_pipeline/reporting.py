@@ -14,6 +14,7 @@ from .core.schemas import CALLS, FLAGGED_CALLS, RECONCILIATION, UTTERANCES, Tabl
 from .failures import WhatToDo, failure, raise_as_dagster_failure, what_to_do
 from .partitions import day_of
 from .resources import Archive
+from .step_checks import check_step
 
 if TYPE_CHECKING:
     from .steps.reconciliation import ReconciliationResult
@@ -88,10 +89,7 @@ class StepRun:
     ) -> "dg.MaterializeResult[Any]":
         """Return the materialization with its one check: red with the `problem`, or green with what was `done`."""
         metadata = self.metadata(report)
-        numbers = {name: value for name, value in metadata.items() if type(value) is int and "/" not in name}
-        check = dg.AssetCheckResult(
-            passed=not problem, check_name=check_name, description=problem or done, metadata=numbers
-        )
+        check = check_step(check_name, problem, done, metadata)
         return dg.MaterializeResult(metadata=metadata | (extra or {}), check_results=[check])
 
     def reconcile_after_backfill(self, report: "Report") -> None:
