@@ -19,6 +19,7 @@ from .archive_checks import (
     bytes_result,
     standing_check_results,
 )
+from .catalog import OWNERS, place_metadata
 from .core import schemas
 from .failures import raise_as_dagster_failure
 from .jobs import VERIFY_ARCHIVE
@@ -28,7 +29,7 @@ from .resources import Archive
 _SCHEDULE_HEAD_START = timedelta(days=1, hours=6)  # yesterday's schedule begins after 4 hours, and has 2 hours to end
 
 
-def archive_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def archive_asset(days: dg.DailyPartitionsDefinition, archive_url: str | None = None) -> dg.AssetsDefinition:
     """Make the asset of the archive as a whole. A red check of severity ERROR fails its run, and the sensor posts it.
 
     It materializes before that: its numbers are wanted most where something is wrong.
@@ -40,6 +41,8 @@ def archive_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         description="The archive as a whole: is a day missing, is a recording about to be lost, are calls recorded?",
         group_name="archive",
         kinds={"s3"},
+        owners=OWNERS,
+        metadata=place_metadata(archive_url),
         check_specs=[
             dg.AssetCheckSpec(name, asset=THE_ARCHIVE, description=description)
             for name, description in STANDING_CHECKS.items()

@@ -10,7 +10,7 @@ import dagster as dg
 
 from .core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, MissingTable, UnreadablePartition
 from .core.object_keys import call_key
-from .core.schemas import CALLS, FLAGGED_CALLS, RECONCILIATION, UTTERANCES, Table
+from .core.schemas import CALLS, FLAGGED_CALLS, RECONCILIATION, UTTERANCES
 from .failures import WhatToDo, failure, raise_as_dagster_failure, what_to_do
 from .partitions import day_of
 from .resources import Archive
@@ -23,20 +23,6 @@ if TYPE_CHECKING:
 
 _MAX_SHOWN_ID_CHARACTERS = 128
 _OF_THIS_RUN = ("now", "adopted")  # a second run shows 0 of them: they come after what plots well
-
-
-def table_metadata(table: Table) -> dict[str, Any]:
-    """Return a table's columns with their descriptions, as Dagster shows them."""
-    columns = [
-        dg.TableColumn(
-            name=column.name,
-            type=column.type,
-            description=column.description,
-            constraints=dg.TableColumnConstraints(nullable=column.nullable),
-        )
-        for column in table.columns
-    ]
-    return {"dagster/column_schema": dg.TableSchema(columns=columns)}
 
 
 def sample_table(rows: list[dict[str, Any]]) -> dg.TableMetadataValue:

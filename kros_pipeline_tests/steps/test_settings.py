@@ -35,7 +35,7 @@ CONTRACT = {
     "KROS_ARCHIVE_URL": None,  # required
     "KROS_SSE": None,  # the bucket's default
     "KROS_KMS_KEY_ID": None,  # with KROS_SSE=aws:kms
-    "KROS_START_DATE": "2025-01-01",
+    "KROS_START_DATE": None,
     "KROS_LOOKBACK_DAYS": "3",
     "KROS_TRANSCRIPT_DETAILS": "missing",
     "KROS_AGENT_LABELS": None,  # beside the usual names
