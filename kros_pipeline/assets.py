@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from .catalog import OWNERS, personal_data_tags, place_metadata, table_metadata
 from .checks import (
     EXTENSIONS_CHECK,
     LIST_CHECK,
@@ -23,9 +24,9 @@ from .checks import (
 from .core import schemas
 from .core.statuses import DayVerdict
 from .failures import RETRIES
-from .reporting import explain_day, observe_day, sample_table, step_run, table_metadata
+from .reporting import explain_day, observe_day, sample_table, step_run
 from .resources import Archive
-from .step_sentences import (
+from .step_checks import (
     describe_extensions,
     describe_recordings,
     describe_transcripts,
@@ -73,9 +74,11 @@ class ExtensionsConfig(dg.Config):
 
 
 def daily_assets(
-    days: dg.DailyPartitionsDefinition, code_versions: Mapping[str, str] | None = None
+    days: dg.DailyPartitionsDefinition,
+    code_versions: Mapping[str, str] | None = None,
+    archive_url: str | None = None,
 ) -> list[dg.AssetsDefinition]:
-    """Make the assets, partitioned by `days`.
+    """Make the assets, partitioned by `days`; their pages show where they are below `archive_url`.
 
     `code_versions`, by the asset's name, say by which grammar and which rules a table is made: Dagster shows the days
     of another version as stale.
@@ -92,7 +95,9 @@ def daily_assets(
             deps=deps,
             group_name="archive",
             kinds={"s3", "parquet"},
-            metadata=table_metadata(table),
+            owners=OWNERS,
+            tags=personal_data_tags(table),
+            metadata=table_metadata(table) | place_metadata(archive_url, table),
             pool=KROSAI_POOL if asks_krosai else None,
             code_version=versions.get(table.name),
             retry_policy=RETRIES,

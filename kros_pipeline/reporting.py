@@ -10,10 +10,11 @@ import dagster as dg
 
 from .core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, MissingTable, UnreadablePartition
 from .core.object_keys import call_key
-from .core.schemas import CALLS, FLAGGED_CALLS, RECONCILIATION, UTTERANCES, Table
+from .core.schemas import CALLS, FLAGGED_CALLS, RECONCILIATION, UTTERANCES
 from .failures import WhatToDo, failure, raise_as_dagster_failure, what_to_do
 from .partitions import day_of
 from .resources import Archive
+from .step_checks import check_step
 
 if TYPE_CHECKING:
     from .steps.reconciliation import ReconciliationResult
@@ -22,20 +23,6 @@ if TYPE_CHECKING:
 
 _MAX_SHOWN_ID_CHARACTERS = 128
 _OF_THIS_RUN = ("now", "adopted")  # a second run shows 0 of them: they come after what plots well
-
-
-def table_metadata(table: Table) -> dict[str, Any]:
-    """Return a table's columns with their descriptions, as Dagster shows them."""
-    columns = [
-        dg.TableColumn(
-            name=column.name,
-            type=column.type,
-            description=column.description,
-            constraints=dg.TableColumnConstraints(nullable=column.nullable),
-        )
-        for column in table.columns
-    ]
-    return {"dagster/column_schema": dg.TableSchema(columns=columns)}
 
 
 def sample_table(rows: list[dict[str, Any]]) -> dg.TableMetadataValue:
@@ -88,10 +75,7 @@ class StepRun:
     ) -> "dg.MaterializeResult[Any]":
         """Return the materialization with its one check: red with the `problem`, or green with what was `done`."""
         metadata = self.metadata(report)
-        numbers = {name: value for name, value in metadata.items() if type(value) is int and "/" not in name}
-        check = dg.AssetCheckResult(
-            passed=not problem, check_name=check_name, description=problem or done, metadata=numbers
-        )
+        check = check_step(check_name, problem, done, metadata)
         return dg.MaterializeResult(metadata=metadata | (extra or {}), check_results=[check])
 
     def reconcile_after_backfill(self, report: "Report") -> None:

@@ -6,10 +6,10 @@ days, one for each year, three more; and for each day that changed two, and for 
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from ..archive.day_totals import KeptDay, read_kept_days, write_kept_days
 from ..archive.object_store import ObjectStore
@@ -39,6 +39,7 @@ class ArchiveTotals:
     Both are None where nothing is owed, the second one also where upstream deletes nothing.
     """
 
+    first_day: date | None  # of those that the archive has
     days_complete: int
     days_waiting: int
     days_incomplete: int
@@ -110,6 +111,7 @@ def gather_totals(
         if day in within and total.extensions_refused + total.extensions_unconfirmed
     }
     return ArchiveTotals(
+        first_day=min(totals, default=None),
         days_complete=verdicts[DayVerdict.COMPLETE],
         days_waiting=verdicts[DayVerdict.WAITING],
         days_incomplete=verdicts[DayVerdict.INCOMPLETE],
@@ -138,8 +140,18 @@ def gather_totals(
         s3_writes_this_month=month.s3_writes,
         s3_reads_this_month=month.s3_reads,
         estimated_usd_this_month=estimate_month_usd(audio_bytes, month.s3_writes, month.s3_reads, now),
-        coverage=measure_coverage({day: kept.kept_since for day, kept in days.items()}, read_verified_days(store), now),
+        coverage=_measure_coverage(days, store, now),
     )
+
+
+def read_coverage(*, store: ObjectStore, tables: Tables, clock: Clock) -> Coverage:
+    """Return how far the verification keeps up, by itself."""
+    now = clock.now()
+    return _measure_coverage(_read_days(store, tables, now.date()), store, now)
+
+
+def _measure_coverage(days: Mapping[date, KeptDay], store: ObjectStore, now: datetime) -> Coverage:
+    return measure_coverage({day: kept.kept_since for day, kept in days.items()}, read_verified_days(store), now)
 
 
 def _sum(totals: Iterable[DayTotal], name: str) -> int:

@@ -13,7 +13,9 @@ from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
+from ..archive.verified_days import record_verified_days
 from ..core import schemas
+from ..core.clock import Clock
 from ..core.days import start_of
 from ..core.errors import ArchiveError, UnreadablePartition
 from ..core.object_keys import audio_prefix, call_key_in, table_key
@@ -85,15 +87,29 @@ def verify_days(
     tables: Tables,
     tombstones: Tombstones,
     audit_log: Callable[[date, str], AuditLog],
+    clock: Clock,
     threads: int,
     log: logging.Logger,
 ) -> Verification:
-    """Read back and hash every recording of these days. Each object gets a line in the audit log of its day."""
-    found = Verification(days=list(days))
-    with ThreadPoolExecutor(threads, thread_name_prefix="verification") as pool:
-        for day in days:
-            _verify_day(day, found, pool, store, tables, tombstones, audit_log(day, "verify"), log)
-            log.info("%s: verified; %d objects so far", day, found.objects)
+    """Read back and hash every recording of these days. Each object gets a line in the audit log of its day.
+
+    When a day was read back whole is recorded at the end, also where the run fails before it has read the last one.
+    """
+    found, read = Verification(days=list(days)), list[date]()
+    try:
+        with ThreadPoolExecutor(threads, thread_name_prefix="verification") as pool:
+            for number, day in enumerate(days, 1):
+                unread = len(found.unread)
+                _verify_day(day, found, pool, store, tables, tombstones, audit_log(day, "verify"), log)
+                if len(found.unread) == unread:
+                    read.append(day)
+                gigabytes = found.bytes_read / 1e9
+                log.info(
+                    "%s: verified; %d of %d days, %d objects, %.2f GB",
+                    day, number, len(days), found.objects, gigabytes,
+                )  # fmt: skip
+    finally:
+        record_verified_days(store, read, clock.now())
     return found
 
 

@@ -178,7 +178,10 @@ def test_the_first_partition_is_the_start_date(unset: None, monkeypatch: pytest.
     def first() -> str | None:
         return defs().resolve_job_def("daily_archive").partitions_def.get_first_partition_key()  # type: ignore[union-attr]
 
-    assert first() == "2025-01-01"
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    assert first() == str(datetime.now(UTC).date() - timedelta(days=30))  # what upstream keeps on plan pro
+    monkeypatch.setenv("KROSAI_RETENTION_DAYS", "7")
+    assert first() == str(datetime.now(UTC).date() - timedelta(days=7))
     monkeypatch.setenv("KROS_START_DATE", "2025-03-04")
     assert first() == "2025-03-04"
 

@@ -1,7 +1,9 @@
-"""What the checks of single steps say: the cause with its counts, the day, what happens next; or what was done."""
+"""The checks of single steps: the cause with its counts, the day, what happens next; or, where green, what was done."""
 
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
 
 from .core.reason_kinds import describe_kinds
 from .core.statuses import ExtensionStatus, RecordingStatus, TranscriptStatus
@@ -9,6 +11,12 @@ from .failures import what_to_do
 
 if TYPE_CHECKING:
     from .steps.report import Report
+
+
+def check_step(name: str, problem: str, done: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
+    """Return a step's check, red where there is a `problem`, with the numbers among the step's metadata."""
+    numbers = {name: value for name, value in metadata.items() if type(value) is int and "/" not in name}
+    return dg.AssetCheckResult(passed=not problem, check_name=name, description=problem or done, metadata=numbers)
 
 
 def describe_recordings(report: "Report") -> str:
