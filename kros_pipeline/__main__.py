@@ -9,14 +9,16 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from dotenv import dotenv_values
 
 from .core.errors import ExternalError
 from .core.settings import BadSettings
 from .operations.metrics_server import start_metrics_server
-from .operations.preflight import run_preflight
+from .operations.preflight import PreflightResult, run_preflight
 from .steps.process import configure_process
+from .steps.settings import parse_parallel_days
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,7 +39,24 @@ def _check() -> int:
     for result in run_preflight(os.environ):
         print(result, flush=True)
         has_failed = has_failed or not result.passed
+    if (pool := _check_pool()) is not None:
+        print(pool, flush=True)
+        has_failed = has_failed or not pool.passed
     return int(has_failed)
+
+
+def _check_pool() -> PreflightResult | None:
+    """Compare Dagster's instance, by default that of `make up`, with the setting; None where there is no instance."""
+    from .pool_check import check_pool  # not at the top: it imports Dagster
+
+    home = Path(os.environ.get("DAGSTER_HOME") or ".dagster/home").resolve()
+    try:
+        found = check_pool(home, parse_parallel_days(os.environ))
+        return PreflightResult("pool", *found) if found is not None else None
+    except BadSettings:
+        return None  # reported with the other settings
+    except Exception as error:  # Dagster's storage; the message may show a password
+        return PreflightResult("pool", False, f"Dagster's state in {home} cannot be read ({type(error).__name__}).")
 
 
 def _serve_metrics() -> int:

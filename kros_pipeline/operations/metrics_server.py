@@ -13,8 +13,9 @@ from ..archive.settings import ArchiveSettings, parse_archive_settings
 from ..core.clock import Clock
 from ..core.errors import LocalFault
 from ..core.settings import BadSettings, SettingsReader
+from ..steps.metrics_settings import METRICS_ADDRESS
 from ..steps.run_context import SYSTEM_CLOCK
-from ..steps.settings import METRICS_ADDRESS, SETTINGS
+from ..steps.settings import SETTINGS
 from .metrics import LookCollector
 
 

@@ -31,13 +31,12 @@ from ..core.settings import (
 )
 from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles, fold_label
 from ..source.settings import DEFAULT_COUNTRY, PARALLEL_DAYS, SOURCE_SETTINGS, SourceSettings, parse_source_settings
-from ..source.url_policy import is_plain_host
+from .metrics_settings import METRICS_ADDRESS
 
 if TYPE_CHECKING:
     from ..core.flags import Rules
 
 _MAX_LABEL_CHARS = 64
-_MAX_PORT = 65_535
 GRAMMAR_VERSION = "2"  # of the splitting of texts into turns: a new one makes old days of `utterances` stale
 FOLDING_VERSION = "2"  # of the comparison of speech with patterns: the same of `flagged_calls`
 
@@ -54,14 +53,6 @@ def _parse_webhook(text: str) -> str:
     if not is_webhook(text):
         raise BadValue("must be a whole https URL.")
     return text
-
-
-def _parse_address(text: str) -> tuple[str, int]:
-    """Parse host and port, such as `127.0.0.1:9777` or `[::1]:9777`. Port 0 is any that is free."""
-    host, _, port = text.rpartition(":")
-    if not is_plain_host(host) or not port.isdecimal() or int(port) > _MAX_PORT:
-        raise BadValue(f"is {show_value(text)}; write host:port, such as 127.0.0.1:9777.")
-    return host.strip("[]"), int(port)
 
 
 def _parse_labels(text: str) -> tuple[str, ...]:
@@ -118,13 +109,6 @@ WEBHOOK_URL = Setting(
     'gets `{"text": "<one sentence>"}` for each failed run or red standing check',
     _parse_webhook,
     is_secret=True,
-)
-
-METRICS_ADDRESS = Setting(
-    "KROS_METRICS_ADDRESS",
-    "127.0.0.1:9777",
-    "where `python -m kros_pipeline metrics` serves `/metrics` for Prometheus, to everybody who reaches it",
-    _parse_address,
 )
 
 SETTINGS: tuple[Setting[Any], ...] = (
@@ -194,6 +178,15 @@ def parse_start_date(text: str | None) -> date | None:
     if reader.problems:
         raise BadSettings(reader.problems)
     return start_date
+
+
+def parse_parallel_days(texts: Mapping[str, str | None]) -> int:
+    """Parse `KROS_PARALLEL_DAYS` only: Dagster's instance is made before there is a run. Raises `BadSettings`."""
+    reader = SettingsReader({PARALLEL_DAYS.name: texts.get(PARALLEL_DAYS.name)})
+    parallel_days = reader.value(PARALLEL_DAYS)
+    if reader.problems:
+        raise BadSettings(reader.problems)
+    return parallel_days
 
 
 def parse_webhook_url(texts: Mapping[str, str | None]) -> str | None:

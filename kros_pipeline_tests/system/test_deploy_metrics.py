@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from kros_pipeline.operations.metrics import NAMES
-from kros_pipeline.steps.settings import METRICS_ADDRESS
+from kros_pipeline.steps.metrics_settings import METRICS_ADDRESS
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
