@@ -4,19 +4,20 @@ One request to S3 reads them, however large the archive is. A metric whose numbe
 alert on it does not fire for an archive that has none.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from ..archive.latest_look import LatestLook, read_latest_look
 from ..archive.object_store import ObjectStore
-from ..core.clock import Clock
 from ..core.errors import ExternalError
-from .archive_totals import ArchiveTotals
+
+if TYPE_CHECKING:
+    from .archive_totals import ArchiveTotals  # the process that serves the metrics needs none of its libraries
 
 _SECONDS_PER_DAY = 86_400
 
@@ -99,7 +100,7 @@ UP, AGE, CHECK = "kros_archive_readable", "kros_look_age_seconds", "kros_check_p
 NAMES = (UP, AGE, CHECK, *(metric.name for metric in METRICS))
 
 
-def make_look(totals: ArchiveTotals, checks: Mapping[str, bool], now: datetime) -> LatestLook:
+def make_look(totals: "ArchiveTotals", checks: Mapping[str, bool], now: datetime) -> LatestLook:
     """Make what is stored of a look: every number of the totals, by its name."""
     return LatestLook(now, dict(_numbers_in(asdict(totals))), checks)
 
@@ -115,8 +116,8 @@ def _numbers_in(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[s
 class LookCollector(Collector):
     """Reads the last look for each scrape. The archive's trouble is a metric, and no error of the scrape."""
 
-    def __init__(self, store: ObjectStore, clock: Clock):
-        self._store, self._clock = store, clock
+    def __init__(self, store: ObjectStore, now: Callable[[], datetime]):
+        self._store, self._now = store, now
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield every metric whose number is known."""
@@ -129,7 +130,7 @@ class LookCollector(Collector):
         yield GaugeMetricFamily(UP, "Whether the archive could be read for this scrape: 1 or 0.", float(is_readable))
         if look is None:
             return
-        age_seconds = (self._clock.now() - look.looked_at).total_seconds()
+        age_seconds = (self._now() - look.looked_at).total_seconds()
         yield GaugeMetricFamily(AGE, "Time since the hourly look that the other metrics are of.", max(0.0, age_seconds))
         checks = GaugeMetricFamily(CHECK, "Whether a standing check passed in that look: 1 or 0.", labels=["check"])
         for name, passed in sorted(look.checks.items()):

@@ -1,6 +1,7 @@
 """Serve the metrics: a small process beside the pipeline that needs to read one object of the archive, and no more."""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from threading import Thread
 from wsgiref.simple_server import WSGIServer
 
@@ -10,11 +11,9 @@ from ..archive.governance import Governance
 from ..archive.object_store import ObjectStore
 from ..archive.s3_governance import open_s3
 from ..archive.settings import ArchiveSettings, parse_archive_settings
-from ..core.clock import Clock
 from ..core.errors import LocalFault
 from ..core.settings import BadSettings, SettingsReader
 from ..steps.metrics_settings import METRICS_ADDRESS
-from ..steps.run_context import SYSTEM_CLOCK
 from ..steps.settings import SETTINGS
 from .metrics import LookCollector
 
@@ -22,7 +21,7 @@ from .metrics import LookCollector
 def start_metrics_server(
     texts: Mapping[str, str | None],
     *,
-    clock: Clock = SYSTEM_CLOCK,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
     open_archive: Callable[[ArchiveSettings], tuple[ObjectStore, Governance]] = open_s3,
 ) -> tuple[WSGIServer, Thread]:
     """Start to serve `/metrics` in a thread; return the server, which knows its port, and the thread.
@@ -38,7 +37,7 @@ def start_metrics_server(
         raise BadSettings(reader.problems)
     store, _ = open_archive(archive)
     registry = CollectorRegistry()  # of its own: the library's has this process's memory and garbage collection
-    registry.register(LookCollector(store, clock))
+    registry.register(LookCollector(store, now))
     try:
         return start_wsgi_server(port, host, registry)
     except OSError as error:

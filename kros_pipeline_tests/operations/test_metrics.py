@@ -22,7 +22,6 @@ from kros_pipeline.operations.archive_totals import ArchiveTotals
 from kros_pipeline.operations.metrics import METRICS, NAMES, make_look
 from kros_pipeline.operations.metrics_server import start_metrics_server
 from kros_pipeline.operations.verification import Coverage
-from kros_pipeline_tests.support.clocks import clock_without_waits
 from kros_pipeline_tests.support.memory_store import MemoryGovernance, MemoryObjectStore, StoredObject, objects_of
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
@@ -50,7 +49,7 @@ def served(store: MemoryObjectStore, now: datetime = NOW) -> Iterator[str]:
     """The address of the metrics."""
     server, thread = start_metrics_server(
         PLACE,
-        clock=clock_without_waits(lambda: now),
+        now=lambda: now,
         open_archive=lambda _: (store, MemoryGovernance(store)),
     )
     try:
