@@ -152,6 +152,12 @@ DEFAULT_COUNTRY = Setting(
     "in E.164 then; without it they stay as they came",
     _parse_country,
 )
+PARALLEL_DAYS = Setting(
+    "KROS_PARALLEL_DAYS",
+    "1",
+    "how many days may be archived at once: each has its part of the rate, and they share the plan's daily quota",
+    whole_number(1),
+)
 
 SOURCE_SETTINGS: tuple[Setting[Any], ...] = (
     API_KEY,

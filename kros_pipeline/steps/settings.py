@@ -30,7 +30,7 @@ from ..core.settings import (
     whole_number,
 )
 from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles, fold_label
-from ..source.settings import DEFAULT_COUNTRY, SOURCE_SETTINGS, SourceSettings, parse_source_settings
+from ..source.settings import DEFAULT_COUNTRY, PARALLEL_DAYS, SOURCE_SETTINGS, SourceSettings, parse_source_settings
 
 if TYPE_CHECKING:
     from ..core.flags import Rules
@@ -120,6 +120,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     LEGAL_HOLD,
     ERASURE_KEY,
     WEBHOOK_URL,
+    PARALLEL_DAYS,
 )
 
 
@@ -170,6 +171,15 @@ def parse_start_date(text: str | None) -> date:
     if reader.problems:
         raise BadSettings(reader.problems)
     return start_date
+
+
+def parse_parallel_days(texts: Mapping[str, str | None]) -> int:
+    """Parse `KROS_PARALLEL_DAYS` only: Dagster's instance is made before there is a run. Raises `BadSettings`."""
+    reader = SettingsReader({PARALLEL_DAYS.name: texts.get(PARALLEL_DAYS.name)})
+    parallel_days = reader.value(PARALLEL_DAYS)
+    if reader.problems:
+        raise BadSettings(reader.problems)
+    return parallel_days
 
 
 def parse_webhook_url(texts: Mapping[str, str | None]) -> str | None:
