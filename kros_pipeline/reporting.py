@@ -120,6 +120,7 @@ def step_run(context: dg.AssetExecutionContext, archive: Archive, *, asks_krosai
     day = day_of(context)
     with raise_as_dagster_failure():
         ctx = archive.open(context)
+        ctx.begin_day(day)
         run = StepRun(day, ctx, is_backfill=is_backfill(context))
         ctx.prepare_archive(asks_source=asks_krosai or not run.is_backfill)
         try:

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from ..core.errors import ArchiveError, ObjectExists
 from .compare_and_swap import compare_and_swap
-from .object_store import CREATE, ObjectStore, PutMode, Replace
+from .object_store import CREATE, ObjectStore, PutMode, Replace, VersionToken
 
 Content: TypeAlias = dict[str, Any]
 _Value = TypeVar("_Value")
@@ -88,17 +88,17 @@ def update_parsed(
     return compare_and_swap(key, write)
 
 
-def put_json(store: ObjectStore, key: str, value: object, mode: PutMode) -> None:
-    """Write a JSON object under the condition of `mode`. Raises what `ObjectStore.put` raises."""
-    _put_bytes(store, key, _to_bytes(value), mode)
+def put_json(store: ObjectStore, key: str, value: object, mode: PutMode) -> VersionToken:
+    """Write a JSON object under the condition of `mode`; return its version. Raises what `ObjectStore.put` raises."""
+    return _put_bytes(store, key, _to_bytes(value), mode)
 
 
 def _to_bytes(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).encode()
 
 
-def _put_bytes(store: ObjectStore, key: str, body: bytes, mode: PutMode) -> None:
-    store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=mode, content_type="application/json")
+def _put_bytes(store: ObjectStore, key: str, body: bytes, mode: PutMode) -> VersionToken:
+    return store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=mode, content_type="application/json")
 
 
 def _parse(store: ObjectStore, key: str, body: bytes) -> Content:

@@ -38,6 +38,7 @@ EXTENSIONS = "state/extensions/"
 DECISIONS = "state/decisions/"
 EXTEND_NOT_OFFERED = "state/not_offered/extend.json"
 WEBHOOK_DELIVERIES = "state/webhook_deliveries.json"
+QUOTA = "state/quota/"
 TABLES = "tables/"
 
 
@@ -174,6 +175,11 @@ def moved_prefix(day: date) -> str:
 def moved_key(day: date, call_id: str) -> str:
     """Return the key that says that an earlier day keeps a call that this day had, too."""
     return f"{moved_prefix(day)}{call_key(call_id)}.json"
+
+
+def quota_key(day: date) -> str:
+    """Return the key of the API requests of a UTC day: the day on which they are sent, not that of the calls."""
+    return f"{QUOTA}{day.isoformat()}.json"
 
 
 # Audit log.

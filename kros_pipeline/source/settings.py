@@ -182,6 +182,8 @@ class SourceSettings:
 
     `default_country` is that of phone numbers in national form; None where it is not given: they are not read.
 
+    `parallel_days` is how many runs may ask at once; `requests_per_second` is for all of them together.
+
     `connections` is how many connections each client keeps open: one for each thread that downloads.
     """
 
@@ -197,6 +199,12 @@ class SourceSettings:
     recording_hosts: frozenset[str]
     connections: int
     default_country: str | None = None
+    parallel_days: int = 1
+
+    @property
+    def rate_of_one_run(self) -> float | None:
+        """How many requests a run may send in a second, where as many run beside it as the settings allow."""
+        return None if self.requests_per_second is None else self.requests_per_second / self.parallel_days
 
     @property
     def is_bridge(self) -> bool:
@@ -239,6 +247,7 @@ def parse_source_settings(reader: SettingsReader) -> SourceSettings:
         requests_per_run=reader.optional(REQUESTS_PER_RUN, plan.requests_per_day and plan.requests_per_day // 2),
         recording_hosts=reader.optional(RECORDING_HOSTS, frozenset({DEFAULT_RECORDING_HOST, _host_of(base_url)})),
         default_country=reader.optional(DEFAULT_COUNTRY, None),
+        parallel_days=reader.value(PARALLEL_DAYS),
         connections=reader.value(DOWNLOAD_WORKERS),
     )
 

@@ -45,6 +45,7 @@ CONTRACT = {
     "KROS_LEGAL_HOLD": "off",
     "KROS_ERASURE_KEY": None,  # the key of the tombstones
     "KROS_WEBHOOK_URL": None,  # where failures are posted
+    "KROS_PARALLEL_DAYS": "1",  # the rate is divided by it
 }
 KEY = "kros_live_s3cr3t"
 LEAST = {"KROSAI_API_KEY": KEY, "KROS_ARCHIVE_URL": "s3://bucket/archive"}
