@@ -18,6 +18,7 @@ from .jobs import (
     turn_on_recording_job,
     verify_archive_job,
 )
+from .old_runs import delete_old_runs_job, old_runs_schedule
 from .partitions import daily_partitions
 from .resources import Archive
 from .schedules import (
@@ -45,7 +46,7 @@ def defs() -> dg.Definitions:
     archive, verification = archive_asset(days), verification_check()
     daily, nightly = daily_archive_job(assets), verify_archive_job(verification)
     hourly = standing_checks_job(archive, verification)
-    deliveries = read_webhook_deliveries_job(days.start.date())
+    deliveries, old_runs = read_webhook_deliveries_job(days.start.date()), delete_old_runs_job()
     # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out fails it in one sentence.
     given = {name for name, text in os.environ.items() if text.strip()}
     declared = [setting.name for setting in SETTINGS]
@@ -59,6 +60,7 @@ def defs() -> dg.Definitions:
             hourly,
             nightly,
             deliveries,
+            old_runs,
             erase_calls_job(),
             accept_quarantined_job(),
             turn_on_recording_job(),
@@ -71,6 +73,7 @@ def defs() -> dg.Definitions:
             standing_checks_schedule(hourly),
             verify_archive_schedule(nightly),
             webhook_deliveries_schedule(deliveries),
+            old_runs_schedule(old_runs),
         ],
         sensors=[tell_of_failures],
         resources={"archive": Archive(unknown_names=unknown_names, **fields)},
