@@ -12,6 +12,7 @@ from math import ceil
 from pathlib import Path
 
 from kros_pipeline.core.request_quota import QuotaDay, QuotaRule, RunKind
+from kros_pipeline.old_runs import KEPT_DAYS
 from kros_pipeline.source.plans import PLANS, Plan
 
 ROOT = Path(__file__).parents[1]
@@ -182,10 +183,10 @@ def _memory(measured: Measured) -> str:
         ["a run while it splits a day of 1,000,000 calls", f"{measured.turns_peak_mb_of_a_million} MB", "measured"],
         ["one machine, one run, days of 10,000 calls", f"{_machine_mb(measured):,} MB", "computed: the sum"],
     ]
-    per_year_gb = KILOBYTES_PER_RUN * RUNS_PER_DAY * 365 / 1e6
+    kept_gb = KILOBYTES_PER_RUN * RUNS_PER_DAY * KEPT_DAYS / 1e6
     disk = _prose(
         f"""Disk: {KILOBYTES_PER_RUN} kB for each run in Dagster's own storage (measured, on SQLite), so about
-        {per_year_gb:.1f} GB a year for {RUNS_PER_DAY} runs a day (computed). Recordings larger than 32 MB pass through
+        {kept_gb:.1f} GB for {RUNS_PER_DAY} runs a day, which are kept for {KEPT_DAYS} days (computed). Recordings larger than 32 MB pass through
         a temporary file: keep as much free as the largest recording times `KROS_DOWNLOAD_WORKERS`, at most 16 GiB. Each
         of `KROS_PARALLEL_DAYS` is one more run at a time: its memory adds up, and its CPU, too."""
     )

@@ -22,6 +22,7 @@ from .jobs import (
     turn_on_recording_job,
     verify_archive_job,
 )
+from .old_runs import delete_old_runs_job, old_runs_schedule
 from .partitions import daily_partitions
 from .resources import Archive
 from .schedules import (
@@ -69,7 +70,7 @@ def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
     archive, verification = archive_asset(days, url), verification_check()
     daily, nightly = daily_archive_job(assets), verify_archive_job(verification)
     hourly = standing_checks_job(archive, verification)
-    deliveries = read_webhook_deliveries_job(days.start.date())
+    deliveries, old_runs = read_webhook_deliveries_job(days.start.date()), delete_old_runs_job()
     return {
         "assets": [*assets, archive],
         "asset_checks": [verification],
@@ -78,6 +79,7 @@ def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
             hourly,
             nightly,
             deliveries,
+            old_runs,
             accept_quarantined_job(),
             test_rules_job(),
             *operators_jobs,
@@ -89,6 +91,7 @@ def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
             standing_checks_schedule(hourly),
             verify_archive_schedule(nightly),
             webhook_deliveries_schedule(deliveries),
+            old_runs_schedule(old_runs),
         ],
     }
 

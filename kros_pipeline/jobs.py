@@ -28,6 +28,7 @@ READ_WEBHOOK_DELIVERIES = "read_webhook_deliveries"
 TURN_ON_RECORDING = "turn_on_recording"
 ACCEPT_QUARANTINED = "accept_quarantined"
 TEST_RULES = "test_rules"
+_MAX_RUNTIME_SECONDS = 7_200  # a run whose machine is lost holds its place in the pool until then
 _MAX_PROBLEMS = 3
 _MAX_SHOWN_BODIES = 50
 _NO_RETRY = "nothing tries it again: mend the cause, and launch the job once more"
@@ -39,6 +40,7 @@ def daily_archive_job(assets: list[dg.AssetsDefinition]) -> AssetJob:
         DAILY_ARCHIVE,
         selection=dg.AssetSelection.assets(*assets),
         description="Archives one day, and proves that nothing of it is missing.",
+        tags={"dagster/max_runtime": str(_MAX_RUNTIME_SECONDS)},
     )
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 import dagster as dg
 
 from .assets import KROSAI_POOL
-
-_RUNS_BESIDE_DAYS = 2  # runs that wait for the pool, or do not use it, beside as many days as the setting says
+from .operations.instance_config import RUNS_BESIDE_DAYS
 
 
 def check_pool(home: Path, parallel_days: int) -> tuple[bool, str] | None:
@@ -28,10 +27,10 @@ def check_pool(home: Path, parallel_days: int) -> tuple[bool, str] | None:
             f"`dagster instance concurrency set {KROSAI_POOL} {parallel_days}` with this DAGSTER_HOME."
         )
     runs = config.run_queue_config.max_concurrent_runs if config.run_queue_config is not None else None
-    if runs is not None and 0 <= runs < parallel_days + _RUNS_BESIDE_DAYS:
+    if runs is not None and 0 <= runs < parallel_days + RUNS_BESIDE_DAYS:
         return False, (
             f"dagster.yaml lets {runs} runs work at once, and KROS_PARALLEL_DAYS is {parallel_days}: set "
-            f"concurrency.runs.max_concurrent_runs to {parallel_days + _RUNS_BESIDE_DAYS}."
+            f"concurrency.runs.max_concurrent_runs to {parallel_days + RUNS_BESIDE_DAYS}."
         )
     steps = "one step" if parallel_days == 1 else f"{parallel_days} steps"
     return True, f"the pool `{KROSAI_POOL}` lets {steps} ask KrosAI at once, as KROS_PARALLEL_DAYS says."
