@@ -186,7 +186,8 @@ def _memory(measured: Measured) -> str:
     kept_gb = KILOBYTES_PER_RUN * RUNS_PER_DAY * KEPT_DAYS / 1e6
     disk = _prose(
         f"""Disk: {KILOBYTES_PER_RUN} kB for each run in Dagster's own storage (measured, on SQLite), so about
-        {kept_gb:.1f} GB for {RUNS_PER_DAY} runs a day, which are kept for {KEPT_DAYS} days (computed). Recordings larger than 32 MB pass through
+        {kept_gb:.1f} GB for {RUNS_PER_DAY} runs a day, which are kept for {KEPT_DAYS} days (computed). Recordings
+        larger than 32 MB pass through
         a temporary file: keep as much free as the largest recording times `KROS_DOWNLOAD_WORKERS`, at most 16 GiB. Each
         of `KROS_PARALLEL_DAYS` is one more run at a time: its memory adds up, and its CPU, too."""
     )

@@ -24,7 +24,7 @@ from kros_pipeline_tests.support.deployment_files import (
 )
 
 PROGRAM = Path(sys.executable).parent
-UNITS = sorted([*DEPLOY.glob("systemd/*.service"), *DEPLOY.glob("celery/*.service")])
+UNITS = sorted(file for folder in ("systemd", "celery", "login") for file in DEPLOY.glob(f"{folder}/*.service"))
 OURS = ("prepare", "code-server", "webserver", "daemon")
 IN_COMPOSE = (*OURS, "worker")
 PARTS = ["deploy/production.yaml", "deploy/celery/run-launcher.yaml", "deploy/workspace.yaml"]
