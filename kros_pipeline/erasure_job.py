@@ -1,5 +1,6 @@
 """The job `erase_calls`: what an operator orders, and what the run tells in return; nothing in it names somebody."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -44,7 +45,7 @@ class ErasureConfig(dg.Config):
     dry_run: bool = Field(default=False, description="Only say what would be touched.")
 
 
-def erase_calls_job() -> dg.JobDefinition:
+def erase_calls_job(tags: Mapping[str, str] | None = None) -> dg.JobDefinition:
     """Make the job that erases on request: safe to launch twice, beside a running day, and after it was killed."""
 
     @dg.op(name="erase")
@@ -66,6 +67,7 @@ def erase_calls_job() -> dg.JobDefinition:
 
     @dg.job(
         name=ERASE_CALLS,
+        tags=tags,
         description="Erases calls from the archive, every version of everything, and proves that nothing is left.",
         config={"ops": {"erase": {"config": _LAUNCHPAD}}},  # what the Launchpad opens with
     )

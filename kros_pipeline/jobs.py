@@ -1,5 +1,6 @@
 """The jobs: the daily archive, the checks of the archive, and the jobs that only an operator launches."""
 
+from collections.abc import Mapping
 from datetime import date
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -27,6 +28,7 @@ READ_WEBHOOK_DELIVERIES = "read_webhook_deliveries"
 TURN_ON_RECORDING = "turn_on_recording"
 ACCEPT_QUARANTINED = "accept_quarantined"
 TEST_RULES = "test_rules"
+_MAX_RUNTIME_SECONDS = 7_200  # a run whose machine is lost holds its place in the pool until then
 _MAX_PROBLEMS = 3
 _MAX_SHOWN_BODIES = 50
 _NO_RETRY = "nothing tries it again: mend the cause, and launch the job once more"
@@ -38,6 +40,7 @@ def daily_archive_job(assets: list[dg.AssetsDefinition]) -> AssetJob:
         DAILY_ARCHIVE,
         selection=dg.AssetSelection.assets(*assets),
         description="Archives one day, and proves that nothing of it is missing.",
+        tags={"dagster/max_runtime": str(_MAX_RUNTIME_SECONDS)},
     )
 
 
@@ -59,7 +62,7 @@ def verify_archive_job(verification: dg.AssetChecksDefinition) -> AssetJob:
     )
 
 
-def turn_on_recording_job() -> dg.JobDefinition:
+def turn_on_recording_job(tags: Mapping[str, str] | None = None) -> dg.JobDefinition:
     """Make the job that sends one request to KrosAI, once."""
 
     @dg.op(name="change_settings_at_krosai")
@@ -70,6 +73,7 @@ def turn_on_recording_job() -> dg.JobDefinition:
 
     @dg.job(
         name=TURN_ON_RECORDING,
+        tags=tags,
         description="Has KrosAI record and transcribe the organization's calls from now on (PATCH /settings, once).",
     )
     def turn_on() -> None:

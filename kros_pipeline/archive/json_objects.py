@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from ..core.errors import ArchiveError, ObjectExists
 from .compare_and_swap import compare_and_swap
-from .object_store import CREATE, ObjectStore, PutMode, Replace
+from .object_store import CREATE, ObjectStore, PutMode, Replace, VersionToken
 
 Content: TypeAlias = dict[str, Any]
 _Value = TypeVar("_Value")
@@ -19,6 +19,12 @@ def read_json(store: ObjectStore, key: str) -> Content | None:
     """Return a JSON object; None where there is none at the key. Raises `ArchiveError` for any other content."""
     body = store.read(key)
     return _parse(store, key, body) if body is not None else None
+
+
+def read_expendable_json(store: ObjectStore, key: str) -> Content:
+    """Return a JSON object that can be made again; an empty one where there is none, or any other content."""
+    body = store.read(key)
+    return (_parse_expendable(body) if body is not None else None) or {}
 
 
 def list_names(store: ObjectStore, prefix: str) -> frozenset[str]:
@@ -56,6 +62,11 @@ def update_json(store: ObjectStore, key: str, change: Callable[[Content | None],
     return update_parsed(store, key, change, parse=partial(_parse, store, key), dump=dict)
 
 
+def update_expendable_json(store: ObjectStore, key: str, change: Callable[[Content], Content]) -> Content:
+    """Write what `change` makes of a JSON object that can be made again; any other content is replaced."""
+    return update_parsed(store, key, lambda present: change(present or {}), parse=_parse_expendable, dump=dict)
+
+
 def update_parsed(
     store: ObjectStore,
     key: str,
@@ -88,24 +99,29 @@ def update_parsed(
     return compare_and_swap(key, write)
 
 
-def put_json(store: ObjectStore, key: str, value: object, mode: PutMode) -> None:
-    """Write a JSON object under the condition of `mode`. Raises what `ObjectStore.put` raises."""
-    _put_bytes(store, key, _to_bytes(value), mode)
+def put_json(store: ObjectStore, key: str, value: object, mode: PutMode) -> VersionToken:
+    """Write a JSON object under the condition of `mode`; return its version. Raises what `ObjectStore.put` raises."""
+    return _put_bytes(store, key, _to_bytes(value), mode)
 
 
 def _to_bytes(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False, sort_keys=True, indent=1).encode()
 
 
-def _put_bytes(store: ObjectStore, key: str, body: bytes, mode: PutMode) -> None:
-    store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=mode, content_type="application/json")
+def _put_bytes(store: ObjectStore, key: str, body: bytes, mode: PutMode) -> VersionToken:
+    return store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=mode, content_type="application/json")
 
 
-def _parse(store: ObjectStore, key: str, body: bytes) -> Content:
+def _parse_expendable(body: bytes) -> Content | None:
     try:
         value = json.loads(body)
     except ValueError:
-        value = None
-    if not isinstance(value, dict):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _parse(store: ObjectStore, key: str, body: bytes) -> Content:
+    value = _parse_expendable(body)
+    if value is None:
         raise ArchiveError(f"{store.url(key)} does not hold the JSON object that was written there")
     return value

@@ -38,6 +38,9 @@ EXTENSIONS = "state/extensions/"
 DECISIONS = "state/decisions/"
 EXTEND_NOT_OFFERED = "state/not_offered/extend.json"
 WEBHOOK_DELIVERIES = "state/webhook_deliveries.json"
+QUOTA = "state/quota/"
+VERIFIED_DAYS = "state/verified_days.json"
+LATEST_LOOK = "state/totals.json"
 TABLES = "tables/"
 
 
@@ -116,6 +119,16 @@ def quarantined_digits(key: str) -> str:
 # State.
 
 
+def day_totals_key(year: int) -> str:
+    """Return the key of the numbers of a year's days."""
+    return f"state/day_totals/{year:04}.json"
+
+
+def usage_key(day: date) -> str:
+    """Return the key of what runs used in the month of `day`."""
+    return f"state/usage/{day:%Y-%m}.json"
+
+
 def other_answers_prefix(day: date) -> str:
     """Return the prefix of a day's other answers about transcripts: those that are not in the table."""
     return f"state/transcripts/dt={day.isoformat()}/"
@@ -174,6 +187,11 @@ def moved_prefix(day: date) -> str:
 def moved_key(day: date, call_id: str) -> str:
     """Return the key that says that an earlier day keeps a call that this day had, too."""
     return f"{moved_prefix(day)}{call_key(call_id)}.json"
+
+
+def quota_key(day: date) -> str:
+    """Return the key of the API requests of a UTC day: the day on which they are sent, not that of the calls."""
+    return f"{QUOTA}{day.isoformat()}.json"
 
 
 # Audit log.

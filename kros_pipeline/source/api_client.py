@@ -17,7 +17,7 @@ from ..core.clock import Clock
 from ..core.errors import ApiServerError, ApiUnauthorized, ApiUnreachable, TooManyRequests
 from .api_answers import ApiAnswer
 from .api_errors import cause_of, names_in, never_connected, read_answer
-from .rate_limiter import LONGEST_WAIT_SECONDS, RateLimiter
+from .rate_limiter import LONGEST_WAIT_SECONDS, Quota, RateLimiter
 from .response_body import BrokenBody, read_body
 from .sessions import CONNECT_SECONDS, READ_SECONDS, new_session
 from .settings import SourceSettings
@@ -35,7 +35,7 @@ _ROUTE_HEADER = "x-routed-via"
 class ApiClient:
     """Sends requests to the API of one account. Threads share its session, its rate and its budget."""
 
-    def __init__(self, settings: SourceSettings, clock: Clock):
+    def __init__(self, settings: SourceSettings, clock: Clock, quota: Quota | None = None):
         key = settings.api_key
         headers = {"x-api-key": key} if settings.auth == "x-api-key" else {"Authorization": f"Bearer {key}"}
         if settings.organization_id:
@@ -46,7 +46,7 @@ class ApiClient:
         self._organization_id = settings.organization_id
         self.is_bridge = settings.is_bridge  # or revealed by an answer; never False again
         self._clock = clock
-        self._limiter = RateLimiter(settings.requests_per_second, settings.requests_per_run, clock)
+        self._limiter = RateLimiter(settings.rate_of_one_run, settings.requests_per_run, clock, quota)
 
     @property
     def requests_made(self) -> int:

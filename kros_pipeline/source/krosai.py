@@ -22,6 +22,7 @@ from .call_source import Body, Delivery, DeliveryPage, Page, RecordingAnswer, Tr
 from .downloads import RecordingDownloads
 from .pager import read_pages
 from .plans import allowed_extension_days
+from .rate_limiter import Quota
 from .settings import SourceSettings
 from .time_format import format_time
 from .webhook_deliveries import find_rows, parse_delivery, parse_detail
@@ -35,10 +36,17 @@ class KrosAI:
 
     page_limit = PAGE_LIMIT
 
-    def __init__(self, settings: SourceSettings, clock: Clock, *, api: ApiClient | None = None):
+    def __init__(
+        self,
+        settings: SourceSettings,
+        clock: Clock,
+        *,
+        quota: Quota | None = None,
+        api: ApiClient | None = None,
+    ):
         self.plan_name = settings.plan.name
         self._settings, self._clock = settings, clock
-        self._api = api or ApiClient(settings, clock)
+        self._api = api or ApiClient(settings, clock, quota)
         self._downloads = RecordingDownloads(settings, clock)
         self._uses_page_numbers: bool | None = None  # until the first answer
 

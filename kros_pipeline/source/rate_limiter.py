@@ -1,9 +1,13 @@
-"""The rate limiter: how fast, and how often, the API may be asked; one for all threads of a run."""
+"""The rate limiter: how fast, and how often, the API may be asked; one for all threads of a run.
+
+The quota is the account's, and shared with other runs: it is given, because it is kept in the archive.
+"""
 
 import math
 import threading
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 
 from ..core.clock import Clock
 from ..core.errors import TooManyRequests
@@ -15,12 +19,25 @@ _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 16.0
 _LONGEST_RAISED_PAUSE_SECONDS = 1.0  # a shorter pause that upstream asks for is raised to the backoff, up to this
 
 
+class Quota(Protocol):
+    """The account's daily quota, which runs share."""
+
+    def take(self) -> None:
+        """Count one request that is about to be sent. Raises `TooManyRequests` where the quota has none for it."""
+
+
 class RateLimiter:
     """Spaces requests evenly at a rate, pauses all threads when upstream throttles, and counts against a budget."""
 
-    def __init__(self, requests_per_second: float | None, requests_per_run: int | None, clock: Clock):
+    def __init__(
+        self,
+        requests_per_second: float | None,
+        requests_per_run: int | None,
+        clock: Clock,
+        quota: Quota | None = None,
+    ):
         self._interval_seconds = 1 / requests_per_second if requests_per_second else 0.0
-        self._budget = requests_per_run
+        self._budget, self._quota = requests_per_run, quota
         self._clock = clock
         self._lock = threading.Lock()
         self._next_at = 0.0
@@ -30,11 +47,18 @@ class RateLimiter:
         self.requests_made = 0
 
     def acquire(self) -> None:
-        """Wait until the next request may be sent. Raises `TooManyRequests` when the run's budget is used up."""
+        """Wait until the next request may be sent. Raises `TooManyRequests` when budget or quota is used up."""
         with self._lock:
             if self._budget is not None and self.requests_made >= self._budget:
                 raise TooManyRequests(f"the run's share of {self._budget:,} API requests is used up (budget)")
             self.requests_made += 1
+        if self._quota is not None:
+            try:
+                self._quota.take()
+            except BaseException:
+                with self._lock:
+                    self.requests_made -= 1
+                raise
         while True:
             with self._lock:
                 now = self._clock.monotonic()

@@ -1,6 +1,7 @@
 """The settings of the source: KrosAI's API, the account's plan, and the hosts that audio may come from."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from ..core.phone_numbers import COUNTRIES
 from ..core.settings import (
     DOWNLOAD_WORKERS,
+    BadSettings,
     BadValue,
     Setting,
     SettingsReader,
@@ -152,6 +154,12 @@ DEFAULT_COUNTRY = Setting(
     "in E.164 then; without it they stay as they came",
     _parse_country,
 )
+PARALLEL_DAYS = Setting(
+    "KROS_PARALLEL_DAYS",
+    "1",
+    "how many days may be archived at once: each has its part of the rate, and they share the plan's daily quota",
+    whole_number(1),
+)
 
 SOURCE_SETTINGS: tuple[Setting[Any], ...] = (
     API_KEY,
@@ -176,6 +184,8 @@ class SourceSettings:
 
     `default_country` is that of phone numbers in national form; None where it is not given: they are not read.
 
+    `parallel_days` is how many runs may ask at once; `requests_per_second` is for all of them together.
+
     `connections` is how many connections each client keeps open: one for each thread that downloads.
     """
 
@@ -191,11 +201,26 @@ class SourceSettings:
     recording_hosts: frozenset[str]
     connections: int
     default_country: str | None = None
+    parallel_days: int = 1
+
+    @property
+    def rate_of_one_run(self) -> float | None:
+        """How many requests a run may send in a second, where as many run beside it as the settings allow."""
+        return None if self.requests_per_second is None else self.requests_per_second / self.parallel_days
 
     @property
     def is_bridge(self) -> bool:
         """Whether the base URL is the Bridge's. Answers may reveal the Bridge behind another URL, too."""
         return _is_bridge(self.base_url)
+
+
+def parse_retention_days(texts: Mapping[str, str | None]) -> int | None:
+    """Parse for how many days upstream keeps a recording; None: without end. Raises `BadSettings`."""
+    reader = SettingsReader(texts)
+    days = reader.optional(RETENTION_DAYS, reader.value(PLAN).default_retention_days)
+    if reader.problems:
+        raise BadSettings(reader.problems)
+    return days
 
 
 def parse_source_settings(reader: SettingsReader) -> SourceSettings:
@@ -233,6 +258,7 @@ def parse_source_settings(reader: SettingsReader) -> SourceSettings:
         requests_per_run=reader.optional(REQUESTS_PER_RUN, plan.requests_per_day and plan.requests_per_day // 2),
         recording_hosts=reader.optional(RECORDING_HOSTS, frozenset({DEFAULT_RECORDING_HOST, _host_of(base_url)})),
         default_country=reader.optional(DEFAULT_COUNTRY, None),
+        parallel_days=reader.value(PARALLEL_DAYS),
         connections=reader.value(DOWNLOAD_WORKERS),
     )
 

@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 from ..archive.audit_log import AuditLog
 from ..archive.capabilities import require_daily_capabilities
@@ -17,13 +17,17 @@ from ..archive.governance import Governance
 from ..archive.identity import ArchiveIdentity
 from ..archive.migration import migrate_archive
 from ..archive.object_store import ObjectStore
+from ..archive.request_quota import RequestQuota
 from ..archive.s3_governance import open_s3
 from ..archive.settings import ArchiveSettings
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
+from ..archive.usage import Usage, add_usage
 from ..core.clock import Clock
+from ..core.errors import ArchiveError
 from ..core.flags import Rules
 from ..core.pseudonyms import api_key_fingerprint
+from ..core.request_quota import QuotaRule, RunKind
 from ..source.call_source import CallSource
 from ..source.krosai import KrosAI
 from .account_check import confirm_account
@@ -45,9 +49,13 @@ class RunContext:
     tombstones: Tombstones
     tables: Tables
     identity: ArchiveIdentity
+    quota: RequestQuota
     clock: Clock
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     is_store_probed: bool = False
+    counts_usage: bool = False  # set by a run that may write, and is no dry run
+    moved_recordings: int = 0
+    moved_bytes: int = 0
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kros_pipeline"))
 
     def audit_log(self, day: date, step: str) -> AuditLog:
@@ -76,9 +84,34 @@ class RunContext:
             require_daily_capabilities(self.store, self.clock)
             self.is_store_probed = True
 
+    def begin_day(self, day: date) -> None:
+        """Say which day the run's requests are for: older days leave a part of the quota for the newest one."""
+        yesterday = self.clock.now().date() - timedelta(days=1)
+        self.quota.kind = RunKind.NEWEST_DAY if day >= yesterday else RunKind.OLDER_DAY
+
     def close(self) -> None:
-        """Close the connections."""
+        """Give back the requests that were not sent, add what the run used to the archive's count, and disconnect."""
+        try:
+            self.quota.give_back()
+        except ArchiveError as error:
+            self.log.warning("API requests that this run reserved and did not send stay reserved today (%s)", error)
+        if self.counts_usage and self.identity.is_claimed:
+            self._add_usage()
         self.source.close()
+
+    def _add_usage(self) -> None:
+        """Add what the run used. A count that cannot be written fails no run."""
+        usage = Usage(
+            api_requests=self.source.requests_made,
+            s3_writes=self.store.writes_made,
+            s3_reads=self.store.requests_made - self.store.writes_made,
+            moved_recordings=self.moved_recordings,
+            moved_bytes=self.moved_bytes,
+        )
+        try:
+            add_usage(self.store, usage, self.clock.now())
+        except ArchiveError as error:
+            self.log.warning("What the run used was not added to the archive's count (%s)", error)
 
 
 def open_identity(store: ObjectStore, settings: Settings) -> ArchiveIdentity:
@@ -102,15 +135,19 @@ def open_run_context(
     settings, rules = parse_settings_and_rules(texts)
     store, governance = open_archive(settings.archive)
     tombstones = Tombstones(store, settings.archive.erasure_key, clock)
+    identity = open_identity(store, settings)
+    rule = QuotaRule(settings.source.plan.requests_per_day, settings.source.requests_per_run)
+    quota = RequestQuota(store, rule, clock, may_write=lambda: identity.is_claimed and identity.is_confirmed)
     ctx = RunContext(
         settings=settings,
         rules=rules,
-        source=KrosAI(settings.source, clock),
+        source=KrosAI(settings.source, clock, quota=quota),
         store=store,
         governance=governance,
         tombstones=tombstones,
         tables=Tables(store, tombstones),
-        identity=open_identity(store, settings),
+        identity=identity,
+        quota=quota,
         clock=clock,
     )
     ctx.identity.check()

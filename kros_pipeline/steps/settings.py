@@ -30,12 +30,12 @@ from ..core.settings import (
     whole_number,
 )
 from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles, fold_label
-from ..source.settings import DEFAULT_COUNTRY, SOURCE_SETTINGS, SourceSettings, parse_source_settings
+from ..source.settings import DEFAULT_COUNTRY, PARALLEL_DAYS, SOURCE_SETTINGS, SourceSettings, parse_source_settings
+from .metrics_settings import METRICS_ADDRESS
 
 if TYPE_CHECKING:
     from ..core.flags import Rules
 
-_DEFAULT_START_DATE = "2025-01-01"
 _MAX_LABEL_CHARS = 64
 GRAMMAR_VERSION = "2"  # of the splitting of texts into turns: a new one makes old days of `utterances` stale
 FOLDING_VERSION = "2"  # of the comparison of speech with patterns: the same of `flagged_calls`
@@ -45,7 +45,7 @@ def _parse_date(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise BadValue(f"is {show_value(text)}, not a date like {_DEFAULT_START_DATE}.") from None
+        raise BadValue(f"is {show_value(text)}, not a date like 2025-01-01.") from None
 
 
 def _parse_webhook(text: str) -> str:
@@ -66,7 +66,13 @@ def _parse_labels(text: str) -> tuple[str, ...]:
     return tuple(labels)
 
 
-START_DATE = Setting("KROS_START_DATE", _DEFAULT_START_DATE, "the first partition", _parse_date)
+START_DATE = Setting(
+    "KROS_START_DATE",
+    None,
+    "the first partition",
+    _parse_date,
+    default_in_words="the first day that upstream still had, by its retention, when Dagster first started",
+)
 LOOKBACK_DAYS = Setting(
     "KROS_LOOKBACK_DAYS", "3", "for how many days late recordings and transcripts are waited for", whole_number(0)
 )
@@ -120,6 +126,8 @@ SETTINGS: tuple[Setting[Any], ...] = (
     LEGAL_HOLD,
     ERASURE_KEY,
     WEBHOOK_URL,
+    PARALLEL_DAYS,
+    METRICS_ADDRESS,
 )
 
 
@@ -163,13 +171,22 @@ def parse_settings_and_rules(texts: Mapping[str, str | None]) -> tuple[Settings,
     return settings, rules
 
 
-def parse_start_date(text: str | None) -> date:
-    """Parse `KROS_START_DATE`, the first partition. Raises `BadSettings`."""
+def parse_start_date(text: str | None) -> date | None:
+    """Parse `KROS_START_DATE`, the first partition; None where it is not given. Raises `BadSettings`."""
     reader = SettingsReader({START_DATE.name: text})
-    start_date = reader.value(START_DATE)
+    start_date = reader.optional(START_DATE, None)
     if reader.problems:
         raise BadSettings(reader.problems)
     return start_date
+
+
+def parse_parallel_days(texts: Mapping[str, str | None]) -> int:
+    """Parse `KROS_PARALLEL_DAYS` only: Dagster's instance is made before there is a run. Raises `BadSettings`."""
+    reader = SettingsReader({PARALLEL_DAYS.name: texts.get(PARALLEL_DAYS.name)})
+    parallel_days = reader.value(PARALLEL_DAYS)
+    if reader.problems:
+        raise BadSettings(reader.problems)
+    return parallel_days
 
 
 def parse_webhook_url(texts: Mapping[str, str | None]) -> str | None:
@@ -189,6 +206,7 @@ def _read(reader: SettingsReader) -> Settings:
         reader.add_problem(
             f"{CALLER_LABELS.name} has the label {show_value(label)}, which {AGENT_LABELS.name} has, too."
         )
+    reader.value(METRICS_ADDRESS)  # another process uses it; a bad one is reported with the others
     settings = Settings(
         source=parse_source_settings(reader),
         archive=parse_archive_settings(reader),

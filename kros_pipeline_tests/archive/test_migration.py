@@ -173,7 +173,7 @@ def test_the_claim_names_the_earliest_day_whose_request_may_have_been_sent(
 
 
 def test_what_is_no_intent_of_ours_stops_no_migration(store: MemoryObjectStore) -> None:
-    put: Callable[..., None] = put_json
+    put: Callable[..., object] = put_json
     put(store, "state/extensions/", {}, CREATE)
     put(store, f"state/extensions/dt={DAYS[0]}/cc04/001-outcome.json", {}, CREATE)  # a killed erasure left it
     put(store, f"state/extensions/dt={DAYS[0]}/dd05/001-intent.json", ["not ours"], CREATE)

@@ -11,13 +11,20 @@ import dagster as dg
 import pytest
 
 from kros_pipeline import archive_node
-from kros_pipeline.archive_node import BYTES_CHECK, DAYS_CHECK, DELETION_CHECK, RECORDED_CHECK, THE_ARCHIVE
+from kros_pipeline.archive.latest_look import read_latest_look
+from kros_pipeline.archive_checks import (
+    BYTES_CHECK,
+    DAYS_CHECK,
+    DELETION_CHECK,
+    STANDING_CHECKS,
+    THE_ARCHIVE,
+)
 from kros_pipeline.definitions import defs
 from kros_pipeline.operations import health
 from kros_pipeline.operations.health import ArchiveHealth
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
 
-STANDING = {DAYS_CHECK, DELETION_CHECK, RECORDED_CHECK}
+STANDING = set(STANDING_CHECKS)
 BYTES = dg.AssetCheckKey(THE_ARCHIVE, BYTES_CHECK)
 
 
@@ -95,17 +102,19 @@ def test_the_schedule_launches_the_job_every_hour() -> None:
 
 
 def test_a_healthy_archive_materializes_with_zeros(account: MakeAccount, launch: Callable[..., Launched]) -> None:
-    launched = launch(account(KROS_START_DATE=datetime.now(UTC).date().isoformat()))
-    assert launched.success
+    our = account(KROS_START_DATE=datetime.now(UTC).date().isoformat())
+    launched = launch(our)
+    assert launched.success and not our.archive.objects(), "the archive is nobody's yet"
     assert launched.checks.keys() == STANDING and all(check.passed for check in launched.checks.values())
-    assert launched.metadata == [
-        {
-            "missing, incomplete or overdue days": 0,
-            "never listed days": 0,
-            "unarchived recordings near deletion": 0,
-            "days with fewer recorded calls": 0,
-        }
-    ]
+    [metadata] = launched.metadata
+    numbers = {name: value for name, value in metadata.items() if isinstance(value, int | float)}
+    full = {"days verified in the last 28 days (%)": 100.0, "API requests that the plan allows a day": 500_000}
+    assert {name: value for name, value in numbers.items() if value} == full
+    assert list(metadata)[:4] == ["days complete", "days waiting", "days incomplete", "days missing"]
+    assert {
+        "calls", "audio (GB)", "audio (minutes)", "API requests today", "S3 cost of the month (US dollars, estimate)",
+    } <= numbers.keys()  # fmt: skip
+    assert "us-east-1" in metadata["S3 cost is estimated by"]
 
 
 def test_what_the_s3_server_can_do_is_shown(account: MakeAccount, launch: Callable[..., Launched]) -> None:
@@ -119,12 +128,28 @@ def test_what_the_s3_server_can_do_is_shown(account: MakeAccount, launch: Callab
     assert "at http://127.0.0.1:" in metadata["S3 server"]
 
 
+def test_the_metrics_are_of_the_last_look_whatever_it_found(
+    account: MakeAccount, launch: Callable[..., Launched]
+) -> None:
+    our = account(KROS_START_DATE=(datetime.now(UTC) - timedelta(days=4)).date().isoformat())
+    our.ctx.identity.claim()
+    our.run_day()
+    asked = sum(our.requests().values())
+    assert not launch(our).success
+    look = read_latest_look(our.ctx.store)
+    assert look is not None and datetime.now(UTC) - look.looked_at < timedelta(minutes=5)
+    assert look.checks.keys() == STANDING and not look.checks[DAYS_CHECK]
+    assert (look.numbers["calls"], look.numbers["days_complete"] + look.numbers["days_waiting"]) == (8, 1)
+    assert look.numbers["api_requests_today"] == 0 < asked, "the day was run by another clock"
+
+
 def test_a_red_error_materializes_with_its_numbers_and_then_fails_the_run(
     account: MakeAccount, launch: Callable[..., Launched]
 ) -> None:
     launched = launch(account(KROS_START_DATE=(datetime.now(UTC) - timedelta(days=4)).date().isoformat()))
     assert not launched.success
-    assert launched.said == f"Standing checks are red: {DAYS_CHECK}."
+    assert launched.said.startswith(f"Standing checks are red: {DAYS_CHECK}. ")
+    assert "was never archived." in launched.said and "owed_days_schedule takes them up" in launched.said
     assert not launched.checks[DAYS_CHECK].passed and launched.checks.keys() == STANDING
     [metadata] = launched.metadata
     assert metadata["missing, incomplete or overdue days"] in (3, 4)  # the day before yesterday may not be due yet
@@ -142,16 +167,17 @@ def test_the_numbers_are_those_of_the_health(
     )
     finds(monkeypatch, found)
     launched = launch(account())
-    assert launched.metadata == [
-        {
-            "missing, incomplete or overdue days": 1,
-            "never listed days": 2,
-            "unarchived recordings near deletion": 12,
-            "days with fewer recorded calls": 0,
-            "days until the next deletion": 3,
-        }
-    ]
-    assert launched.said == f"Standing checks are red: {DAYS_CHECK}, {DELETION_CHECK}."
+    [metadata] = launched.metadata
+    shown = {
+        "missing, incomplete or overdue days": 1,
+        "which days, and why": "2025-01-10 is incomplete.",
+        "never listed days": 2,
+        "unarchived recordings near deletion": 12,
+        "days with fewer recorded calls": 0,
+        "days until the next deletion": 3,
+    }
+    assert {name: metadata[name] for name in shown} == shown
+    assert launched.said.startswith(f"Standing checks are red: {DAYS_CHECK}, {DELETION_CHECK}. ")
 
 
 @pytest.mark.parametrize("is_urgent", [False, True])

@@ -1,6 +1,7 @@
 """A proxy before a real S3 server that answers as AWS does: redirects, conflicts, throttling, lost answers.
 
-A script is asked for each request. It returns what to do instead of passing the request on, or None.
+A script is asked for each request. It returns what to do instead of passing the request on, or None. `on_answer` is
+asked for each answer of the server, and returns what to send in its place, or None.
 """
 
 from __future__ import annotations
@@ -71,6 +72,7 @@ class S3Proxy(ThreadingHTTPServer):
         self.behind = urlsplit(behind).netloc
         self.forward = forward
         self.script: Script = lambda _: None
+        self.on_answer: Callable[[Request, int], Answer | None] = lambda _, __: None
         self.requests: list[Request] = []
 
     @property
@@ -100,6 +102,9 @@ class _Handler(BaseHTTPRequestHandler):
         answer, answered = self._pass_on(request)
         if isinstance(what, LoseAnswer):
             self._close()
+            return
+        if (other := self.server.on_answer(request, answer.status)) is not None:
+            self._send(other.status, dict(other.headers), other.body, len(other.body))
             return
         kept = {
             name: value

@@ -4,27 +4,53 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from fnmatch import fnmatchcase
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
+from urllib.parse import unquote
 
 import boto3
+import duckdb
+import pandas as pd
 import pytest
+import s3fs
+from botocore.exceptions import ClientError
 
+from kros_pipeline.archive.latest_look import write_latest_look
+from kros_pipeline.archive.request_quota import read_requests_of_day
+from kros_pipeline.core.errors import ArchiveDenied
 from kros_pipeline.core.object_keys import audio_key
+from kros_pipeline.operations.acceptance import open_accepter
+from kros_pipeline.operations.archive_totals import gather_totals
 from kros_pipeline.operations.erasure_request import ErasureRequest
+from kros_pipeline.operations.metrics import make_look
+from kros_pipeline.operations.metrics_server import start_metrics_server
+from kros_pipeline.operations.preflight import run_preflight
+from kros_pipeline.operations.rule_trial import try_rules
 from kros_pipeline.sandbox import Fault, Faults, LocalS3
 from kros_pipeline.source import downloads
-from kros_pipeline_tests.support.accounts import DAY, PLAIN, MakeAccount
-from kros_pipeline_tests.support.archive_check import assert_nothing_is_false, completed_of
-from kros_pipeline_tests.support.s3_recorder import Asked, recorder
-from kros_pipeline_tests.support.steps import erase_calls
+from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
+from kros_pipeline_tests.support.archive_check import completed_of
+from kros_pipeline_tests.support.iam import Need, allows, effects_of, granted_actions
+from kros_pipeline_tests.support.role_proxy import Role, role
+from kros_pipeline_tests.support.steps import (
+    check_health,
+    erase_calls,
+    find_backlog,
+    find_days_to_repeat,
+    verify_days,
+    witness_calls,
+)
 
 FOLDER = Path(__file__).parents[2] / "deploy/aws"
 NAMES = {"BUCKET": "my-bucket", "PREFIX": "krosai", "REGION": "us-east-1", "ACCOUNT": "123456789012", "KEY_ID": "key-1"}
 BUCKET, ARCHIVE = "arn:aws:s3:::my-bucket", "arn:aws:s3:::my-bucket/krosai"
 KMS_KEY = "arn:aws:kms:us-east-1:123456789012:key/key-1"
+AsRole: TypeAlias = Callable[..., AbstractContextManager[Role]]
 FILES = sorted(file.name for file in FOLDER.glob("*.json"))
 
 
@@ -35,53 +61,15 @@ def document(name: str, **names: str) -> Any:
     return json.loads(text)
 
 
-# A small reading of IAM: enough for these documents, and an error for anything else.
-
-
-def statements_about(policy: Any, action: str, resource: str, context: dict[str, str]) -> Iterator[str]:
-    """The effects of the statements that apply."""
-    for statement in policy["Statement"]:
-        actions, resources = (_list(statement[name]) for name in ("Action", "Resource"))
-        if (
-            any(fnmatchcase(action, pattern) for pattern in actions)
-            and any(fnmatchcase(resource, pattern) for pattern in resources)
-            and all(
-                _holds(operator, context.get(key), _list(values))
-                for operator, conditions in statement.get("Condition", {}).items()
-                for key, values in conditions.items()
-            )
-        ):
-            yield statement["Effect"]
-
-
-def _list(value: Any) -> list[str]:
-    return value if isinstance(value, list) else [value]
-
-
-def _holds(operator: str, value: str | None, wanted: list[str]) -> bool:
-    match operator:
-        case "Null":
-            return (value is None) == (wanted == ["true"])
-        case "StringNotEquals":
-            return value not in wanted
-        case "StringEquals" | "Bool":
-            return value in wanted
-        case "StringLike":
-            return value is not None and any(fnmatchcase(value, pattern) for pattern in wanted)
-        case "NumericLessThan":
-            return value is not None and float(value) < float(wanted[0])
-    raise ValueError(operator)
-
-
-def allows(action: str, resource: str, *policies: Any, **context: str) -> bool:
+def is_allowed(action: str, resource: str, *policies: Any, **context: str) -> bool:
     """`prefix` and `via` stand for s3:prefix and kms:ViaService."""
     names = {"prefix": "s3:prefix", "via": "kms:ViaService"}
-    reported = {names[name]: value for name, value in context.items()}
-    effects = {effect for policy in policies for effect in statements_about(policy, action, resource, reported)}
-    return effects == {"Allow"}
+    reported = tuple((names[name], value) for name, value in context.items())
+    return allows(policies, Need(action, resource, reported))
 
 
-PIPELINE, ERASURE, ANALYST = (document(f"{role}-policy.json") for role in ("pipeline", "erasure", "analyst"))
+ROLES = ("pipeline", "erasure", "analyst", "metrics")
+PIPELINE, ERASURE, ANALYST, METRICS = (document(f"{name}-policy.json") for name in ROLES)
 DELETES = ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:DeleteBucket", "s3:DeleteObjectTagging")
 NOBODYS = (
     "s3:PutBucketPolicy", "s3:PutLifecycleConfiguration", "s3:PutBucketVersioning", "s3:PutEncryptionConfiguration",
@@ -104,9 +92,9 @@ def test_every_document_is_json_with_known_placeholders_and_applied_by_the_readm
 
 def test_the_roles_documents_are_policies(aws: LocalS3) -> None:
     iam = boto3.client("iam", endpoint_url=aws.endpoint_url)
-    for role in ("pipeline", "erasure", "analyst"):
-        text = json.dumps(document(f"{role}-policy.json"))
-        made = iam.create_policy(PolicyName=f"{role}-of-the-test", PolicyDocument=text)["Policy"]
+    for name in ROLES:
+        text = json.dumps(document(f"{name}-policy.json"))
+        made = iam.create_policy(PolicyName=f"{name}-of-the-test", PolicyDocument=text)["Policy"]
         kept = iam.get_policy_version(PolicyArn=made["Arn"], VersionId="v1")["PolicyVersion"]["Document"]
         assert kept == json.loads(text)
 
@@ -139,7 +127,7 @@ def test_the_bucket_refuses_plain_http_old_tls_and_other_encryption() -> None:
         reported = {"aws:SecureTransport": "true", "s3:TlsVersion": "1.3"} | {
             name.replace("__", ":").replace("_", "-"): value for name, value in context.items()
         }
-        return "Deny" in statements_about(policy, action, f"{ARCHIVE}/audio/x.mp3", reported)
+        return "Deny" in effects_of(policy, Need(action, f"{ARCHIVE}/audio/x.mp3", tuple(reported.items())))
 
     assert not denied() and not denied("s3:GetObject")
     assert denied(aws__SecureTransport="false") and denied("s3:GetObject", aws__SecureTransport="false")
@@ -151,116 +139,201 @@ def test_the_bucket_refuses_plain_http_old_tls_and_other_encryption() -> None:
 @pytest.mark.parametrize("action", DELETES + NOBODYS)
 def test_the_pipeline_can_delete_nothing_and_change_no_bucket(action: str) -> None:
     for resource in (BUCKET, KMS_KEY, *(f"{ARCHIVE}/{folder}/x" for folder in FOLDERS)):
-        assert not allows(action, resource, PIPELINE, via="s3.us-east-1.amazonaws.com")
-        assert not allows(action, resource, ANALYST, via="s3.us-east-1.amazonaws.com")
+        assert not is_allowed(action, resource, PIPELINE, via="s3.us-east-1.amazonaws.com")
+        assert not is_allowed(action, resource, ANALYST, via="s3.us-east-1.amazonaws.com")
         if action in NOBODYS:
-            assert not allows(action, resource, PIPELINE, ERASURE, via="s3.us-east-1.amazonaws.com")
+            assert not is_allowed(action, resource, PIPELINE, ERASURE, via="s3.us-east-1.amazonaws.com")
 
 
 def test_erasure_deletes_versions_below_the_prefix_and_nothing_else() -> None:
     for folder in FOLDERS:
-        assert allows("s3:DeleteObjectVersion", f"{ARCHIVE}/{folder}/x", PIPELINE, ERASURE)
-        assert not allows("s3:DeleteObject", f"{ARCHIVE}/{folder}/x", PIPELINE, ERASURE)
-    assert not allows("s3:DeleteObjectVersion", f"{BUCKET}/others/x", PIPELINE, ERASURE)
-    assert allows("s3:ListBucketVersions", BUCKET, ERASURE, prefix="krosai/audio/dt=2025-01-10/")
-    assert not allows("s3:ListBucketVersions", BUCKET, ERASURE, prefix="others/")
-    assert allows("s3:GetObjectVersion", f"{ARCHIVE}/tables/calls/dt=2025-01-10/part-0.parquet", ERASURE)
+        assert is_allowed("s3:DeleteObjectVersion", f"{ARCHIVE}/{folder}/x", PIPELINE, ERASURE)
+        assert not is_allowed("s3:DeleteObject", f"{ARCHIVE}/{folder}/x", PIPELINE, ERASURE)
+    assert not is_allowed("s3:DeleteObjectVersion", f"{BUCKET}/others/x", PIPELINE, ERASURE)
+    assert is_allowed("s3:ListBucketVersions", BUCKET, ERASURE, prefix="krosai/audio/dt=2025-01-10/")
+    assert not is_allowed("s3:ListBucketVersions", BUCKET, ERASURE, prefix="others/")
+    assert is_allowed("s3:GetObjectVersion", f"{ARCHIVE}/tables/calls/dt=2025-01-10/part-0.parquet", ERASURE)
 
 
 def test_the_analyst_can_only_read_tables() -> None:
-    assert {folder for folder in FOLDERS if allows("s3:GetObject", f"{ARCHIVE}/{folder}/x", ANALYST)} == {"tables"}
+    assert {folder for folder in FOLDERS if is_allowed("s3:GetObject", f"{ARCHIVE}/{folder}/x", ANALYST)} == {"tables"}
     listed = ("krosai/tables/", "krosai/tables/calls/dt=2025-01-10/", "krosai/audio/", "krosai/", "", "krosai/tables_")
-    allowed = {prefix for prefix in listed if allows("s3:ListBucket", BUCKET, ANALYST, prefix=prefix)}
+    allowed = {prefix for prefix in listed if is_allowed("s3:ListBucket", BUCKET, ANALYST, prefix=prefix)}
     assert allowed == {"krosai/tables/", "krosai/tables/calls/dt=2025-01-10/"}
-    assert not allows("s3:PutObject", f"{ARCHIVE}/tables/calls/x", ANALYST)
-    assert allows("kms:Decrypt", KMS_KEY, ANALYST, via="s3.us-east-1.amazonaws.com")
-    assert not allows("kms:Decrypt", KMS_KEY, ANALYST, via="other.us-east-1.amazonaws.com")
+    assert not is_allowed("s3:PutObject", f"{ARCHIVE}/tables/calls/x", ANALYST)
+    assert is_allowed("kms:Decrypt", KMS_KEY, ANALYST, via="s3.us-east-1.amazonaws.com")
+    assert not is_allowed("kms:Decrypt", KMS_KEY, ANALYST, via="other.us-east-1.amazonaws.com")
 
 
-# What the code really asks of S3.
+# What the code really asks of S3, of a server that refuses what the role's documents do not allow.
+
+
+@pytest.fixture
+def as_role(aws: LocalS3, monkeypatch: pytest.MonkeyPatch) -> AsRole:
+    """Makes the S3 that a role asks, for one account's archive; the environment leads to it."""
+
+    @contextmanager
+    def make(our: Account, *names: str, may_be_refused: bool = False) -> Iterator[Role]:
+        placed = {"BUCKET": our.archive.bucket, "PREFIX": our.archive.prefix}
+        policies = [document(f"{name}-policy.json", **placed) for name in names]
+        with (
+            role(aws.endpoint_url, *policies, kms_key=KMS_KEY, may_be_refused=may_be_refused) as asked,
+            monkeypatch.context() as patch,
+        ):
+            patch.setenv("AWS_ENDPOINT_URL_S3", asked.url)
+            yield asked
+
+    return make
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> str:
+    """The path of a rules file that flags every call."""
+    path = tmp_path / "rules.yaml"
+    path.write_text("rules:\n  - {id: everyone, extend_days: 200}\n")
+    return str(path)
 
 
 @pytest.mark.slow
-def test_a_whole_day_is_allowed_to_the_pipeline_and_every_write_names_the_key(
-    account: MakeAccount, aws: LocalS3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_each_role_may_do_its_work_and_is_granted_nothing_else(
+    account: MakeAccount, as_role: AsRole, rules: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rules = tmp_path / "rules.yaml"
-    rules.write_text("rules:\n  - {id: everyone, extend_days: 200}\n")
-    our = account(PLAIN, KROS_SSE="aws:kms", KROS_KMS_KEY_ID=KMS_KEY, KROS_FLAG_RULES=str(rules))
+    """Whole days and all that is looked at between them; then the metrics and the analysts."""
+    our = account(
+        PLAIN, bucket="locked", KROS_SSE="aws:kms", KROS_KMS_KEY_ID=KMS_KEY, KROS_FLAG_RULES=rules, KROS_LEGAL_HOLD="on"
+    )
     calls = our.krosai.expected_calls(str(DAY), hashes=False)
     our.krosai.set_faults(Faults(storage_html=Fault(calls=(calls[0]["id"],)), list_malformed=Fault(share=0.2)))
     # Half of the bodies are larger than this, and go another way.
     middle = sorted(call["size_bytes"] for call in calls)[len(calls) // 2]
     monkeypatch.setattr(downloads, "IN_MEMORY_BYTES", middle)
-    with recorder(aws.endpoint_url) as (endpoint, asked):
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    with as_role(our, "pipeline") as pipeline:
+        assert {str(line)[:2] for line in run_preflight(our.environment, clock=our.clock)} == {"ok"}
         our.ctx.prepare_archive()  # the server is probed
         our.run_day()
         our.run_day()
+        accepted = open_accepter(our.ctx).accept([calls[0]["id"]], DAY, "a test", dry_run=False)
+        assert len(accepted.bodies) == 1
+        look_after_archive(our)
         our.opened.close()
     assert {"state/probe/daily.json", "state/capabilities.json"} <= our.archive.objects().keys()
-    assert_nothing_is_false(our.krosai, our.archive, DAY)
+    assert {request.method for request in pipeline.requests} == {"GET", "HEAD", "PUT"}, "nothing is deleted or POSTed"
+    assert set(granted_actions(PIPELINE)) <= pipeline.used
+    assert_every_write_names_the_key(our, pipeline)
 
-    policy = document("pipeline-policy.json", BUCKET=our.archive.bucket, PREFIX=our.archive.prefix)
-    actions = {(action, resource, prefix_of(request)) for request in asked for action, resource in request.actions()}
-    assert {action for action, _, _ in actions} >= {"s3:ListBucket", "s3:GetObject", "s3:PutObject"}
-    refused = {entry for entry in actions if not allows(entry[0], entry[1], policy, prefix=entry[2])}
-    assert refused == set()
-    assert {request.method for request in asked} == {"GET", "HEAD", "PUT"}, "nothing is deleted, nothing is POSTed"
+    with as_role(our, "metrics") as metrics:
+        server, thread = start_metrics_server(our.environment | {"KROS_METRICS_ADDRESS": "127.0.0.1:0"})
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/metrics") as answer:
+            assert b"kros_calls 8.0" in answer.read()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert set(granted_actions(METRICS)) - metrics.used == {"s3:ListBucket"}, "for an archive that has no look yet"
 
-    puts = [request for request in asked if request.method == "PUT"]
+    with as_role(our, "analyst") as analyst:
+        read_tables(our, analyst)
+    assert set(granted_actions(ANALYST)) - analyst.used == {"s3:GetBucketLocation"}, "Athena asks for it"
+
+
+def look_after_archive(our: Account) -> None:
+    """All that schedules and operators have the pipeline do beside the days."""
+    ctx, day_before, today = our.ctx, DAY - timedelta(days=1), our.now.date()
+    find_backlog(ctx, day_before, DAY)
+    find_days_to_repeat(ctx, day_before, DAY)
+    check_health(ctx, day_before, DAY)
+    assert verify_days(ctx, [DAY]).is_sound
+    witness_calls(ctx, day_before)
+    try_rules([DAY], ctx.rules, tables=ctx.tables)
+    totals = gather_totals(
+        day_before,
+        DAY,
+        store=ctx.store,
+        tables=ctx.tables,
+        clock=ctx.clock,
+        retention_days=90,
+        requests_per_day=500_000,
+        api_requests_today=read_requests_of_day(ctx.store, today),
+    )
+    write_latest_look(ctx.store, make_look(totals, {}, our.now))
+
+
+def assert_every_write_names_the_key(our: Account, pipeline: Role) -> None:
+    puts = [request for request in pipeline.requests if request.method == "PUT"]
+    objects = [request for request in puts if "?" not in request.target]
+    folders = [unquote(request.target).split("/")[3] for request in objects]
     writers = {
-        (request.key.split("/")[1], "boto" if "boto" in request.headers["user-agent"].lower() else "pyreqwest")
-        for request in puts
+        (folder, "boto" if "boto" in request.headers["user-agent"].lower() else "pyreqwest")
+        for folder, request in zip(folders, objects, strict=True)
     }
     assert writers >= {
         ("audio", "pyreqwest"), ("audio", "boto"), ("tables", "boto"), ("state", "boto"), ("quarantine", "boto"),
     }  # fmt: skip
-    for request in puts:
-        assert request.headers["x-amz-server-side-encryption"] == "aws:kms", request.key
-        assert request.headers["x-amz-server-side-encryption-aws-kms-key-id"] == KMS_KEY, request.key
+    for request in objects:
+        assert request.headers["x-amz-server-side-encryption"] == "aws:kms", request.target
+        assert request.headers["x-amz-server-side-encryption-aws-kms-key-id"] == KMS_KEY, request.target
     # And S3 has it so.
     for key in our.archive.objects():
         head = our.archive.client.head_object(Bucket=our.archive.bucket, Key=f"{our.archive.prefix}/{key}")
         assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", KMS_KEY), key
 
 
-def prefix_of(request: Asked) -> str:
-    """s3:prefix: of a listing its own; whether an absent object is 404 or 403, S3 asks with the key for a prefix."""
-    return request.query.get("prefix", [request.key])[0]
+def read_tables(our: Account, analyst: Role) -> None:
+    """As the README shows it, in pandas and in DuckDB."""
+    place = f"s3://{our.archive.bucket}/{our.archive.prefix}/tables/utterances/"
+    options = {"endpoint_url": analyst.url, "skip_instance_cache": True}
+    turns = len(our.archive.table("utterances", DAY))
+    assert len(pd.read_parquet(place, storage_options=options)) == turns > 0
+    with duckdb.connect() as connection:
+        connection.register_filesystem(s3fs.S3FileSystem(**options))
+        [counted] = connection.execute(f"SELECT count(*) FROM read_parquet('{place}dt=*/part-0.parquet')").fetchall()
+    assert counted == (turns,)
 
 
 @pytest.mark.slow
 def test_an_erasure_is_allowed_to_its_role_and_not_to_the_pipeline(
-    account: MakeAccount, aws: LocalS3, s3_client: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    account: MakeAccount, as_role: AsRole, s3_client: Any, rules: str
 ) -> None:
     """In a bucket with versions and Object Lock, of a flagged call whose hold was lifted."""
-    rules = tmp_path / "rules.yaml"
-    rules.write_text("rules:\n  - {id: everyone, extend_days: 200}\n")
-    our = account(bucket="locked", KROS_FLAG_RULES=str(rules), KROS_LEGAL_HOLD="on", KROS_ERASURE_KEY="k" * 32)
-    bucket, prefix = our.archive.bucket, our.archive.prefix
+    our = account(bucket="locked", KROS_FLAG_RULES=rules, KROS_LEGAL_HOLD="on", KROS_ERASURE_KEY="k" * 32)
     call_id = min(completed_of(our.krosai, DAY))
-    with recorder(aws.endpoint_url) as (endpoint, asked):
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
+    with as_role(our, "pipeline"):
         our.run_day()
-        by_the_pipeline = list(asked)
-        held = {"Bucket": bucket, "Key": f"{prefix}/{audio_key(DAY, call_id)}"}
-        s3_client.put_object_legal_hold(**held, LegalHold={"Status": "OFF"})
-        asked.clear()
-        erase_calls(our.open(), ErasureRequest((call_id,), reason="request 1"))
         our.opened.close()
-    pipeline, erasure = (
-        document(f"{role}-policy.json", BUCKET=bucket, PREFIX=prefix) for role in ("pipeline", "erasure")
-    )
+    held = {"Bucket": our.archive.bucket, "Key": f"{our.archive.prefix}/{audio_key(DAY, call_id)}"}
+    s3_client.put_object_legal_hold(**held, LegalHold={"Status": "OFF"})
+    request = ErasureRequest((call_id,), reason="request 1")
+    with as_role(our, "pipeline", may_be_refused=True) as pipeline, pytest.raises(ArchiveDenied):
+        erase_calls(our.open(), request)
+    assert pipeline.refused and audio_key(DAY, call_id) in our.archive.objects(), "nothing is half erased"
+    with as_role(our, "pipeline", "erasure") as erasure:
+        erase_calls(our.open(), request)
+        our.opened.close()
+    assert audio_key(DAY, call_id) not in our.archive.objects()
+    assert set(granted_actions(ERASURE)) <= erasure.used
 
-    def refused(requests: list[Asked], *policies: Any) -> set[str]:
-        reported = [(*one, prefix_of(request)) for request in requests for one in request.actions()]
-        return {action for action, about, place in reported if not allows(action, about, *policies, prefix=place)}
 
-    assert "s3:PutObjectLegalHold" in {action for request in by_the_pipeline for action, _ in request.actions()}
-    assert refused(by_the_pipeline, pipeline) == set()
-    assert refused(asked, pipeline, erasure) == set()
-    assert refused(asked, pipeline) == {
-        "s3:ListBucketVersions", "s3:GetObjectVersion", "s3:DeleteObjectVersion",
-        "s3:GetObjectLegalHold", "s3:PutObjectLegalHold",  # below state/probe/, before the first erasure
-    }  # fmt: skip
+def test_a_role_that_asks_for_more_is_refused(account: MakeAccount, as_role: AsRole) -> None:
+    """The server of these tests would otherwise allow anything."""
+    our = account()
+    our.archive.write("tables/calls/dt=2025-01-10/part-0.parquet", b"a table")
+    our.archive.write("audio/dt=2025-01-10/a.mp3", b"audio")
+    with as_role(our, "analyst", may_be_refused=True) as analyst:
+        client: Any = boto3.client("s3", endpoint_url=analyst.url)
+        whole = {"Bucket": our.archive.bucket}
+        below = our.archive.prefix
+        assert client.get_object(**whole, Key=f"{below}/tables/calls/dt=2025-01-10/part-0.parquet")["Body"].read()
+        assert client.list_objects_v2(**whole, Prefix=f"{below}/tables/")["KeyCount"] == 1
+        with pytest.raises(client.exceptions.NoSuchKey):
+            client.get_object(**whole, Key=f"{below}/tables/calls/absent")
+        for asked in (
+            partial(client.get_object, **whole, Key=f"{below}/audio/dt=2025-01-10/a.mp3"),
+            partial(client.put_object, **whole, Key=f"{below}/tables/calls/x", Body=b""),
+            partial(client.delete_object, **whole, Key=f"{below}/tables/calls/dt=2025-01-10/part-0.parquet"),
+            partial(client.list_objects_v2, **whole),
+            partial(client.list_objects_v2, **whole, Prefix=below),
+            partial(client.get_bucket_policy, **whole),
+            partial(client.get_object, **whole, Key=f"{below}/audio/absent"),
+        ):
+            with pytest.raises(ClientError, match="AccessDenied"):
+                asked()
+        client.close()

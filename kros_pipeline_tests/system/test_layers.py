@@ -13,7 +13,8 @@ HOUSE = Path(kros_pipeline.__file__).parent
 PACKAGE = HOUSE.name
 MODULES = {file.relative_to(HOUSE).with_suffix("").as_posix(): file for file in sorted(HOUSE.rglob("*.py"))}
 FOLDERS = {"core", "source", "archive", "steps", "operations", "sandbox"}
-ENTRY_POINTS = ("definitions", "__main__")  # Dagster's, and the command line's
+# Dagster's, and the command line's.
+ENTRY_POINTS = ("definitions", "pipeline_location", "operator_location", "__main__")
 # What a room may know of ours, besides itself. The package's root speaks Dagster; the entry points wire it.
 MAY_KNOW: dict[str, set[str]] = {
     "core": set(),

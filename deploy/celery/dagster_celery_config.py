@@ -1,0 +1,33 @@
+"""Configure the Celery workers: dagster-celery imports this module by its name, so this folder is in PYTHONPATH.
+
+celery --app dagster_celery.app worker --queues "$DAGSTER_CELERY_QUEUE" --hostname "archive@%h"
+"""
+
+import logging
+import os
+from typing import Any
+
+import structlog
+from celery.signals import setup_logging
+
+broker_url = os.environ["DAGSTER_CELERY_BROKER"]
+result_backend = broker_url
+broker_connection_retry_on_startup = True  # a worker may start before Redis
+
+worker_concurrency = int(os.environ.get("DAGSTER_CELERY_RUNS", "2"))  # runs at once on this machine
+# A worker takes a run when it has a place for it. Otherwise runs wait behind another one while other machines are idle,
+# and are lost with the machine that reserved them.
+worker_disable_prefetch = True
+worker_prefetch_multiplier = 1
+worker_max_tasks_per_child = 1  # each run in a process of its own, as without Celery: memory is given back
+worker_redirect_stdouts = False  # Dagster captures what a run prints, for the bucket of the logs
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]
+def log_as_json(**_: Any) -> None:
+    """Write each line as JSON, as Dagster's own processes do with `--log-format json`."""
+    shared = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso")]
+    last = [structlog.stdlib.ProcessorFormatter.remove_processors_meta, structlog.processors.JSONRenderer()]
+    handler = logging.StreamHandler()
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

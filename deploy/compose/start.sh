@@ -1,0 +1,7 @@
+#!/bin/sh
+# Render dagster.yaml for this container, and become its command. KROS_PARALLEL_DAYS decides, so it cannot be in the
+# image. DAGSTER_PARTS names further parts, such as deploy/celery/run-launcher.yaml.
+set -eu
+# shellcheck disable=SC2086 - each word is a file
+python -m kros_pipeline render dagster.yaml deploy/production.yaml ${DAGSTER_PARTS:-}
+exec "$@"

@@ -1,0 +1,275 @@
+"""The files of `deploy/` name what is there, and keep what the documents promise of a deployment."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from kros_pipeline.assets import KROSAI_POOL
+from kros_pipeline_tests.support.deployment_files import (
+    DEPLOY,
+    ROOT,
+    compose_services,
+    dockerfile,
+    environment_names,
+    unit,
+)
+
+PROGRAM = Path(sys.executable).parent
+UNITS = sorted(file for folder in ("systemd", "celery", "login") for file in DEPLOY.glob(f"{folder}/*.service"))
+OURS = ("prepare", "code-server", "webserver", "daemon")
+IN_COMPOSE = (*OURS, "worker")
+PARTS = ["deploy/production.yaml", "deploy/celery/run-launcher.yaml", "deploy/workspace.yaml"]
+
+
+def names_read(*parts: str) -> set[str]:
+    """The variables that parts of dagster.yaml, or the workspace, read when a process starts."""
+    return {name for part in parts for name in environment_names(yaml.safe_load((ROOT / part).read_text()))}
+
+
+# The image.
+
+
+def test_the_base_is_pinned_by_its_digest_in_every_stage() -> None:
+    bases = [line.value.split(" AS ")[0] for line in dockerfile() if line.name == "FROM"]
+    assert len(set(bases)) == 1
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-bookworm@sha256:[0-9a-f]{64}", bases[0])
+
+
+def test_packages_come_from_the_lock_with_their_hashes_and_from_nowhere_else() -> None:
+    installs = [line.value for line in dockerfile() if line.name == "RUN" and " install " in line.value]
+    assert len(installs) == 1
+    assert "--require-hashes -r requirements-production.lock" in installs[0]
+
+
+def test_the_image_runs_as_a_user_without_rights_and_has_a_health_check() -> None:
+    last = [line for line in dockerfile() if line.stage == 1]
+    user = [line.value for line in last if line.name == "USER"]
+    assert len(user) == 1
+    assert re.fullmatch(r"[1-9]\d{3,}:[1-9]\d{3,}", user[0])
+    assert not [line for line in last[last.index(next(x for x in last if x.name == "USER")) :] if line.name == "RUN"]
+    [check] = [line for line in last if line.name == "HEALTHCHECK"]
+    assert check.words[:3] == ["dagster", "api", "grpc-health-check"]
+
+
+def test_everything_that_is_copied_is_there_and_nothing_else_is_sent_to_the_engine() -> None:
+    copied = {
+        source
+        for line in dockerfile()
+        if line.name == "COPY" and not line.value.startswith("--from")
+        for source in line.value.split()[:-1]
+    }
+    for source in copied:
+        assert (ROOT / source).exists(), source
+    ignore = (DEPLOY / "compose/Dockerfile.dockerignore").read_text().splitlines()
+    assert ignore[1] == "*"
+    assert {line[1:] for line in ignore if line.startswith("!")} == copied
+
+
+def test_the_lock_of_the_image_has_versions_and_hashes_of_the_lock_of_the_tests() -> None:
+    def pins(name: str) -> dict[str, set[str]]:
+        entries = re.split(r"\n(?=[A-Za-z0-9])", (ROOT / name).read_text())
+        return {
+            re.split(r"[ ;\\]", entry.strip())[0]: set(re.findall(r"--hash=(sha256:[0-9a-f]{64})", entry))
+            for entry in entries
+        }
+
+    image, tests = pins("requirements-production.lock"), pins("requirements.lock")
+    assert {"dagster-postgres", "dagster-webserver", "redis"} <= {pin.split("==")[0] for pin in image}
+    assert "pytest" not in {pin.split("==")[0] for pin in image}
+    for pin, hashes in image.items():
+        assert hashes, pin
+        assert hashes == tests[pin], pin
+
+
+# Compose.
+
+
+@pytest.mark.parametrize("name", IN_COMPOSE)
+def test_a_service_is_locked_down_and_starts_again(name: str) -> None:
+    service = compose_services()[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert service["restart"] == ("on-failure:5" if name == "prepare" else "unless-stopped")
+    assert service["logging"]["options"]["max-size"]
+    assert names_read(*PARTS) <= service["environment"].keys()
+
+
+def test_services_start_once_the_storage_is_prepared_and_each_has_its_health_check() -> None:
+    services = compose_services()
+    assert services["prepare"]["depends_on"] == {"postgres": {"condition": "service_healthy"}}
+    assert services["prepare"]["command"][:4] == ["python", "-m", "kros_pipeline", "prepare"]
+    for name in OURS[1:]:
+        assert services[name]["depends_on"] == {"prepare": {"condition": "service_completed_successfully"}}
+    assert "/server_info" in services["webserver"]["healthcheck"]["test"][-1]
+    assert services["daemon"]["healthcheck"]["test"] == ["CMD", "dagster-daemon", "liveness-check"]
+    assert "healthcheck" not in services["code-server"]  # the image's
+    assert "grpc" in services["code-server"]["command"]
+
+
+def test_only_the_web_server_is_reached_from_outside_and_only_from_this_machine() -> None:
+    ports = {name: service["ports"] for name, service in compose_services().items() if "ports" in service}
+    assert ports == {"webserver": ["127.0.0.1:3000:3000"]}
+
+
+def test_images_of_others_are_pinned_by_their_version() -> None:
+    images = {service["image"] for service in compose_services().values()} - {"kros-pipeline"}
+    assert len(images) == 2
+    assert all(re.fullmatch(r"\w+:\d+\.\d+(\.\d+)?-bookworm", image) for image in images), images
+
+
+def test_compose_reads_its_files() -> None:
+    file = ["--file", "compose/compose.yaml", "--profile", "celery"]
+    command = ["docker", "compose", "--env-file", "/dev/null", *file, "config", "--quiet", "--no-env-resolution"]
+    if (
+        shutil.which("docker") is None
+        or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
+    ):
+        pytest.skip("docker's plugin compose is not installed")
+    given = {"DAGSTER_POSTGRES_PASSWORD": "x", "DAGSTER_LOGS_BUCKET": "x", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+    done = subprocess.run(command, cwd=DEPLOY, env=given, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+# systemd.
+
+
+def test_systemd_accepts_the_units(tmp_path: Path) -> None:
+    if (analyze := shutil.which("systemd-analyze")) is None:
+        pytest.skip("systemd-analyze is not installed")
+    copies = []
+    for file in [*UNITS, *DEPLOY.glob("systemd/*.timer"), *DEPLOY.glob("systemd/*.target")]:
+        text = file.read_text().replace("/opt/kros/.venv/bin", str(PROGRAM))
+        copies.append(tmp_path / file.name)
+        copies[-1].write_text(text)
+    done = subprocess.run(
+        [analyze, "verify", "--man=no", "--recursive-errors=no", *map(str, copies)], capture_output=True, text=True
+    )
+    complaints = [line for line in (done.stdout + done.stderr).splitlines() if "kros" in line]
+    assert not complaints, complaints
+
+
+@pytest.mark.parametrize("file", UNITS, ids=lambda path: path.stem)
+def test_what_a_unit_starts_is_there(file: Path) -> None:
+    section = unit(file)["Service"]
+    for line in section["ExecStart"] + section.get("ExecStartPre", []):
+        for word in line.split():
+            if word.startswith("/opt/kros/.venv/bin/"):
+                assert (PROGRAM / Path(word).name).exists(), word
+            elif word.startswith("/opt/kros/") and "/.venv/" not in word:
+                assert (ROOT / word.removeprefix("/opt/kros/")).exists(), word
+            elif word.endswith(".yaml"):
+                assert (ROOT / word).exists(), word
+
+
+@pytest.mark.parametrize("name", ["kros-code-server", "kros-webserver", "kros-daemon"])
+def test_a_process_starts_again_whenever_it_ends_and_only_once_the_storage_is_prepared(name: str) -> None:
+    sections = unit(DEPLOY / f"systemd/{name}.service")
+    assert sections["Service"]["Restart"] == ["always"]
+    assert sections["Unit"]["StartLimitIntervalSec"] == ["0"]  # systemd gives up otherwise
+    assert sections["Unit"]["Requires"] == sections["Unit"]["After"] == ["kros-prepare.service"]
+    assert sections["Service"]["User"] == ["kros"]
+    assert f"{name}.service" in unit(DEPLOY / "systemd/kros.target")["Unit"]["Wants"][0].split()
+    assert f"restart_unless {name}.service" in (DEPLOY / "systemd/check-health.sh").read_text()
+
+
+@pytest.mark.parametrize(
+    ("failures", "restarted"), [(0, False), (1, False), (2, True)], ids=["answers", "answers late", "does not answer"]
+)
+def test_a_service_that_does_not_answer_twice_is_restarted(tmp_path: Path, failures: int, restarted: bool) -> None:
+    fakes = {
+        "systemctl": f'#!/bin/sh\n[ "$1" = restart ] && echo "$2" >> {tmp_path}/restarted\nexit 0\n',
+        # The daemon's check fails a number of times; the others succeed.
+        "dagster-daemon": f'#!/bin/sh\necho x >> {tmp_path}/asked\n[ "$(wc -l < {tmp_path}/asked)" -gt {failures} ]\n',
+        "dagster": "#!/bin/sh\nexit 0\n",
+        "python": "#!/bin/sh\nexit 0\n",
+    }
+    for name, text in fakes.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "PAUSE_SECONDS": "0"}
+    script = DEPLOY / "systemd/check-health.sh"
+    subprocess.run(["/bin/sh", script, tmp_path], env=environment, check=True, capture_output=True, timeout=60)
+    log = tmp_path / "restarted"
+    assert (log.read_text().split() if log.exists() else []) == (["kros-daemon.service"] if restarted else [])
+
+
+# Kubernetes and ECS: examples, which nothing here runs.
+
+
+def kubernetes(name: str) -> Any:
+    return yaml.safe_load((DEPLOY / "kubernetes" / name).read_text())
+
+
+def test_kubernetes_has_one_number_of_days_in_all_its_places() -> None:
+    values, pool = kubernetes("values.yaml"), kubernetes("pool.yaml")
+    [container] = pool["spec"]["template"]["spec"]["containers"]
+    *command, key, days = container["command"]
+    assert (command, key) == (["dagster", "instance", "concurrency", "set"], KROSAI_POOL)
+    coordinator = values["dagsterDaemon"]["runCoordinator"]["config"]["queuedRunCoordinator"]
+    assert coordinator["maxConcurrentRuns"] == int(days) + 2
+    assert values["additionalInstanceConfig"]["concurrency"]["pools"]["granularity"] == "run"
+    assert f'KROS_PARALLEL_DAYS: "{days}"' in (DEPLOY / "kubernetes/values.yaml").read_text()
+
+
+def test_kubernetes_values_say_of_the_instance_what_the_other_deployments_have() -> None:
+    values, base = kubernetes("values.yaml"), yaml.safe_load((ROOT / "dagster.yaml").read_text())
+    production = yaml.safe_load((DEPLOY / "production.yaml").read_text())
+    daemon = values["dagsterDaemon"]
+    monitoring = base["run_monitoring"] | production["run_monitoring"]
+    assert {in_snake_case(key): value for key, value in daemon["runMonitoring"].items()} == monitoring
+    assert {in_snake_case(key): value for key, value in daemon["runRetries"].items()} == base["run_retries"]
+    postgres = production["storage"]["postgres"]["postgres_db"]
+    assert values["postgresql"]["postgresqlScheme"] == postgres["scheme"]
+    logs = values["computeLogManager"]["config"]["s3ComputeLogManager"]
+    assert {in_snake_case(key): value for key, value in logs.items()} == production["compute_logs"]["config"]
+    for kind in ("schedule", "sensor"):
+        assert values["retention"][kind]["purgeAfterDays"] == production["retention"][kind]["purge_after_days"]
+
+
+def in_snake_case(name: str) -> str:
+    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
+
+
+def test_the_task_of_ecs_has_the_processes_of_compose_with_their_commands_and_checks() -> None:
+    task = json.loads((DEPLOY / "ecs/task-definition.json").read_text())
+    containers = {container["name"]: container for container in task["containerDefinitions"]}
+    services = compose_services()
+    assert containers.keys() == set(OURS)
+    volumes = {volume["name"] for volume in task["volumes"]}
+    for name, container in containers.items():
+        assert container["entryPoint"] == services[name]["entrypoint"]
+        assert container["readonlyRootFilesystem"] is True
+        assert container["user"] == "10001:10001"
+        assert {mount["sourceVolume"] for mount in container["mountPoints"]} <= volumes
+        given = {each["name"] for each in container["environment"] + container["secrets"]}
+        assert names_read("deploy/production.yaml", "deploy/workspace.yaml") <= given
+        if name == "prepare":
+            continue
+        assert container["dependsOn"] == [{"containerName": "prepare", "condition": "SUCCESS"}]
+        expected = services[name].get("healthcheck", {}).get("test")
+        assert container["healthCheck"]["command"] == (expected or ["CMD", *health_check_of_the_image()])
+        assert set(services[name]["command"]) - {"0.0.0.0"} <= set(container["command"])
+
+
+def health_check_of_the_image() -> list[str]:
+    [check] = [line for line in dockerfile() if line.name == "HEALTHCHECK"]
+    return check.words
+
+
+def test_the_workers_read_the_variables_that_the_launcher_reads() -> None:
+    config = (DEPLOY / "celery/dagster_celery_config.py").read_text()
+    launcher = names_read("deploy/celery/run-launcher.yaml")
+    assert launcher == {"DAGSTER_CELERY_BROKER", "DAGSTER_CELERY_QUEUE"}
+    assert 'os.environ["DAGSTER_CELERY_BROKER"]' in config
+    for file in ("compose/compose.yaml", "celery/kros-worker.service"):
+        assert "DAGSTER_CELERY_QUEUE" in (DEPLOY / file).read_text()
