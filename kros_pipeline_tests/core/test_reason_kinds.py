@@ -18,7 +18,7 @@ FIRST = FirstAnswer(datetime(2025, 1, 12, tzinfo=UTC), is_asked=True)
     [
         # numbers differ from call to call
         ("the body broke off after 1,234 bytes (reset)", "the body broke off after … bytes (reset)"),
-        ("the body is cut: 10 bytes came, and upstream says 2,160,000", "the body is cut: … bytes came, and upstream says …"),
+        ("the body is cut: 10 bytes came, and 2,160,000 must", "the body is cut: … bytes came, and … must"),
         ("not a whole MP3: an HTML or JSON answer at byte 0 of 512", "not a whole MP3: an HTML or JSON answer"),
         # the status of an answer says who is to act
         ("the storage answered 403", "the storage answered 403"),
