@@ -28,7 +28,7 @@ from .schedules import (
     verify_archive_schedule,
     webhook_deliveries_schedule,
 )
-from .sensors import tell_of_failures
+from .sensors import notify_of_changes
 from .steps.process import configure_process
 from .steps.settings import SETTINGS, read_code_versions
 
@@ -72,7 +72,7 @@ def defs() -> dg.Definitions:
             verify_archive_schedule(nightly),
             webhook_deliveries_schedule(deliveries),
         ],
-        sensors=[tell_of_failures],
+        sensors=[notify_of_changes],
         resources={"archive": Archive(unknown_names=unknown_names, **fields)},
         # Concurrency lives inside the steps, in threads: a process for each would cost a day ten seconds.
         executor=dg.in_process_executor,

@@ -38,6 +38,7 @@ EXTENSIONS = "state/extensions/"
 DECISIONS = "state/decisions/"
 EXTEND_NOT_OFFERED = "state/not_offered/extend.json"
 WEBHOOK_DELIVERIES = "state/webhook_deliveries.json"
+NOTIFICATIONS = "state/notifications.json"
 TABLES = "tables/"
 
 
