@@ -19,10 +19,12 @@ from .jobs import (
     verify_archive_job,
 )
 from .partitions import daily_partitions
+from .plan_job import plan_days_job
 from .resources import Archive
 from .schedules import (
     daily_archive_schedule,
     owed_days_schedule,
+    plan_days_schedule,
     settled_days_schedule,
     standing_checks_schedule,
     verify_archive_schedule,
@@ -45,6 +47,7 @@ def defs() -> dg.Definitions:
     archive, verification = archive_asset(days), verification_check()
     daily, nightly = daily_archive_job(assets), verify_archive_job(verification)
     hourly = standing_checks_job(archive, verification)
+    plan = plan_days_job(days)
     deliveries = read_webhook_deliveries_job(days.start.date())
     # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out fails it in one sentence.
     given = {name for name, text in os.environ.items() if text.strip()}
@@ -59,6 +62,7 @@ def defs() -> dg.Definitions:
             hourly,
             nightly,
             deliveries,
+            plan,
             erase_calls_job(),
             accept_quarantined_job(),
             turn_on_recording_job(),
@@ -67,6 +71,7 @@ def defs() -> dg.Definitions:
         schedules=[
             daily_archive_schedule(daily),
             owed_days_schedule(daily, days),
+            plan_days_schedule(plan, days),
             settled_days_schedule(daily, days),
             standing_checks_schedule(hourly),
             verify_archive_schedule(nightly),

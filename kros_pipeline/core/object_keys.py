@@ -39,6 +39,7 @@ DECISIONS = "state/decisions/"
 EXTEND_NOT_OFFERED = "state/not_offered/extend.json"
 WEBHOOK_DELIVERIES = "state/webhook_deliveries.json"
 NOTIFICATIONS = "state/notifications.json"
+PLAN = "state/plan.json"
 TABLES = "tables/"
 
 

@@ -1,21 +1,21 @@
 """The preflight of the source: one request to the API, what its answer shows, and the way to the recording hosts."""
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import timedelta
 from functools import partial
 
 from ..core.clock import Clock
 from ..core.days import end_of, start_of
-from ..core.errors import RequestRefused, WrongArchive
+from ..core.errors import WrongArchive
 from ..source.answer_headers import AnswerHeaders
-from ..source.call_source import CallSource, Page, Window
+from ..source.call_source import Page, Window
 from ..source.krosai import KrosAI
 from ..source.recording_hosts import find_origin, reach_recording_host
-from ..steps.list_proof import ignores_dates
 from ..steps.list_reader import describe_dialect
-from ..steps.listed_rows import ListedRows, describe_foreign_rows
+from ..steps.listed_rows import describe_foreign_rows
 from ..steps.settings import Settings
 from .clock_check import compare_clocks
+from .first_page import ask_first_page
 from .preflight_result import Outcome, PreflightResult, Skipped, run_check
 
 
@@ -43,7 +43,7 @@ def _ask_api(source: KrosAI, clock: Clock) -> str:
     """Ask for one page of yesterday's calls. Raises `WrongArchive` where it has another organization's."""
     yesterday = clock.now().date() - timedelta(days=1)
     window = Window(start_of(yesterday), end_of(yesterday))
-    page, has_date_filter = _ask_for_calls(source, yesterday, window)
+    page, has_date_filter = ask_first_page(source, yesterday, window)
     if page.foreign_ids:
         raise WrongArchive(describe_foreign_rows(len(page.foreign_ids)))
     dialect = describe_dialect(source, has_date_filter=has_date_filter)
@@ -52,20 +52,6 @@ def _ask_api(source: KrosAI, clock: Clock) -> str:
     if not all(listed.has_zone for listed in page.calls):
         sentence += " Their times name no zone and are read as UTC; if that is wrong, set KROSAI_TIMEZONE."
     return sentence
-
-
-def _ask_for_calls(source: CallSource, day: date, window: Window) -> tuple[Page, bool]:
-    """Return the first page of a window, and whether the list has a date filter; it may ignore or refuse dates."""
-    try:
-        page = source.list_page(window, 0, 1)
-    except RequestRefused as error:
-        try:
-            return source.list_page(None, 0, 1), False
-        except RequestRefused:
-            raise error from None
-    rows = ListedRows(day)
-    rows.add(page, window)
-    return page, not (rows.has_rows_outside and ignores_dates(source, page))
 
 
 def _count_calls(page: Page) -> str:
