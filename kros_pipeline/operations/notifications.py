@@ -4,6 +4,7 @@ apprise knows how each service wants its messages. It is imported where a target
 second. It logs URLs and answers, so that nothing of what it logs is shown.
 """
 
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,7 +56,7 @@ def notify(url: str, message: str) -> None:
             )
     except (requests.RequestException, ValueError) as error:
         raise NotificationFailed(f"The webhook at {host} gave no answer ({type(error).__name__}).") from None
-    if not response.ok:
+    if not 200 <= response.status_code < 300:  # a redirect accepted nothing
         raise NotificationFailed(f"The webhook at {host} answered {response.status_code}.")
 
 
@@ -82,7 +83,9 @@ def _open_plugin(url: str) -> Any:
         app_id=_APP, app_desc="archive of calls", app_url="", image_url_mask="", image_url_logo="", http_redirects=False
     )
     try:
-        with without_client_logs():
+        with without_client_logs(), warnings.catch_warnings():
+            # The first target loads all plugins; that of mail imports a module that Python 3.13 has no more.
+            warnings.filterwarnings("ignore", "'imghdr' is deprecated", DeprecationWarning)
             plugin = apprise.Apprise.instantiate(url, asset=asset)
     except Exception as error:  # its message may hold the URL
         raise NotificationFailed(f"apprise cannot read a notification target ({type(error).__name__}).") from None
