@@ -1,6 +1,6 @@
 """The job `plan_days`: what the owed days, or any range of days, hold and need. It moves nothing."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -50,9 +50,10 @@ def plan_days_job(days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
     def count_and_estimate(context: dg.OpExecutionContext, config: PlanConfig, archive: Archive) -> None:
         from .operations.planning import find_planned_backlog, make_plan
 
-        first, last = _limits(days)
         with raise_as_dagster_failure(_NO_RETRY):
             ctx = archive.open(context)
+            # The last day of which late calls of the next three hours are listed, too.
+            first, last = days.start.date(), (ctx.clock.now() - timedelta(days=1) - LISTED_BEYOND).date()
             is_of_backlog = not (config.first_day or config.last_day)
             planned = (
                 find_planned_backlog(
@@ -95,11 +96,6 @@ def plan_days_job(days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
     return plan_days
 
 
-def _limits(days: dg.DailyPartitionsDefinition) -> tuple[date, date]:
-    """Return the first and the last day that can be archived now."""
-    return days.start.date(), (datetime.now(UTC) - timedelta(days=1) - LISTED_BEYOND).date()
-
-
 def _read_range(config: PlanConfig, first: date, last: date) -> list[date]:
     try:
         begin = date.fromisoformat(config.first_day) if config.first_day else first
@@ -110,7 +106,7 @@ def _read_range(config: PlanConfig, first: date, last: date) -> list[date]:
         raise _refuse(f"first_day {begin} is after last_day {end}: no day is between them.")
     if begin < first or end > last:
         raise _refuse(
-            f"{begin} to {end} is not within {first} (KROS_START_DATE) and {last}, the last day that is over."
+            f"{begin} to {end} is not between {first} (KROS_START_DATE) and {last}, the last day that is over."
         )
     if (end - begin).days >= _MAX_DAYS:
         raise _refuse(f"{begin} to {end} has more than {_MAX_DAYS:,} days: plan fewer.")

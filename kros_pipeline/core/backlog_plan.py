@@ -156,13 +156,14 @@ def _schedule(requests: Sequence[int], capacity: Capacity, now: datetime) -> lis
     """Return when each day's turn ends: three turns an hour, a share of the quota a run, the rest of it a UTC day.
 
     A day that needs more than a run may send takes several turns. The quota keeps room for the daily archive, which
-    needs about as many requests as the mean day, and for the other schedules.
+    needs about as many requests as the mean day and at most half of it, and for the other schedules.
     """
     rate = capacity.requests_per_second or float("inf")
     per_day: float = float("inf")
     if capacity.requests_per_day is not None:
         mean = sum(requests) / len(requests) if requests else 0.0
-        per_day = max(1.0, capacity.requests_per_day * (1 - _SHARE_OF_OTHER_SCHEDULES) - mean)
+        shared = capacity.requests_per_day * (1 - _SHARE_OF_OTHER_SCHEDULES)
+        per_day = max(1.0, shared - min(mean, shared / 2))
     per_run = float(capacity.requests_per_run or float("inf"))
     used: dict[date, float] = {}
     at, turns, ends = now, 0, []

@@ -149,7 +149,8 @@ def test_the_state_survives_as_json_and_anything_else_is_no_state() -> None:
     state = record_failure(record_sent(state, "chat", find_changes(state, "chat"), NOW), "mail", NOW)
     state = observe(state, {CHECK: green(1)})
     assert parse_state(json.loads(json.dumps(dump_state(state)))) == state
-    for content in (None, [], {}, {"red": []}, {"red": {"a": {}}, "resolved": {}, "targets": {}}, "x", 3):
+    others: list[object] = [None, [], {}, {"red": []}, {"red": {"a": {}}, "resolved": {}, "targets": {}}, "x", 3]
+    for content in others:
         assert parse_state(content) is None
     damaged = dump_state(state)
     damaged["red"][DAY]["level"] = "purple"
