@@ -90,4 +90,4 @@ def _reach(host: str, settings: Settings, clock: Clock) -> str:
     if origin is None:
         raise Skipped("it is this machine, and its port is in the recordings' URLs only.")
     status = reach_recording_host(origin, settings.source, clock)
-    return f"it answers over TLS (status {status} to a request for no recording)."
+    return f"it can be reached (status {status} to a request for no recording)."

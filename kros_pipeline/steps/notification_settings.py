@@ -27,7 +27,10 @@ def _parse_notify(text: str) -> tuple[str, ...]:
     urls = tuple(url.rstrip(",") for url in _BETWEEN_URLS.split(text.strip(" ,")))
     for number, url in enumerate(urls, 1):
         if not (_IS_URL(url) and url.isprintable()):
-            raise BadValue(f"must hold URLs like slack://… or jsons://host/path, with blanks between them; number {number} is none.")
+            raise BadValue(
+                "must hold URLs like slack://… or jsons://host/path, with blanks between them; "
+                f"number {number} is none."
+            )
         if url.lower().startswith(("http://", "https://")) and not is_webhook(url):
             raise BadValue(f"must hold whole https URLs only where a webhook is meant; number {number} is none.")
     return urls
