@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from .core.errors import ExternalError
+from .core.notification_settings import NotificationSettings, parse_notification_settings
 from .core.notification_state import Problem, day_of_subject, merge_states, observe
 from .core.settings import BadSettings
 from .failures import failure
 from .partitions import backfill_is_under_way
 from .resources import Archive
 from .run_outcomes import RunOutcomes, read_run_outcomes
-from .steps.notification_settings import NotificationSettings, parse_notification_settings
 
 if TYPE_CHECKING:
     from .archive.notification_notes import NotificationNotes

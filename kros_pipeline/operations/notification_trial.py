@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from ..core.errors import NotificationFailed
+from ..core.notification_settings import HEARTBEAT_URL, NOTIFY, WEBHOOK_URL, parse_notification_settings
 from ..core.settings import BadSettings
-from ..steps.notification_settings import HEARTBEAT_URL, NOTIFY, WEBHOOK_URL, parse_notification_settings
 from .heartbeat import ping_heartbeat
 from .notifications import open_targets
 from .preflight_result import Outcome, PreflightResult

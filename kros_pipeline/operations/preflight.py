@@ -11,8 +11,8 @@ from ..archive.s3_governance import open_s3
 from ..archive.settings import ArchiveSettings
 from ..core.clock import Clock
 from ..core.errors import NotificationFailed
+from ..core.notification_settings import NOTIFY, WEBHOOK_URL
 from ..core.settings import BadSettings
-from ..steps.notification_settings import NOTIFY, WEBHOOK_URL
 from ..steps.run_context import SYSTEM_CLOCK
 from ..steps.settings import FLAG_RULES, SETTINGS, START_DATE, Settings, parse_settings_and_rules, parse_start_date
 from .archive_preflight import check_archive

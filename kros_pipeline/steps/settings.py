@@ -18,6 +18,7 @@ from ..archive.settings import (
     ArchiveSettings,
     parse_archive_settings,
 )
+from ..core.notification_settings import NOTIFICATION_SETTINGS, NotificationSettings, read_notification_settings
 from ..core.settings import (
     DOWNLOAD_WORKERS,
     BadSettings,
@@ -30,7 +31,6 @@ from ..core.settings import (
 )
 from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles, fold_label
 from ..source.settings import DEFAULT_COUNTRY, SOURCE_SETTINGS, SourceSettings, parse_source_settings
-from .notification_settings import NOTIFICATION_SETTINGS, NotificationSettings, read_notification_settings
 
 if TYPE_CHECKING:
     from ..core.flags import Rules

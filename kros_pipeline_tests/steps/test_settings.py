@@ -7,10 +7,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from kros_pipeline.core.notification_settings import NotificationSettings, parse_notification_settings
 from kros_pipeline.core.settings import BadSettings
 from kros_pipeline.core.speaker_roles import USUAL_ROLES
 from kros_pipeline.source.plans import PLANS
-from kros_pipeline.steps.notification_settings import NotificationSettings, parse_notification_settings
 from kros_pipeline.steps.settings import (
     SETTINGS,
     parse_settings,
