@@ -42,12 +42,16 @@ dev: setup ## run the sandbox with the Dagster UI on http://127.0.0.1:3000 until
 	  ../../$(BIN)/python -m kros_pipeline.sandbox --last-days 7 --calls-per-day 80 --audio-seconds 5,240 -- \
 	  ../../$(BIN)/dagster dev -w ../../workspace.yaml
 
-check: setup ## check settings, bucket and API key of the account in .env before the first run; writes nothing
+check: setup ## check everything that the account in .env relies on; writes a probe object only
 	@$(BIN)/python -m kros_pipeline check
+
+notify-test: setup ## send one test message to each target of notifications in .env
+	@$(BIN)/python -m kros_pipeline notify-test
 
 up: setup ## run the Dagster UI and its daemon for the account in .env; keeps its state in .dagster/home
 	@test -f .env || { echo "There is no .env. Copy .env.example to .env and set the two required settings."; exit 1; }
 	@DAGSTER_HOME="$$PWD/.dagster/home" $(BIN)/python -m kros_pipeline prepare dagster.yaml
+	@$(BIN)/python -m kros_pipeline check || { echo "A check FAILED: mend it, and start again."; exit 1; }
 	@DAGSTER_HOME="$$PWD/.dagster/home" $(BIN)/dagster dev -w workspace.yaml
 
 test: setup ## run the tests; ARGS="-k name", ARGS=--lf, ARGS="-m 'not slow'", WORKERS=1
@@ -91,4 +95,4 @@ lock: ## write requirements.lock and requirements-production.lock from pyproject
 	uv pip compile pyproject.toml --extra production --universal --python-version 3.11 --constraint requirements.lock \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-production.lock
 
-.PHONY: help setup demo dev check up test test-s3 test-cluster test-browser soak fault-matrix bench bench-quick lint audit lock
+.PHONY: help setup demo dev check notify-test up test test-s3 test-cluster test-browser soak fault-matrix bench bench-quick lint audit lock

@@ -1,4 +1,4 @@
-"""Run a command of the package: `python -m kros_pipeline check`, `metrics`, `render` or `prepare`.
+"""Run a command of the package: `python -m kros_pipeline check`, `notify-test`, `metrics`, `render` or `prepare`.
 
 Like `definitions.py`, this is an entry point: it reads the environment, and `.env` of the working directory, whose
 values win, as Dagster reads it.
@@ -8,8 +8,9 @@ import argparse
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from .steps.process import configure_process
 from .steps.settings import parse_parallel_days
 
 if TYPE_CHECKING:
-    from .operations.preflight import PreflightResult
+    from .operations.preflight_result import PreflightResult
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.update({name: text for name, text in dotenv_values(".env").items() if text is not None})
     if options.command == "check":
         return _check()
+    if options.command == "notify-test":
+        return _try_notifications()
     if options.command == "metrics":
         return _serve_metrics()
     try:
@@ -45,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m kros_pipeline")
     commands = parser.add_subparsers(required=True, dest="command", metavar="command")
-    commands.add_parser("check", help="check the settings, the archive and the API before the first run; write nothing")
+    commands.add_parser("check", help="check settings, bucket, API and recording hosts; write a probe object only")
+    commands.add_parser("notify-test", help="send one test message to each target of notifications")
     commands.add_parser("metrics", help="serve the numbers of the last hourly look at KROS_METRICS_ADDRESS/metrics")
     render = commands.add_parser("render", help="write $DAGSTER_HOME/dagster.yaml for this machine")
     prepare = commands.add_parser(
@@ -61,29 +65,43 @@ def _check() -> int:
     from .operations.preflight import run_preflight
 
     configure_process()
+    pools = (result for result in (_check_pool(),) if result is not None)
+    return _print_results(chain(run_preflight(os.environ), pools))
+
+
+def _try_notifications() -> int:
+    from .operations.notification_trial import try_targets
+
+    configure_process()
+    return _print_results(try_targets(os.environ))
+
+
+def _print_results(results: "Iterable[PreflightResult]") -> int:
+    """Print each result as soon as it is known. Returns 1 where one failed."""
     has_failed = False
-    for result in run_preflight(os.environ):
+    for result in results:
         print(result, flush=True)
         has_failed = has_failed or not result.passed
-    if (pool := _check_pool()) is not None:
-        print(pool, flush=True)
-        has_failed = has_failed or not pool.passed
     return int(has_failed)
 
 
 def _check_pool() -> "PreflightResult | None":
     """Compare Dagster's instance, by default that of `make up`, with the setting; None where there is no instance."""
-    from .operations.preflight import PreflightResult
+    from .operations.preflight_result import Outcome, PreflightResult
     from .pool_check import check_pool
 
     home = Path(os.environ.get("DAGSTER_HOME") or ".dagster/home").resolve()
     try:
-        found = check_pool(home, parse_parallel_days(os.environ))
-        return PreflightResult("pool", *found) if found is not None else None
+        if (found := check_pool(home, parse_parallel_days(os.environ))) is None:
+            return None
+        fits, sentence = found
+        return PreflightResult("pool", Outcome.OK if fits else Outcome.FAILED, sentence)
     except BadSettings:
         return None  # reported with the other settings
     except Exception as error:  # Dagster's storage; the message may show a password
-        return PreflightResult("pool", False, f"Dagster's state in {home} cannot be read ({type(error).__name__}).")
+        return PreflightResult(
+            "pool", Outcome.FAILED, f"Dagster's state in {home} cannot be read ({type(error).__name__})."
+        )
 
 
 def _serve_metrics() -> int:

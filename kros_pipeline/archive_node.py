@@ -21,6 +21,7 @@ from .archive_checks import (
 )
 from .catalog import OWNERS, place_metadata
 from .core import schemas
+from .core.errors import ExternalError
 from .failures import raise_as_dagster_failure
 from .jobs import VERIFY_ARCHIVE
 from .partitions import days_under_way, show_earlier_days
@@ -90,6 +91,7 @@ def archive_asset(days: dg.DailyPartitionsDefinition, archive_url: str | None = 
         if totals.first_day is not None and totals.first_day < first:
             context.log.info(show_earlier_days(context.instance.root_directory, totals.first_day, first))
         yield dg.MaterializeResult(metadata=archive_metadata(health, totals) | shown, check_results=results)
+        _ping_heartbeat(context, ctx.settings.notifications.heartbeat_url)
         red = [result for result in results if not result.passed]
         if any(result.severity == dg.AssetCheckSeverity.ERROR for result in red):
             names = ", ".join(str(result.check_name) for result in red)
@@ -97,6 +99,18 @@ def archive_asset(days: dg.DailyPartitionsDefinition, archive_url: str | None = 
             raise dg.Failure(description=f"Standing checks are red: {names}. {reasons}", allow_retries=False)
 
     return archive
+
+
+def _ping_heartbeat(context: dg.AssetExecutionContext, url: str | None) -> None:
+    """Ping the dead man's switch, if there is one: the look ran to its end, red or green. It never fails the look."""
+    from .operations.heartbeat import ping_heartbeat
+
+    if url is None:
+        return
+    try:
+        ping_heartbeat(url)
+    except ExternalError as error:
+        context.log.warning(f"{error} The next look pings again.")
 
 
 class VerificationConfig(dg.Config):

@@ -24,16 +24,18 @@ from .jobs import (
 )
 from .old_runs import delete_old_runs_job, old_runs_schedule
 from .partitions import daily_partitions
+from .plan_job import plan_days_job
 from .resources import Archive
 from .schedules import (
     daily_archive_schedule,
     owed_days_schedule,
+    plan_days_schedule,
     settled_days_schedule,
     standing_checks_schedule,
     verify_archive_schedule,
     webhook_deliveries_schedule,
 )
-from .sensors import tell_of_failures
+from .sensors import notify_of_changes
 from .steps.process import configure_process
 from .steps.settings import SETTINGS, read_code_versions
 
@@ -71,6 +73,7 @@ def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
     daily, nightly = daily_archive_job(assets), verify_archive_job(verification)
     hourly = standing_checks_job(archive, verification)
     deliveries, old_runs = read_webhook_deliveries_job(days.start.date()), delete_old_runs_job()
+    plan = plan_days_job(days)
     return {
         "assets": [*assets, archive],
         "asset_checks": [verification],
@@ -80,6 +83,7 @@ def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
             nightly,
             deliveries,
             old_runs,
+            plan,
             accept_quarantined_job(),
             test_rules_job(),
             *operators_jobs,
@@ -87,6 +91,7 @@ def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
         "schedules": [
             daily_archive_schedule(daily),
             owed_days_schedule(daily, days),
+            plan_days_schedule(plan, days),
             settled_days_schedule(daily, days),
             standing_checks_schedule(hourly),
             verify_archive_schedule(nightly),
@@ -105,7 +110,7 @@ def _used_by_all() -> dict[str, Any]:
     fields: dict[str, Any] = {name.lower(): dg.EnvVar(name) for name in declared if name in given}
     unknown_names = " ".join(find_unknown_names(given, declared))
     return {
-        "sensors": [tell_of_failures],
+        "sensors": [notify_of_changes],
         "resources": {"archive": Archive(unknown_names=unknown_names, **fields)},
         # Concurrency lives inside the steps, in threads: a process for each would cost a day ten seconds.
         "executor": dg.in_process_executor,

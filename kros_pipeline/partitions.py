@@ -11,6 +11,7 @@ from .core.days import is_over
 from .steps.start_date import find_start_date, record_start_date
 
 _IS_DAY = re.compile(r"\d{4}-\d\d-\d\d").fullmatch
+_BACKFILL = "dagster/backfill"
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -56,6 +57,11 @@ def days_under_way(instance: dg.DagsterInstance) -> set[date]:
     runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
     keys = {run.tags.get("dagster/partition", "") for run in runs}
     return {date.fromisoformat(key) for key in keys if _IS_DAY(key)}
+
+
+def backfill_is_under_way(instance: dg.DagsterInstance) -> bool:
+    """Return whether a run of a backfill is queued or running."""
+    return any(_BACKFILL in run.tags for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)))
 
 
 def _refuse(sentence: str) -> dg.Failure:

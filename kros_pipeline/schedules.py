@@ -1,17 +1,22 @@
 """The schedules: when Dagster launches the jobs."""
 
 from datetime import UTC, date, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from .core.backlog_plan import DAYS_PER_TICK
 from .core.days import LISTED_BEYOND
 from .failures import raise_as_dagster_failure
-from .jobs import AssetJob
+from .jobs import DAILY_ARCHIVE, AssetJob
 from .partitions import days_under_way
+from .plan_job import PLAN_DAYS
 from .resources import Archive
 
-_DAYS_PER_TICK = 3
+if TYPE_CHECKING:
+    from .steps.run_context import RunContext
+
+_PLAN_IS_VALID = timedelta(hours=24)
 
 
 def daily_archive_schedule(job: AssetJob) -> Any:
@@ -37,27 +42,76 @@ def owed_days_schedule(job: AssetJob, days: dg.DailyPartitionsDefinition) -> dg.
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
     def owed(context: dg.ScheduleEvaluationContext, archive: Archive) -> dg.SkipReason | list[dg.RunRequest]:
-        from .operations.backlog import find_backlog
+        from .operations.planning import is_large_and_new
 
-        first, last = _span(context, days)
         with raise_as_dagster_failure("the next tick looks again"):
             ctx = archive.open(context)
-            backlog = find_backlog(
-                first,
-                last,
-                store=ctx.store,
-                tables=ctx.tables,
-                clock=ctx.clock,
-                retention_days=ctx.settings.source.retention_days,
-                lookback_days=ctx.settings.lookback_days,
-            )
+            backlog = _find_backlog(context, days, ctx)
+            if not ctx.identity.is_claimed and is_large_and_new(backlog, ctx.store) and _awaits_plan(context.instance):
+                return dg.SkipReason(
+                    f"The archive is new, and {len(backlog)} days are owed: plan_days_schedule has them planned first, "
+                    "so that you see what they need before anything is moved. The next tick begins."
+                )
         under_way = days_under_way(context.instance)
         due = [day for day in backlog if day not in under_way]
         if not due:
             return dg.SkipReason("No day owes anything that is not under way.")
-        return _run_requests(context, due[:_DAYS_PER_TICK])
+        return _run_requests(context, due[:DAYS_PER_TICK])
 
     return owed
+
+
+def plan_days_schedule(job: dg.JobDefinition, days: dg.DailyPartitionsDefinition) -> dg.ScheduleDefinition:
+    """Plan a large backlog before its first day is moved, and anew each day while it is large."""
+
+    @dg.schedule(
+        job=job,
+        name="plan_days_schedule",
+        cron_schedule="5,35 * * * *",
+        description="Plans the owed days of a new archive before they are moved, and a large backlog once a day.",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+    )
+    def plan(context: dg.ScheduleEvaluationContext, archive: Archive) -> dg.SkipReason | dg.RunRequest:
+        from .archive.plan_note import read_plan_note
+        from .operations.planning import is_large_and_new
+
+        now = context.scheduled_execution_time.astimezone(UTC)
+        if context.instance.get_runs(dg.RunsFilter(job_name=PLAN_DAYS, created_after=now - _PLAN_IS_VALID), limit=1):
+            return dg.SkipReason("A plan was made, or tried, within the last 24 hours.")
+        with raise_as_dagster_failure("the next tick looks again"):
+            ctx = archive.open(context)
+            note = read_plan_note(ctx.store)
+            if note is not None and now - note.made_at < _PLAN_IS_VALID:
+                return dg.SkipReason("The archive has a plan of the last 24 hours.")
+            if not is_large_and_new(_find_backlog(context, days, ctx), ctx.store):
+                return dg.SkipReason("The backlog is small: what is owed is archived within the hour.")
+        return dg.RunRequest(run_key=f"plan {now:%Y-%m-%dT%H:%M}")
+
+    return plan
+
+
+def _find_backlog(
+    context: dg.ScheduleEvaluationContext, days: dg.DailyPartitionsDefinition, ctx: "RunContext"
+) -> list[date]:
+    from .operations.planning import find_planned_backlog
+
+    first, last = _span(context, days)
+    return find_planned_backlog(
+        first,
+        last,
+        store=ctx.store,
+        tables=ctx.tables,
+        clock=ctx.clock,
+        retention_days=ctx.settings.source.retention_days,
+        lookback_days=ctx.settings.lookback_days,
+    )
+
+
+def _awaits_plan(instance: dg.DagsterInstance) -> bool:
+    """Return whether no plan was made yet, and no day was launched. A plan that failed is not waited for."""
+    ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
+    planned = instance.get_runs(dg.RunsFilter(job_name=PLAN_DAYS, statuses=ended), limit=1)
+    return not planned and not instance.get_runs(dg.RunsFilter(job_name=DAILY_ARCHIVE), limit=1)
 
 
 def settled_days_schedule(job: AssetJob, days: dg.DailyPartitionsDefinition) -> dg.ScheduleDefinition:

@@ -41,6 +41,8 @@ WEBHOOK_DELIVERIES = "state/webhook_deliveries.json"
 QUOTA = "state/quota/"
 VERIFIED_DAYS = "state/verified_days.json"
 LATEST_LOOK = "state/totals.json"
+NOTIFICATIONS = "state/notifications.json"
+PLAN = "state/plan.json"
 TABLES = "tables/"
 
 

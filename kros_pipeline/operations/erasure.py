@@ -29,7 +29,7 @@ from ..archive.tombstones import Tombstones
 from ..archive.unparsed_rows import UnparsedRows
 from ..core.clock import Clock
 from ..core.errors import ArchiveError
-from ..core.object_keys import DECISIONS
+from ..core.object_keys import DECISIONS, NOTIFICATIONS
 from ..core.wanted_number import WantedNumber
 from ..steps.run_context import RunContext
 from .day_eraser import DayEraser, find_claims
@@ -199,6 +199,7 @@ class Eraser:
             if not result.residue:
                 break
             result.versions_deleted += self._delete_claims(result.residue, plan.call_ids)
+            result.versions_deleted += self._delete_notifications(result.residue)
         else:
             raise ErasureUnfinished(
                 f"{len(result.residue)} objects still hold something: {', '.join(result.residue[:3])}. Delete by hand "
@@ -236,6 +237,14 @@ class Eraser:
         ]
         self._governance.delete(claims)
         return len(claims)
+
+    def _delete_notifications(self, residue: list[str]) -> int:
+        """Delete the state of notifications, if a reason in it names a call. What is red is notified once more."""
+        if not any(found.startswith(NOTIFICATIONS) for found in residue):
+            return 0
+        versions = versions_at(self._governance, NOTIFICATIONS)
+        self._governance.delete(versions)
+        return len(versions)
 
     def _record(self, plan: ErasurePlan) -> None:
         for day, ids in plan.calls.items():

@@ -15,6 +15,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from ..core.clock import Clock
 from ..core.errors import ApiServerError, ApiUnauthorized, ApiUnreachable, TooManyRequests
+from .answer_headers import AnswerHeaders, read_answer_headers
 from .api_answers import ApiAnswer
 from .api_errors import cause_of, names_in, never_connected, read_answer
 from .rate_limiter import LONGEST_WAIT_SECONDS, Quota, RateLimiter
@@ -45,6 +46,7 @@ class ApiClient:
         self._base_url = settings.base_url
         self._organization_id = settings.organization_id
         self.is_bridge = settings.is_bridge  # or revealed by an answer; never False again
+        self.last_headers: AnswerHeaders | None = None  # of the last answer, whatever it was
         self._clock = clock
         self._limiter = RateLimiter(settings.rate_of_one_run, settings.requests_per_run, clock, quota)
 
@@ -144,6 +146,7 @@ class ApiClient:
             asked = self._name_organization(what, query) if names_organization else query
             self._limiter.acquire()
             answer = ApiAnswer.parse(*self._exchange(what, method, path, asked, body, headers))
+            self.last_headers = read_answer_headers(answer.headers)
             is_from_bridge = answer.headers.get(_ROUTE_HEADER, "").strip().lower() == "bridge"
             self.is_bridge = self.is_bridge or is_from_bridge
             now = self._clock.now()

@@ -14,6 +14,7 @@ from ..core.call_counters import CallCounter
 from ..core.clock import Clock
 from ..core.errors import CallGone, CallNotFound, NotOffered, RequestRefused, UnaddressableCall, UnexpectedResponse
 from ..core.json_values import finite_number
+from .answer_headers import AnswerHeaders
 from .api_client import ApiClient
 from .api_errors import names_in
 from .call_counts import read_statistics, read_trends
@@ -54,6 +55,11 @@ class KrosAI:
     def requests_made(self) -> int:
         """How many API requests were sent so far, retries included."""
         return self._api.requests_made
+
+    @property
+    def last_headers(self) -> AnswerHeaders | None:
+        """What the headers of the API's last answer show; None before the first one."""
+        return self._api.last_headers
 
     @property
     def dialect(self) -> str:

@@ -5,7 +5,7 @@ The definitions import this module on every load, so it imports none of the libr
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from ..archive.settings import (
     ArchiveSettings,
     parse_archive_settings,
 )
+from ..core.notification_settings import NOTIFICATION_SETTINGS, NotificationSettings, read_notification_settings
 from ..core.settings import (
     DOWNLOAD_WORKERS,
     BadSettings,
@@ -25,7 +26,6 @@ from ..core.settings import (
     Setting,
     SettingsReader,
     choice,
-    is_webhook,
     show_value,
     whole_number,
 )
@@ -46,13 +46,6 @@ def _parse_date(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise BadValue(f"is {show_value(text)}, not a date like 2025-01-01.") from None
-
-
-def _parse_webhook(text: str) -> str:
-    """Parse the webhook's URL. It is a secret: who has it can post there."""
-    if not is_webhook(text):
-        raise BadValue("must be a whole https URL.")
-    return text
 
 
 def _parse_labels(text: str) -> tuple[str, ...]:
@@ -103,13 +96,6 @@ LEGAL_HOLD = Setting(
     "or `on`: S3 legal hold on the audio of flagged calls; the bucket needs Object Lock",
     choice("off", "on"),
 )
-WEBHOOK_URL = Setting(
-    "KROS_WEBHOOK_URL",
-    None,
-    'gets `{"text": "<one sentence>"}` for each failed run or red standing check',
-    _parse_webhook,
-    is_secret=True,
-)
 
 SETTINGS: tuple[Setting[Any], ...] = (
     *SOURCE_SETTINGS,
@@ -125,9 +111,9 @@ SETTINGS: tuple[Setting[Any], ...] = (
     DOWNLOAD_WORKERS,
     LEGAL_HOLD,
     ERASURE_KEY,
-    WEBHOOK_URL,
     PARALLEL_DAYS,
     METRICS_ADDRESS,
+    *NOTIFICATION_SETTINGS,
 )
 
 
@@ -142,7 +128,7 @@ class Settings:
     download_workers: int
     legal_hold: bool
     rules_path: str | None
-    webhook_url: str | None = field(repr=False)
+    notifications: NotificationSettings
     speaker_roles: SpeakerRoles = USUAL_ROLES
 
 
@@ -189,15 +175,6 @@ def parse_parallel_days(texts: Mapping[str, str | None]) -> int:
     return parallel_days
 
 
-def parse_webhook_url(texts: Mapping[str, str | None]) -> str | None:
-    """Parse `KROS_WEBHOOK_URL` only: a run may have failed because another setting is bad. Raises `BadSettings`."""
-    reader = SettingsReader(texts)
-    url = reader.optional(WEBHOOK_URL, None)
-    if reader.problems:
-        raise BadSettings(reader.problems)
-    return url
-
-
 def _read(reader: SettingsReader) -> Settings:
     problem_count = len(reader.problems)
     agent_labels: tuple[str, ...] = reader.optional(AGENT_LABELS, ())
@@ -215,7 +192,7 @@ def _read(reader: SettingsReader) -> Settings:
         download_workers=reader.value(DOWNLOAD_WORKERS),
         legal_hold=reader.value(LEGAL_HOLD) == "on",
         rules_path=reader.optional(FLAG_RULES, None),
-        webhook_url=reader.optional(WEBHOOK_URL, None),
+        notifications=read_notification_settings(reader),
         speaker_roles=USUAL_ROLES.with_labels(agent_labels, caller_labels),
     )
     retention_days = settings.source.retention_days

@@ -19,10 +19,12 @@ from kros_pipeline.archive_checks import (
     STANDING_CHECKS,
     THE_ARCHIVE,
 )
+from kros_pipeline.core.errors import ArchiveUnavailable
 from kros_pipeline.definitions import defs
 from kros_pipeline.operations import health
 from kros_pipeline.operations.health import ArchiveHealth
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
+from kros_pipeline_tests.support.webhook_server import webhook_server
 
 STANDING = set(STANDING_CHECKS)
 BYTES = dg.AssetCheckKey(THE_ARCHIVE, BYTES_CHECK)
@@ -115,6 +117,32 @@ def test_a_healthy_archive_materializes_with_zeros(account: MakeAccount, launch:
         "calls", "audio (GB)", "audio (minutes)", "API requests today", "S3 cost of the month (US dollars, estimate)",
     } <= numbers.keys()  # fmt: skip
     assert "us-east-1" in metadata["S3 cost is estimated by"]
+
+
+@pytest.mark.parametrize("first_days_ago", [0, 4])
+def test_the_heartbeat_is_pinged_after_each_look_that_ran_to_its_end_red_or_green(
+    account: MakeAccount, launch: Callable[..., Launched], first_days_ago: int
+) -> None:
+    first = (datetime.now(UTC) - timedelta(days=first_days_ago)).date().isoformat()
+    with webhook_server() as hook:
+        hook.answers = [500, 200]
+        our = account(KROS_START_DATE=first, KROS_HEARTBEAT_URL=hook.url())
+        for number in (1, 2):  # a ping that is not accepted changes nothing
+            launched = launch(our)
+            assert launched.success == (first_days_ago == 0) and len(launched.metadata) == 1
+            assert len(hook.asked) == number
+
+
+def test_the_heartbeat_is_not_pinged_by_a_look_that_broke_off(
+    account: MakeAccount, launch: Callable[..., Launched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> ArchiveHealth:
+        raise ArchiveUnavailable("S3 answers 503")
+
+    monkeypatch.setattr(health, "check_health", fail)
+    with webhook_server() as hook:
+        assert not launch(account(KROS_HEARTBEAT_URL=hook.url())).success
+    assert not hook.asked
 
 
 def test_what_the_s3_server_can_do_is_shown(account: MakeAccount, launch: Callable[..., Launched]) -> None:

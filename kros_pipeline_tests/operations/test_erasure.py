@@ -18,12 +18,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from kros_pipeline.archive.notification_notes import ArchiveNotes
 from kros_pipeline.archive.s3_governance import S3Governance
 from kros_pipeline.archive.s3_store import S3ObjectStore
 from kros_pipeline.archive.tombstones import Tombstones
 from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import ApiServerError, ApiUnreachable, ArchiveDenied
-from kros_pipeline.core.object_keys import audio_key, call_key, tombstone_key
+from kros_pipeline.core.notification_state import Level, Problem, observe
+from kros_pipeline.core.object_keys import NOTIFICATIONS, audio_key, call_key, tombstone_key
 from kros_pipeline.core.pseudonyms import pseudonym
 from kros_pipeline.operations.erasure import ErasureResult, ErasureUnfinished
 from kros_pipeline.operations.erasure_request import ErasureRefused, ErasureRequest
@@ -310,6 +312,17 @@ def test_a_row_without_an_id_is_not_kept_again_when_it_is_listed_again(account: 
     assert our.archive.objects("state/unparsed/") == {}
     our.run_day()
     assert our.archive.objects("state/unparsed/") == {}
+
+
+def test_a_reason_of_a_notification_that_names_the_call_goes_with_it(archived: Callable[..., Account]) -> None:
+    our = archived()
+    call_id = ids_of(our)[0]
+    red = Problem(Level.ERROR, f"nobody foresaw {call_id}", "2025-01-20T00:00:00+00:00")
+    notes = ArchiveNotes(our.ctx.store)
+    notes.update(lambda state: observe(state, {"day 2025-01-10": red}))
+    notes.update(lambda state: observe(state, {"job erase_calls": red}))
+    forget(our, call_id)
+    assert mentions(our, call_id) == [] and our.archive.objects(NOTIFICATIONS) == {}
 
 
 @pytest.mark.slow

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import dagster as dg
@@ -16,11 +11,9 @@ import pytest
 from kros_pipeline.archive.parquet import batches_of
 from kros_pipeline.archive_checks import DAYS_CHECK, RECORDED_CHECK, STANDING_CHECKS
 from kros_pipeline.core import schemas
-from kros_pipeline.core.errors import NotificationFailed, UnknownCalls
+from kros_pipeline.core.errors import UnknownCalls
 from kros_pipeline.core.retention import warning_days
-from kros_pipeline.operations.notifications import notify
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.sensors import tell_of_failures
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, MakeAccount
 from kros_pipeline_tests.support.steps import check_health, reconcile_day
@@ -172,81 +165,6 @@ def test_the_recorded_share_is_seen_over_three_weeks_whatever_upstreams_retentio
         (date(2025, 1, 22), 9, 1.0)
     ]
     assert found.days_never_listed[0][0] == date(2025, 1, 18), "what upstream has deleted is not at risk any more"
-
-
-# Notifications.
-
-
-@contextmanager
-def webhook(status: int = 200) -> Iterator[tuple[str, list[Any]]]:
-    """A server that keeps what is posted to it."""
-    reported: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            reported.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(status)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/secret-path", reported
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def test_a_sentence_is_posted_as_slack_takes_it() -> None:
-    with webhook() as (url, reported):
-        notify(url, "a day failed")
-    assert reported == [{"text": "a day failed"}]
-
-
-# The URL is a secret: no refusal shows it.
-@pytest.mark.parametrize("url", ["", "ftp://host/secret", "http://example.com/secret", "https://[secret", "secret"])
-def test_a_webhook_that_is_no_https_url_is_refused_without_showing_it(url: str) -> None:
-    with pytest.raises(NotificationFailed) as refusal:
-        notify(url, "a day failed")
-    assert "secret" not in str(refusal.value)
-
-
-def test_a_webhook_that_does_not_take_it_is_an_error_that_does_not_show_its_path() -> None:
-    with webhook(status=500) as (url, _), pytest.raises(NotificationFailed, match="answered 500") as refusal:
-        notify(url, "a day failed")
-    assert "secret" not in str(refusal.value)
-
-
-def test_a_failed_day_is_posted_with_its_first_sentence_and_no_call(
-    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from kros_pipeline.definitions import defs
-    from kros_pipeline.resources import Archive
-
-    our = account()
-    our.krosai.set_faults(Faults(storage_missing=Fault()))
-    for name, value in our.environment.items():
-        monkeypatch.setenv(name, value)
-    with webhook() as (url, reported), dg.DagsterInstance.ephemeral() as instance:
-        fields: dict[str, Any] = {"kros_webhook_url": url}
-        job = defs().resolve_job_def("daily_archive")
-        result = job.execute_in_process(instance=instance, partition_key=str(DAY), raise_on_error=False)
-        assert not result.success
-        failed = next(event for event in result.all_events if event.is_failure and event.is_job_event)
-        with dg.build_run_status_sensor_context(
-            sensor_name="tell_of_failures",
-            dagster_instance=instance,
-            dagster_run=result.dagster_run,
-            dagster_event=failed,
-            resources={"archive": Archive(**fields)},
-        ).for_run_failure() as context:
-            tell_of_failures(context)
-    assert reported == [{"text": f"daily_archive {DAY} failed: {DAY} is incomplete. (run {result.run_id[:8]})"}]
 
 
 # What an operator acknowledges.

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from kros_pipeline.core.notification_settings import NotificationSettings, parse_notification_settings
 from kros_pipeline.core.settings import BadSettings
 from kros_pipeline.core.speaker_roles import USUAL_ROLES
 from kros_pipeline.source.plans import PLANS
@@ -15,7 +16,6 @@ from kros_pipeline.steps.settings import (
     parse_settings,
     parse_settings_and_rules,
     parse_start_date,
-    parse_webhook_url,
     read_code_versions,
 )
 
@@ -44,16 +44,21 @@ CONTRACT = {
     "KROS_DOWNLOAD_WORKERS": "32",
     "KROS_LEGAL_HOLD": "off",
     "KROS_ERASURE_KEY": None,  # the key of the tombstones
-    "KROS_WEBHOOK_URL": None,  # where failures are posted
     "KROS_PARALLEL_DAYS": "1",  # the rate is divided by it
     "KROS_METRICS_ADDRESS": "127.0.0.1:9777",
+    "KROS_NOTIFY": None,  # where changes of state are sent
+    "KROS_WEBHOOK_URL": None,  # the same, the older way
+    "KROS_HEARTBEAT_URL": None,  # pinged after each hourly look
+    "KROS_UI_URL": "http://127.0.0.1:3000",
 }
 KEY = "kros_live_s3cr3t"
 LEAST = {"KROSAI_API_KEY": KEY, "KROS_ARCHIVE_URL": "s3://bucket/archive"}
 SECRETS = {
     "KROSAI_API_KEY": KEY,
     "KROS_ERASURE_KEY": "erasure-s3cr3t-0123456789abcdef-0123456789abcdef",
+    "KROS_NOTIFY": "slack://s3cr3t-a/s3cr3t-b/s3cr3t-c jsons://hooks.example.com/s3cr3t",
     "KROS_WEBHOOK_URL": "https://hooks.example.com/services/s3cr3t",
+    "KROS_HEARTBEAT_URL": "https://hc.example.com/s3cr3t",
 }
 BRIDGE = {"KROSAI_BASE_URL": "https://api.krosai.com/api/v1/", "KROSAI_ORGANIZATION_ID": "0b8e2c9a"}
 KMS = {"KROS_SSE": "aws:kms", "KROS_KMS_KEY_ID": "alias/archive"}
@@ -98,7 +103,8 @@ def test_two_settings_are_enough() -> None:
     assert settings.ask_every_transcript is False
     assert settings.download_workers == 32
     assert (settings.source.connections, settings.archive.connections) == (32, 52)
-    assert (settings.legal_hold, settings.rules_path, settings.webhook_url) == (False, None, None)
+    assert (settings.legal_hold, settings.rules_path) == (False, None)
+    assert settings.notifications == NotificationSettings((), None, "http://127.0.0.1:3000")
 
 
 @pytest.mark.parametrize("blank", [None, "", " ", "\t\n"])
@@ -190,12 +196,27 @@ def test_a_variable_that_is_named_like_a_setting_is_refused_without_its_value() 
             USUAL_ROLES.with_labels(["maria", "desk 1"], ["frau müller"]),
         ),
         ({"KROS_FLAG_RULES": "rules.yaml"}, "rules_path", "rules.yaml"),
-        ({"KROS_WEBHOOK_URL": "http://localhost/x"}, "webhook_url", "http://localhost/x"),
+        ({"KROS_WEBHOOK_URL": "http://localhost/x"}, "urls", ("http://localhost/x",)),
+        ({"KROS_NOTIFY": "json://localhost/x"}, "urls", ("json://localhost/x",)),
+        (
+            {"KROS_NOTIFY": " slack://a/b/c, mailtos://u:p@h.example?to=a@b.example,c@d.example\tjsons://h/x, "},
+            "urls",
+            ("slack://a/b/c", "mailtos://u:p@h.example?to=a@b.example,c@d.example", "jsons://h/x"),
+        ),
+        (
+            {"KROS_NOTIFY": "https://h.example/a", "KROS_WEBHOOK_URL": "https://h.example/b"},
+            "urls",
+            ("https://h.example/a", "https://h.example/b"),
+        ),
+        ({"KROS_HEARTBEAT_URL": "https://hc.example/x"}, "heartbeat_url", "https://hc.example/x"),
+        ({"KROS_UI_URL": "https://dagster.example/base/"}, "ui_url", "https://dagster.example/base"),
     ],
 )
 def test_a_good_text_becomes_its_value(texts: dict[str, str], field: str, value: Any) -> None:
     settings = parse_settings({**LEAST, **texts})
-    [part] = [part for part in (settings, settings.source, settings.archive) if hasattr(part, field)]
+    [part] = [
+        part for part in (settings, settings.source, settings.archive, settings.notifications) if hasattr(part, field)
+    ]
     assert getattr(part, field) == value
 
 
@@ -385,6 +406,20 @@ def test_a_good_text_becomes_its_value(texts: dict[str, str], field: str, value:
         # secrets, which are not shown
         ({"KROS_ERASURE_KEY": "x" * 31}, "KROS_ERASURE_KEY must have at least 32 characters."),
         ({"KROS_WEBHOOK_URL": "http://hooks.example.com/x"}, "KROS_WEBHOOK_URL must be a whole https URL."),
+        ({"KROS_HEARTBEAT_URL": "hc.example.com/x"}, "KROS_HEARTBEAT_URL must be a whole https URL."),
+        (
+            {"KROS_NOTIFY": "slack://a/b/c ops@example.com"},
+            "KROS_NOTIFY must hold URLs like slack://… or jsons://host/path, with blanks between them; "
+            "number 1 is none.",
+        ),
+        (
+            {"KROS_NOTIFY": "slack://a http://h.example/x"},
+            "KROS_NOTIFY must hold whole https URLs only where a webhook is meant; number 2 is none.",
+        ),
+        (
+            {"KROS_UI_URL": "dagster.example.com"},
+            "KROS_UI_URL must look like https://dagster.example.com, without user, query or fragment.",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_that_begins_with_the_setting(texts: dict[str, str | None], sentence: str) -> None:
@@ -426,6 +461,10 @@ def test_no_secret_is_in_a_repr() -> None:
         {"KROSAI_AUTH": KEY * 2},
         {"KROS_ERASURE_KEY": KEY},
         {"KROS_WEBHOOK_URL": f"http://hooks.example.com/{KEY}"},
+        {"KROS_HEARTBEAT_URL": f"http://hc.example.com/{KEY}"},
+        {"KROS_NOTIFY": f"http://hooks.example.com/{KEY}"},
+        {"KROS_NOTIFY": f"slack://{KEY} {KEY}"},
+        {"KROS_UI_URL": f"https://{KEY}@dagster.example.com"},
         {"KROS_START_DATE": KEY * 2, "KROS_SSE": KEY * 2, "KROS_LEGAL_HOLD": KEY * 2},
     ],
 )
@@ -496,13 +535,12 @@ def test_without_a_rules_file_there_are_no_rules() -> None:
     assert parse_settings_and_rules(LEAST)[1].rules == ()
 
 
-def test_the_webhook_is_known_where_other_settings_are_bad() -> None:
-    assert (
-        parse_webhook_url({"KROSAI_PLAN": "gold", "KROS_WEBHOOK_URL": "https://h.example/x "}) == "https://h.example/x"
-    )
-    assert parse_webhook_url({"KROS_WEBHOOK_URL": " "}) is None
+def test_the_targets_of_notifications_are_known_where_other_settings_are_bad() -> None:
+    texts = {"KROSAI_PLAN": "gold", "KROS_WEBHOOK_URL": "https://h.example/x "}
+    assert parse_notification_settings(texts).urls == ("https://h.example/x",)
+    assert parse_notification_settings({"KROS_WEBHOOK_URL": " "}).urls == ()
     with pytest.raises(BadSettings, match=r"^KROS_WEBHOOK_URL must be a whole https URL\.$"):
-        parse_webhook_url({"KROS_WEBHOOK_URL": "http://h.example/x"})
+        parse_notification_settings({"KROS_WEBHOOK_URL": "http://h.example/x"})
 
 
 @pytest.mark.parametrize(

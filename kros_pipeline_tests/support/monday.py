@@ -79,9 +79,7 @@ def monday_morning(home: Path) -> Iterator[Monday]:
         yield Monday(stack.enter_context(_web_server(home)), bad, waiting)
 
 
-def _run(
-    repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, job: str, tags: Mapping[str, str]
-) -> None:
+def _run(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, job: str, tags: Mapping[str, str]) -> None:
     repository.get_job(job).execute_in_process(instance=instance, raise_on_error=False, tags=dict(tags))
 
 
@@ -105,7 +103,7 @@ def _web_server(home: Path) -> Iterator[str]:
     command = [str(Path(sys.executable).parent / "dagster-webserver"), "-w", str(ROOT / "workspace.yaml")]
     command += ["-h", "127.0.0.1", "-p", str(port)]
     log = (home / "webserver.log").open("wb")
-    process = subprocess.Popen(command, cwd=home, stdout=log, stderr=log)  # noqa: S603 - our own environment's
+    process = subprocess.Popen(command, cwd=home, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
     try:
         _wait_for(f"{url}/server_info", process)
@@ -120,7 +118,7 @@ def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urlopen(url, timeout=5):  # noqa: S310 - loopback
+            with urlopen(url, timeout=5):
                 return
         except (URLError, OSError):
             time.sleep(0.3)
