@@ -15,12 +15,14 @@ from .archive_checks import THE_ARCHIVE
 from .core.days import is_over
 from .core.notification_state import Level, Observation, Problem, Resolution, day_subject
 from .core.notification_text import shorten_reason
+from .failures import WhatToDo
 
 _MAX_RUNS = 200  # of each status, in one look; the next one goes on
 _FIRST_LOOK = timedelta(hours=1)
 _TAGGED_WITHIN = timedelta(minutes=1)  # Dagster writes whether it retries a run just after the run's failure
 _PARTITION, _WILL_RETRY = "dagster/partition", "dagster/will_retry"
 _COUNTS = ("days", "recordings", "calls", "extensions", "objects")  # metadata that say how much a check is about
+_TRIED_AGAIN = (WhatToDo.RETRY_NOW.value, WhatToDo.RETRY_LATER.value)
 _IS_DAY = re.compile(r"\d{4}-\d\d-\d\d").fullmatch
 
 
@@ -30,7 +32,6 @@ class RunOutcomes:
 
     observations: dict[str, Observation] = field(default_factory=dict)
     last_event: int | None = None
-    is_more_to_read: bool = False
     looked_at_archive: bool = False
 
 
@@ -54,7 +55,6 @@ def read_run_outcomes(instance: dg.DagsterInstance, after: int | None, now: date
         )
         if page.has_more and page.records:
             horizon = min(horizon, page.records[-1].storage_id)
-            found.is_more_to_read = True
         ended += [(record.storage_id, record.run_id, kind, record.timestamp) for record in page.records]
     for number, run_id, kind, timestamp in sorted(ended):
         if number > horizon:
@@ -63,7 +63,6 @@ def read_run_outcomes(instance: dg.DagsterInstance, after: int | None, now: date
         is_failure = kind == dg.DagsterEventType.RUN_FAILURE
         if run is not None:
             if is_failure and _may_still_be_tagged(instance, run) and now - at < _TAGGED_WITHIN:
-                found.is_more_to_read = True
                 break
             if not (is_failure and run.tags.get(_WILL_RETRY) == "true"):
                 found.looked_at_archive = found.looked_at_archive or _PARTITION not in run.tags
@@ -136,7 +135,8 @@ def _describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun, at: date
         said = next((event.message for event in events if event and not event.is_step_failure and event.message), "")
         reason = shorten_reason(said or "The run failed.")
         what_to_do = "Open the run: Dagster shows why. The schedule tries a day again by itself."
-    return Problem(Level.ERROR, reason, at.isoformat(), what_to_do, run.run_id)
+    level = Level.WARNING if what_to_do in _TRIED_AGAIN else Level.ERROR  # a schedule tries it, and nobody has to act
+    return Problem(level, reason, at.isoformat(), what_to_do, run.run_id)
 
 
 def _describe_first(failures: Sequence[Any]) -> tuple[str, str]:

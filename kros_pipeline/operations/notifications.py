@@ -16,7 +16,7 @@ from ..core.errors import NotificationFailed
 from ..core.settings import is_loopback, is_webhook
 from .client_logs import without_client_logs
 
-_CONNECT_SECONDS, _READ_SECONDS = 5.0, 30.0
+_CONNECT_SECONDS, _READ_SECONDS = 4.0, 12.0  # a tick of Dagster's sensors has 60, for all targets
 _APP = "kros_pipeline"
 
 

@@ -13,8 +13,13 @@ import dagster as dg
 import pytest
 
 import kros_pipeline.steps.run_context
+<<<<<<< HEAD
 from kros_pipeline.archive_checks import THE_ARCHIVE
 from kros_pipeline.core.errors import ArchiveUnavailable
+=======
+from kros_pipeline.archive_node import THE_ARCHIVE
+from kros_pipeline.core.errors import ArchiveDenied, ArchiveUnavailable, TooManyRequests
+>>>>>>> work-18b
 from kros_pipeline.core.object_keys import NOTIFICATIONS
 from kros_pipeline.definitions import defs
 from kros_pipeline.failures import failure
@@ -184,7 +189,7 @@ def test_each_standing_check_is_a_subject_and_its_run_is_not_one_more(ours: Depl
         check_name="a",
         passed=False,
         severity=dg.AssetCheckSeverity.WARN,
-        description="3 days late.",
+        description="3 late.",
         metadata={"days": 3},
     )
     bad = dg.AssetCheckResult(check_name="b", passed=False, description="2 days are missing. Mend it.")
@@ -208,6 +213,28 @@ def test_a_job_is_red_with_its_reason_and_what_to_do(ours: Deployment) -> None:
     ours.run(None, None, "erase_calls")
     [message] = ours.tick()
     assert "RESOLVED: job erase_calls: erase_calls succeeded." in message
+
+
+def test_a_failure_that_is_tried_again_by_itself_is_a_warning_and_an_error_after_it_is_worse(ours: Deployment) -> None:
+    ours.run(error=failure(TooManyRequests("the run's share of 500 API requests is used up (budget)")))
+    [message] = ours.tick()
+    assert message.startswith("1 warning: ") and "owed_days_schedule; nothing to do now" in message
+    ours.run(error=failure(ArchiveDenied("S3 says AccessDenied")))
+    [message] = ours.tick()
+    assert message.startswith("1 worse: ") and "AccessDenied" in message
+
+
+def test_while_runs_of_a_backfill_are_under_way_a_second_message_waits(ours: Deployment) -> None:
+    ours.run(error=incomplete())
+    running = dg.DagsterRun(
+        "daily_archive", status=dg.DagsterRunStatus.STARTED, tags={"dagster/backfill": "b1", "dagster/partition": "x"}
+    )
+    ours.instance.add_run(running)
+    assert len(ours.tick()) == 1
+    ours.run(DAY + timedelta(days=1), incomplete(DAY + timedelta(days=1)))
+    assert ours.tick() == []
+    ours.instance.delete_run(running.run_id)
+    assert len(ours.tick()) == 1
 
 
 def test_a_run_that_a_person_ended_and_a_day_that_a_run_refuses_are_no_news(ours: Deployment) -> None:

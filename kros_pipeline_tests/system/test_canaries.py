@@ -211,7 +211,9 @@ def output(
         "KROS_ARCHIVE_URL": f"s3://{aws.bucket}/{prefix}",
         "KROS_RECORDING_HOSTS": "127.0.0.1",
         "KROS_FLAG_RULES": str(tmp_path / "rules.yaml"),
+        "KROS_NOTIFY": f"jsons://hooks.example.com/{HOOK} slack://{HOOK}",
         "KROS_WEBHOOK_URL": f"https://hooks.example.com/services/{HOOK}",
+        "KROS_HEARTBEAT_URL": f"https://hc.example.com/{HOOK}",
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
@@ -329,7 +331,9 @@ def test_swapped_settings_are_not_shown(
         "KROSAI_REQUESTS_PER_SECOND": AWS_SECRET,
         "KROS_ARCHIVE_URL": f"s3://bucket/{AWS_SECRET}?{SIGNATURE}",
         "KROS_RECORDING_HOSTS": presigned,
+        "KROS_NOTIFY": f"http://hooks.example.com/{HOOK}",
         "KROS_WEBHOOK_URL": f"http://hooks.example.com/{HOOK}",
+        "KROS_HEARTBEAT_URL": f"http://hc.example.com/{HOOK}",
     }.items():
         monkeypatch.setenv(name, value)
     assert not run_here().success
