@@ -13,13 +13,8 @@ import dagster as dg
 import pytest
 
 import kros_pipeline.steps.run_context
-<<<<<<< HEAD
 from kros_pipeline.archive_checks import THE_ARCHIVE
-from kros_pipeline.core.errors import ArchiveUnavailable
-=======
-from kros_pipeline.archive_node import THE_ARCHIVE
 from kros_pipeline.core.errors import ArchiveDenied, ArchiveUnavailable, TooManyRequests
->>>>>>> work-18b
 from kros_pipeline.core.object_keys import NOTIFICATIONS
 from kros_pipeline.definitions import defs
 from kros_pipeline.failures import failure
