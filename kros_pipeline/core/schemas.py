@@ -230,6 +230,20 @@ RECONCILIATION = Table(
     ("call_date",),
 )
 
+CALL_EVENTS = _table(
+    "call_events",
+    "What happened in each call, with KROS_CALL_EVENTS=on: one row an event, or one without `event` if there is none.",
+    [
+        Column("event_index", INT64, "0 for the first event of the call, in upstream's order", nullable=False),
+        Column("event", STRING, "the event's name as upstream gives it; null: upstream has no events of the call"),
+        Column("occurred_at", TIMESTAMP, "when it happened (UTC)"),
+        Column("hangup_cause", STRING, "why the call ended, in the event that says it"),
+        Column("extra", STRING, "JSON of every other field of the event; never a recording's URL"),
+        Column("asked_at", TIMESTAMP, "when upstream answered (UTC)", nullable=False),
+    ],
+    ("call_id", "event_index"),
+)
+
 TABLES = {
     table.name: table
     for table in (
@@ -242,3 +256,6 @@ TABLES = {
         RECONCILIATION,
     )
 }
+# Tables that a setting turns on: a day may lack them, and they weigh nothing in its verdict.
+OPTIONAL_TABLES = {CALL_EVENTS.name: CALL_EVENTS}
+ALL_TABLES = TABLES | OPTIONAL_TABLES
