@@ -81,12 +81,13 @@ CREATE EXTERNAL TABLE IF NOT EXISTS `transcripts` (
   `status` string COMMENT 'kept, pending or none',
   `source` string COMMENT 'list or call: which answer of the API the text is from',
   `text` string COMMENT 'the text, every character of it',
-  `word_count` bigint COMMENT 'words: upstream’s count where it gave one, else counted over the speech',
+  `word_count` bigint COMMENT 'words of the speech, between white space: the sum over the turns',
   `language` string COMMENT 'the language, where upstream was asked for the call',
   `confidence` double COMMENT 'upstream’s confidence, 0 to 1, where it was asked for the call',
   `fetched_at` timestamp COMMENT 'when the row last changed (UTC)',
   `reason` string COMMENT 'why it is not kept, or what is doubtful about the text, in words',
-  `asked_at` timestamp COMMENT 'when upstream last answered a request about a doubtful kept text (UTC)'
+  `asked_at` timestamp COMMENT 'when upstream last answered a request about a doubtful kept text (UTC)',
+  `upstream_word_count` bigint COMMENT 'upstream’s own count of words, where it gave one'
 )
 COMMENT 'Each call’s transcript, as it came: one row a call.'
 PARTITIONED BY (`dt` string COMMENT 'the day, as call_date has it')

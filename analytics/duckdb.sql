@@ -85,6 +85,7 @@ SELECT
     NULL::TIMESTAMPTZ AS fetched_at,
     NULL::VARCHAR AS reason,
     NULL::TIMESTAMPTZ AS asked_at,
+    NULL::BIGINT AS upstream_word_count,
     NULL::DATE AS dt
 WHERE false
 UNION ALL BY NAME

@@ -43,30 +43,38 @@ def read_table(
     rows. Raises `ValueError` for an unknown table or column and for what is no day, and `FileNotFoundError` where the
     archive has no such table.
     """
-    if table not in COLUMNS:
-        raise ValueError(f"there is no table {table!r}: the tables are {', '.join(COLUMNS)}")
-    if unknown := set(columns or ()) - COLUMNS[table].keys():
+    if unknown := set(columns or ()) - set(schema_of(table).names):
         raise ValueError(f"{table} has no column {', '.join(sorted(unknown))}: it has {', '.join(COLUMNS[table])}")
     first, last = (None if day is None else to_day(day) for day in (first_day, last_day))
     if first is not None and last is not None and last < first:
         raise ValueError(f"the last day {last} is before the first day {first}")
-    fields = [pa.field(name, _TYPES[type_name]) for name, type_name in COLUMNS[table].items()]
-    partition = pa.field("dt", pa.date32())
-    filesystem, path = fsspec.core.url_to_fs(f"{archive.rstrip('/')}/tables/{table}")
-    found = ds.dataset(
-        path,
-        filesystem=filesystem,
-        format="parquet",
-        schema=pa.schema([*fields, partition]),
-        partitioning=ds.partitioning(pa.schema([partition]), flavor="hive"),
-    )
     condition = ds.scalar(True)
     if first is not None:
         condition &= ds.field("dt") >= pa.scalar(first)
     if last is not None:
         condition &= ds.field("dt") <= pa.scalar(last)
-    rows = found.to_table(columns=list(columns or COLUMNS[table]), filter=condition)
+    rows = open_table(archive, table).to_table(columns=list(columns or COLUMNS[table]), filter=condition)
     return rows.to_pandas(types_mapper=_to_pandas_type)
+
+
+def schema_of(table: str) -> pa.Schema:
+    """Return the Arrow schema of a table's files as the newest version writes them. Raises `ValueError`."""
+    if table not in COLUMNS:
+        raise ValueError(f"there is no table {table!r}: the tables are {', '.join(COLUMNS)}")
+    return pa.schema([pa.field(name, _TYPES[type_name]) for name, type_name in COLUMNS[table].items()])
+
+
+def open_table(archive: str, table: str) -> ds.Dataset:
+    """Open a table as an Arrow dataset of all its columns and the partition `dt`, a date."""
+    partition = pa.field("dt", pa.date32())
+    filesystem, path = fsspec.core.url_to_fs(f"{archive.rstrip('/')}/tables/{table}")
+    return ds.dataset(
+        path,
+        filesystem=filesystem,
+        format="parquet",
+        schema=pa.schema([*schema_of(table), partition]),
+        partitioning=ds.partitioning(pa.schema([partition]), flavor="hive"),
+    )
 
 
 def _to_pandas_type(type_: pa.DataType) -> Any:
@@ -212,6 +220,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "fetched_at": "timestamp[us, tz=UTC]",
         "reason": "string",
         "asked_at": "timestamp[us, tz=UTC]",
+        "upstream_word_count": "int64",
     },
     "utterances": {
         "call_id": "string",

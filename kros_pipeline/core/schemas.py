@@ -138,12 +138,13 @@ TRANSCRIPTS = _table(
         Column("status", STRING, _list_values(TranscriptStatus), nullable=False),
         Column("source", STRING, "list or call: which answer of the API the text is from"),
         Column("text", STRING, "the text, every character of it"),
-        Column("word_count", INT64, "words: upstream's count where it gave one, else counted over the speech"),
+        Column("word_count", INT64, "words of the speech, between white space: the sum over the turns"),
         Column("language", STRING, "the language, where upstream was asked for the call"),
         Column("confidence", FLOAT64, "upstream's confidence, 0 to 1, where it was asked for the call"),
         Column("fetched_at", TIMESTAMP, "when the row last changed (UTC)", nullable=False),
         Column("reason", STRING, "why it is not kept, or what is doubtful about the text, in words"),
         Column("asked_at", TIMESTAMP, "when upstream last answered a request about a doubtful kept text (UTC)"),
+        Column("upstream_word_count", INT64, "upstream's own count of words, where it gave one"),
     ],
 )
 

@@ -42,7 +42,7 @@ OTHERS = {
     **dict.fromkeys(NUMBERS, pa.float64()),
 }
 WHOLE = {"size_bytes", "sample_rate_hz", "channels", "bitrate_bps", "attempts", "word_count", "turn_index"}
-WHOLE |= {"declared_size_bytes"}
+WHOLE |= {"declared_size_bytes", "upstream_word_count", "event_index"}
 WHOLE |= {"char_start", "char_end", "extend_days", "requested_days", "sent_days"}
 
 tables = pytest.mark.parametrize("table", TABLES.values(), ids=list(TABLES))

@@ -28,7 +28,7 @@ rules:
 # The columns that the files of the first version lack.
 NEWER_COLUMNS = {
     "recordings": ("defects", "quarantine_key", "declared_size_bytes"),
-    "transcripts": ("reason", "asked_at"),
+    "transcripts": ("reason", "asked_at", "upstream_word_count"),
     "utterances": ("start_seconds",),
     "retention_extensions": ("settled_at",),
     "reconciliation": ("audio_seconds", "api_requests"),
