@@ -44,7 +44,7 @@ def call_facts(archive: str, first_day: object = None, last_day: object = None) 
     flags = read("flagged_calls", columns=[*_CALL, "rule_id"]).sort_values("rule_id")
     facts = facts.merge(flags.groupby(_CALL).rule_id.agg(list).rename("flag_rules").reset_index(), on=_CALL, how="left")
     facts["flag_rules"] = [value if isinstance(value, list) else [] for value in facts.flag_rules]
-    facts.insert(facts.columns.get_loc("flag_rules"), "is_flagged", facts.flag_rules.map(bool))
+    facts.insert(list(facts).index("flag_rules"), "is_flagged", facts.flag_rules.map(bool))
     try:
         events = read("call_events", columns=[*_CALL, "event_index", "hangup_cause"])
     except FileNotFoundError:  # KROS_CALL_EVENTS was never on
@@ -64,11 +64,9 @@ def _count_turns(turns: pd.DataFrame) -> pd.DataFrame:
             turns=("turn_index", "size"), words=("word_count", "sum"), questions=("asks", "sum")
         )
         counted = counted.join(of_speaker.add_prefix(f"{speaker}_"))
-    numbers = [name for name in counted if name not in ("turns", "words")]
-    counted[numbers] = counted[numbers].fillna(0)
-    counted = counted.astype("Int64")
+    counted = counted.fillna(0).astype("Int64")
     both = counted.agent_words + counted.caller_words
-    counted["agent_share_of_words"] = counted.agent_words.astype("Float64") / both.astype("Float64").replace(0, pd.NA)
+    counted["agent_share_of_words"] = counted.agent_words.astype("Float64").div(both.mask(both == 0).astype("Float64"))
     ordered = turns.sort_values("turn_index")
     roles = ordered[ordered.speaker.isin(["agent", "caller"])]
     counted["first_speaker"] = roles.drop_duplicates(_CALL).set_index(_CALL).speaker
@@ -96,7 +94,7 @@ def day_facts(archive: str, first_day: object = None, last_day: object = None) -
     numbers = ["calls", "recorded", "with_transcript", "flagged"]
     found[numbers] = found[numbers].fillna(0).astype("Int64")
     found["minutes"] = found.minutes.fillna(0) / 60
-    calls = found.calls.astype("Float64").replace(0, pd.NA)
+    calls = found.calls.mask(found.calls == 0).astype("Float64")
     found["share_recorded"] = found.recorded.astype("Float64") / calls
     found["share_with_transcript"] = found.with_transcript.astype("Float64") / calls
     order = ["calls", "minutes", "recorded", "share_recorded", "share_with_transcript", "flagged"]

@@ -54,7 +54,8 @@ def read_table(
     if last is not None:
         condition &= ds.field("dt") <= pa.scalar(last)
     rows = open_table(archive, table).to_table(columns=list(columns or COLUMNS[table]), filter=condition)
-    return rows.to_pandas(types_mapper=_to_pandas_type)
+    frame: pd.DataFrame = rows.to_pandas(types_mapper=_to_pandas_type)
+    return frame
 
 
 def schema_of(table: str) -> pa.Schema:
@@ -109,7 +110,7 @@ class DayType(pd.ArrowDtype):
     def __init__(self) -> None:
         super().__init__(pa.date32())
 
-    def construct_array_type(self) -> type["Days"]:  # type: ignore[override]
+    def construct_array_type(self) -> type["Days"]:
         """Return the class of such a column's values."""
         return Days
 
@@ -119,7 +120,8 @@ class Days(pd.arrays.ArrowExtensionArray):
 
     def __init__(self, values: pa.Array | pa.ChunkedArray) -> None:
         super().__init__(values)
-        self._dtype = DayType()
+        if values.type == pa.date32():  # pandas makes other columns by this class, too: numbers for `.dt.year`
+            self._dtype = DayType()
 
     @classmethod
     def _from_sequence(cls, scalars: Any, *, dtype: Any = None, copy: bool = False) -> "Days":
@@ -127,11 +129,15 @@ class Days(pd.arrays.ArrowExtensionArray):
 
     def isin(self, values: Any) -> np.ndarray:
         """Return which days are among `values`. Raises `ValueError` where one of these is no day."""
-        return np.asarray(super().isin(Days(_box(values))), dtype=bool)
+        wanted = Days(_box(values)) if isinstance(self.dtype, DayType) else values
+        found = pd.arrays.ArrowExtensionArray.isin(self, wanted)  # type: ignore[attr-defined]
+        return np.asarray(found, dtype=bool)
 
     def _compare(self, other: Any, operator: str) -> Any:
         if isinstance(other, (pd.Series, pd.Index, pd.DataFrame)):
             return NotImplemented
+        if not isinstance(self.dtype, DayType):
+            return getattr(super(), operator)(other)
         compared = Days(_box(other)) if pd.api.types.is_list_like(other) else _box([other])[0].as_py()
         if compared is None:
             compared = pd.NA

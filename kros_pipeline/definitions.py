@@ -20,6 +20,7 @@ from .jobs import (
 )
 from .partitions import daily_partitions
 from .resources import Archive
+from .rewrite_job import rewrite_days_job
 from .schedules import (
     daily_archive_schedule,
     owed_days_schedule,
@@ -63,6 +64,7 @@ def defs() -> dg.Definitions:
             accept_quarantined_job(),
             turn_on_recording_job(),
             test_rules_job(),
+            rewrite_days_job(),
         ],
         schedules=[
             daily_archive_schedule(daily),

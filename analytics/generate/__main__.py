@@ -1,4 +1,4 @@
-"""Write the generated files and blocks: `make tables`. With `--check` nothing is written; exit code 1 if one is stale."""
+"""Write the generated files and blocks (`make tables`); with `--check` only say which are stale, with exit code 1."""
 
 import json
 import sys
@@ -19,9 +19,9 @@ def generate() -> dict[str, str]:
     """Return the whole text of each file that has something generated, by its path in the repository."""
     tables = ALL_TABLES.values()
     columns = {table.name: {column.name: column.type for column in table.columns} for table in tables}
-    reader_block = f"COLUMNS: dict[str, dict[str, str]] = {json.dumps(columns, indent=4)}".replace('"\n', '",\n').replace(
-        "}\n", "},\n"
-    )
+    reader_block = f"COLUMNS: dict[str, dict[str, str]] = {json.dumps(columns, indent=4)}".replace(
+        '"\n', '",\n'
+    ).replace("}\n", "},\n")
     return {
         "analytics/duckdb.sql": _with_block("analytics/duckdb.sql", make_views(tables)),
         "analytics/kros_tables.py": _with_block("analytics/kros_tables.py", reader_block),

@@ -7,7 +7,14 @@ from typing import Any
 import yaml
 
 from kros_pipeline.core.schemas import OPTIONAL_TABLES, Column, Table
-from kros_pipeline.core.statuses import DayVerdict, ExtensionStatus, RecordingStatus, Speaker, TextSource, TranscriptStatus
+from kros_pipeline.core.statuses import (
+    DayVerdict,
+    ExtensionStatus,
+    RecordingStatus,
+    Speaker,
+    TextSource,
+    TranscriptStatus,
+)
 
 from .dictionary import notes_of
 
@@ -16,7 +23,8 @@ HEADER = """\
 # The tables of a kros_pipeline archive as dbt sources. `make tables` writes this file.
 #
 # With dbt-duckdb the sources are the archive's files: dbt test --vars '{archive: "s3://BUCKET/PREFIX"}'
-# With dbt-athena they are the tables of analytics/athena.sql: set `schema` to their database, and drop `external_location`.
+# With dbt-athena they are the tables of analytics/athena.sql: set `schema` to their database, and drop
+# `external_location`.
 # To have the table call_events tested, too: --vars '{archive: "…", call_events: true}'
 """
 _VALUES: dict[tuple[str, str], type[StrEnum]] = {

@@ -2,7 +2,17 @@
 
 from collections.abc import Iterable
 
-from kros_pipeline.core.schemas import BOOL, DATE, FLOAT64, INT64, OPTIONAL_TABLES, STRING, STRING_LIST, TIMESTAMP, Table
+from kros_pipeline.core.schemas import (
+    BOOL,
+    DATE,
+    FLOAT64,
+    INT64,
+    OPTIONAL_TABLES,
+    STRING,
+    STRING_LIST,
+    TIMESTAMP,
+    Table,
+)
 
 TYPES = {
     STRING: "VARCHAR",

@@ -17,7 +17,17 @@ from .statuses import Speaker
 from .transcript_cuts import is_shortened
 from .transcript_formats import Span, read_format
 
-__all__ = ["Span", "Turn", "clean_text", "count_speech_words", "count_words", "is_labelled", "is_whole", "split_spans", "split_turns"]
+__all__ = [
+    "Span",
+    "Turn",
+    "clean_text",
+    "count_speech_words",
+    "count_words",
+    "is_labelled",
+    "is_whole",
+    "split_spans",
+    "split_turns",
+]
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _ORDINARY_LABEL = re.compile(r"(\[[^\[\]:\n]{1,64}\]:)(?![:：])")
