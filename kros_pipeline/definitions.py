@@ -7,6 +7,7 @@ import dagster as dg
 
 from .archive_node import archive_asset, verification_check
 from .assets import daily_assets
+from .call_events_asset import call_events_asset
 from .core.settings import find_unknown_names
 from .erasure_job import erase_calls_job
 from .jobs import (
@@ -31,7 +32,7 @@ from .schedules import (
 )
 from .sensors import tell_of_failures
 from .steps.process import configure_process
-from .steps.settings import SETTINGS, read_code_versions
+from .steps.settings import SETTINGS, read_code_versions, wants_call_events
 
 
 @dg.definitions
@@ -43,6 +44,8 @@ def defs() -> dg.Definitions:
     configure_process()
     days = daily_partitions(os.environ.get("KROS_START_DATE"))
     assets = daily_assets(days, read_code_versions(os.environ))
+    if wants_call_events(os.environ):
+        assets.append(call_events_asset(days))
     archive, verification = archive_asset(days), verification_check()
     daily, nightly = daily_archive_job(assets), verify_archive_job(verification)
     hourly = standing_checks_job(archive, verification)

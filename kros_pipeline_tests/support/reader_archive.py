@@ -1,7 +1,7 @@
 """An archive for those who read tables: a folder with days of two schema versions, an empty day and an unfinished one.
 
 The sandbox's simulator serves the calls, the steps archive them in memory, and the tables are written to a folder:
-every engine reads a folder as it reads a bucket.
+every engine reads a folder as it reads a bucket. One of the days has call events.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from kros_pipeline.core.schemas import TABLES
 from kros_pipeline.sandbox import KrosaiSimulator
 from kros_pipeline_tests.support.accounts import UNTIL_SECOND_ANSWER, VARIED, Account, environment_of
 from kros_pipeline_tests.support.memory_store import MemoryArchive, open_memory_archive
+from kros_pipeline_tests.support.steps import fetch_call_events
 
 OLD_DAY, FULL_DAY, EMPTY_DAY, WAITING_DAY = (date(2025, 1, day) for day in (9, 10, 11, 12))
 DAYS = (OLD_DAY, FULL_DAY, EMPTY_DAY, WAITING_DAY)
@@ -57,6 +58,7 @@ def build_archive(folder: Path) -> Path:
                 account.run_day(day)
             account.now = datetime(2025, 1, 13, 4, 15, tzinfo=UTC)
             account.run_day(WAITING_DAY)
+            fetch_call_events(account.ctx, FULL_DAY)
     for key in archive.objects("tables/"):
         table_name, partition = key.split("/")[1:3]
         path = folder / "archive" / key

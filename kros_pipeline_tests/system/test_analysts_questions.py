@@ -88,6 +88,31 @@ def test_phrases_are_found_alike(
     assert len(by_day) == len(DAYS)
 
 
+def test_an_archive_that_never_had_call_events_is_read_alike(
+    reader_archive: Path, tmp_path: Path, analysts_path: None
+) -> None:
+    import kros_questions
+
+    (tmp_path / "tables").mkdir()
+    for folder in (reader_archive / "tables").iterdir():
+        if folder.name != "call_events":
+            (tmp_path / "tables" / folder.name).symlink_to(folder)
+    frame = kros_questions.call_facts(str(tmp_path)).sort_values(["call_date", "call_id"])
+    connection = connect(tmp_path)
+    assert values_of(frame) == answers_of(connection, "FROM call_facts ORDER BY call_date, call_id")
+    assert frame.hangup_cause.isna().all()
+    assert connection.execute("FROM call_events").fetchall() == []
+
+
+def test_how_a_call_ended_is_a_column_where_its_events_are_archived(
+    sql: duckdb.DuckDBPyConnection, rows: Callable[..., Rows]
+) -> None:
+    causes = {row["call_id"]: row["hangup_cause"] for row in rows("call_events", FULL_DAY) if row["hangup_cause"]}
+    assert len(causes) == len(rows("calls", FULL_DAY))
+    found = sql.execute("SELECT call_id, hangup_cause FROM call_facts WHERE hangup_cause IS NOT NULL").fetchall()
+    assert dict(found) == causes
+
+
 # Ten questions, with the truth beside them.
 
 

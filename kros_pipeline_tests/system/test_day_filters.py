@@ -47,7 +47,7 @@ def read_column(reader: str, archive: Path) -> Any:
         "`pd.to_datetime(call_date)` (datetime64)": lambda: pd.to_datetime(plain.call_date),
         '`.astype("str")` of `call_date` (texts)': lambda: plain.call_date.astype("str"),
         "DuckDB's `.df()` (datetime64)": lambda: (
-            duckdb.sql(f"SELECT call_date FROM read_parquet('{folder}dt=*/part-0.parquet')").df().call_date
+            duckdb.execute(f"SELECT call_date FROM read_parquet('{folder}dt=*/part-0.parquet')").df().call_date
         ),
     }
     plain = plain.rename(columns={"dt": "dt_"})
@@ -116,7 +116,8 @@ def test_the_typed_reader_refuses_what_is_no_day(wrong: object, reader_archive: 
     import kros_tables
 
     turns = kros_tables.read_table(str(reader_archive), "utterances")
-    for keep in (lambda days: days == wrong, lambda days: days < wrong, lambda days: days.isin([wrong])):
+    filters: list[Filter] = [lambda days: days == wrong, lambda days: days < wrong, lambda days: days.isin([wrong])]
+    for keep in filters:
         with pytest.raises(ValueError, match="day"):
             keep(turns.call_date)
     with pytest.raises(ValueError, match="day"):
