@@ -22,6 +22,7 @@ from .core.verdict import (
 LIST_CHECK = "the_list_was_read_whole"
 RECORDINGS_TRIED_CHECK = "every_recording_was_tried"
 TRANSCRIPTS_ASKED_CHECK = "every_transcript_was_asked_for"
+EVENTS_CHECK = "every_call_was_asked_for_its_events"
 EXTENSIONS_CHECK = "every_extension_is_confirmed"
 RECONCILIATION_CHECKS = {
     CALLS_CHECK: "The list was read whole and proved, every row of it was understood, and every call has its rows.",
@@ -71,6 +72,7 @@ _DAY_CHECKS: dict[str, dict[str, str]] = {
     "calls": {LIST_CHECK: "The list was proved, and every row of it was understood."},
     "recordings": {RECORDINGS_TRIED_CHECK: "Nothing kept the step from trying every recording that was not safe yet."},
     "transcripts": {TRANSCRIPTS_ASKED_CHECK: "Upstream answered for every transcript that had to be asked for."},
+    "call_events": {EVENTS_CHECK: "Upstream answered for the events of every call. It never moves the day's verdict."},
     "retention_extensions": {EXTENSIONS_CHECK: "Upstream answered every extension that was sent, and refused none."},
     "reconciliation": RECONCILIATION_CHECKS,
 }

@@ -11,6 +11,7 @@ import dagster as dg
 
 from .archive_node import archive_asset, verification_check
 from .assets import daily_assets
+from .call_events_asset import call_events_asset
 from .core.settings import find_unknown_names
 from .erasure_job import erase_calls_job
 from .jobs import (
@@ -26,6 +27,7 @@ from .old_runs import delete_old_runs_job, old_runs_schedule
 from .partitions import daily_partitions
 from .plan_job import plan_days_job
 from .resources import Archive
+from .rewrite_job import rewrite_days_job
 from .schedules import (
     daily_archive_schedule,
     owed_days_schedule,
@@ -37,7 +39,7 @@ from .schedules import (
 )
 from .sensors import notify_of_changes
 from .steps.process import configure_process
-from .steps.settings import SETTINGS, read_code_versions
+from .steps.settings import SETTINGS, read_code_versions, wants_call_events
 
 _CELERY_QUEUE = {"dagster-celery/queue": "kros-operator"}  # of workers that have the role; ignored without Celery
 
@@ -69,6 +71,8 @@ def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
     days = daily_partitions(os.environ, os.environ.get("DAGSTER_HOME"))
     url = os.environ.get("KROS_ARCHIVE_URL")
     assets = daily_assets(days, read_code_versions(os.environ), url)
+    if wants_call_events(os.environ):
+        assets.append(call_events_asset(days))
     archive, verification = archive_asset(days, url), verification_check()
     daily, nightly = daily_archive_job(assets), verify_archive_job(verification)
     hourly = standing_checks_job(archive, verification)
@@ -86,6 +90,7 @@ def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
             plan,
             accept_quarantined_job(),
             test_rules_job(),
+            rewrite_days_job(),
             *operators_jobs,
         ],
         "schedules": [

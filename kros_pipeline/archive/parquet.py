@@ -50,6 +50,11 @@ class Partition:
         return [name for name in self._parquet.schema_arrow.names if name not in self._table.column_names]
 
     @property
+    def missing_columns(self) -> list[str]:
+        """The columns of the table that the file does not have: an older version wrote it. They are read as null."""
+        return [name for name in self._table.column_names if name not in self._parquet.schema_arrow.names]
+
+    @property
     def erasure_token(self) -> str | None:
         """The token of the last erasure that touched the partition; writers carry it on.
 

@@ -3,10 +3,10 @@
 A table that is deleted or replaced after a day was checked shows by them, without a byte of it being read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from ..core import schemas
 from ..core.call_counters import CountedDay
@@ -14,7 +14,7 @@ from ..core.days import parse_time
 from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable
 from ..core.next_look import NextLook
 from ..core.object_keys import day_in, table_key, table_prefix, table_versions_key
-from .json_objects import read_json, replace_json
+from .json_objects import Content, read_json, replace_json, update_json
 from .object_store import ObjectStore
 
 TableVersions: TypeAlias = Mapping[str, str]
@@ -61,17 +61,76 @@ def record_table_versions(
 
 def read_checked_tables(store: ObjectStore, day: date) -> CheckedTables | None:
     """Return what was recorded of a day; None where nothing was, or nothing that can be read."""
-    try:
-        stored = read_json(store, table_versions_key(day))
-    except (ArchiveUnavailable, ArchiveDenied):
-        raise
-    except ArchiveError:
-        return None
+    stored = _read_record(store, day)
     versions = stored.get("versions") if stored is not None else None
     if stored is None or not isinstance(versions, dict):
         return None
     known = {name: version for name, version in versions.items() if name in schemas.TABLES}
     return CheckedTables(known, _parse_next_look(stored.get("next_look")), _parse_counted(stored.get("counted")))
+
+
+def announce_rewriting(store: ObjectStore, day: date, table: str, version: str, sha256: str) -> None:
+    """Record that a table is about to be written anew with the same rows, if its present version is the compared one.
+
+    So a run that is killed after the PUT leaves no day that counts as replaced: `finish_rewriting` recognizes the file
+    by its hash.
+    """
+
+    def change(record: Content) -> Content:
+        if _versions_in(record).get(table) != version:
+            return record
+        return record | {"rewriting": _rewriting_in(record) | {table: {"from": version, "sha256": sha256}}}
+
+    _update_record(store, day, change)
+
+
+def finish_rewriting(store: ObjectStore, day: date, table: str, version: str, sha256: str) -> None:
+    """Record the new version of a table that was announced, if the file is the announced one and nobody checked since.
+
+    `version` and `sha256` are those of the file in the bucket.
+    """
+
+    def change(record: Content) -> Content:
+        rewriting, versions = _rewriting_in(record), _versions_in(record)
+        announced = rewriting.pop(table, None)
+        if not isinstance(announced, dict):
+            return record
+        if announced.get("sha256") == sha256 and announced.get("from") == versions.get(table):
+            versions[table] = version
+        return record | {"versions": versions, "rewriting": rewriting}
+
+    _update_record(store, day, change)
+
+
+def read_announced_rewritings(store: ObjectStore, day: date) -> list[str]:
+    """Return the tables of a day that a killed run was about to write, or has written, anew."""
+    return sorted(_rewriting_in(_read_record(store, day) or {}))
+
+
+def _read_record(store: ObjectStore, day: date) -> Content | None:
+    """Return the record of a day; None where there is none, or none that can be read. Raises as `read_json`."""
+    try:
+        return read_json(store, table_versions_key(day))
+    except (ArchiveUnavailable, ArchiveDenied):
+        raise
+    except ArchiveError:
+        return None
+
+
+def _update_record(store: ObjectStore, day: date, change: Callable[[Content], Content]) -> None:
+    """Change the record of a day, if there is one."""
+    if _read_record(store, day) is not None:
+        update_json(store, table_versions_key(day), lambda record: change(record or {}))
+
+
+def _versions_in(record: Content) -> dict[str, str]:
+    versions = record.get("versions")
+    return dict(versions) if isinstance(versions, dict) else {}
+
+
+def _rewriting_in(record: Content) -> dict[str, Any]:
+    rewriting = record.get("rewriting")
+    return dict(rewriting) if isinstance(rewriting, dict) else {}
 
 
 def _parse_next_look(stored: object) -> NextLook | None:

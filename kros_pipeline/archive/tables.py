@@ -25,6 +25,8 @@ Build: TypeAlias = Callable[[Partition | None], Iterator[pa.RecordBatch]]
 
 It may be called again after a conflict. It raises neither `ObjectExists` nor `ObjectChanged`: they would pass for one.
 """
+BeforePut: TypeAlias = Callable[[Partition | None, str, int], None]
+"""Is called right before each PUT, with the present partition, and SHA-256 and number of rows of the new file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,9 @@ class PartitionTransaction:
         """Yield the rows of the present partition; none where there is no partition."""
         return self.present.rows(columns) if self.present is not None else iter(())
 
-    def commit(self, build: Build, *, erasure_token: str | None = None) -> WriteResult:
+    def commit(
+        self, build: Build, *, erasure_token: str | None = None, before_put: BeforePut | None = None
+    ) -> WriteResult:
         """Write the partition that `build` makes of the present one; it is the present one afterwards.
 
         If another writer replaced the partition meanwhile, `build` is called again with what that writer wrote: two
@@ -150,9 +154,9 @@ class PartitionTransaction:
         columns that this version does not know.
         """
         self._tried = None
-        return compare_and_swap(self._key, lambda: self._write(build, erasure_token), read_again=self._read)
+        return compare_and_swap(self._key, lambda: self._write(build, erasure_token, before_put), read_again=self._read)
 
-    def _write(self, build: Build, erasure_token: str | None) -> WriteResult:
+    def _write(self, build: Build, erasure_token: str | None, before_put: BeforePut | None) -> WriteResult:
         if self._tried is not None and self.present is not None and self.present.sha256() == self._tried[0]:
             return self._tried[1]  # the last PUT was ours, and its answer was lost
         if self.present is not None and self.present.unknown_columns:
@@ -172,6 +176,8 @@ class PartitionTransaction:
                 return WriteResult(rows, size_bytes, changed=False)
             if self._has_row_of(file, self._erased() - erased):
                 raise ObjectChanged(f"{self._key}: one of its calls was erased meanwhile")
+            if before_put is not None:
+                before_put(self.present, digest, rows)
             self._tried = digest, WriteResult(rows, size_bytes, changed=True)
             version = self._store.put(
                 self._key,

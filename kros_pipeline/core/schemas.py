@@ -138,12 +138,13 @@ TRANSCRIPTS = _table(
         Column("status", STRING, _list_values(TranscriptStatus), nullable=False),
         Column("source", STRING, "list or call: which answer of the API the text is from"),
         Column("text", STRING, "the text, every character of it"),
-        Column("word_count", INT64, "words: upstream's count where it gave one, else counted over the speech"),
+        Column("word_count", INT64, "words of the speech, between white space: the sum over the turns"),
         Column("language", STRING, "the language, where upstream was asked for the call"),
         Column("confidence", FLOAT64, "upstream's confidence, 0 to 1, where it was asked for the call"),
         Column("fetched_at", TIMESTAMP, "when the row last changed (UTC)", nullable=False),
         Column("reason", STRING, "why it is not kept, or what is doubtful about the text, in words"),
         Column("asked_at", TIMESTAMP, "when upstream last answered a request about a doubtful kept text (UTC)"),
+        Column("upstream_word_count", INT64, "upstream's own count of words, where it gave one"),
     ],
 )
 
@@ -230,6 +231,20 @@ RECONCILIATION = Table(
     ("call_date",),
 )
 
+CALL_EVENTS = _table(
+    "call_events",
+    "What happened in each call, with KROS_CALL_EVENTS=on: one row an event, or one without `event` if there is none.",
+    [
+        Column("event_index", INT64, "0 for the first event of the call, in upstream's order", nullable=False),
+        Column("event", STRING, "the event's name as upstream gives it; null: upstream has no events of the call"),
+        Column("occurred_at", TIMESTAMP, "when it happened (UTC)"),
+        Column("hangup_cause", STRING, "why the call ended, in the event that says it"),
+        Column("extra", STRING, "JSON of every other field of the event; never a recording's URL"),
+        Column("asked_at", TIMESTAMP, "when upstream answered (UTC)", nullable=False),
+    ],
+    ("call_id", "event_index"),
+)
+
 TABLES = {
     table.name: table
     for table in (
@@ -242,3 +257,6 @@ TABLES = {
         RECONCILIATION,
     )
 }
+# Tables that a setting turns on: a day may lack them, and they weigh nothing in its verdict.
+OPTIONAL_TABLES = {CALL_EVENTS.name: CALL_EVENTS}
+ALL_TABLES = TABLES | OPTIONAL_TABLES

@@ -1,9 +1,11 @@
 """Compare two texts of one call: which of them holds more, and whether they are one text that grew."""
 
 import re
+from typing import Any
 
+from .speaker_roles import USUAL_ROLES, SpeakerRoles
 from .transcript_cuts import remove_mark
-from .transcripts import split_spans
+from .transcripts import count_speech_words, split_spans
 
 # Stored in `transcripts.reason`, and shown in the day's problems.
 NOT_UNDERSTOOD = "upstream's answer is not understood: it is kept below state/transcripts/"
@@ -11,6 +13,18 @@ OTHER_TEXT = "upstream later showed another text, which is kept below state/tran
 LACKS_WORDS = "upstream counts clearly more words than the text has: it may be cut"
 
 _BLANKS = re.compile(r"\s+")
+
+
+def recount_words(row: dict[str, Any], roles: SpeakerRoles = USUAL_ROLES) -> dict[str, Any]:
+    """Return a row of `transcripts` from a file without `upstream_word_count`, as the present version counts.
+
+    There `word_count` was upstream's count where it gave one. It surely was where it differs from ours.
+    """
+    if row["text"] is None:
+        return row
+    count = count_speech_words(row["text"], roles)
+    upstream = row["word_count"] if row["word_count"] != count else None
+    return row | {"word_count": count, "upstream_word_count": upstream}
 
 
 def is_longer(text: str, kept: str) -> bool:

@@ -17,7 +17,17 @@ from .statuses import Speaker
 from .transcript_cuts import is_shortened
 from .transcript_formats import Span, read_format
 
-__all__ = ["Span", "Turn", "clean_text", "count_words", "is_labelled", "is_whole", "split_spans", "split_turns"]
+__all__ = [
+    "Span",
+    "Turn",
+    "clean_text",
+    "count_speech_words",
+    "count_words",
+    "is_labelled",
+    "is_whole",
+    "split_spans",
+    "split_turns",
+]
 
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _ORDINARY_LABEL = re.compile(r"(\[[^\[\]:\n]{1,64}\]:)(?![:：])")
@@ -98,6 +108,11 @@ def is_whole(text: str | None) -> bool:
 def count_words(text: str) -> int:
     """Count the words between white space. In a script without spaces, each run of characters counts as one word."""
     return len(text.split())
+
+
+def count_speech_words(text: str, roles: SpeakerRoles = USUAL_ROLES) -> int:
+    """Count the words of all turns of a text. Labels and times are no words."""
+    return sum(count_words(span[2]) for span in split_spans(text, roles))
 
 
 def clean_text(text: str) -> str:

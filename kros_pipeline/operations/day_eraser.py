@@ -80,7 +80,7 @@ class DayEraser:
         """The prefixes of all objects of the day."""
         return [
             *(prefix(self._day) for prefix in _DAY_PREFIXES),
-            *(table_key(name, self._day) for name in schemas.TABLES),
+            *(table_key(name, self._day) for name in schemas.ALL_TABLES),
         ]
 
     def find_owned(self) -> list[ObjectVersion]:
@@ -107,7 +107,7 @@ class DayEraser:
         """Erase everything of these calls, and return how many versions were deleted."""
         owned = self.find_owned()
         self._governance.delete(owned)
-        for table in schemas.TABLES.values():
+        for table in schemas.ALL_TABLES.values():
             self._rewrite_table(table)
         self._has_barred = True
         for entry in list(self._store.list(audit_prefix(self._day))):
@@ -199,7 +199,7 @@ class DayEraser:
 
     def _find_outdated(self) -> Iterator[ObjectVersion]:
         """Yield old versions of what was rewritten: of tables all, because any may hold a row of these calls."""
-        for name in schemas.TABLES:
+        for name in schemas.ALL_TABLES:
             for version in self._governance.versions(table_key(name, self._day)):
                 if not version.is_latest:
                     yield version

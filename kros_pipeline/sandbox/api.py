@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from . import answers
 from .calls import Call
+from .events import make_events
 from .http_server import Answer, Request
 from .listing import Listing
 from .mp3 import FRAME_BYTES
@@ -26,6 +27,7 @@ _CALL_ROUTES = {
     ("GET", ""): "call",
     ("GET", "recording"): "recording",
     ("GET", "transcript"): "transcript",
+    ("GET", "events"): "events",
     ("POST", "recording/extend"): "extend",
     ("DELETE", "recording"): "delete",
 }
@@ -45,6 +47,7 @@ class Api:
             "call": self._call,
             "recording": self._recording,
             "transcript": self._transcript,
+            "events": self._events,
             "extend": self._extend,
             "delete": self._delete,
         }
@@ -161,6 +164,9 @@ class Api:
                 "confidence": derive_confidence(call),
             }
         )
+
+    def _events(self, request: Request, call: Call) -> Answer:
+        return answers.json_answer({"events": make_events(call)})
 
     def _extend(self, request: Request, call: Call) -> Answer:
         world = self._world

@@ -100,6 +100,19 @@ class TranscriptAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class CallEvent:
+    """One event of a call's timeline. `extra` is JSON of what is not in the other fields, without URLs of recordings.
+
+    `name` is None only in the row of a call that has no events.
+    """
+
+    name: str | None
+    occurred_at: datetime | None
+    hangup_cause: str | None
+    extra: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class WebhookEvent:
     """An event that says that a call completed. Every attempt to deliver it has the same `event_id`.
 
@@ -185,6 +198,9 @@ class CallSource(Protocol):
 
     def transcript(self, call_id: str) -> TranscriptAnswer:
         """Return the transcript of one call. Raises `CallNotFound` or `CallGone` where there is none."""
+
+    def events(self, call_id: str) -> list[CallEvent]:
+        """Return the timeline of one call. Raises `CallNotFound` or `CallGone` where there is none."""
 
     def statistics(self, window: Window) -> list[CallCounter]:
         """Return what the statistics count in a window, completed calls first; none where no number can be read."""

@@ -18,8 +18,9 @@ from .answer_headers import AnswerHeaders
 from .api_client import ApiClient
 from .api_errors import names_in
 from .call_counts import read_statistics, read_trends
+from .call_events import parse_events
 from .call_parsing import TRANSCRIPT_FIELDS, parse_count, parse_rows, parse_transcript_answer, separate_foreign_rows
-from .call_source import Body, Delivery, DeliveryPage, Page, RecordingAnswer, TranscriptAnswer, Window
+from .call_source import Body, CallEvent, Delivery, DeliveryPage, Page, RecordingAnswer, TranscriptAnswer, Window
 from .downloads import RecordingDownloads
 from .pager import read_pages
 from .plans import allowed_extension_days
@@ -118,6 +119,12 @@ class KrosAI:
         """Return the transcript of one call. Raises `CallNotFound` or `CallGone` where upstream has none."""
         answer = self._api.get(f"/calls/{_quote(call_id)}/transcript", field=TRANSCRIPT_FIELDS, list_as="transcript")
         return parse_transcript_answer(answer)
+
+    def events(self, call_id: str) -> list[CallEvent]:
+        """Return the timeline of one call (undocumented shape). Raises `CallNotFound` where upstream has none."""
+        answer = self._api.get(f"/calls/{_quote(call_id)}/events", list_as="events")
+        hosts = self._settings.recording_hosts
+        return parse_events(answer, zone=self._settings.timezone, recording_hosts=hosts)
 
     def statistics(self, window: Window) -> list[CallCounter]:
         """Return what `/calls/stats` counts in a window; none where no number can be read (undocumented shape)."""

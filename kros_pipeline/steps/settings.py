@@ -96,6 +96,12 @@ LEGAL_HOLD = Setting(
     "or `on`: S3 legal hold on the audio of flagged calls; the bucket needs Object Lock",
     choice("off", "on"),
 )
+CALL_EVENTS = Setting(
+    "KROS_CALL_EVENTS",
+    "off",
+    "or `on`: the table `call_events`, one request a call",
+    choice("off", "on"),
+)
 
 SETTINGS: tuple[Setting[Any], ...] = (
     *SOURCE_SETTINGS,
@@ -108,6 +114,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     AGENT_LABELS,
     CALLER_LABELS,
     FLAG_RULES,
+    CALL_EVENTS,
     DOWNLOAD_WORKERS,
     LEGAL_HOLD,
     ERASURE_KEY,
@@ -202,8 +209,14 @@ def _read(reader: SettingsReader) -> Settings:
             f"{LOOKBACK_DAYS.name} is {settings.lookback_days}, and must be below upstream's retention of "
             f"{retention_days} days: what is waited for longer is deleted by then."
         )
+    reader.value(CALL_EVENTS)  # the definitions read it; a bad text fails the run here
     reader.refuse_unknown_names(SETTINGS)
     return settings
+
+
+def wants_call_events(texts: Mapping[str, str | None]) -> bool:
+    """Return whether the table `call_events` is wanted. A text that is neither on nor off is reported by the run."""
+    return bool(SettingsReader({CALL_EVENTS.name: texts.get(CALL_EVENTS.name)}).value(CALL_EVENTS) == "on")
 
 
 def read_code_versions(texts: Mapping[str, str | None]) -> dict[str, str]:

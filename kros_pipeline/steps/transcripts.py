@@ -30,9 +30,9 @@ from ..core.errors import (
 from ..core.sorted_lookup import outer_join
 from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles
 from ..core.statuses import TextSource, TranscriptStatus
-from ..core.transcript_changes import LACKS_WORDS, NOT_UNDERSTOOD
+from ..core.transcript_changes import LACKS_WORDS, NOT_UNDERSTOOD, recount_words
 from ..core.transcript_cuts import TextLengths, find_cut_lengths, lacks_words
-from ..core.transcripts import count_words, is_whole, split_spans
+from ..core.transcripts import count_speech_words, is_whole
 from ..core.two_answers import ListAnswers, are_two, is_after_call, is_last_chance
 from ..source.call_source import CallSource, TranscriptAnswer
 from .circuit_breaker import CircuitBreaker
@@ -142,7 +142,9 @@ class _Fetcher:
             row["listed_transcript"] for row in calls.rows(("listed_transcript",)) if row["listed_transcript"]
         )
         self._kept.cut_lengths = self._cut_lengths
-        known_rows = present.rows() if present else ()
+        known_rows = present.rows() if present else iter(())
+        if present is not None and "upstream_word_count" in present.missing_columns:
+            known_rows = (recount_words(row, self._roles) for row in known_rows)
         joined = outer_join(calls.rows(_CALL_COLUMNS), known_rows)
         done = 0
         while pairs := list(islice(joined, ROWS_PER_BATCH)):
@@ -270,11 +272,9 @@ class _Fetcher:
         *,
         reason: str | None = None,
     ) -> Row:
-        word_count = answer.word_count if answer is not None else None
-        if text is not None and lacks_words(text, word_count):
+        upstream_count = answer.word_count if answer is not None else None
+        if text is not None and lacks_words(text, upstream_count):
             reason = LACKS_WORDS
-        if word_count is None and text is not None:
-            word_count = sum(count_words(span[2]) for span in split_spans(text, self._roles))
         is_answered = call["call_id"] in self._answers
         return {
             "call_id": call["call_id"],
@@ -282,12 +282,13 @@ class _Fetcher:
             "status": status,
             "source": source,
             "text": text,
-            "word_count": word_count,
+            "word_count": count_speech_words(text, self._roles) if text is not None else None,
             "language": answer.language if answer is not None else None,
             "confidence": answer.confidence if answer is not None else None,
             "fetched_at": self._clock.now(),
             "reason": reason,
             "asked_at": self._clock.now() if status == TranscriptStatus.KEPT and is_answered else None,
+            "upstream_word_count": upstream_count,
         }
 
 

@@ -41,6 +41,7 @@ CONTRACT = {
     "KROS_AGENT_LABELS": None,  # beside the usual names
     "KROS_CALLER_LABELS": None,
     "KROS_FLAG_RULES": None,
+    "KROS_CALL_EVENTS": "off",  # only the definitions need it
     "KROS_DOWNLOAD_WORKERS": "32",
     "KROS_LEGAL_HOLD": "off",
     "KROS_ERASURE_KEY": None,  # the key of the tombstones

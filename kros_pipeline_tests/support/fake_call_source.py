@@ -28,6 +28,7 @@ from kros_pipeline.core.errors import (
 )
 from kros_pipeline.source.call_source import (
     Body,
+    CallEvent,
     Delivery,
     DeliveryPage,
     ListedCall,
@@ -121,6 +122,15 @@ class FakeCallSource:
         if call.transcript is None:
             raise CallNotFound("GET /calls/{id}/transcript: status 404")
         return TranscriptAnswer(call.transcript, len(call.transcript.split()), call.language, call.confidence)
+
+    def events(self, call_id: str) -> list[CallEvent]:
+        self._count_request()
+        call = self._find(call_id)
+        ended_at = call.created_at + timedelta(seconds=call.duration_seconds or 0.0)
+        return [
+            CallEvent("initiated", call.created_at, None, None),
+            CallEvent("hangup", ended_at, "normal_clearing", None),
+        ]
 
     def statistics(self, window: Window) -> list[CallCounter]:
         self._count_request()

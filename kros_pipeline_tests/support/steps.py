@@ -10,6 +10,7 @@ from kros_pipeline.operations import archive_totals, backlog, health, settled_da
 from kros_pipeline.operations.erasure import ErasureResult, open_eraser
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.steps import (
+    call_events,
     calls,
     flagged_calls,
     independent_counters,
@@ -74,6 +75,19 @@ def fetch_transcripts(ctx: RunContext, day: date) -> Report:
         download_workers=ctx.settings.download_workers,
         log=ctx.log,
         roles=ctx.settings.speaker_roles,
+    )
+
+
+def fetch_call_events(ctx: RunContext, day: date, *, requests_per_day: int | None = None) -> Report:
+    return call_events.fetch_call_events(
+        day,
+        source=ctx.source,
+        tables=ctx.tables,
+        clock=ctx.clock,
+        lookback_days=ctx.settings.lookback_days,
+        requests_per_day=requests_per_day,
+        download_workers=ctx.settings.download_workers,
+        log=ctx.log,
     )
 
 

@@ -1,0 +1,58 @@
+"""The DuckDB views of the tables: every column is there, whatever versions wrote the days' files."""
+
+from collections.abc import Iterable
+
+from kros_pipeline.core.schemas import (
+    BOOL,
+    DATE,
+    FLOAT64,
+    INT64,
+    OPTIONAL_TABLES,
+    STRING,
+    STRING_LIST,
+    TIMESTAMP,
+    Table,
+)
+
+TYPES = {
+    STRING: "VARCHAR",
+    INT64: "BIGINT",
+    FLOAT64: "DOUBLE",
+    BOOL: "BOOLEAN",
+    DATE: "DATE",
+    TIMESTAMP: "TIMESTAMPTZ",
+    STRING_LIST: "VARCHAR[]",
+}
+_OPTIONS = "hive_partitioning = true, hive_types = {'dt': DATE}, union_by_name = true"
+
+
+def make_views(tables: Iterable[Table]) -> str:
+    """Return a view for each table.
+
+    The select without rows gives each column its type also where no file has it yet. `call_date` is taken from the
+    partition, so that a filter by it opens the files of those days only.
+    """
+    return "\n\n".join(_make_view(table) for table in tables)
+
+
+def _make_view(table: Table) -> str:
+    nulls = ",\n".join(f"    NULL::{TYPES[column.type]} AS {column.name}" for column in table.columns)
+    comment = f"-- {table.description}\n"
+    head = f"CREATE OR REPLACE VIEW {table.name} AS\nSELECT\n{nulls},\n    NULL::DATE AS dt\nWHERE false\n"
+    if table.name not in OPTIONAL_TABLES:
+        files = f"getvariable('archive') || '/tables/{table.name}/dt=*/part-0.parquet'"
+        return (
+            f"{comment}{head}UNION ALL BY NAME\n"
+            f"SELECT * REPLACE (dt AS call_date)\nFROM read_parquet({files},\n    {_OPTIONS});"
+        )
+    # An archive may lack the table, and DuckDB reads no empty list of files: then no row of another table is taken.
+    pattern = f"getvariable('archive') || '/tables/{table.name}/dt=*/part-0.parquet'"
+    names = "|".join((*table.column_names, "dt"))
+    flag = f"has_{table.name}"
+    return (
+        f"{comment}SET VARIABLE {flag} = (SELECT count(*) > 0 FROM glob({pattern}));\n{head}UNION ALL BY NAME\n"
+        f"SELECT COLUMNS('^({names})$')\nFROM read_parquet(\n"
+        f"    getvariable('archive') || '/tables/'\n"
+        f"        || CASE WHEN getvariable('{flag}') THEN '{table.name}' ELSE 'calls' END || '/dt=*/part-0.parquet',\n"
+        f"    {_OPTIONS})\nWHERE getvariable('{flag}');"
+    )

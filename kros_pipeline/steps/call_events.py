@@ -1,0 +1,145 @@
+"""`call_events`: what happened in each call, asked for once a call, where KROS_CALL_EVENTS is on.
+
+The table weighs nothing in the day's verdict, and has requests of its own: a run asks for at most a tenth of what the
+plan allows a day, after recordings and transcripts. What is left is asked for by the day's next run.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime
+from itertools import islice
+
+import pyarrow as pa
+
+from ..archive.parquet import ROWS_PER_BATCH, Partition, Row, batches_of
+from ..archive.tables import Tables
+from ..core import schemas
+from ..core.clock import Clock
+from ..core.days import grace_ends_at
+from ..core.errors import (
+    ApiError,
+    ApiUnauthorized,
+    CallGone,
+    CallNotFound,
+    RequestRefused,
+    TooManyRequests,
+    UnaddressableCall,
+    UnexpectedResponse,
+)
+from ..core.sorted_lookup import group_by_call, outer_join
+from ..source.call_source import CallEvent, CallSource
+from .circuit_breaker import CircuitBreaker
+from .report import Report
+
+_SHARE_OF_DAY = 0.1
+
+
+def fetch_call_events(
+    day: date,
+    *,
+    source: CallSource,
+    tables: Tables,
+    clock: Clock,
+    lookback_days: int,
+    requests_per_day: int | None,
+    download_workers: int,
+    log: logging.Logger,
+) -> Report:
+    """Write the events of every call of the day that was not asked for yet.
+
+    A call is asked for once. One of which upstream had no events is asked for once more after the grace days. A call
+    that the table `calls` has lost keeps its rows. `report.counts["left"]` counts the calls that are still to be asked
+    for. Raises `MissingTable` where the day has no table `calls`.
+    """
+    report = Report()
+    grace_end = grace_ends_at(day, lookback_days)
+    budget = None if requests_per_day is None else int(requests_per_day * _SHARE_OF_DAY)
+    fetcher = _Fetcher(day, source, clock, report, grace_end, budget)
+
+    def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
+        with (
+            tables.required(schemas.CALLS, day) as calls,
+            ThreadPoolExecutor(download_workers, thread_name_prefix="call-events") as pool,
+        ):
+            yield from batches_of(schemas.CALL_EVENTS, fetcher.rows(calls, present, pool))
+
+    report.written = tables.commit(schemas.CALL_EVENTS, day, build)
+    report.counts = {"asked": fetcher.asked_count, "without_events": fetcher.empty_count, "left": fetcher.left_count}
+    report.error = fetcher.breaker.error
+    if fetcher.left_count:
+        log.info("%s: the events of %d calls are left for the next run", day, fetcher.left_count)
+    return report
+
+
+class _Fetcher:
+    """Asks for the events of calls. Only the answers of one batch of calls are held."""
+
+    def __init__(
+        self,
+        day: date,
+        source: CallSource,
+        clock: Clock,
+        report: Report,
+        grace_end: datetime,
+        budget: int | None,
+    ):
+        self._day, self._source, self._clock, self._report = day, source, clock, report
+        self._grace_end, self._budget = grace_end, budget
+        self.breaker = CircuitBreaker()
+        self._answers: dict[str, list[Row]] = {}
+        self.asked_count = self.empty_count = self.left_count = 0
+
+    def rows(self, calls: Partition, present: Partition | None, pool: ThreadPoolExecutor) -> Iterator[Row]:
+        """Yield the rows of the day, sorted by call and event."""
+        self.empty_count = self.left_count = 0
+        known = group_by_call(present.rows() if present is not None else ())
+        joined = outer_join(calls.rows(("call_id",)), known)
+        while pairs := list(islice(joined, ROWS_PER_BATCH)):
+            wanted = [call["call_id"] for call, kept in pairs if call is not None and self._is_to_ask(kept)]
+            allowed = wanted if self._budget is None else wanted[: max(0, self._budget - self.asked_count)]
+            self._answers = {}
+            list(pool.map(self._ask, allowed))
+            self.asked_count += len(self._answers)
+            for call, kept in pairs:
+                call_id = (call or kept or {})["call_id"]
+                events = self._answers.get(call_id) or (kept["rows"] if kept is not None else [])
+                self.left_count += not events
+                self.empty_count += bool(events) and events[0]["event"] is None
+                yield from events
+
+    def _is_to_ask(self, kept: Row | None) -> bool:
+        if kept is None:
+            return True
+        [first, *_] = kept["rows"]
+        return first["event"] is None and first["asked_at"] < self._grace_end <= self._clock.now()
+
+    def _ask(self, call_id: str) -> None:
+        if self.breaker.is_open:
+            return
+        try:
+            self._answers[call_id] = list(self._make_rows(call_id, self._source.events(call_id)))
+            self.breaker.on_success()
+        except (CallNotFound, CallGone):
+            self._answers[call_id] = list(self._make_rows(call_id, ()))
+        except (TooManyRequests, ApiUnauthorized) as error:
+            self.breaker.trip(error)
+        except ApiError as error:
+            self._report.add_problem(call_id, str(error))
+            if not isinstance(error, (RequestRefused, UnexpectedResponse, UnaddressableCall)):
+                self.breaker.on_failure(error)
+
+    def _make_rows(self, call_id: str, events: Iterable[CallEvent]) -> Iterator[Row]:
+        """Yield a row for each event; one without `event` where there is none: so the call counts as asked for."""
+        asked_at = self._clock.now()
+        for index, event in enumerate([*events] or [CallEvent(None, None, None, None)]):
+            yield {
+                "call_id": call_id,
+                "call_date": self._day,
+                "event_index": index,
+                "event": event.name,
+                "occurred_at": event.occurred_at,
+                "hangup_cause": event.hangup_cause,
+                "extra": event.extra,
+                "asked_at": asked_at,
+            }
