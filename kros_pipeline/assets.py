@@ -22,7 +22,6 @@ from .checks import (
 )
 from .core import schemas
 from .core.statuses import DayVerdict
-from .failures import RETRIES
 from .reporting import sample_table, step_run, table_metadata
 from .resources import Archive
 
@@ -88,7 +87,6 @@ def daily_assets(
             metadata=table_metadata(table),
             pool=KROSAI_POOL if asks_krosai else None,
             code_version=versions.get(table.name),
-            retry_policy=RETRIES,
             check_specs=day_check_specs(table, days),
         )
 

@@ -4,7 +4,6 @@ Dagster's history is not used: it may be incomplete.
 """
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -17,6 +16,7 @@ from ..core.clock import Clock
 from ..core.days import days_from, grace_is_over
 from ..core.next_look import NextLook
 from ..core.statuses import DayVerdict
+from ..core.worker_threads import worker_threads
 from .day_rows import read_day_rows
 
 _THREADS = 16
@@ -83,7 +83,7 @@ def read_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tables)
     Requests: one a table for each 1,000 days of the archive, and two for each of these days.
     """
     days = list(days)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with worker_threads(_THREADS, "day-states") as pool:
         names = list(schemas.TABLES)
         listed = dict(zip(names, pool.map(lambda name: list_table_versions(store, name), names), strict=True))
         found = read_day_rows((day for day in days if day in listed[_ROW]), tables, pool)

@@ -17,6 +17,7 @@ from ..core import schemas
 from ..core.errors import ArchiveError, UnreadablePartition
 from ..core.object_keys import audio_prefix, call_key_in, table_key
 from ..core.statuses import RecordingStatus
+from ..core.worker_threads import worker_threads
 
 PARTS = 28
 
@@ -57,7 +58,7 @@ def verify_days(
 ) -> Verification:
     """Read back and hash every recording of these days. Each object gets a line in the audit log of its day."""
     found = Verification(days=list(days))
-    with ThreadPoolExecutor(threads, thread_name_prefix="verification") as pool:
+    with worker_threads(threads, "verification") as pool:
         for day in days:
             _verify_day(day, found, pool, store, tables, tombstones, audit_log(day, "verify"), log)
             log.info("%s: verified; %d objects so far", day, found.objects)

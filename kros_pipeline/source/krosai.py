@@ -88,7 +88,13 @@ class KrosAI:
 
     def pages(self, window: Window, *, prefetch: int = 0, first: Page | None = None) -> Iterator[Page]:
         """Yield all pages of a window, in the server's order; see `read_pages` for how they end."""
-        return read_pages(partial(self.list_page, window), page_limit=PAGE_LIMIT, prefetch=prefetch, first=first)
+        return read_pages(
+            partial(self.list_page, window),
+            page_limit=PAGE_LIMIT,
+            prefetch=prefetch,
+            first=first,
+            clock=self._clock,
+        )
 
     def recording(self, call_id: str) -> RecordingAnswer:
         """Mint a URL for one call. Raises `CallNotFound` or `CallGone` where upstream has no recording of it."""

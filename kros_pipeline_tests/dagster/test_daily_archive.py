@@ -18,7 +18,7 @@ import dagster as dg
 import pytest
 import yaml
 
-import kros_pipeline.assets
+import kros_pipeline.failures
 import kros_pipeline.steps.run_context
 from kros_pipeline.core.schemas import TABLES
 from kros_pipeline.definitions import defs
@@ -93,7 +93,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def run_job(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Runs `daily_archive` for an account's day as the CLI would, but here, and by the account's clock."""
-    monkeypatch.setattr(kros_pipeline.assets, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
+    monkeypatch.setattr(kros_pipeline.failures, "RETRY_DELAY_SECONDS", 0.0)
 
     def run(our: Account, day: object = DAY, **settings: str | None) -> Run:
         def opened_at(texts: Any) -> RunContext:
