@@ -51,7 +51,8 @@ class ExtensionsConfig(dg.Config):
 
     dry_run: bool = Field(
         default=False,
-        description="Sends nothing and writes nothing: the metadata show what would be sent.",
+        description="Sends nothing and writes nothing: an observation shows what would be sent, and the asset is not "
+        "materialized. The assets behind it are skipped.",
     )
     resend: list[str] = Field(
         default=[],
@@ -75,7 +76,7 @@ def daily_assets(
     versions = code_versions or {}
 
     def asset(
-        table: schemas.Table, deps: list[str], *, asks_krosai: bool = True
+        table: schemas.Table, deps: list[str], *, asks_krosai: bool = True, has_dry_run: bool = False
     ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
         return dg.asset(
             name=table.name,
@@ -88,6 +89,7 @@ def daily_assets(
             pool=KROSAI_POOL if asks_krosai else None,
             code_version=versions.get(table.name),
             check_specs=day_check_specs(table, days),
+            output_required=not has_dry_run,
         )
 
     @asset(schemas.CALLS, [])
@@ -193,10 +195,10 @@ def daily_assets(
             run.reconcile_after_backfill(report)
         return dg.MaterializeResult(metadata=run.metadata(report))
 
-    @asset(schemas.RETENTION_EXTENSIONS, ["flagged_calls"])
+    @asset(schemas.RETENTION_EXTENSIONS, ["flagged_calls"], has_dry_run=True)
     def retention_extensions(
         context: dg.AssetExecutionContext, config: ExtensionsConfig, archive: Archive
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[Any]:
         from .steps.retention_extensions import extend_retention
 
         with step_run(context, archive) as run:
@@ -215,7 +217,11 @@ def daily_assets(
                 run_id=context.run.root_run_id or context.run.run_id,  # a run that Dagster repeats is the same order
             )
         sample = {"would be sent": sample_table(report.would_send)} if report.would_send else None
-        return run.materialize(report, EXTENSIONS_CHECK, " ".join(report.to_do), sample)
+        problem = " ".join(report.to_do)
+        if config.dry_run:
+            yield from run.observe_dry_run(schemas.RETENTION_EXTENSIONS, report, EXTENSIONS_CHECK, problem, sample)
+        else:
+            yield run.materialize(report, EXTENSIONS_CHECK, problem, sample)
 
     @asset(schemas.RECONCILIATION, ["recordings", "retention_extensions"])
     def reconciliation(

@@ -6,6 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from .failures import raise_as_dagster_failure
+from .jobs import opens_with
 from .resources import Archive
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ PROOF_COVERS = (
     "the ids of the calls, their keys and digests, and the number wherever it is one of a call's two numbers, in every "
     "form. Not: numbers that were spoken, near matches that were not named, and what follows below"
 )
-_LAUNCHPAD = {"call_ids": [], "phone_number": "", "reason": "", "candidates": [], "dry_run": True}
 
 
 class ErasureConfig(dg.Config):
@@ -67,7 +67,7 @@ def erase_calls_job() -> dg.JobDefinition:
     @dg.job(
         name=ERASE_CALLS,
         description="Erases calls from the archive, every version of everything, and proves that nothing is left.",
-        config={"ops": {"erase": {"config": _LAUNCHPAD}}},  # what the Launchpad opens with
+        config=opens_with("erase", call_ids=[], phone_number="", reason="", candidates=[], dry_run=True),
     )
     def erase_all() -> None:
         erase()

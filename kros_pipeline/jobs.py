@@ -32,6 +32,15 @@ _MAX_SHOWN_BODIES = 50
 _NO_RETRY = "nothing tries it again: mend the cause, and launch the job once more"
 
 
+def opens_with(op: str, **config: Any) -> dict[str, Any]:
+    """Return the config that the Launchpad opens with, and a launch without a config uses.
+
+    Each job that no schedule launches has one: a click on "Launch Run" then changes nothing, as `dry_run` is on, and
+    the fields stand there without the settings of the resource.
+    """
+    return {"ops": {op: {"config": config}}}
+
+
 def daily_archive_job(assets: list[dg.AssetsDefinition]) -> AssetJob:
     """Make the job of one day: all seven assets with their own checks, without `archive` and its standing checks."""
     return dg.define_asset_job(
@@ -55,21 +64,40 @@ def verify_archive_job(verification: dg.AssetChecksDefinition) -> AssetJob:
     return dg.define_asset_job(
         VERIFY_ARCHIVE,
         selection=dg.AssetSelection.checks(verification),
+        config=opens_with("verification", days=[], everything=False),  # as its schedule launches it
         description="Reads archived recordings back and hashes them: by schedule a 28th of the days, by config any.",
     )
+
+
+class TurnOnConfig(dg.Config):
+    """Whether to send the request."""
+
+    dry_run: bool = Field(default=False, description="Only say what would be sent. Set it to false to send it.")
 
 
 def turn_on_recording_job() -> dg.JobDefinition:
     """Make the job that sends one request to KrosAI, once."""
 
     @dg.op(name="change_settings_at_krosai")
-    def change_settings(context: dg.OpExecutionContext, archive: Archive) -> None:
+    def change_settings(context: dg.OpExecutionContext, config: TurnOnConfig, archive: Archive) -> None:
+        from .source.krosai import RECORDING_ON
+
+        if config.dry_run:
+            would_send = ", ".join(f"{name}: {str(value).lower()}" for name, value in RECORDING_ON.items())
+            context.add_output_metadata(
+                {
+                    "dry run": f"nothing was sent: PATCH /settings with {would_send}",
+                    "what to do next": "Set dry_run to false, and launch the job again: one request is sent.",
+                }
+            )
+            return
         with raise_as_dagster_failure(_NO_RETRY):
             accepted = archive.open(context).source.turn_on_recording()
         context.add_output_metadata(dict(accepted))
 
     @dg.job(
         name=TURN_ON_RECORDING,
+        config=opens_with("change_settings_at_krosai", dry_run=True),
         description="Has KrosAI record and transcribe the organization's calls from now on (PATCH /settings, once).",
     )
     def turn_on() -> None:
@@ -167,7 +195,7 @@ def test_rules_job() -> dg.JobDefinition:
 
     @dg.job(
         name=TEST_RULES,
-        config={"ops": {"try_rules": {"config": {"days": [], "rules_file": ""}}}},
+        config=opens_with("try_rules", days=[], rules_file=""),
         description="Shows what a rules file flags on archived days. Writes nothing, and sends nothing to KrosAI.",
     )
     def test_rules() -> None:
@@ -233,7 +261,7 @@ def accept_quarantined_job() -> dg.JobDefinition:
 
     @dg.job(
         name=ACCEPT_QUARANTINED,
-        config={"ops": {"accept": {"config": {"call_ids": [], "day": "", "reason": "", "dry_run": True}}}},
+        config=opens_with("accept", call_ids=[], day="", reason="", dry_run=True),
         description="Makes bodies that came, were rejected and are kept in quarantine the recordings of their calls.",
     )
     def accept_bodies() -> None:

@@ -87,6 +87,14 @@ class StepRun:
             check_results=[dg.AssetCheckResult(passed=not problem, check_name=check_name, description=problem or None)],
         )
 
+    def observe_dry_run(
+        self, table: Table, report: "Report", check_name: str, problem: str, extra: dict[str, Any] | None = None
+    ) -> Iterator[Any]:
+        """Yield what a dry run found as an observation, and its check: the day's asset is not materialized."""
+        metadata = {"dry run": "nothing was sent, and nothing was written"} | self.metadata(report) | (extra or {})
+        yield dg.AssetObservation(table.name, metadata=metadata, partition=self.day.isoformat())
+        yield dg.AssetCheckResult(passed=not problem, check_name=check_name, description=problem or None)
+
     def reconcile_after_backfill(self, report: "Report") -> None:
         """Write the day's row anew where a backfill has changed a table; nothing is asked.
 

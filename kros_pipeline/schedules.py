@@ -1,6 +1,7 @@
 """The schedules: when Dagster launches the jobs."""
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,8 @@ from .jobs import AssetJob
 from .partitions import days_under_way
 from .resources import Archive
 
+REASON_TAG = "kros/reason"  # of a run: why its day is run again; the values are those of `OwedReason`, and this one
+_LISTED_ANEW = "listed-anew"
 _DAYS_PER_TICK = 3
 
 
@@ -52,10 +55,10 @@ def owed_days_schedule(job: AssetJob, days: dg.DailyPartitionsDefinition) -> dg.
                 lookback_days=ctx.settings.lookback_days,
             )
         under_way = days_under_way(context.instance)
-        due = [day for day in backlog if day not in under_way]
+        due = {day: str(reason) for day, reason in backlog.items() if day not in under_way}
         if not due:
             return dg.SkipReason("No day owes anything that is not under way.")
-        return _run_requests(context, due[:_DAYS_PER_TICK])
+        return _run_requests(context, dict(islice(due.items(), _DAYS_PER_TICK)))
 
     return owed
 
@@ -93,7 +96,7 @@ def settled_days_schedule(job: AssetJob, days: dg.DailyPartitionsDefinition) -> 
             )
         if not due:
             return dg.SkipReason("No settled day has its turn tonight.")
-        return _run_requests(context, due)
+        return _run_requests(context, dict.fromkeys(due, _LISTED_ANEW))
 
     return settled
 
@@ -105,9 +108,13 @@ def _span(context: dg.ScheduleEvaluationContext, days: dg.DailyPartitionsDefinit
     return first, (now - timedelta(days=1) - LISTED_BEYOND).date()
 
 
-def _run_requests(context: dg.ScheduleEvaluationContext, due: list[date]) -> list[dg.RunRequest]:
+def _run_requests(context: dg.ScheduleEvaluationContext, due: dict[date, str]) -> list[dg.RunRequest]:
+    """Return a request for each day that is due, with its reason as a tag."""
     tick = context.scheduled_execution_time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
-    return [dg.RunRequest(run_key=f"{day.isoformat()} {tick}", partition_key=day.isoformat()) for day in due]
+    return [
+        dg.RunRequest(run_key=f"{day.isoformat()} {tick}", partition_key=day.isoformat(), tags={REASON_TAG: reason})
+        for day, reason in due.items()
+    ]
 
 
 def standing_checks_schedule(job: AssetJob) -> dg.ScheduleDefinition:

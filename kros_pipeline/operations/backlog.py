@@ -8,7 +8,7 @@ from ..archive.tables import Tables
 from ..core.clock import Clock
 from ..core.statuses import DayVerdict
 from ..core.two_answers import is_last_chance
-from .day_states import days_within_retention, read_day_states
+from .day_states import OwedReason, days_within_retention, read_day_states
 
 _OTHERS_PER_INCOMPLETE_DAY = 2
 
@@ -22,8 +22,8 @@ def find_backlog(
     clock: Clock,
     retention_days: int | None,
     lookback_days: int,
-) -> list[date]:
-    """Return the days from `first` to `last`, within upstream's retention, that are due; oldest first.
+) -> dict[date, OwedReason]:
+    """Return the days from `first` to `last`, within upstream's retention, that are due, and why; oldest first.
 
     The oldest day is the one that upstream deletes next. A day is settled once it was `complete` after the grace days,
     before which late data may still come, and while its tables are the ones that were compared then. A day that rests
@@ -50,7 +50,8 @@ def find_backlog(
         if state.awaits_second_answers and not is_last_chance(day, retention_days, now)
     ]
     others = [day for day in due if day not in incomplete and day not in for_second_answers]
-    return _interleave(others, sorted(incomplete, key=lambda day: (incomplete[day], day))) + for_second_answers
+    ordered = _interleave(others, sorted(incomplete, key=lambda day: (incomplete[day], day))) + for_second_answers
+    return {day: due[day].owed_reason() for day in ordered}
 
 
 def _interleave(others: list[date], incomplete: list[date]) -> list[date]:

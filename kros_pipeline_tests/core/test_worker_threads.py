@@ -26,6 +26,11 @@ def block_thread(gate: threading.Event, clock: Clock, ended: list[str]) -> None:
         ended.append("interrupted")
 
 
+def open_and_wait(gate: threading.Event, released: threading.Event, seconds: float) -> None:
+    gate.set()
+    released.wait(seconds)
+
+
 @pytest.mark.parametrize("error", [Terminated, KeyboardInterrupt, SystemExit])
 def test_an_interrupt_wakes_the_threads_and_drops_what_has_not_begun(error: type[BaseException]) -> None:
     clock, gate, ended, begun = system_clock(), threading.Event(), list[str](), list[int]()
@@ -61,7 +66,7 @@ def test_an_interrupt_does_not_wait_for_a_thread_that_hangs(monkeypatch: pytest.
     monkeypatch.setattr(module, "_LONGEST_WAIT_SECONDS", 0.05)
     gate, released = threading.Event(), threading.Event()
     with pytest.raises(Terminated), worker_threads(1, "test") as pool:
-        pool.submit(lambda: (gate.set(), released.wait(30)))
+        pool.submit(open_and_wait, gate, released, 30.0)
         gate.wait(10)
         raise Terminated
     assert not released.is_set()
@@ -70,13 +75,13 @@ def test_an_interrupt_does_not_wait_for_a_thread_that_hangs(monkeypatch: pytest.
 
 @pytest.mark.parametrize("error", [ValueError, GeneratorExit])
 def test_an_ordinary_error_drops_what_has_not_begun_and_the_run_goes_on(error: type[BaseException]) -> None:
-    clock, gate, done = system_clock(), threading.Event(), list[str]()
+    clock, gate, never, done = system_clock(), threading.Event(), threading.Event(), list[str]()
     with pytest.raises(error), worker_threads(1, "test", clock) as pool:
-        pool.submit(lambda: (gate.set(), time.sleep(0.05), done.append("first")))
+        first = pool.submit(open_and_wait, gate, never, 0.05)
         pool.submit(done.append, "second")
         gate.wait(10)
         raise error
-    assert done == ["first"]
+    assert first.done() and done == []
     clock.check()
 
 

@@ -522,6 +522,7 @@ def test_the_hourly_schedule_asks_for_the_owed_days_oldest_first(
     requests = tick.run_requests or ()
     assert [request.partition_key for request in requests] == ["2025-01-05", "2025-01-07", "2025-01-08"]
     assert all(str(request.partition_key) in str(request.run_key) for request in requests)
+    assert [request.tags["kros/reason"] for request in requests] == ["missing"] * 3
     assert len({request.run_key for request in requests}) == 3
 
 
