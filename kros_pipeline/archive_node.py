@@ -17,6 +17,7 @@ from .failures import raise_as_dagster_failure
 from .jobs import TURN_ON_RECORDING, VERIFY_ARCHIVE
 from .partitions import days_under_way
 from .resources import Archive
+from .runbook import runbook_metadata, with_runbook_link
 
 if TYPE_CHECKING:
     from .operations.health import ArchiveHealth
@@ -47,13 +48,14 @@ def archive_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     @dg.asset(
         key=THE_ARCHIVE,
         deps=[schemas.RECONCILIATION.name],
-        description="The archive as a whole: is a day missing, is a recording about to be lost, are calls recorded?",
+        description=with_runbook_link(
+            "The archive as a whole: is a day missing, is a recording about to be lost, are calls recorded?",
+            THE_ARCHIVE.to_user_string(),
+        ),
+        metadata=runbook_metadata(THE_ARCHIVE.to_user_string()),
         group_name="archive",
         kinds={"s3"},
-        check_specs=[
-            dg.AssetCheckSpec(name, asset=THE_ARCHIVE, description=description)
-            for name, description in _STANDING_CHECKS.items()
-        ],
+        check_specs=[_check_spec(name, description) for name, description in _STANDING_CHECKS.items()],
     )
     def archive(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[Any]:
         from .archive.capabilities import read_capabilities
@@ -78,9 +80,19 @@ def archive_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
         yield dg.MaterializeResult(metadata=_health_metadata(health) | shown, check_results=results)
         red = [str(result.check_name) for result in results if not result.passed]
         if any(not result.passed and result.severity == dg.AssetCheckSeverity.ERROR for result in results):
-            raise dg.Failure(description=f"Standing checks are red: {', '.join(red)}.", allow_retries=False)
+            raise dg.Failure(
+                description=f"Standing checks are red: {', '.join(red)}.",
+                metadata=runbook_metadata(*red),
+                allow_retries=False,
+            )
 
     return archive
+
+
+def _check_spec(name: str, description: str) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        name, asset=THE_ARCHIVE, description=with_runbook_link(description, name), metadata=runbook_metadata(name)
+    )
 
 
 def _health_metadata(health: "ArchiveHealth") -> dict[str, Any]:
@@ -107,7 +119,7 @@ def _days_result(health: "ArchiveHealth") -> dg.AssetCheckResult:
             if health.days
             else "All recent days are archived."
         ),
-        metadata={"days": len(health.days)},
+        metadata={"days": len(health.days)} | (runbook_metadata(DAYS_CHECK) if health.days else {}),
     )
 
 
@@ -135,7 +147,9 @@ def _deletion_result(health: "ArchiveHealth") -> dg.AssetCheckResult:
             if health.least_days_left is not None
             else "No recording that is not archived is near its deletion."
         ),
-        metadata={"recordings": health.count, **({"sample": sample} if health.calls else {})},
+        metadata={"recordings": health.count}
+        | ({"sample": sample} if health.calls else {})
+        | (runbook_metadata(DELETION_CHECK) if health.least_days_left is not None else {}),
     )
 
 
@@ -157,7 +171,7 @@ def _recorded_result(health: "ArchiveHealth") -> dg.AssetCheckResult:
             if health.drops
             else "Calls are recorded as in the days before."
         ),
-        metadata={"days": len(health.drops)},
+        metadata={"days": len(health.drops)} | (runbook_metadata(RECORDED_CHECK) if health.drops else {}),
     )
 
 
@@ -177,10 +191,8 @@ def verification_check() -> dg.AssetChecksDefinition:
         name="verification",
         can_subset=True,  # so that it may yield nothing
         specs=[
-            dg.AssetCheckSpec(
-                BYTES_CHECK,
-                asset=THE_ARCHIVE,
-                description="Recordings, read back, have the SHA-256 of their tables; a 28th of the days each day.",
+            _check_spec(
+                BYTES_CHECK, "Recordings, read back, have the SHA-256 of their tables; a 28th of the days each day."
             )
         ],
     )
@@ -207,7 +219,9 @@ def verification_check() -> dg.AssetChecksDefinition:
             )
         yield _bytes_result(found)
         if not found.is_sound:
-            raise dg.Failure(description=f"{BYTES_CHECK} is red.", allow_retries=False)
+            raise dg.Failure(
+                description=f"{BYTES_CHECK} is red.", metadata=runbook_metadata(BYTES_CHECK), allow_retries=False
+            )
 
     return verification
 
@@ -222,10 +236,14 @@ def _select_days(config: VerificationConfig, archived: list[date], today: date) 
     try:
         days = sorted({date.fromisoformat(day) for day in config.days})
     except ValueError as error:
-        raise dg.Failure(description=f"days: {error}; write them like 2025-01-10.", allow_retries=False) from None
+        raise _refuse_days(f"{error}; write them like 2025-01-10.") from None
     if absent := [str(day) for day in days if day not in archived]:
-        raise dg.Failure(description=f"days: never archived: {', '.join(absent[:5])}.", allow_retries=False)
+        raise _refuse_days(f"never archived: {', '.join(absent[:5])}.")
     return days
+
+
+def _refuse_days(why: str) -> dg.Failure:
+    return dg.Failure(description=f"days: {why}", metadata=runbook_metadata("BadDays"), allow_retries=False)
 
 
 def _bytes_result(found: "Verification") -> dg.AssetCheckResult:
@@ -247,5 +265,6 @@ def _bytes_result(found: "Verification") -> dg.AssetCheckResult:
         asset_key=THE_ARCHIVE,
         passed=found.is_sound,
         description=" ".join([*wrong, to_do]) if wrong else "All that was read back is as it was archived.",
-        metadata={"days": len(found.days), "objects": found.objects, "bytes": found.bytes_read},
+        metadata={"days": len(found.days), "objects": found.objects, "bytes": found.bytes_read}
+        | (runbook_metadata(BYTES_CHECK) if wrong else {}),
     )

@@ -24,6 +24,7 @@ from .core import schemas
 from .core.statuses import DayVerdict
 from .reporting import sample_table, step_run, table_metadata
 from .resources import Archive
+from .runbook import runbook_metadata, with_runbook_link
 
 KROSAI_POOL = "krosai"  # limit 1, for the assets that ask the API: parallel runs share its rate
 
@@ -80,12 +81,12 @@ def daily_assets(
     ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
         return dg.asset(
             name=table.name,
-            description=table.description,
+            description=with_runbook_link(table.description, table.name),
             partitions_def=days,
             deps=deps,
             group_name="archive",
             kinds={"s3", "parquet"},
-            metadata=table_metadata(table),
+            metadata=table_metadata(table) | runbook_metadata(table.name),
             pool=KROSAI_POOL if asks_krosai else None,
             code_version=versions.get(table.name),
             check_specs=day_check_specs(table, days),
@@ -271,7 +272,7 @@ def daily_assets(
                 description=f"{run.day} is incomplete. {' '.join(verdict.problems)} "
                 "owed_days_schedule tries the day again while upstream keeps the recordings. To be faster, mend the "
                 'cause and materialize the whole day; do not use "Re-execute from failure".',
-                metadata=metadata,
+                metadata=metadata | runbook_metadata("incomplete"),
                 allow_retries=False,
             )
         yield dg.MaterializeResult(metadata=metadata, check_results=check_results)

@@ -16,6 +16,7 @@ from .core.verdict import (
     TRANSCRIPTS_CHECK,
     Verdict,
 )
+from .runbook import runbook_metadata, with_runbook_link
 
 LIST_CHECK = "the_list_was_read_whole"
 RECORDINGS_TRIED_CHECK = "every_recording_was_tried"
@@ -79,7 +80,13 @@ def day_check_specs(table: schemas.Table, days: dg.DailyPartitionsDefinition) ->
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # the pin on dagster's minor release is for this
         return [
-            dg.AssetCheckSpec(name, asset=table.name, description=description, partitions_def=days)
+            dg.AssetCheckSpec(
+                name,
+                asset=table.name,
+                description=with_runbook_link(description, name),
+                metadata=runbook_metadata(name),
+                partitions_def=days,
+            )
             for name, description in _DAY_CHECKS.get(table.name, {}).items()
         ]
 
@@ -92,7 +99,8 @@ def reconciliation_check_results(verdict: Verdict) -> list[dg.AssetCheckResult]:
             check_name=name,
             severity=dg.AssetCheckSeverity.WARN if name in _WARNINGS else dg.AssetCheckSeverity.ERROR,
             description=" ".join([*sentences, WHAT_TO_DO[name]]) if sentences else RECONCILIATION_CHECKS[name],
-            metadata={"verdict": verdict.verdict.value},  # a text: Dagster's serializer refuses enum members
+            # The verdict as a text: Dagster's serializer refuses enum members.
+            metadata={"verdict": verdict.verdict.value} | (runbook_metadata(name) if sentences else {}),
         )
         for name, sentences in verdict.failures.items()
     ]

@@ -5,12 +5,12 @@ from typing import Any
 
 import dagster as dg
 
+from .acceptance_job import accept_quarantined_job
 from .archive_node import archive_asset, verification_check
 from .assets import daily_assets
 from .core.settings import find_unknown_names
 from .erasure_job import erase_calls_job
 from .jobs import (
-    accept_quarantined_job,
     daily_archive_job,
     read_webhook_deliveries_job,
     standing_checks_job,
@@ -19,6 +19,7 @@ from .jobs import (
     verify_archive_job,
 )
 from .partitions import daily_partitions
+from .past_days_job import report_past_days_job
 from .resources import Archive
 from .schedules import (
     daily_archive_schedule,
@@ -63,6 +64,7 @@ def defs() -> dg.Definitions:
             accept_quarantined_job(),
             turn_on_recording_job(),
             test_rules_job(),
+            report_past_days_job(assets, days.start.date()),
         ],
         schedules=[
             daily_archive_schedule(daily),

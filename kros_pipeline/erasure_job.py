@@ -6,14 +6,13 @@ import dagster as dg
 from pydantic import Field
 
 from .failures import raise_as_dagster_failure
-from .jobs import opens_with
+from .jobs import NO_RETRY, opens_with
 from .resources import Archive
 
 if TYPE_CHECKING:
     from .operations.erasure import ErasureResult
 
 ERASE_CALLS = "erase_calls"
-_NO_RETRY = "nothing tries it again: mend the cause, and launch the job once more"
 _MAX_SHOWN = 200
 NOT_REACHED = (
     "Backups and copies of the bucket, what analysts took out of it, access logs of AWS, ids of calls in Dagster's "
@@ -60,7 +59,7 @@ def erase_calls_job() -> dg.JobDefinition:
             candidates=tuple(config.candidates),
             stop_number=config.stop_number,
         )
-        with raise_as_dagster_failure(_NO_RETRY):
+        with raise_as_dagster_failure(NO_RETRY):
             result = open_eraser(archive.open(context)).erase(request, dry_run=config.dry_run)
         context.add_output_metadata(_erasure_metadata(result, is_dry_run=config.dry_run))
 

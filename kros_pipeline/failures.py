@@ -20,6 +20,7 @@ import dagster as dg
 
 from .core import errors
 from .core.settings import BadSettings
+from .runbook import failure_metadata
 
 
 class WhatToDo(Enum):
@@ -60,7 +61,12 @@ def failure(error: Exception, then: str | None = None) -> dg.Failure:
     next_step = then or action.value
     return dg.Failure(
         description=f"{_describe(error)} ({next_step})",
-        metadata={"error": _describe(error), "kind": type(error).__name__, "what_to_do": next_step},
+        metadata={
+            "error": _describe(error),
+            "kind": type(error).__name__,
+            "what_to_do": next_step,
+            **failure_metadata(error),
+        },
         allow_retries=action is WhatToDo.RETRY_NOW and then is None,
     )
 

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 import dagster as dg
 
 from .core.days import is_over
+from .runbook import runbook_metadata
 from .steps.settings import parse_start_date
 
 _IS_DAY = re.compile(r"\d{4}-\d\d-\d\d").fullmatch
@@ -43,4 +44,4 @@ def days_under_way(instance: dg.DagsterInstance) -> set[date]:
 
 
 def _refuse(sentence: str) -> dg.Failure:
-    return dg.Failure(description=sentence, allow_retries=False)
+    return dg.Failure(description=sentence, metadata=runbook_metadata("BadDays"), allow_retries=False)

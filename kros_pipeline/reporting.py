@@ -14,6 +14,7 @@ from .core.schemas import CALLS, FLAGGED_CALLS, UTTERANCES, Table
 from .failures import WhatToDo, failure, raise_as_dagster_failure, what_to_do
 from .partitions import day_of
 from .resources import Archive
+from .runbook import runbook_metadata
 
 if TYPE_CHECKING:
     from .steps.report import Report
@@ -84,7 +85,7 @@ class StepRun:
         """Return the materialization with its one check, which is red where there is a `problem`."""
         return dg.MaterializeResult(
             metadata=self.metadata(report) | (extra or {}),
-            check_results=[dg.AssetCheckResult(passed=not problem, check_name=check_name, description=problem or None)],
+            check_results=[_check_result(check_name, problem)],
         )
 
     def observe_dry_run(
@@ -93,7 +94,7 @@ class StepRun:
         """Yield what a dry run found as an observation, and its check: the day's asset is not materialized."""
         metadata = {"dry run": "nothing was sent, and nothing was written"} | self.metadata(report) | (extra or {})
         yield dg.AssetObservation(table.name, metadata=metadata, partition=self.day.isoformat())
-        yield dg.AssetCheckResult(passed=not problem, check_name=check_name, description=problem or None)
+        yield _check_result(check_name, problem)
 
     def reconcile_after_backfill(self, report: "Report") -> None:
         """Write the day's row anew where a backfill has changed a table; nothing is asked.
@@ -114,6 +115,15 @@ class StepRun:
         if report.error is not None and what_to_do(report.error) is WhatToDo.PERSON_MUST_ACT:
             reconcile_failed_day(self.day, self.ctx, blocked_by=report.error)
             raise failure(report.error)
+
+
+def _check_result(check_name: str, problem: str) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=not problem,
+        check_name=check_name,
+        description=problem or None,
+        metadata=runbook_metadata(check_name) if problem else None,
+    )
 
 
 @contextmanager
