@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 from .faults import Fault
-from .scenarios import SCENARIOS, Scenario, ScenarioRefused, merge_faults
+from .scenarios import SCENARIOS, Scenario, ScenarioRefused, merge_faults, move_away
 
 if TYPE_CHECKING:
     from .sandbox import Sandbox
@@ -31,6 +31,7 @@ class FaultPage:
     def __init__(self, sandbox: Sandbox, port: int) -> None:
         self._sandbox, self._is_on = sandbox, dict.fromkeys((scenario.name for scenario in SCENARIOS), False)
         self._lasting: dict[str, Fault] = {}
+        self._movable: dict[str, str] = {}  # by scenario, the object that its button moves away
         self._changing = threading.Lock()
         self._done = ""
         self._server = ThreadingHTTPServer(("127.0.0.1", port), _make_handler(self))
@@ -56,6 +57,8 @@ class FaultPage:
             if scenario.act is None:
                 self._is_on[name] = not self._is_on[name]
                 self._done = f"{name} is {'on' if self._is_on[name] else 'off'}."
+            elif name in self._movable:
+                self._done = move_away(self._sandbox, self._movable.pop(name))
             else:
                 try:
                     done = scenario.act(self._sandbox)
@@ -64,6 +67,8 @@ class FaultPage:
                     return
                 self._lasting |= done.faults
                 self._done = done.text
+                if done.key:
+                    self._movable[name] = done.key
             are_on = [one.faults for one in SCENARIOS if self._is_on[one.name]]
             self._sandbox.krosai.set_faults(merge_faults([self._lasting, *are_on]))
 
@@ -75,8 +80,9 @@ class FaultPage:
         return f"{_HEAD}{done}<table>{head}{rows}</table></html>"
 
     def _render_row(self, scenario: Scenario) -> str:
-        is_on = self._is_on[scenario.name]
-        label = "do it" if scenario.act is not None else "switch off" if is_on else "switch on"
+        is_on = self._is_on[scenario.name] or scenario.name in self._movable
+        labels = ("switch on", "switch off") if scenario.act is None else ("do it", "move it away")
+        label = labels[is_on]
         texts = (scenario.name, scenario.happens, scenario.turns_red, scenario.see_it, scenario.mend_it)
         cells = "".join(f"<td>{escape(text)}" for text in texts)
         button = f'<button name="fault" value="{escape(scenario.name)}">{label}</button>'

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _SECONDS_OF_EQUAL_CALLS = 30
 _UNRECORDED_CALLS = 120
+_STRANGER = "written_by_somebody_else"
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Done:
 
     text: str
     faults: Mapping[str, Fault] = field(default_factory=dict)
+    key: str = ""
+    """The object that can be moved out of audio/ afterwards."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,12 @@ def _newest_key(sandbox: Sandbox, folder: str, suffix: str) -> tuple[S3Client, s
     client = sandbox.s3.client()
     prefix = f"{sandbox.config.prefix}/{folder}"
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=sandbox.config.bucket, Prefix=prefix)
-    keys = [entry["Key"] for page in pages for entry in page.get("Contents", []) if entry["Key"].endswith(suffix)]
+    keys = [
+        entry["Key"]
+        for page in pages
+        for entry in page.get("Contents", [])
+        if entry["Key"].endswith(suffix) and _STRANGER not in entry["Key"]
+    ]
     if not keys:
         raise ScenarioRefused(f"{prefix} holds nothing yet: archive a day first.")
     return client, max(keys)
@@ -79,14 +87,22 @@ def _change_audio(sandbox: Sandbox) -> Done:
     body = bytearray(_read(client, bucket, key))
     body[len(body) // 2] ^= 255
     client.put_object(Bucket=bucket, Key=key, Body=bytes(body))
-    return Done(f"One byte of {key} is another one now.")
+    return Done(f"One byte of {key} is another one now.", key=key)
 
 
 def _add_unknown_object(sandbox: Sandbox) -> Done:
     client, key = _newest_key(sandbox, "audio/", ".mp3")
-    stranger = f"{key.rsplit('/', 1)[0]}/written_by_somebody_else.mp3"
+    stranger = f"{key.rsplit('/', 1)[0]}/{_STRANGER}.mp3"
     client.put_object(Bucket=sandbox.config.bucket, Key=stranger, Body=b"somebody else's bytes")
-    return Done(f"{stranger} was written.")
+    return Done(f"{stranger} was written.", key=stranger)
+
+
+def move_away(sandbox: Sandbox, key: str) -> str:
+    """Move an object out of audio/, as the owner of the bucket does, and return what was done."""
+    client, bucket = sandbox.s3.client(), sandbox.config.bucket
+    client.put_object(Bucket=bucket, Key=f"moved-away/{key}", Body=_read(client, bucket, key))
+    client.delete_object(Bucket=bucket, Key=key)
+    return f"{key} was moved out of audio/."
 
 
 def _delete_table(sandbox: Sandbox) -> Done:
@@ -155,7 +171,8 @@ SCENARIOS = (
         "the second half of a quarter of the recordings is noise",
         "every_recording_is_safe",
         _DAY,
-        f"{_AGAIN}; or accept the bodies with `accept_quarantined`",
+        "accept the bodies with `accept_quarantined` (`day`); or switch it off, materialize `recordings` with the calls' "
+        "ids in `call_ids`, and then the whole day",
         {"storage_rubbish": Fault(share=0.25)},
     ),
     Scenario(
@@ -163,7 +180,7 @@ SCENARIOS = (
         "instead of a quarter of the recordings, the storage answers 200 with an HTML page",
         "every_recording_is_safe",
         _DAY,
-        f"{_AGAIN}, with the calls' ids in `call_ids` of `recordings`",
+        "switch it off, materialize `recordings` with the calls' ids in `call_ids`, and then the whole day",
         {"storage_html": Fault(share=0.25)},
     ),
     Scenario(
@@ -203,9 +220,9 @@ SCENARIOS = (
     ),
     Scenario(
         "counter_higher",
-        "upstream's statistics count five more calls",
+        "upstream's statistics count five calls more than the list shows",
         "no_counter_shows_more_calls",
-        "materialize the three oldest days, switch it on, and materialize a newer day",
+        "materialize the oldest day, which has no calls",
         _AGAIN,
         {"counters_wrong": Fault(value=5)},
     ),
@@ -246,7 +263,7 @@ SCENARIOS = (
         "somebody writes an object beside the newest recording",
         "no_object_is_unknown",
         "materialize `reconciliation` of that day",
-        "move the object out of audio/, and materialize the day",
+        "move the object out of audio/ (the button does it), and materialize the day",
         act=_add_unknown_object,
     ),
     Scenario(
@@ -254,7 +271,7 @@ SCENARIOS = (
         "somebody changes one byte of the newest recording",
         "every_object_is_as_it_was_archived",
         "launch `verify_archive` with that day in `days`",
-        "move the object out of audio/, materialize the day, and launch `verify_archive` again",
+        "move the object out of audio/ (the button does it), materialize the day, and launch `verify_archive` again",
         act=_change_audio,
     ),
     Scenario(
