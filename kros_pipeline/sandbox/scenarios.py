@@ -171,8 +171,8 @@ SCENARIOS = (
         "the second half of a quarter of the recordings is noise",
         "every_recording_is_safe",
         _DAY,
-        "accept the bodies with `accept_quarantined` (`day`); or switch it off, materialize `recordings` with the calls' "
-        "ids in `call_ids`, and then the whole day",
+        "accept the bodies with `accept_quarantined` (`day`); or switch it off, materialize `recordings` with the "
+        "calls' ids in `call_ids`, and then the whole day",
         {"storage_rubbish": Fault(share=0.25)},
     ),
     Scenario(
