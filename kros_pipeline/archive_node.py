@@ -17,7 +17,7 @@ from .failures import raise_as_dagster_failure
 from .jobs import TURN_ON_RECORDING, VERIFY_ARCHIVE
 from .partitions import days_under_way
 from .resources import Archive
-from .runbook import runbook_metadata, with_runbook_link
+from .runbook import page_metadata, runbook_metadata, with_runbook_link
 
 if TYPE_CHECKING:
     from .operations.health import ArchiveHealth
@@ -52,7 +52,7 @@ def archive_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
             "The archive as a whole: is a day missing, is a recording about to be lost, are calls recorded?",
             THE_ARCHIVE.to_user_string(),
         ),
-        metadata=runbook_metadata(THE_ARCHIVE.to_user_string()),
+        metadata=runbook_metadata(THE_ARCHIVE.to_user_string()) | page_metadata(),
         group_name="archive",
         kinds={"s3"},
         check_specs=[_check_spec(name, description) for name, description in _STANDING_CHECKS.items()],

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from .operations.runbook import find_section
+from .operations.runbook import find_section, read_page
 
 
 def link_runbook(*names: str) -> str:
@@ -25,6 +25,11 @@ def runbook_metadata(*names: str) -> dict[str, Any]:
     """Return the section about the first name that has one: its place, and its text."""
     section = find_section(*names)
     return {"runbook": dg.MetadataValue.md(f"{section.text}\n\n{section.link}")}
+
+
+def page_metadata() -> dict[str, Any]:
+    """Return the whole runbook, for the asset that an operator opens first."""
+    return {"runbook, all of it": dg.MetadataValue.md(read_page())}
 
 
 def failure_metadata(error: Exception) -> dict[str, Any]:

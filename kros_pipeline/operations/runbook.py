@@ -31,7 +31,7 @@ def read_sections() -> Mapping[str, Section]:
             lines.append(line)
             continue
         for name in _NAME.findall(heading):
-            sections[name] = Section(f"{PAGE}#{make_anchor(heading)}", "\n".join(lines).strip())
+            sections[name] = Section(f"{PAGE}#{make_anchor(heading)}", _name_places("\n".join(lines).strip()))
         heading, lines = line.lstrip("# "), []
     return sections
 
@@ -39,6 +39,16 @@ def read_sections() -> Mapping[str, Section]:
 def make_anchor(heading: str) -> str:
     """Return the anchor of a heading, as GitHub derives it."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def read_page() -> str:
+    """Return the whole page; where it is not installed, where to find it."""
+    return _name_places(_FILE.read_text("utf-8")) if _FILE.is_file() else f"See {PAGE}."
+
+
+def _name_places(text: str) -> str:
+    """Replace links within the page by their places: elsewhere, such a link leads nowhere."""
+    return re.sub(r"\[([^]]+)\]\(#([^)]+)\)", rf"\1 ({PAGE}#\2)", text)
 
 
 def find_section(*names: str) -> Section:
