@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from html import escape
 from http import HTTPStatus
@@ -16,10 +17,11 @@ if TYPE_CHECKING:
     from .sandbox import Sandbox
 
 _MAX_FORM_BYTES = 1_000
+_CODE = re.compile("`([^`]+)`")
 _HEAD = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Faults of the sandbox</title>
 <style>body{font:15px/1.5 sans-serif;margin:2em;max-width:80em}table{border-collapse:collapse}
 td,th{border-bottom:1px solid #ccc;padding:.4em .8em;text-align:left;vertical-align:top}
-.on{background:#fde2e0}button{min-width:5em}p.done{background:#eef;padding:.5em}</style>
+.on{background:#fde2e0}button{white-space:nowrap}p.done{background:#eef;padding:.5em}</style>
 <h1>Faults of the sandbox</h1>
 <p>Switch a fault on, see it in Dagster's UI, find its section in the runbook, and mend it. Nothing here reaches
 anything but the sandbox.</p>"""
@@ -84,7 +86,7 @@ class FaultPage:
         labels = ("switch on", "switch off") if scenario.act is None else ("do it", "move it away")
         label = labels[is_on]
         texts = (scenario.name, scenario.happens, scenario.turns_red, scenario.see_it, scenario.mend_it)
-        cells = "".join(f"<td>{escape(text)}" for text in texts)
+        cells = "".join("<td>" + _CODE.sub(r"<code>\1</code>", escape(text)) for text in texts)
         button = f'<button name="fault" value="{escape(scenario.name)}">{label}</button>'
         return f'<tr class="{"on" if is_on else ""}">{cells}<td><form method="post" action="/">{button}</form></tr>'
 
