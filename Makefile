@@ -33,13 +33,14 @@ $(INSTALLED): requirements.lock pyproject.toml
 demo: setup ## archive three days in the sandbox and query them; takes a minute
 	@$(BIN)/python -m kros_pipeline.sandbox.demo
 
-dev: setup ## run the sandbox with the Dagster UI on http://127.0.0.1:3000 until Ctrl-C; keeps nothing
+dev: setup ## run the sandbox with the Dagster UI on http://127.0.0.1:3000 and faults on port 3001; keeps nothing
 	@rm -rf $(SANDBOX_HOME) && mkdir -p $(SANDBOX_HOME) && cp dagster.yaml $(SANDBOX_HOME)/
 	@cd $(SANDBOX_HOME) && DAGSTER_HOME="$$PWD" \
-	  KROS_START_DATE=$$(date -u -d '7 days ago' +%F 2>/dev/null || date -u -v-7d +%F) \
+	  KROS_START_DATE=$$(date -u -d '8 days ago' +%F 2>/dev/null || date -u -v-8d +%F) \
 	  KROS_FLAG_RULES=../../kros_pipeline/flag_rules.example.yaml \
 	  KROS_ERASURE_KEY=public-key-of-the-sandbox-for-no-other-use \
-	  ../../$(BIN)/python -m kros_pipeline.sandbox --last-days 7 --calls-per-day 80 --audio-seconds 5,240 -- \
+	  ../../$(BIN)/python -m kros_pipeline.sandbox --last-days 7 --calls-per-day 80 --audio-seconds 5,240 \
+	  --fault-page 3001 -- \
 	  ../../$(BIN)/dagster dev -w ../../workspace.yaml
 
 check: setup ## check everything that the account in .env relies on; writes a probe object only

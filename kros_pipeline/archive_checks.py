@@ -7,6 +7,7 @@ import dagster as dg
 from .core.object_keys import call_key
 from .core.s3_prices import LIST_PRICES
 from .jobs import TURN_ON_RECORDING, VERIFY_ARCHIVE
+from .runbook import runbook_metadata
 
 if TYPE_CHECKING:
     from .operations.archive_totals import ArchiveTotals
@@ -82,14 +83,21 @@ def archive_metadata(health: "ArchiveHealth", totals: "ArchiveTotals") -> dict[s
 
 
 def standing_check_results(health: "ArchiveHealth", totals: "ArchiveTotals") -> list[dg.AssetCheckResult]:
-    """Return the results of the standing checks."""
-    return [
+    """Return the results of the standing checks. A red one has the runbook's section about it."""
+    results = [
         _days_result(health, totals),
         _deletion_result(health, totals),
         _recorded_result(health),
         _extensions_result(totals),
         _coverage_result(totals.coverage),
     ]
+    return [_with_runbook(result) for result in results]
+
+
+def _with_runbook(result: dg.AssetCheckResult) -> dg.AssetCheckResult:
+    if result.passed:
+        return result
+    return result._replace(metadata={**(result.metadata or {}), **runbook_metadata(str(result.check_name))})
 
 
 def _days_result(health: "ArchiveHealth", totals: "ArchiveTotals") -> dg.AssetCheckResult:
@@ -229,17 +237,19 @@ def bytes_result(found: "Verification", coverage: "Coverage") -> dg.AssetCheckRe
         f"{found.objects} objects ({found.bytes_read / 1e9:.2f} GB) of {len(found.days)} days were read back, and are "
         f"as they were archived. {_describe_coverage(coverage)}"
     )
-    return dg.AssetCheckResult(
-        check_name=BYTES_CHECK,
-        asset_key=THE_ARCHIVE,
-        passed=found.is_sound and not coverage.days_late,
-        severity=dg.AssetCheckSeverity.WARN if found.is_sound else dg.AssetCheckSeverity.ERROR,
-        description=" ".join([*wrong, to_do]) if wrong else read,
-        metadata={
-            "days": len(found.days),
-            "objects": found.objects,
-            "bytes": found.bytes_read,
-            "audio read back (GB)": round(found.bytes_read / 1e9, 3),
-            **_coverage_numbers(coverage),
-        },
+    return _with_runbook(
+        dg.AssetCheckResult(
+            check_name=BYTES_CHECK,
+            asset_key=THE_ARCHIVE,
+            passed=found.is_sound and not coverage.days_late,
+            severity=dg.AssetCheckSeverity.WARN if found.is_sound else dg.AssetCheckSeverity.ERROR,
+            description=" ".join([*wrong, to_do]) if wrong else read,
+            metadata={
+                "days": len(found.days),
+                "objects": found.objects,
+                "bytes": found.bytes_read,
+                "audio read back (GB)": round(found.bytes_read / 1e9, 3),
+                **_coverage_numbers(coverage),
+            },
+        )
     )

@@ -26,6 +26,7 @@ from .failures import raise_as_dagster_failure
 from .jobs import VERIFY_ARCHIVE
 from .partitions import days_under_way, show_earlier_days
 from .resources import Archive
+from .runbook import page_metadata, runbook_metadata, with_runbook_link
 
 _SCHEDULE_HEAD_START = timedelta(days=1, hours=6)  # yesterday's schedule begins after 4 hours, and has 2 hours to end
 
@@ -39,15 +40,15 @@ def archive_asset(days: dg.DailyPartitionsDefinition, archive_url: str | None = 
     @dg.asset(
         key=THE_ARCHIVE,
         deps=[schemas.RECONCILIATION.name],
-        description="The archive as a whole: is a day missing, is a recording about to be lost, are calls recorded?",
+        description=with_runbook_link(
+            "The archive as a whole: is a day missing, is a recording about to be lost, are calls recorded?",
+            THE_ARCHIVE.to_user_string(),
+        ),
         group_name="archive",
         kinds={"s3"},
         owners=OWNERS,
-        metadata=place_metadata(archive_url),
-        check_specs=[
-            dg.AssetCheckSpec(name, asset=THE_ARCHIVE, description=description)
-            for name, description in STANDING_CHECKS.items()
-        ],
+        metadata=place_metadata(archive_url) | runbook_metadata(THE_ARCHIVE.to_user_string()) | page_metadata(),
+        check_specs=[_check_spec(name, description) for name, description in STANDING_CHECKS.items()],
     )
     def archive(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[Any]:
         from .archive.capabilities import read_capabilities
@@ -94,11 +95,21 @@ def archive_asset(days: dg.DailyPartitionsDefinition, archive_url: str | None = 
         _ping_heartbeat(context, ctx.settings.notifications.heartbeat_url)
         red = [result for result in results if not result.passed]
         if any(result.severity == dg.AssetCheckSeverity.ERROR for result in red):
-            names = ", ".join(str(result.check_name) for result in red)
+            names = [str(result.check_name) for result in red]
             reasons = " ".join(str(result.description) for result in red)
-            raise dg.Failure(description=f"Standing checks are red: {names}. {reasons}", allow_retries=False)
+            raise dg.Failure(
+                description=f"Standing checks are red: {', '.join(names)}. {reasons}",
+                metadata=runbook_metadata(*names),
+                allow_retries=False,
+            )
 
     return archive
+
+
+def _check_spec(name: str, description: str) -> dg.AssetCheckSpec:
+    return dg.AssetCheckSpec(
+        name, asset=THE_ARCHIVE, description=with_runbook_link(description, name), metadata=runbook_metadata(name)
+    )
 
 
 def _ping_heartbeat(context: dg.AssetExecutionContext, url: str | None) -> None:
@@ -129,10 +140,8 @@ def verification_check() -> dg.AssetChecksDefinition:
         name="verification",
         can_subset=True,  # so that it may yield nothing
         specs=[
-            dg.AssetCheckSpec(
-                BYTES_CHECK,
-                asset=THE_ARCHIVE,
-                description="Recordings, read back, have the SHA-256 of their tables; a 28th of the days each day.",
+            _check_spec(
+                BYTES_CHECK, "Recordings, read back, have the SHA-256 of their tables; a 28th of the days each day."
             )
         ],
     )
@@ -163,7 +172,9 @@ def verification_check() -> dg.AssetChecksDefinition:
             coverage = read_coverage(store=ctx.store, tables=ctx.tables, clock=ctx.clock)
         yield bytes_result(found, coverage)
         if not found.is_sound:
-            raise dg.Failure(description=f"{BYTES_CHECK} is red.", allow_retries=False)
+            raise dg.Failure(
+                description=f"{BYTES_CHECK} is red.", metadata=runbook_metadata(BYTES_CHECK), allow_retries=False
+            )
 
     return verification
 
@@ -178,7 +189,11 @@ def _select_days(config: VerificationConfig, archived: list[date], today: date) 
     try:
         days = sorted({date.fromisoformat(day) for day in config.days})
     except ValueError as error:
-        raise dg.Failure(description=f"days: {error}; write them like 2025-01-10.", allow_retries=False) from None
+        raise _refuse_days(f"{error}; write them like 2025-01-10.") from None
     if absent := [str(day) for day in days if day not in archived]:
-        raise dg.Failure(description=f"days: never archived: {', '.join(absent[:5])}.", allow_retries=False)
+        raise _refuse_days(f"never archived: {', '.join(absent[:5])}.")
     return days
+
+
+def _refuse_days(why: str) -> dg.Failure:
+    return dg.Failure(description=f"days: {why}", metadata=runbook_metadata("BadDays"), allow_retries=False)

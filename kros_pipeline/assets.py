@@ -23,9 +23,9 @@ from .checks import (
 )
 from .core import schemas
 from .core.statuses import DayVerdict
-from .failures import RETRIES
 from .reporting import explain_day, observe_day, sample_table, step_run
 from .resources import Archive
+from .runbook import runbook_metadata, with_runbook_link
 from .step_checks import (
     describe_extensions,
     describe_recordings,
@@ -60,7 +60,8 @@ class ExtensionsConfig(dg.Config):
 
     dry_run: bool = Field(
         default=False,
-        description="Sends nothing and writes nothing: the metadata show what would be sent.",
+        description="Sends nothing and writes nothing: an observation shows what would be sent, and the asset is not "
+        "materialized. The assets behind it are skipped.",
     )
     resend: list[str] = Field(
         default=[],
@@ -86,22 +87,22 @@ def daily_assets(
     versions = code_versions or {}
 
     def asset(
-        table: schemas.Table, deps: list[str], *, asks_krosai: bool = True
+        table: schemas.Table, deps: list[str], *, asks_krosai: bool = True, has_dry_run: bool = False
     ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
         return dg.asset(
             name=table.name,
-            description=table.description,
+            description=with_runbook_link(table.description, table.name),
             partitions_def=days,
             deps=deps,
             group_name="archive",
             kinds={"s3", "parquet"},
             owners=OWNERS,
             tags=personal_data_tags(table),
-            metadata=table_metadata(table) | place_metadata(archive_url, table),
+            metadata=table_metadata(table) | place_metadata(archive_url, table) | runbook_metadata(table.name),
             pool=KROSAI_POOL if asks_krosai else None,
             code_version=versions.get(table.name),
-            retry_policy=RETRIES,
             check_specs=day_check_specs(table, days),
+            output_required=not has_dry_run,
         )
 
     @asset(schemas.CALLS, [])
@@ -216,7 +217,7 @@ def daily_assets(
             run.reconcile_after_backfill(report)
         return dg.MaterializeResult(metadata=run.metadata(report))
 
-    @asset(schemas.RETENTION_EXTENSIONS, ["flagged_calls"])
+    @asset(schemas.RETENTION_EXTENSIONS, ["flagged_calls"], has_dry_run=True)
     def retention_extensions(
         context: dg.AssetExecutionContext, config: ExtensionsConfig, archive: Archive
     ) -> Iterator[Any]:
@@ -237,13 +238,14 @@ def daily_assets(
                 settle=config.settle,
                 run_id=context.run.root_run_id or context.run.run_id,  # a run that Dagster repeats is the same order
             )
-        if config.dry_run:  # no table was written: a materialization would say that the day is done
-            sample = {"would be sent": sample_table(report.would_send)} if report.would_send else {}
-            yield dg.AssetObservation(
-                context.asset_key, partition=context.partition_key, metadata=run.metadata(report) | sample
+        sample = {"would be sent": sample_table(report.would_send)} if report.would_send else None
+        problem, done = " ".join(report.to_do), describe_extensions(report)
+        if config.dry_run:
+            yield from run.observe_dry_run(
+                schemas.RETENTION_EXTENSIONS, report, EXTENSIONS_CHECK, problem, done, sample
             )
-            return
-        yield run.materialize(report, EXTENSIONS_CHECK, " ".join(report.to_do), describe_extensions(report))
+        else:
+            yield run.materialize(report, EXTENSIONS_CHECK, problem, done, sample)
 
     @asset(schemas.RECONCILIATION, ["recordings", "retention_extensions"])
     def reconciliation(
@@ -290,7 +292,7 @@ def daily_assets(
             # Not materialized: so Dagster counts the day as failed, and a backfill of "failed and missing" takes it.
             raise dg.Failure(
                 description=f"{run.day} is incomplete. {' '.join(verdict.problems)} {result.next_step}",
-                metadata=metadata,
+                metadata=metadata | runbook_metadata("incomplete"),
                 allow_retries=False,
             )
         ctx.quota.on_newest_day_done()

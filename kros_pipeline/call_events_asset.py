@@ -3,27 +3,28 @@
 import dagster as dg
 
 from .assets import KROSAI_POOL
+from .catalog import OWNERS, place_metadata, table_metadata
 from .checks import EVENTS_CHECK, day_check_specs
 from .core import schemas
-from .failures import RETRIES
-from .reporting import step_run, table_metadata
+from .reporting import step_run
 from .resources import Archive
+from .runbook import runbook_metadata, with_runbook_link
 
 
-def call_events_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
+def call_events_asset(days: dg.DailyPartitionsDefinition, archive_url: str | None = None) -> dg.AssetsDefinition:
     """Make the asset. It runs after recordings and transcripts, which need the API's quota more."""
     table = schemas.CALL_EVENTS
 
     @dg.asset(
         name=table.name,
-        description=table.description,
+        description=with_runbook_link(table.description, table.name),
         partitions_def=days,
         deps=[schemas.RECORDINGS.name, schemas.TRANSCRIPTS.name],
         group_name="archive",
         kinds={"s3", "parquet"},
-        metadata=table_metadata(table),
+        owners=OWNERS,
+        metadata=table_metadata(table) | place_metadata(archive_url, table) | runbook_metadata(table.name),
         pool=KROSAI_POOL,
-        retry_policy=RETRIES,
         check_specs=day_check_specs(table, days),
     )
     def call_events(context: dg.AssetExecutionContext, archive: Archive) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -44,6 +45,6 @@ def call_events_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition
         left = report.counts["left"]
         cause = report.error or "The run's share of requests is used up, or upstream did not answer"
         problem = f"{cause}: the events of {left} calls are left for the day's next run." if left else ""
-        return run.materialize(report, EVENTS_CHECK, problem)
+        return run.materialize(report, EVENTS_CHECK, problem, f"{run.day}: upstream answered for every call.")
 
     return call_events

@@ -18,6 +18,7 @@ from .core.verdict import (
     TRANSCRIPTS_CHECK,
     Verdict,
 )
+from .runbook import runbook_metadata, with_runbook_link
 
 LIST_CHECK = "the_list_was_read_whole"
 RECORDINGS_TRIED_CHECK = "every_recording_was_tried"
@@ -87,7 +88,11 @@ def day_check_specs(table: schemas.Table, days: dg.DailyPartitionsDefinition) ->
         warnings.simplefilter("ignore", dg.PreviewWarning)  # the pin on dagster's minor release is for this
         return [
             dg.AssetCheckSpec(
-                name, asset=table.name, description=f"{description} {_SEE_PARTITIONS}", partitions_def=days
+                name,
+                asset=table.name,
+                description=with_runbook_link(f"{description} {_SEE_PARTITIONS}", name),
+                metadata=runbook_metadata(name),
+                partitions_def=days,
             )
             for name, description in _DAY_CHECKS.get(table.name, {}).items()
         ]
@@ -109,5 +114,6 @@ def _check_result(name: str, sentences: list[str], verdict: Verdict, summary: Ch
         check_name=name,
         severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
         description=" ".join([*sentences, WHAT_TO_DO[name]]) if sentences else summary.sentence,
-        metadata={**summary.numbers, "verdict": verdict.verdict.value},  # a text: Dagster refuses enum members
+        metadata={**summary.numbers, "verdict": verdict.verdict.value}  # a text: Dagster refuses enum members
+        | (runbook_metadata(name) if sentences else {}),
     )

@@ -9,13 +9,13 @@ from typing import Any
 
 import dagster as dg
 
+from .acceptance_job import accept_quarantined_job
 from .archive_node import archive_asset, verification_check
 from .assets import daily_assets
 from .call_events_asset import call_events_asset
 from .core.settings import find_unknown_names
 from .erasure_job import erase_calls_job
 from .jobs import (
-    accept_quarantined_job,
     daily_archive_job,
     read_webhook_deliveries_job,
     standing_checks_job,
@@ -25,6 +25,7 @@ from .jobs import (
 )
 from .old_runs import delete_old_runs_job, old_runs_schedule
 from .partitions import daily_partitions
+from .past_days_job import report_past_days_job
 from .plan_job import plan_days_job
 from .resources import Archive
 from .rewrite_job import rewrite_days_job
@@ -72,7 +73,7 @@ def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
     url = os.environ.get("KROS_ARCHIVE_URL")
     assets = daily_assets(days, read_code_versions(os.environ), url)
     if wants_call_events(os.environ):
-        assets.append(call_events_asset(days))
+        assets.append(call_events_asset(days, url))
     archive, verification = archive_asset(days, url), verification_check()
     daily, nightly = daily_archive_job(assets), verify_archive_job(verification)
     hourly = standing_checks_job(archive, verification)
@@ -91,6 +92,7 @@ def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
             accept_quarantined_job(),
             test_rules_job(),
             rewrite_days_job(),
+            report_past_days_job(assets, days.start.date()),
             *operators_jobs,
         ],
         "schedules": [

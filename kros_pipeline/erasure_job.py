@@ -7,13 +7,13 @@ import dagster as dg
 from pydantic import Field
 
 from .failures import raise_as_dagster_failure
+from .jobs import NO_RETRY, opens_with
 from .resources import Archive
 
 if TYPE_CHECKING:
     from .operations.erasure import ErasureResult
 
 ERASE_CALLS = "erase_calls"
-_NO_RETRY = "nothing tries it again: mend the cause, and launch the job once more"
 _MAX_SHOWN = 200
 NOT_REACHED = (
     "Backups and copies of the bucket, what analysts took out of it, access logs of AWS, ids of calls in Dagster's "
@@ -25,7 +25,6 @@ PROOF_COVERS = (
     "the ids of the calls, their keys and digests, and the number wherever it is one of a call's two numbers, in every "
     "form. Not: numbers that were spoken, near matches that were not named, and what follows below"
 )
-_LAUNCHPAD = {"call_ids": [], "phone_number": "", "reason": "", "candidates": [], "dry_run": True}
 
 
 class ErasureConfig(dg.Config):
@@ -61,7 +60,7 @@ def erase_calls_job(tags: Mapping[str, str] | None = None) -> dg.JobDefinition:
             candidates=tuple(config.candidates),
             stop_number=config.stop_number,
         )
-        with raise_as_dagster_failure(_NO_RETRY):
+        with raise_as_dagster_failure(NO_RETRY):
             result = open_eraser(archive.open(context)).erase(request, dry_run=config.dry_run)
         context.add_output_metadata(_erasure_metadata(result, is_dry_run=config.dry_run))
 
@@ -69,7 +68,7 @@ def erase_calls_job(tags: Mapping[str, str] | None = None) -> dg.JobDefinition:
         name=ERASE_CALLS,
         tags=tags,
         description="Erases calls from the archive, every version of everything, and proves that nothing is left.",
-        config={"ops": {"erase": {"config": _LAUNCHPAD}}},  # what the Launchpad opens with
+        config=opens_with("erase", call_ids=[], phone_number="", reason="", candidates=[], dry_run=True),
     )
     def erase_all() -> None:
         erase()

@@ -2,9 +2,12 @@
 
 | decision | who acts | how |
 | --- | --- | --- |
-| RETRY_NOW | Dagster | the step's retry policy starts the step again within the run |
+| RETRY_NOW | Dagster | the step is started again within the run, once |
 | RETRY_LATER | `owed_days_schedule` | the run ends; the day is in the backlog, and the next hours take it up |
 | PERSON_MUST_ACT | whoever reads the message | nothing is tried again before that |
+
+Assets have no `RetryPolicy`: Dagster applies it to a run that an operator terminates, too, and the step starts again. A
+step asks for its retry by itself (`dg.RetryRequested`), and a terminated run is never an error of the table below.
 """
 
 import traceback
@@ -17,6 +20,7 @@ import dagster as dg
 
 from .core import errors
 from .core.settings import BadSettings
+from .runbook import failure_metadata
 
 
 class WhatToDo(Enum):
@@ -39,8 +43,8 @@ _DECISIONS: tuple[tuple[type[Exception], WhatToDo], ...] = (
 )
 EXPECTED_ERRORS = tuple(kind for kind, _ in _DECISIONS)
 
-# One retry: the clients have retried for seconds by then, and the schedule retries for hours.
-RETRIES = dg.RetryPolicy(max_retries=1, delay=10)
+MAX_RETRIES = 1  # the clients have retried for seconds by then, and the schedule retries for hours
+RETRY_DELAY_SECONDS = 10.0
 
 
 def what_to_do(error: Exception) -> WhatToDo:
@@ -57,7 +61,12 @@ def failure(error: Exception, then: str | None = None) -> dg.Failure:
     next_step = then or action.value
     return dg.Failure(
         description=f"{_describe(error)} ({next_step})",
-        metadata={"error": _describe(error), "kind": type(error).__name__, "what_to_do": next_step},
+        metadata={
+            "error": _describe(error),
+            "kind": type(error).__name__,
+            "what_to_do": next_step,
+            **failure_metadata(error),
+        },
         allow_retries=action is WhatToDo.RETRY_NOW and then is None,
     )
 
@@ -66,16 +75,26 @@ def failure(error: Exception, then: str | None = None) -> dg.Failure:
 def raise_as_dagster_failure(then: str | None = None) -> Iterator[None]:
     """Turn what is raised within into a `dg.Failure` of one sentence. Only a bug keeps its traceback.
 
-    `then` is what happens next, where neither Dagster nor `owed_days_schedule` tries again.
+    `then` is what happens next, where neither Dagster nor `owed_days_schedule` tries again. Without it, what may be
+    retried at once is raised as `dg.RetryRequested`, of which Dagster shows the failure when the retry fails, too.
     """
     try:
         yield
     except EXPECTED_ERRORS as error:
-        raise failure(error, then) from None
-    except dg.Failure:
+        failed = failure(error, then)
+        if failed.allow_retries:
+            raise _request_retry() from failed
+        raise failed from None
+    except dg.Failure as failed:
+        if failed.allow_retries and then is None:
+            raise _request_retry() from failed
         raise
     except Exception as error:
         raise failure(error, then) from redact_error(error)
+
+
+def _request_retry() -> dg.RetryRequested:
+    return dg.RetryRequested(max_retries=MAX_RETRIES, seconds_to_wait=RETRY_DELAY_SECONDS)
 
 
 def redact_error(error: Exception) -> Exception:

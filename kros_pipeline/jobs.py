@@ -10,11 +10,9 @@ from pydantic import Field
 from .assets import KROSAI_POOL
 from .core.object_keys import call_key
 from .failures import raise_as_dagster_failure
-from .reporting import sample_table
 from .resources import Archive
 
 if TYPE_CHECKING:
-    from .operations.acceptance import Acceptance
     from .operations.rule_trial import RulesTrial
     from .operations.webhook_witness import WitnessReport
 
@@ -26,12 +24,19 @@ STANDING_CHECKS = "standing_checks_job"
 VERIFY_ARCHIVE = "verify_archive"
 READ_WEBHOOK_DELIVERIES = "read_webhook_deliveries"
 TURN_ON_RECORDING = "turn_on_recording"
-ACCEPT_QUARANTINED = "accept_quarantined"
 TEST_RULES = "test_rules"
 _MAX_RUNTIME_SECONDS = 7_200  # a run whose machine is lost holds its place in the pool until then
 _MAX_PROBLEMS = 3
-_MAX_SHOWN_BODIES = 50
-_NO_RETRY = "nothing tries it again: mend the cause, and launch the job once more"
+NO_RETRY = "nothing tries it again: mend the cause, and launch the job once more"
+
+
+def opens_with(op: str, **config: Any) -> dict[str, Any]:
+    """Return the config that the Launchpad opens with, and a launch without a config uses.
+
+    Each job that no schedule launches has one: a click on "Launch Run" then changes nothing, as `dry_run` is on, and
+    the fields stand there without the settings of the resource.
+    """
+    return {"ops": {op: {"config": config}}}
 
 
 def daily_archive_job(assets: list[dg.AssetsDefinition]) -> AssetJob:
@@ -58,22 +63,41 @@ def verify_archive_job(verification: dg.AssetChecksDefinition) -> AssetJob:
     return dg.define_asset_job(
         VERIFY_ARCHIVE,
         selection=dg.AssetSelection.checks(verification),
+        config=opens_with("verification", days=[], everything=False),  # as its schedule launches it
         description="Reads archived recordings back and hashes them: by schedule a 28th of the days, by config any.",
     )
+
+
+class TurnOnConfig(dg.Config):
+    """Whether to send the request."""
+
+    dry_run: bool = Field(default=False, description="Only say what would be sent. Set it to false to send it.")
 
 
 def turn_on_recording_job(tags: Mapping[str, str] | None = None) -> dg.JobDefinition:
     """Make the job that sends one request to KrosAI, once."""
 
     @dg.op(name="change_settings_at_krosai")
-    def change_settings(context: dg.OpExecutionContext, archive: Archive) -> None:
-        with raise_as_dagster_failure(_NO_RETRY):
+    def change_settings(context: dg.OpExecutionContext, config: TurnOnConfig, archive: Archive) -> None:
+        from .source.krosai import RECORDING_ON
+
+        if config.dry_run:
+            would_send = ", ".join(f"{name}: {str(value).lower()}" for name, value in RECORDING_ON.items())
+            context.add_output_metadata(
+                {
+                    "dry run": f"nothing was sent: PATCH /settings with {would_send}",
+                    "what to do next": "Set dry_run to false, and launch the job again: one request is sent.",
+                }
+            )
+            return
+        with raise_as_dagster_failure(NO_RETRY):
             accepted = archive.open(context).source.turn_on_recording()
         context.add_output_metadata(dict(accepted))
 
     @dg.job(
         name=TURN_ON_RECORDING,
         tags=tags,
+        config=opens_with("change_settings_at_krosai", dry_run=True),
         description="Has KrosAI record and transcribe the organization's calls from now on (PATCH /settings, once).",
     )
     def turn_on() -> None:
@@ -159,7 +183,7 @@ def test_rules_job() -> dg.JobDefinition:
         from .operations.rule_trial import read_days, try_rules
         from .steps.settings import read_rules_file
 
-        with raise_as_dagster_failure(_NO_RETRY):
+        with raise_as_dagster_failure(NO_RETRY):
             ctx = archive.open(context)
             rules = ctx.rules
             if config.rules_file:
@@ -171,7 +195,7 @@ def test_rules_job() -> dg.JobDefinition:
 
     @dg.job(
         name=TEST_RULES,
-        config={"ops": {"try_rules": {"config": {"days": [], "rules_file": ""}}}},
+        config=opens_with("try_rules", days=[], rules_file=""),
         description="Shows what a rules file flags on archived days. Writes nothing, and sends nothing to KrosAI.",
     )
     def test_rules() -> None:
@@ -210,61 +234,3 @@ def _trial_metadata(trial: "RulesTrial") -> dict[str, Any]:
             f"; {more} more" if more > 0 else ""
         )
     return metadata
-
-
-class AcceptanceConfig(dg.Config):
-    """Which kept bodies to accept: those of calls, or of all calls of one day that have no recording."""
-
-    call_ids: list[str] = Field(default=[], description="The calls' ids, as the table `recordings` has them.")
-    day: str = Field(default="", description="A day like 2025-01-10: of the calls, or all of its kept bodies.")
-    reason: str = Field(description="Why, for the audit; it must name nobody.")
-    dry_run: bool = Field(default=True, description="Only show what would be accepted. Set it to false to accept.")
-
-
-def accept_quarantined_job() -> dg.JobDefinition:
-    """Make the job that makes bodies of the quarantine recordings of their calls: safe to launch twice."""
-
-    @dg.op(name="accept")
-    def accept(context: dg.OpExecutionContext, config: AcceptanceConfig, archive: Archive) -> None:
-        from .operations.acceptance import open_accepter
-
-        day = _parse_day(config.day)
-        with raise_as_dagster_failure(_NO_RETRY):
-            ctx = archive.open(context)
-            ctx.prepare_archive()
-            result = open_accepter(ctx).accept(config.call_ids, day, config.reason, dry_run=config.dry_run)
-        context.add_output_metadata(_acceptance_metadata(result, is_dry_run=config.dry_run))
-
-    @dg.job(
-        name=ACCEPT_QUARANTINED,
-        config={"ops": {"accept": {"config": {"call_ids": [], "day": "", "reason": "", "dry_run": True}}}},
-        description="Makes bodies that came, were rejected and are kept in quarantine the recordings of their calls.",
-    )
-    def accept_bodies() -> None:
-        accept()
-
-    return accept_bodies
-
-
-def _parse_day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text.strip()) if text.strip() else None
-    except ValueError:
-        raise dg.Failure(
-            description=f"day: {text!r} is no day; write it like 2025-01-10.", allow_retries=False
-        ) from None
-
-
-def _acceptance_metadata(result: "Acceptance", *, is_dry_run: bool) -> dict[str, Any]:
-    """Return counts, days, keys of calls and why their bodies were rejected."""
-    bodies = [
-        {"call": body.call_id, "day": str(body.day), "bytes": body.size_bytes, "rejected because": body.why_rejected}
-        for body in result.bodies[:_MAX_SHOWN_BODIES]
-    ]
-    return {
-        "calls": len(result.bodies),
-        "days": ", ".join(map(str, result.days)),
-        "would be accepted" if is_dry_run else "accepted": sample_table(bodies),
-        "to be looked at": "; ".join(result.problems) or "nothing",
-        **({"dry run": "nothing was changed: set dry_run to false to accept them"} if is_dry_run else {}),
-    }

@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 
 from .core.days import is_over
+from .runbook import runbook_metadata
 from .steps.start_date import find_start_date, record_start_date
 
 _IS_DAY = re.compile(r"\d{4}-\d\d-\d\d").fullmatch
@@ -65,4 +66,4 @@ def backfill_is_under_way(instance: dg.DagsterInstance) -> bool:
 
 
 def _refuse(sentence: str) -> dg.Failure:
-    return dg.Failure(description=sentence, allow_retries=False)
+    return dg.Failure(description=sentence, metadata=runbook_metadata("BadDays"), allow_retries=False)

@@ -56,14 +56,16 @@ def plan_days_job(days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
             first, last = days.start.date(), (ctx.clock.now() - timedelta(days=1) - LISTED_BEYOND).date()
             is_of_backlog = not (config.first_day or config.last_day)
             planned = (
-                find_planned_backlog(
-                    first,
-                    last,
-                    store=ctx.store,
-                    tables=ctx.tables,
-                    clock=ctx.clock,
-                    retention_days=ctx.settings.source.retention_days,
-                    lookback_days=ctx.settings.lookback_days,
+                list(
+                    find_planned_backlog(
+                        first,
+                        last,
+                        store=ctx.store,
+                        tables=ctx.tables,
+                        clock=ctx.clock,
+                        retention_days=ctx.settings.source.retention_days,
+                        lookback_days=ctx.settings.lookback_days,
+                    )
                 )
                 if is_of_backlog
                 else _read_range(config, first, last)

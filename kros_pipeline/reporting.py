@@ -10,7 +10,7 @@ import dagster as dg
 
 from .core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, MissingTable, UnreadablePartition
 from .core.object_keys import call_key
-from .core.schemas import CALLS, FLAGGED_CALLS, RECONCILIATION, UTTERANCES
+from .core.schemas import CALLS, FLAGGED_CALLS, RECONCILIATION, UTTERANCES, Table
 from .failures import WhatToDo, failure, raise_as_dagster_failure, what_to_do
 from .partitions import day_of
 from .resources import Archive
@@ -77,6 +77,20 @@ class StepRun:
         metadata = self.metadata(report)
         check = check_step(check_name, problem, done, metadata)
         return dg.MaterializeResult(metadata=metadata | (extra or {}), check_results=[check])
+
+    def observe_dry_run(
+        self,
+        table: Table,
+        report: "Report",
+        check_name: str,
+        problem: str,
+        done: str,
+        extra: dict[str, Any] | None = None,
+    ) -> Iterator[Any]:
+        """Yield what a dry run found as an observation, and its check: the day's asset is not materialized."""
+        metadata = {"dry run": "nothing was sent, and nothing was written"} | self.metadata(report) | (extra or {})
+        yield dg.AssetObservation(table.name, metadata=metadata, partition=self.day.isoformat())
+        yield check_step(check_name, problem, done, metadata)
 
     def reconcile_after_backfill(self, report: "Report") -> None:
         """Write the day's row anew where a backfill has changed a table; nothing is asked.

@@ -1,6 +1,7 @@
 """The schedules: when Dagster launches the jobs."""
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -14,9 +15,12 @@ from .plan_job import PLAN_DAYS
 from .resources import Archive
 
 if TYPE_CHECKING:
+    from .operations.day_states import OwedReason
     from .steps.run_context import RunContext
 
 _PLAN_IS_VALID = timedelta(hours=24)
+REASON_TAG = "kros/reason"  # of a run: why its day is run again; the values are those of `OwedReason`, and this one
+_LISTED_ANEW = "listed-anew"
 
 
 def daily_archive_schedule(job: AssetJob) -> Any:
@@ -53,10 +57,10 @@ def owed_days_schedule(job: AssetJob, days: dg.DailyPartitionsDefinition) -> dg.
                     "so that you see what they need before anything is moved. The next tick begins."
                 )
         under_way = days_under_way(context.instance)
-        due = [day for day in backlog if day not in under_way]
+        due = {day: str(reason) for day, reason in backlog.items() if day not in under_way}
         if not due:
             return dg.SkipReason("No day owes anything that is not under way.")
-        return _run_requests(context, due[:DAYS_PER_TICK])
+        return _run_requests(context, dict(islice(due.items(), DAYS_PER_TICK)))
 
     return owed
 
@@ -92,7 +96,7 @@ def plan_days_schedule(job: dg.JobDefinition, days: dg.DailyPartitionsDefinition
 
 def _find_backlog(
     context: dg.ScheduleEvaluationContext, days: dg.DailyPartitionsDefinition, ctx: "RunContext"
-) -> list[date]:
+) -> "dict[date, OwedReason]":
     from .operations.planning import find_planned_backlog
 
     first, last = _span(context, days)
@@ -147,7 +151,7 @@ def settled_days_schedule(job: AssetJob, days: dg.DailyPartitionsDefinition) -> 
             )
         if not due:
             return dg.SkipReason("No settled day has its turn tonight.")
-        return _run_requests(context, due)
+        return _run_requests(context, dict.fromkeys(due, _LISTED_ANEW))
 
     return settled
 
@@ -159,9 +163,13 @@ def _span(context: dg.ScheduleEvaluationContext, days: dg.DailyPartitionsDefinit
     return first, (now - timedelta(days=1) - LISTED_BEYOND).date()
 
 
-def _run_requests(context: dg.ScheduleEvaluationContext, due: list[date]) -> list[dg.RunRequest]:
+def _run_requests(context: dg.ScheduleEvaluationContext, due: dict[date, str]) -> list[dg.RunRequest]:
+    """Return a request for each day that is due, with its reason as a tag."""
     tick = context.scheduled_execution_time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M")
-    return [dg.RunRequest(run_key=f"{day.isoformat()} {tick}", partition_key=day.isoformat()) for day in due]
+    return [
+        dg.RunRequest(run_key=f"{day.isoformat()} {tick}", partition_key=day.isoformat(), tags={REASON_TAG: reason})
+        for day, reason in due.items()
+    ]
 
 
 def standing_checks_schedule(job: AssetJob) -> dg.ScheduleDefinition:

@@ -8,6 +8,7 @@ import dagster as dg
 from .core.reason_kinds import describe_kinds
 from .core.statuses import ExtensionStatus, RecordingStatus, TranscriptStatus
 from .failures import what_to_do
+from .runbook import runbook_metadata
 
 if TYPE_CHECKING:
     from .steps.report import Report
@@ -15,8 +16,15 @@ if TYPE_CHECKING:
 
 def check_step(name: str, problem: str, done: str, metadata: dict[str, Any]) -> dg.AssetCheckResult:
     """Return a step's check, red where there is a `problem`, with the numbers among the step's metadata."""
-    numbers = {name: value for name, value in metadata.items() if type(value) is int and "/" not in name}
-    return dg.AssetCheckResult(passed=not problem, check_name=name, description=problem or done, metadata=numbers)
+    numbers: dict[str, Any] = {
+        name: value for name, value in metadata.items() if type(value) is int and "/" not in name
+    }
+    return dg.AssetCheckResult(
+        passed=not problem,
+        check_name=name,
+        description=problem or done,
+        metadata=numbers | (runbook_metadata(name) if problem else {}),
+    )
 
 
 def describe_recordings(report: "Report") -> str:

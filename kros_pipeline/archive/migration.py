@@ -12,10 +12,10 @@ once:
 
 import json
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from ..core.object_keys import DECISIONS, EXTENSIONS, day_in
 from ..core.statuses import NOT_SENT
+from ..core.worker_threads import worker_threads
 from .decision_claims import claim_decision
 from .identity import (
     FORMAT,
@@ -66,7 +66,7 @@ def _claim_decisions(store: ObjectStore) -> None:
         if day is not None and intent is not None:  # else somebody else's object, or erased meanwhile
             claim_decision(store, decision_id, call_id=_field_of(intent, "call_id"), day=day)
 
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="migration") as pool:
+    with worker_threads(_THREADS, "migration") as pool:
         list(pool.map(claim, sorted(intents.keys() - claimed)))
 
 

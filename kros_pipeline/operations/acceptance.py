@@ -8,7 +8,6 @@ import hashlib
 import mmap
 import tempfile
 from collections.abc import Callable, Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -29,6 +28,7 @@ from ..core.kept_body import without_kept_body
 from ..core.object_keys import audio_key, call_key, call_key_in, quarantined_bodies_prefix, quarantined_digits
 from ..core.redaction import redact
 from ..core.statuses import RecordingStatus
+from ..core.worker_threads import worker_threads
 from ..source.spool import choose_folder
 from ..steps.recording_rows import ACCEPTED, PendingRecording, RecordingRows, StoredAudio, audio_to_metadata, merge_rows
 from ..steps.run_context import RunContext
@@ -124,7 +124,7 @@ class Accepter:
             rows = self._tables.rows(schemas.RECORDINGS, of)
             return [row for row in rows if not wanted or wanted & {row["call_id"], call_key(row["call_id"])}]
 
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="acceptance") as pool:
+        with worker_threads(self._threads, "acceptance", self._clock) as pool:
             for of, rows in zip(days, pool.map(read, days), strict=True):
                 for row in rows:
                     found |= wanted & {row["call_id"], call_key(row["call_id"])}

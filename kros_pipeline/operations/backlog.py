@@ -14,7 +14,7 @@ from ..archive.tables import Tables
 from ..core.clock import Clock
 from ..core.statuses import DayVerdict
 from ..core.two_answers import is_last_chance
-from .day_states import days_within_retention, read_day_states
+from .day_states import OwedReason, days_within_retention, read_day_states
 
 _OTHERS_PER_INCOMPLETE_DAY = 2
 _BETWEEN_TRIES_UNDER_PRESSURE = timedelta(hours=20)
@@ -30,8 +30,8 @@ def find_backlog(
     retention_days: int | None,
     lookback_days: int,
     late_days: Collection[date] = (),
-) -> list[date]:
-    """Return the days from `first` to `last`, within upstream's retention, that are due; oldest first.
+) -> dict[date, OwedReason]:
+    """Return the days from `first` to `last`, within upstream's retention, that are due, and why; oldest first.
 
     The oldest day is the one that upstream deletes next. A day is settled once it was `complete` after the grace days,
     before which late data may still come, and while its tables are the ones that were compared then. A day that rests
@@ -65,8 +65,10 @@ def find_backlog(
     if any(day in late_days for day in due):
         tried = {day for day, checked_at in incomplete.items() if now - checked_at < _BETWEEN_TRIES_UNDER_PRESSURE}
         in_turn = [day for day in due if day not in tried and day not in for_second_answers]
-        return in_turn + sorted(tried, key=lambda day: (incomplete[day], day)) + for_second_answers
-    return _interleave(others, sorted(incomplete, key=lambda day: (incomplete[day], day))) + for_second_answers
+        ordered = in_turn + sorted(tried, key=lambda day: (incomplete[day], day)) + for_second_answers
+    else:
+        ordered = _interleave(others, sorted(incomplete, key=lambda day: (incomplete[day], day))) + for_second_answers
+    return {day: due[day].owed_reason() for day in ordered}
 
 
 def _interleave(others: list[date], incomplete: list[date]) -> list[date]:

@@ -3,7 +3,6 @@
 import json
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from hashlib import sha256
 from io import BytesIO
@@ -39,6 +38,7 @@ from ..core.object_keys import (
     table_versions_key,
     unparsed_prefix,
 )
+from ..core.worker_threads import worker_threads
 
 _DAY_PREFIXES = (
     audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, extensions_prefix, unparsed_prefix,
@@ -125,7 +125,7 @@ class DayEraser:
         decisions = {row["decision_id"] for row in rows if row["call_id"] in self._call_ids}
         intents = [version for version in versions if version.key.endswith("-intent.json") and not version.is_marker]
         unknown = [version for version in intents if _decision_in(version) not in decisions]
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="erasure") as pool:
+        with worker_threads(self._threads, "erasure") as pool:
             hits = pool.map(self._names_erased_call, unknown)
             decisions |= {_decision_in(intent) for intent, is_hit in zip(unknown, hits, strict=True) if is_hit}
         # A decision without an intent is the rest of an erased call's: a killed erasure, or a run under way, left it.

@@ -4,9 +4,9 @@ Dagster's history is not used: it may be incomplete.
 """
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Row
@@ -17,10 +17,36 @@ from ..core.clock import Clock
 from ..core.days import days_from, grace_is_over
 from ..core.next_look import NextLook
 from ..core.statuses import DayVerdict
+from ..core.worker_threads import worker_threads
 from .day_rows import read_day_rows
 
 _THREADS = 16
 _ROW = schemas.RECONCILIATION.name
+
+
+class OwedReason(StrEnum):
+    """Why a day is in the backlog, as a tag of its run shows it."""
+
+    MISSING = "missing"
+    """The day was never reconciled."""
+    UNREADABLE_ROW = "unreadable-row"
+    """The day's row cannot be read: somebody else wrote or cut it."""
+    FAILED = "failed"
+    """The day is incomplete."""
+    WAITING = "waiting"
+    """The day is waiting, and its next look is due."""
+    SECOND_ANSWERS = "second-answers"
+    """Only second answers are missing: that there is no recording, or no transcript."""
+    DELETED_TABLE = "deleted-table"
+    """A table was deleted since the day's check."""
+    REPLACED_TABLE = "replaced-table"
+    """A table was replaced since the day's check: by somebody else, or by a run of another day that moved a call."""
+    INTERRUPTED = "interrupted"
+    """A run was killed between the day's row and the record of its tables."""
+    UNPROVED_LIST = "unproved-list"
+    """The day is complete by its row, and its list was never proved."""
+    LATE_DATA = "late-data"
+    """The day was complete before its grace days were over: late data may have come since."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +81,22 @@ class DayState:
         """Return whether the day was complete after its grace days, and its tables are the ones that were compared."""
         return self.is_unchanged and self.was_proved_after_grace(day, lookback_days)
 
+    def owed_reason(self) -> OwedReason:
+        """Return why the day is owed, if it is: the first reason that holds."""
+        if self.row is None:
+            return OwedReason.UNREADABLE_ROW if self.unreadable else OwedReason.MISSING
+        if self.row["verdict"] == DayVerdict.INCOMPLETE:
+            return OwedReason.FAILED
+        if self.deleted:
+            return OwedReason.DELETED_TABLE
+        if self.replaced:
+            return OwedReason.REPLACED_TABLE
+        if not self.is_recorded:
+            return OwedReason.INTERRUPTED
+        if self.row["verdict"] == DayVerdict.WAITING:
+            return OwedReason.SECOND_ANSWERS if self.awaits_second_answers else OwedReason.WAITING
+        return OwedReason.LATE_DATA if self.is_proved else OwedReason.UNPROVED_LIST
+
     @property
     def is_unchanged(self) -> bool:
         """Whether the day's tables are the ones that were compared."""
@@ -83,7 +125,7 @@ def read_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tables)
     Requests: one a table for each 1,000 days of the archive, and two for each of these days.
     """
     days = list(days)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with worker_threads(_THREADS, "day-states") as pool:
         names = list(schemas.TABLES)
         listed = dict(zip(names, pool.map(lambda name: list_table_versions(store, name), names), strict=True))
         found = read_day_rows((day for day in days if day in listed[_ROW]), tables, pool)

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 from ..archive.archived_days import days_of_table
@@ -18,6 +17,7 @@ from ..core.object_keys import LISTINGS, MOVED, TOMBSTONES, audio_key, call_key,
 from ..core.redaction import redact
 from ..core.row_identity import id_of_row
 from ..core.wanted_number import Found, WantedNumber
+from ..core.worker_threads import worker_threads
 from .erasure_request import Candidate, ErasurePlan, ErasureRefused, ErasureRequest
 from .number_search import Match, find_in_tables, find_in_unparsed_rows
 from .residue_search import ResidueSearch
@@ -97,7 +97,7 @@ def add_other_days(plan: ErasurePlan, call_ids: Collection[str], store: ObjectSt
     def find(key: str) -> set[str]:
         return {by_digest[digest] for digest in _digests_in(store.read(key)) & by_digest.keys()}
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="erasure") as pool:
+    with worker_threads(threads, "erasure") as pool:
         for day, listed_ids in zip(keys, pool.map(find, keys.values()), strict=True):
             for call_id in listed_ids:
                 plan.add(day, call_id)
@@ -191,7 +191,7 @@ def _add_by_ids(plan: ErasurePlan, call_ids: Collection[str], store: ObjectStore
     def find(day: date) -> list[str]:
         return [row["call_id"] for row in tables.rows(schemas.CALLS, day, ("call_id",)) if row["call_id"] in call_ids]
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="erasure") as pool:
+    with worker_threads(threads, "erasure") as pool:
         for day, ids in zip(days, pool.map(find, days), strict=True):
             for call_id in ids:
                 plan.add(day, call_id)

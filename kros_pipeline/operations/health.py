@@ -4,7 +4,6 @@ Everything is read from the archive. Upstream is not asked: it may be the part t
 """
 
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -20,6 +19,7 @@ from ..core.object_keys import call_key
 from ..core.recorded_share import DAYS_BEFORE, Drop, RecordedDay, find_drops
 from ..core.retention import warning_days
 from ..core.statuses import DayVerdict, RecordingStatus
+from ..core.worker_threads import worker_threads
 from .day_rows import read_day_rows
 from .day_states import DayState, read_day_states
 
@@ -69,7 +69,7 @@ def check_health(
     read = days_from(first_read, last)
     days = [day for day in read if day >= oldest]
     states = read_day_states(days, store=store, tables=tables)
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with worker_threads(_THREADS, "health") as pool:
         older = read_day_rows((day for day in read if day < oldest), tables, pool)
         rows = older.rows | {day: state.row for day, state in states.items()}
         unreadable = older.unreadable | {day: state.unreadable for day, state in states.items() if state.unreadable}

@@ -1,7 +1,6 @@
 """Searches the archive for the calls of one phone number: those that surely are, and those that a person decides on."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 
@@ -16,6 +15,7 @@ from ..core import schemas
 from ..core.object_keys import day_in
 from ..core.row_identity import id_of_row
 from ..core.wanted_number import NUMBER_FIELDS, Found, WantedNumber
+from ..core.worker_threads import worker_threads
 
 _COLUMNS = ("call_id", *NUMBER_FIELDS, "extra")
 
@@ -50,7 +50,7 @@ def find_in_tables(wanted: WantedNumber, store: ObjectStore, tables: Tables, thr
                         matches.append(Match(day, row["call_id"], found))
         return matches
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="erasure") as pool:
+    with worker_threads(threads, "numbers") as pool:
         for matches in pool.map(find, days):
             yield from matches
 

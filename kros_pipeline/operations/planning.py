@@ -19,6 +19,7 @@ from ..source.call_source import CallSource
 from .backlog import find_backlog
 from .day_counts import CallCounts, count_calls
 from .day_rows import read_day_rows
+from .day_states import OwedReason
 
 _PAST_DAYS = 28
 _THREADS = 16
@@ -65,8 +66,8 @@ def find_planned_backlog(
     clock: Clock,
     retention_days: int | None,
     lookback_days: int,
-) -> list[date]:
-    """Return the backlog in its order, which knows the late days of the last plan."""
+) -> dict[date, OwedReason]:
+    """Return the backlog in its order, with each day's reason. The order knows the late days of the last plan."""
     note = read_plan_note(store)
     return find_backlog(
         first,
@@ -80,7 +81,7 @@ def find_planned_backlog(
     )
 
 
-def is_large_and_new(backlog: Sequence[date], store: ObjectStore) -> bool:
+def is_large_and_new(backlog: Iterable[date], store: ObjectStore) -> bool:
     """Return whether more days of the backlog were never archived than one hour takes up."""
     archived = set(days_of_table(store, schemas.RECONCILIATION.name))
     return sum(day not in archived for day in backlog) > DAYS_PER_TICK

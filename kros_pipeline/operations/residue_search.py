@@ -4,7 +4,6 @@ import json
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import IO, Any
 
@@ -17,6 +16,7 @@ from ..core.listing import digests_in
 from ..core.object_keys import ERASURES_UNDER_WAY, LISTINGS, UNPARSED, call_key, call_key_in
 from ..core.row_identity import id_of_row
 from ..core.wanted_number import NUMBER_FIELDS, WantedNumber
+from ..core.worker_threads import worker_threads
 from .number_search import has_number
 
 _BATCH_SIZE = 1_000  # versions
@@ -44,7 +44,7 @@ class ResidueSearch:
         under way are left out: they have to name what they erase, and are deleted last.
         """
         found: list[str] = []
-        with ThreadPoolExecutor(threads, thread_name_prefix="residue") as pool:
+        with worker_threads(threads, "residue") as pool:
             for prefix in prefixes:
                 versions = governance.versions(prefix)
                 while batch := list(islice(versions, _BATCH_SIZE)):

@@ -20,6 +20,7 @@ from ..core.days import start_of
 from ..core.errors import ArchiveError, UnreadablePartition
 from ..core.object_keys import audio_prefix, call_key_in, table_key
 from ..core.statuses import RecordingStatus
+from ..core.worker_threads import worker_threads
 
 PARTS = 28
 _EVERY = timedelta(days=PARTS)
@@ -97,7 +98,7 @@ def verify_days(
     """
     found, read = Verification(days=list(days)), list[date]()
     try:
-        with ThreadPoolExecutor(threads, thread_name_prefix="verification") as pool:
+        with worker_threads(threads, "verification") as pool:
             for number, day in enumerate(days, 1):
                 unread = len(found.unread)
                 _verify_day(day, found, pool, store, tables, tombstones, audit_log(day, "verify"), log)

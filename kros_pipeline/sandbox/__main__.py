@@ -13,10 +13,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 
 from .config import SandboxConfig
+from .fault_page import FaultPage
 from .sandbox import Sandbox
 
 
@@ -26,8 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     split = given.index("--") if "--" in given else len(given)
     command = given[split + 1 :]
     parser = _parser()
+    options = parser.parse_args(given[:split])
     try:
-        config = _config(parser.parse_args(given[:split]))
+        config = _config(options)
     except ValueError as error:
         parser.error(str(error))
     if command and not shutil.which(command[0]):
@@ -35,7 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 127
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with Sandbox(config) as sandbox:
+        with ExitStack() as started:
+            sandbox = started.enter_context(Sandbox(config))
+            if options.fault_page is not None:
+                try:
+                    page = started.enter_context(FaultPage(sandbox, options.fault_page))
+                except OSError as error:
+                    print(
+                        f"The page of faults cannot have port {options.fault_page}: {error.strerror}", file=sys.stderr
+                    )
+                    return 1
+                print(f"Faults of the sandbox: {page.address}", file=sys.stderr, flush=True)
             if command:
                 return _run(command, sandbox.environment)
             for name, value in sandbox.environment.items():
@@ -70,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--plain", action="store_true", help="make every call completed, recorded and listed with its whole transcript"
+    )
+    parser.add_argument(
+        "--fault-page", type=int, metavar="PORT", help="serve a page with a switch for each fault on this port"
     )
     parser.add_argument("--dialect", choices=("offset", "page"), default=SandboxConfig.dialect)
     parser.add_argument("--id-style", choices=("call", "uuid", "hostile"), default=SandboxConfig.id_style)

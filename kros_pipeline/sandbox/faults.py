@@ -85,7 +85,7 @@ class Faults:
     storage_rubbish: Fault | None = None  # the first half is good frames, the second half is noise
     storage_longer: Fault | None = None  # more bytes than Content-Length declares
     storage_other_length: Fault | None = None  # good audio, `value` (0.5) times as long
-    storage_wav: Fault | None = None  # another format
+    storage_wav: Fault | None = None  # another format, 10 s of it; `value` "whole": as many bytes as the recording
     storage_slow: Fault | None = None  # the body arrives in pieces over `value` seconds (5)
     storage_redirect: Fault | None = None  # 302 to `value` (a valid URL)
     storage_gzip: Fault | None = None  # Content-Encoding: gzip, whatever the client accepts

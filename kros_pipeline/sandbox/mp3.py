@@ -25,6 +25,7 @@ _HEADER = b"\xff\xfb\x74\xc0"
 _SIDE_INFORMATION_BYTES = 17
 _NUMBER_AT = len(_HEADER) + _SIDE_INFORMATION_BYTES
 _NUMBER_BYTES = 4
+_WAV_HEADER_BYTES = 44
 _OWN_BYTES = FRAME_BYTES - _NUMBER_AT - _NUMBER_BYTES
 
 
@@ -42,6 +43,15 @@ def mp3_audio(seed: int, call_id: str, frames: int) -> memoryview:
     for place in range(_NUMBER_BYTES):
         audio[:, _NUMBER_AT + place] = (numbers >> np.uint32(7 * place)) & 0x7F
     return audio.reshape(-1).data
+
+
+def wav_audio_of_size(size_bytes: int) -> bytes:
+    """Make silence in WAV of an even size, which takes as long as an MP3 of this size: 6 kHz, 16 bits, mono."""
+    file = io.BytesIO()
+    with wave.open(file, "wb") as wav:
+        wav.setparams((1, 2, 6000, 0, "NONE", "not compressed"))
+        wav.writeframes(bytes(size_bytes - _WAV_HEADER_BYTES))
+    return file.getvalue()
 
 
 def wav_audio(seconds: float) -> bytes:

@@ -9,7 +9,7 @@ from urllib.parse import unquote
 from . import answers
 from .calls import Call
 from .http_server import Answer, Ending, Request
-from .mp3 import mp3_audio, wav_audio
+from .mp3 import FRAME_BYTES, mp3_audio, wav_audio, wav_audio_of_size
 from .world import World
 
 _FOLDER = "/recordings/"
@@ -84,8 +84,9 @@ class Storage:
             return _audio(b"")
         if fault := trigger("storage_other_length", call.id):
             return _audio(mp3_audio(seed, call.id, max(1, int(call.audio_frames * float(fault.value or 0.5)))))
-        if trigger("storage_wav", call.id):
-            return _audio(wav_audio(min(call.duration_seconds, 10)))
+        if fault := trigger("storage_wav", call.id):
+            is_whole, size_bytes = fault.value == "whole", call.audio_frames * FRAME_BYTES
+            return _audio(wav_audio_of_size(size_bytes) if is_whole else wav_audio(min(call.duration_seconds, 10)))
         return None
 
     def _damage_body(self, call: Call) -> Answer | None:

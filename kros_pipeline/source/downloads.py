@@ -75,6 +75,7 @@ class RecordingDownloads:
         received: ReceivedBody | None = None
         throttled = idle = 0
         while True:
+            self._clock.check()
             before = received.sink.size_bytes if received else 0
             try:
                 is_resumed = received is not None

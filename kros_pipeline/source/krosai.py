@@ -30,7 +30,7 @@ from .time_format import format_time
 from .webhook_deliveries import find_rows, parse_delivery, parse_detail
 
 PAGE_LIMIT = 100  # the documented maximum
-_RECORDING_ON: Mapping[str, bool] = {"recording_enabled": True, "transcription_enabled": True}
+RECORDING_ON: Mapping[str, bool] = {"recording_enabled": True, "transcription_enabled": True}
 
 
 class KrosAI:
@@ -103,7 +103,13 @@ class KrosAI:
 
     def pages(self, window: Window, *, prefetch: int = 0, first: Page | None = None) -> Iterator[Page]:
         """Yield all pages of a window, in the server's order; see `read_pages` for how they end."""
-        return read_pages(partial(self.list_page, window), page_limit=PAGE_LIMIT, prefetch=prefetch, first=first)
+        return read_pages(
+            partial(self.list_page, window),
+            page_limit=PAGE_LIMIT,
+            prefetch=prefetch,
+            first=first,
+            clock=self._clock,
+        )
 
     def recording(self, call_id: str) -> RecordingAnswer:
         """Mint a URL for one call. Raises `CallNotFound` or `CallGone` where upstream has no recording of it."""
@@ -156,8 +162,8 @@ class KrosAI:
 
     def turn_on_recording(self) -> Mapping[str, bool]:
         """Have KrosAI record and transcribe calls from now on; return what it accepted."""
-        self._api.change("PATCH", "/settings", body=dict(_RECORDING_ON), is_about_one_call=False)
-        return _RECORDING_ON
+        self._api.change("PATCH", "/settings", body=dict(RECORDING_ON), is_about_one_call=False)
+        return RECORDING_ON
 
     def webhook_deliveries(self, page_number: int) -> DeliveryPage:
         """Return one page of the webhook deliveries; a 404 or 403 of the API's own means that it offers none."""

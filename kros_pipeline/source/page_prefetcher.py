@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
+from ..core.clock import Clock
+from ..core.worker_threads import worker_threads
 from .call_source import Page
 
 # Bodies of pages in flight. An ordinary page has less than 1 MB; one with long transcripts has many, and twelve of them
@@ -23,20 +25,23 @@ class PagePrefetcher:
     `MAX_BYTES_IN_FLIGHT` together. A page is in flight from its request until the next page is wanted.
     """
 
-    def __init__(self, fetch: Callable[[int, int], Page], max_pages: int):
+    def __init__(self, fetch: Callable[[int, int], Page], max_pages: int, clock: Clock | None = None):
         self._fetch_page, self._max_pages = fetch, max_pages
-        self._pool = ThreadPoolExecutor(max_pages, thread_name_prefix="pages") if max_pages else None
+        self._threads = worker_threads(max_pages, "pages", clock) if max_pages else None
+        self._pool: ThreadPoolExecutor | None = None
         self._prefetched: deque[tuple[int, int, Future[Page]]] = deque()
         self._largest_bytes = 0
 
     def __enter__(self) -> "PagePrefetcher":
+        self._pool = self._threads.__enter__() if self._threads is not None else None
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
+        self._stop()
+        if self._threads is not None:
+            self._threads.__exit__(kind, error, trace)
 
     def page(self, offset: int, number: int) -> Page:
         """Return the page at a position, or raise what asking for it raised."""

@@ -2,18 +2,24 @@
 
 from collections.abc import Callable, Iterator
 
+from ..core.clock import Clock
 from ..core.errors import RequestRefused
 from .call_source import Page
 from .page_prefetcher import PagePrefetcher
 
 
 def read_pages(
-    fetch: Callable[[int, int], Page], *, page_limit: int, prefetch: int = 0, first: Page | None = None
+    fetch: Callable[[int, int], Page],
+    *,
+    page_limit: int,
+    prefetch: int = 0,
+    first: Page | None = None,
+    clock: Clock | None = None,
 ) -> Iterator[Page]:
     """Yield all pages, in the server's order; up to `prefetch` are asked for ahead of their turn.
 
     `fetch(offset, page_number)` asks for one page. `page_limit` is the limit of a page whose answer names none. `first`
-    is the first page, where it was asked for already.
+    is the first page, where it was asked for already. Prefetching ends when the run on `clock` is interrupted.
 
     It ends whatever the server does: with a page that has nothing new, or with one shorter than its limit when `total`
     rows have come. A `total` that is too small does not end it: a full page is followed by another. Nothing is
@@ -22,7 +28,7 @@ def read_pages(
     seen: set[str] = set()
     offset, number = 0, 1
     page: Page | None = None
-    with PagePrefetcher(fetch, prefetch) as prefetcher:
+    with PagePrefetcher(fetch, prefetch, clock) as prefetcher:
         if first is not None:
             prefetcher.note(first)
         while True:

@@ -47,7 +47,11 @@ class RateLimiter:
         self.requests_made = 0
 
     def acquire(self) -> None:
-        """Wait until the next request may be sent. Raises `TooManyRequests` when budget or quota is used up."""
+        """Wait until the next request may be sent. Raises `TooManyRequests` when budget or quota is used up.
+
+        An interrupted run sends none: raises `RunInterrupted`.
+        """
+        self._clock.check()
         with self._lock:
             if self._budget is not None and self.requests_made >= self._budget:
                 raise TooManyRequests(f"the run's share of {self._budget:,} API requests is used up (budget)")

@@ -31,6 +31,7 @@ def read_body(response: requests.Response, into: Sink, *, max_bytes: int, second
     length = 0
     try:
         while piece := response.raw.read1(_PIECE_BYTES):
+            clock.check()
             length += len(piece)
             if length > max_bytes:
                 raise BrokenBody(f"the body is larger than {max_bytes:,} bytes")

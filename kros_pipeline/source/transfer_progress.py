@@ -16,7 +16,11 @@ class TransferProgress:
         self._window_ends_at, self._bytes = clock.monotonic() + _WINDOW_SECONDS, 0
 
     def on_piece(self, size_bytes: int) -> None:
-        """Count a piece that came. Raises `BrokenTransfer` where too little came since the window began."""
+        """Count a piece that came. Raises `BrokenTransfer` where too little came since the window began.
+
+        Raises `RunInterrupted`, too: a long body must not keep an interrupted run alive.
+        """
+        self._clock.check()
         self._bytes += size_bytes
         now = self._clock.monotonic()
         if now < self._window_ends_at:

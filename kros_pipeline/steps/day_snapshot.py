@@ -1,7 +1,6 @@
 """The day snapshot: what the archive holds of a day when a step begins."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -16,7 +15,9 @@ from ..core import schemas
 from ..core.listing import Listing
 from ..core.object_keys import audio_prefix
 from ..core.sorted_lookup import SortedLookup
+from ..core.worker_threads import worker_threads
 
+_THREADS = 4
 CALL_COLUMNS = ("call_id", "duration_seconds", "created_at", "completed_at", "has_recording")
 _ROW_COLUMNS = (
     "call_id", "status", "reason", "attempts", "sha256", "duration_seconds", "declared_duration_seconds",
@@ -40,7 +41,7 @@ class DaySnapshot:
 
         Raises `MissingTable` where the day has no table `calls`.
         """
-        with ExitStack() as opened, ThreadPoolExecutor() as pool:
+        with ExitStack() as opened, worker_threads(_THREADS, "snapshot") as pool:
             calls = pool.submit(opened.enter_context, tables.required(schemas.CALLS, day))
             recordings = pool.submit(opened.enter_context, tables.transaction(schemas.RECORDINGS, day))
             listing = pool.submit(read_usable_listing, store, day)

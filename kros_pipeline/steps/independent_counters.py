@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 
 from ..archive.object_store import ObjectStore
@@ -11,6 +10,7 @@ from ..core.call_counters import DAYS_BEFORE, CallCounter, CountedDay, find_high
 from ..core.days import end_of, start_of
 from ..core.errors import ApiError
 from ..core.listing import Listing
+from ..core.worker_threads import worker_threads
 from ..source.call_source import CallSource, Window
 
 _THREADS = 8
@@ -49,7 +49,7 @@ def compare_counters(
     if not is_empty and not (is_higher and listing.proved):
         return []
     before = [day - timedelta(days=number) for number in range(1, DAYS_BEFORE + 1)]
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with worker_threads(_THREADS, "counters") as pool:
         days_before = list(pool.map(lambda other: _read_counted(store, other), before))
     if is_empty:
         return list(find_signs_of_silence(counters, days_before))

@@ -7,7 +7,6 @@ it is lifted, `erase_calls` refuses the call by name.
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 from ..archive.audit_log import AuditEvent, AuditLog
@@ -20,6 +19,7 @@ from ..core import schemas
 from ..core.clock import Clock
 from ..core.errors import ArchiveDenied, ArchiveError, UnreadablePartition
 from ..core.object_keys import audio_key, audio_prefix, call_key, held_key, held_prefix
+from ..core.worker_threads import worker_threads
 
 _MAX_SENTENCES = 5
 
@@ -82,7 +82,7 @@ def place_legal_holds(
         version_id = latest[audio_key(day, call_id)]
         create_json(store, held_key(day, call_id, version_id), {"held_at": clock.now().isoformat()})
 
-    with ThreadPoolExecutor(threads, thread_name_prefix="legal-holds") as pool:
+    with worker_threads(threads, "legal-holds", clock) as pool:
         sentences = dict(zip(to_hold, pool.map(hold, to_hold), strict=True))
         audit.write()  # before the markers: a marked call is not held again, and so gets no further audit line
         list(pool.map(mark, [call_id for call_id, sentence in sentences.items() if sentence is None]))

@@ -154,6 +154,7 @@ class RecordingArchiver:
             found = self._judge(tries, body)
         except InvalidAudio as error:
             raise self._quarantine.keep(call.call_id, body, error) from None
+        self._clock.check()  # an interrupted run puts nothing more
         if self._tombstones.is_erased(call.call_id):
             reason = "erased on request while it was on its way"
             return self.rows.unarchived(call, RecordingStatus.PENDING, reason)  # `Tables` drops this row

@@ -9,7 +9,6 @@ import queue
 import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from itertools import chain
 from threading import BoundedSemaphore
@@ -28,6 +27,7 @@ from ..core.days import grace_is_over
 from ..core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, LocalFault, TooManyRequests
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
 from ..core.two_answers import ListAnswers
+from ..core.worker_threads import worker_threads
 from ..source.call_source import CallSource
 from ..source.local_faults import find_local_fault
 from .circuit_breaker import CircuitBreaker
@@ -157,7 +157,7 @@ class _Step:
                 self._unsaved[pending.call_id] = settled
             else:
                 to_ask.append(pending)
-        with ThreadPoolExecutor(self._threads) as pool:
+        with worker_threads(self._threads, "recordings", self._clock) as pool:
             for pending, adopted in zip(to_adopt, pool.map(self._adopt_one, to_adopt), strict=True):
                 if adopted["status"] == RecordingStatus.ARCHIVED:
                     self.report.counts["adopted"] += 1
@@ -226,15 +226,11 @@ class _Step:
             if len(self._unsaved) >= max(_SAVE_EVERY_CALLS, progress.total // _MAX_CHECKPOINTS):
                 self.save()
 
-        with ThreadPoolExecutor(self._threads, thread_name_prefix="recordings") as pool:
-            try:
-                for call, url in calls:
-                    room.acquire()
-                    pool.submit(archive, call, url)
-                    collect()
-            except BaseException:
-                pool.shutdown(wait=True, cancel_futures=True)
-                raise
+        with worker_threads(self._threads, "recordings", self._clock) as pool:
+            for call, url in calls:
+                room.acquire()
+                pool.submit(archive, call, url)
+                collect()
         collect()
 
     def _adopt_one(self, call: PendingRecording) -> Row:

@@ -7,7 +7,6 @@ not offer extensions, it is asked once a week.
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -25,6 +24,7 @@ from ..core.clock import Clock
 from ..core.errors import ArchiveError
 from ..core.object_keys import call_key
 from ..core.statuses import ExtensionStatus
+from ..core.worker_threads import worker_threads
 from ..source.call_source import CallSource
 from .extension_decisions import AllowedDays, read_decisions, select_new
 from .extension_journal import Decision, ExtensionJournal, rank
@@ -89,7 +89,7 @@ def extend_retention(
         new_rows: list[Row] = [journal.settle(row, run_id) for row in orders.settle]
         report.counts["settled_now"] = len(new_rows)
         settled_ids = {row["decision_id"] for row in new_rows}
-        with ThreadPoolExecutor(_THREADS, thread_name_prefix="extensions") as pool:
+        with worker_threads(_THREADS, "extensions", clock) as pool:
             for decisions in (to_resend, new):  # an order's answer shows whether extensions are offered
                 sent = pool.map(
                     lambda decision: sender.send(decision, resent_rows.get(decision.decision_id)), decisions

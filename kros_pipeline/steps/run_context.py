@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from threading import Event
 
 from ..archive.audit_log import AuditLog
 from ..archive.capabilities import require_daily_capabilities
@@ -23,7 +24,7 @@ from ..archive.settings import ArchiveSettings
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..archive.usage import Usage, add_usage
-from ..core.clock import Clock
+from ..core.clock import Clock, RunInterrupted
 from ..core.errors import ArchiveError
 from ..core.flags import Rules
 from ..core.pseudonyms import api_key_fingerprint
@@ -34,7 +35,26 @@ from .account_check import confirm_account
 from .process import configure_process
 from .settings import Settings, parse_settings_and_rules
 
-SYSTEM_CLOCK = Clock(now=lambda: datetime.now(UTC), monotonic=time.monotonic, sleep=time.sleep)
+
+def system_clock() -> Clock:
+    """Make the clock of one run: the machine's, whose waits end when the run is interrupted."""
+    interrupted = Event()
+
+    def sleep(seconds: float) -> None:
+        if interrupted.wait(max(0.0, seconds)):
+            raise RunInterrupted
+
+    def check() -> None:
+        if interrupted.is_set():
+            raise RunInterrupted
+
+    return Clock(
+        now=lambda: datetime.now(UTC), monotonic=time.monotonic, sleep=sleep, interrupt=interrupted.set, check=check
+    )
+
+
+SYSTEM_CLOCK = system_clock()
+"""A clock that nobody interrupts: for what is no run."""
 
 
 @dataclass
@@ -93,10 +113,11 @@ class RunContext:
         """Give back the requests that were not sent, add what the run used to the archive's count, and disconnect."""
         try:
             self.quota.give_back()
-        except ArchiveError as error:
+        except (ArchiveError, RunInterrupted) as error:
             self.log.warning("API requests that this run reserved and did not send stay reserved today (%s)", error)
         if self.counts_usage and self.identity.is_claimed:
             self._add_usage()
+        self.clock.interrupt()  # a thread that is left of an interrupted run stops
         self.source.close()
 
     def _add_usage(self) -> None:
@@ -110,7 +131,7 @@ class RunContext:
         )
         try:
             add_usage(self.store, usage, self.clock.now())
-        except ArchiveError as error:
+        except (ArchiveError, RunInterrupted) as error:
             self.log.warning("What the run used was not added to the archive's count (%s)", error)
 
 
@@ -123,15 +144,16 @@ def open_identity(store: ObjectStore, settings: Settings) -> ArchiveIdentity:
 def open_run_context(
     texts: Mapping[str, str | None],
     *,
-    clock: Clock = SYSTEM_CLOCK,
+    clock: Clock | None = None,
     open_archive: Callable[[ArchiveSettings], tuple[ObjectStore, Governance]] = open_s3,
 ) -> RunContext:
     """Read all settings and open the clients. The archive is read, and nothing is written.
 
-    `texts` are the settings by name, as the environment has them. Raises `BadSettings`, which names every bad setting,
-    and `ArchiveError` where the archive cannot be used.
+    `texts` are the settings by name, as the environment has them. Without a `clock` it is the system's. Raises
+    `BadSettings`, which names every bad setting, and `ArchiveError` where the archive cannot be used.
     """
     configure_process()
+    clock = clock or system_clock()
     settings, rules = parse_settings_and_rules(texts)
     store, governance = open_archive(settings.archive)
     tombstones = Tombstones(store, settings.archive.erasure_key, clock)

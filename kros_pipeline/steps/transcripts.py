@@ -34,6 +34,7 @@ from ..core.transcript_changes import LACKS_WORDS, NOT_UNDERSTOOD, recount_words
 from ..core.transcript_cuts import TextLengths, find_cut_lengths, lacks_words
 from ..core.transcripts import count_speech_words, is_whole
 from ..core.two_answers import ListAnswers, are_two, is_after_call, is_last_chance
+from ..core.worker_threads import worker_threads
 from ..source.call_source import CallSource, TranscriptAnswer
 from .circuit_breaker import CircuitBreaker
 from .kept_texts import KeptTexts
@@ -85,7 +86,7 @@ def fetch_transcripts(
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
         with (
             tables.required(schemas.CALLS, day) as calls,
-            ThreadPoolExecutor(download_workers, thread_name_prefix="transcripts") as pool,
+            worker_threads(download_workers, "transcripts", clock) as pool,
         ):
             yield from batches_of(schemas.TRANSCRIPTS, fetcher.rows(calls, present, pool, log))
 

@@ -18,7 +18,7 @@ import dagster as dg
 import pytest
 import yaml
 
-import kros_pipeline.assets
+import kros_pipeline.failures
 import kros_pipeline.steps.run_context
 from kros_pipeline.core.object_keys import usage_key
 from kros_pipeline.core.schemas import TABLES
@@ -94,7 +94,7 @@ def instance() -> Iterator[dg.DagsterInstance]:
 @pytest.fixture
 def run_job(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     """Runs `daily_archive` for an account's day as the CLI would, but here, and by the account's clock."""
-    monkeypatch.setattr(kros_pipeline.assets, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
+    monkeypatch.setattr(kros_pipeline.failures, "RETRY_DELAY_SECONDS", 0.0)
 
     def run(our: Account, day: object = DAY, **settings: str | None) -> Run:
         def opened_at(texts: Any) -> RunContext:
@@ -528,6 +528,7 @@ def test_the_hourly_schedule_asks_for_the_owed_days_oldest_first(
     requests = tick.run_requests or ()
     assert [request.partition_key for request in requests] == ["2025-01-05", "2025-01-07", "2025-01-08"]
     assert all(str(request.partition_key) in str(request.run_key) for request in requests)
+    assert [request.tags["kros/reason"] for request in requests] == ["missing"] * 3
     assert len({request.run_key for request in requests}) == 3
 
 

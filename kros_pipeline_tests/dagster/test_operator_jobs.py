@@ -204,18 +204,6 @@ def test_a_dry_run_names_keys_days_and_near_matches_and_says_what_to_do_next(our
     assert "in every form" in done["the proof covers"] and "upload of a recording" in done["not reached"]
 
 
-def test_the_launchpad_opens_with_a_dry_run_and_without_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("KROSAI_API_KEY", "s3cr3t")
-    opens_with: dict[str, dict[str, Any]] = {
-        "erase_calls": {"erase": {"call_ids": [], "phone_number": "", "reason": "", "candidates": [], "dry_run": True}},
-        "accept_quarantined": {"accept": {"call_ids": [], "day": "", "reason": "", "dry_run": True}},
-        "test_rules": {"try_rules": {"days": [], "rules_file": ""}},
-    }
-    for name, ops in opens_with.items():
-        job = defs().resolve_job_def(name)
-        assert job.run_config == {"ops": {op: {"config": config} for op, config in ops.items()}}
-
-
 def test_every_text_of_the_config_may_come_from_the_environment(
     our: Account, launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-import kros_pipeline.assets
+import kros_pipeline.failures
 import kros_pipeline.steps.run_context
 from kros_pipeline.archive.object_store import CREATE, Replace
 from kros_pipeline.checks import LIST_CHECK
@@ -38,7 +38,7 @@ class Ended:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
-    monkeypatch.setattr(kros_pipeline.assets, "RETRIES", dg.RetryPolicy(max_retries=2, delay=0))
+    monkeypatch.setattr(kros_pipeline.failures, "RETRY_DELAY_SECONDS", 0.0)
 
     def launch(our: Account, *assets: str, **settings: str) -> Ended:
         def opened_at(texts: Any) -> RunContext:

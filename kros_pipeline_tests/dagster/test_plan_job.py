@@ -214,15 +214,17 @@ def test_while_the_plan_has_late_days_a_failed_day_has_its_turn_by_its_deletion_
     assert find_backlog(our.ctx, FIRST, LAST) == usual
 
     def ordered(*late: date) -> list[date]:
-        return backlog.find_backlog(
-            FIRST,
-            LAST,
-            store=our.ctx.store,
-            tables=our.ctx.tables,
-            clock=our.clock,
-            retention_days=7,
-            lookback_days=3,
-            late_days=late,
+        return list(
+            backlog.find_backlog(
+                FIRST,
+                LAST,
+                store=our.ctx.store,
+                tables=our.ctx.tables,
+                clock=our.clock,
+                retention_days=7,
+                lookback_days=3,
+                late_days=late,
+            )
         )
 
     assert ordered(date(2025, 1, 9)) == [date(2025, 1, day) for day in (5, 7, 8, 9, 10, 11, 6)]

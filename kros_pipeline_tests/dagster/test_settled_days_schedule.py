@@ -63,6 +63,7 @@ def test_a_night_asks_for_the_settled_days_whose_turn_it_is(our: Account, monkey
     settle(our, datetime(2025, 1, 31, tzinfo=UTC))
     requests = tick(our, monkeypatch).run_requests or ()
     assert [request.partition_key for request in requests] == ["2025-01-10", "2025-01-11"]
+    assert {request.tags["kros/reason"] for request in requests} == {"listed-anew"}
     assert [request.run_key for request in requests] == ["2025-01-10 2025-03-01T05:20", "2025-01-11 2025-03-01T05:20"]
     requests = tick(our, monkeypatch, under_way="2025-01-10").run_requests or ()
     assert [request.partition_key for request in requests] == ["2025-01-11", "2025-01-12"]

@@ -12,12 +12,17 @@ from kros_pipeline.definitions import defs
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline_tests.support.accounts import Account, MakeAccount
 
+TURN_ON = {"ops": {"change_settings_at_krosai": {"config": {"dry_run": False}}}}
 
-def launch(our: Account, monkeypatch: pytest.MonkeyPatch) -> dg.ExecuteInProcessResult:
+
+def launch(
+    our: Account, monkeypatch: pytest.MonkeyPatch, run_config: dict[str, Any] | None = TURN_ON
+) -> dg.ExecuteInProcessResult:
     for name, value in our.environment.items():
         monkeypatch.setenv(name, value)
     with dg.DagsterInstance.ephemeral() as instance:
-        return defs().resolve_job_def("turn_on_recording").execute_in_process(instance=instance, raise_on_error=False)
+        job = defs().resolve_job_def("turn_on_recording")
+        return job.execute_in_process(run_config=run_config, instance=instance, raise_on_error=False)
 
 
 def said(result: dg.ExecuteInProcessResult) -> str:
@@ -72,6 +77,16 @@ def test_a_failure_is_reported_and_never_followed_by_a_second_request(
     assert not result.success
     assert words in said(result) and "launch the job once more" in said(result)
     assert our.requests() == {"settings": 1}
+
+
+def test_a_launch_as_the_launchpad_opens_sends_nothing_and_says_what_would_be_sent(
+    our: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = launch(our, monkeypatch, run_config=None)
+    assert result.success and our.requests() == {}
+    [output] = [event for event in result.all_node_events if event.event_type_value == "STEP_OUTPUT"]
+    shown = output.step_output_data.metadata["dry run"].value
+    assert shown == "nothing was sent: PATCH /settings with recording_enabled: true, transcription_enabled: true"
 
 
 # 429 is an answer: the request had no effect, and is sent again when the server says so.

@@ -305,7 +305,10 @@ def test_a_dry_run_shows_its_sample_and_stays_green(
     our = ruled()
     result, check = materialize(our, dry_run=True)
     assert result.success and check.passed
-    shown = metadata_of(result, "retention_extensions")
+    [observed] = [event for event in result.all_events if event.event_type_value == "ASSET_OBSERVATION"]
+    assert observed.partition == str(DAY) and observed.asset_key == dg.AssetKey("retention_extensions")
+    assert not result.asset_materializations_for_node("retention_extensions")  # a dry run is no newer data
+    shown = observed.asset_observation_data.asset_observation.metadata
     assert shown["would send"].value == 5 and shown["sent now"].value == 0
     records = [record.data for record in shown["would be sent"].records]
     assert [tuple(record.values()) for record in records] == [

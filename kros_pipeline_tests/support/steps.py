@@ -158,7 +158,7 @@ def reconcile_day(
 
 
 def find_backlog(ctx: RunContext, first: date, last: date) -> list[date]:
-    return backlog.find_backlog(
+    due = backlog.find_backlog(
         first,
         last,
         store=ctx.store,
@@ -167,6 +167,7 @@ def find_backlog(ctx: RunContext, first: date, last: date) -> list[date]:
         retention_days=ctx.settings.source.retention_days,
         lookback_days=ctx.settings.lookback_days,
     )
+    return list(due)
 
 
 def find_days_to_repeat(ctx: RunContext, first: date, last: date) -> list[date]:

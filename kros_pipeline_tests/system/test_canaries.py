@@ -25,7 +25,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 
-import kros_pipeline.assets
+import kros_pipeline.failures
 from kros_pipeline.core import mp3
 from kros_pipeline.core.schemas import TABLES
 from kros_pipeline.definitions import defs
@@ -217,7 +217,7 @@ def output(
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(kros_pipeline.assets, "RETRIES", dg.RetryPolicy(max_retries=1, delay=0))
+    monkeypatch.setattr(kros_pipeline.failures, "RETRY_DELAY_SECONDS", 0.0)
     upstream.is_bad = upstream.list_fails = False
     yield Output(home, Archive(s3_client, aws.bucket, prefix))
 

@@ -24,7 +24,8 @@ NOT_OURS = {".git", ".dagster", "build", "dist", "node_modules"}
 PAGES = sorted(
     page.relative_to(ROOT).as_posix()
     for page in ROOT.rglob("*.md")
-    if not any(part in NOT_OURS or part.startswith((".venv", ".pytest")) for part in page.relative_to(ROOT).parts)
+    if not page.is_symlink()  # the package's own copy of a page
+    and not any(part in NOT_OURS or part.startswith((".venv", ".pytest")) for part in page.relative_to(ROOT).parts)
 )
 FORMAT = (ROOT / "docs/archive-format.md").read_text("utf-8")
 MAKEFILE = (ROOT / "Makefile").read_text("utf-8")

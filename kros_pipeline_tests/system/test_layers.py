@@ -112,6 +112,8 @@ def test_core_has_no_io_and_no_clock(module: str) -> None:
     pure = {
         "base64",
         "collections",
+        "concurrent",
+        "contextlib",
         "dataclasses",
         "datetime",
         "difflib",
@@ -128,6 +130,7 @@ def test_core_has_no_io_and_no_clock(module: str) -> None:
         "math",
         "re",
         "statistics",
+        "threading",
         "typing",
         "unicodedata",
         "urllib",
