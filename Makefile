@@ -76,6 +76,9 @@ test-readers: setup ## read an archive with Spark, chDB, DataFusion and dbt; ins
 tables: setup ## write what is derived from the tables' schemas: analytics/, docs/tables.md
 	@$(BIN)/python -m analytics.generate
 
+screenshots: setup ## take the README's pictures of the Dagster UI again (Debian's chromium); writes docs/images
+	@$(BIN)/python -m kros_pipeline_tests.chromium.screenshots 2>/dev/null
+
 soak: setup ## try 2,000 random worlds, and kill runs at 200 random moments; SEED=7 repeats a trial
 	@$(BIN)/python -m kros_pipeline_tests.support.worlds --worlds 2000 $(if $(SEED),--first $(SEED))
 	@$(BIN)/python -m kros_pipeline_tests.support.crash_trial --kills 200 --cli-kills 8 $(if $(SEED),--seed $(SEED))
@@ -103,4 +106,4 @@ lock: ## write requirements.lock and requirements-production.lock from pyproject
 	uv pip compile pyproject.toml --extra production --universal --python-version 3.11 --constraint requirements.lock \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-production.lock
 
-.PHONY: help setup demo dev check notify-test up test test-s3 test-cluster test-browser test-readers tables soak fault-matrix bench bench-quick lint audit lock
+.PHONY: help setup demo dev check notify-test up test test-s3 test-cluster test-browser test-readers tables screenshots soak fault-matrix bench bench-quick lint audit lock

@@ -1,6 +1,6 @@
 """A small archive as an operator finds it on Monday morning, and Dagster's web server over it.
 
-Five days: three are complete, one has recordings that upstream serves as HTML or refuses, and yesterday waits.
+Four days: two are older, one has recordings that upstream serves as HTML or refuses, and yesterday waits.
 Upstream refuses every extension. Runs are those of the schedules, in this process.
 """
 
@@ -28,8 +28,8 @@ from kros_pipeline.sandbox.sandbox import Sandbox
 from kros_pipeline_tests.support.archive_check import completed_of
 
 ROOT = Path(__file__).parents[2]
-RULES = "rules:\n  - {id: long_calls, duration_seconds_at_least: 60, extend_days: 90}\n"
-_DAYS = 5
+RULES = "rules:\n  - {id: long_calls, duration_seconds_at_least: 30, extend_days: 90}\n"
+_DAYS = 4
 _START_SECONDS = 60
 
 
@@ -47,10 +47,10 @@ def monday_morning(home: Path) -> Iterator[Monday]:
     """Archive the days, look at the archive, and serve the UI on a free port of this machine. `home` is empty."""
     today = datetime.now(UTC).date()
     days = [today - timedelta(days=number) for number in range(_DAYS, 0, -1)]
-    bad, waiting = days[2], days[-1]
+    bad, waiting = days[-2], days[-1]
     (home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text("utf-8"), "utf-8")
     (home / "rules.yaml").write_text(RULES, "utf-8")
-    config = SandboxConfig(days=tuple(map(str, days)), calls_per_day=40, audio_seconds=(12, 90))
+    config = SandboxConfig(days=tuple(map(str, days)), calls_per_day=24, audio_seconds=(12, 60))
     with ExitStack() as stack:
         sandbox = stack.enter_context(Sandbox(config))
         settings = {
