@@ -14,7 +14,10 @@ from ..archive.settings import (
     ARCHIVE_URL,
     ERASURE_KEY,
     KMS_KEY_ID,
+    SEAL_KEY,
+    SEAL_RETAIN_DAYS,
     SSE,
+    TIMESTAMP_URL,
     ArchiveSettings,
     parse_archive_settings,
 )
@@ -119,6 +122,9 @@ SETTINGS: tuple[Setting[Any], ...] = (
     DOWNLOAD_WORKERS,
     LEGAL_HOLD,
     ERASURE_KEY,
+    SEAL_KEY,
+    TIMESTAMP_URL,
+    SEAL_RETAIN_DAYS,
     WEBHOOK_URL,
 )
 

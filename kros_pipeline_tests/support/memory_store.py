@@ -105,10 +105,11 @@ class MemoryObjectStore:
         found = self._get(key)
         return (hashlib.sha256(found.body).hexdigest(), len(found.body)) if found else None
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         self.requests_made += 1
         for key, found in self._below(prefix):
-            yield Entry(key, len(found.body), found.version)
+            if key > after:
+                yield Entry(key, len(found.body), found.version)
 
     def folders(self, prefix: str) -> Iterator[str]:
         self.requests_made += 1
@@ -171,6 +172,9 @@ class MemoryGovernance:
 
     def has_legal_hold(self, version: ObjectVersion) -> bool:
         return False
+
+    def retain(self, key: str, until: datetime) -> None:
+        raise ArchiveError(f"{key}: S3 says InvalidRequest (the bucket has no Object Lock)")
 
     def tag_as_flagged(self, key: str) -> None:
         pass  # tags are not kept
