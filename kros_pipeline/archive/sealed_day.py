@@ -47,7 +47,8 @@ class DayFile:
 
     def _all(self) -> Iterator[bytes]:
         self._file.seek(0)
-        yield from self._file
+        while line := self._file.readline():  # `yield from` would close the file with the generator
+            yield line
 
     def replace(self, file: BinaryIO, content_type: str) -> bool:
         """Put another content in its place; nothing where it is equal. Return whether it was put.

@@ -32,7 +32,7 @@ def verify_key(day: date) -> str:
 
 
 def record_path(day: date, key: str) -> str:
-    """Return the path by which a manifest names the record of a call key: it is a line of the records, and no object."""
+    """Return how a manifest names the record of a call key: no object, but a line of the records."""
     return f"{sealed_day_prefix(day)}records/{key}.json"
 
 

@@ -58,7 +58,8 @@ while read -r f; do
 done < "$w/mine"
 
 # 3. The manifest: every line is sealed, and only lines of erased calls are missing: as many as there are tombstones.
-[ -e "$d/manifest-sha256.txt" ] && [ -e "$d/records.jsonl" ] || fail "$d: manifest-sha256.txt or records.jsonl is missing"
+[ "$(ls -A "$d" | paste -s -d ' ' -)" = "VERIFY.txt manifest-sha256.txt records.jsonl" ] \
+  || fail "$d: a file is missing, or there are others"
 lines_from '/^{"audio":/' "$d/records.jsonl" > "$w/rows"; r=$(wc -l < "$w/rows")
 lines_from '/^[0-9a-f]\{64\}  /' "$d/manifest-sha256.txt" > "$w/lines"
 head -n "-$r" "$w/lines" > "$w/of-audio"; tail -n "$r" "$w/lines" > "$w/of-records"; m=$(wc -l < "$w/of-audio")
@@ -83,7 +84,8 @@ hash_lines "$w/rows" > "$w/now"; cut -c1-64 "$w/of-records" | cmp -s - "$w/now" 
   cut -c1-64 "$w/of-records" | paste -d ' ' - "$w/now" "$w/of-records" | while read -r x y z p; do
     if [ "$x" != "$y" ]; then printf '  %s\n' "$p"; fi; done; }
 echo ' ' > "$w/none"; cut -d '"' -f 6,10 --output-delimiter ' ' "$w/rows" | sort -u | comm -23 - "$w/none" > "$w/named"
-cut -c67- "$w/of-audio" > "$w/paths"; cut -c1-64 "$w/of-audio" | paste -d ' ' "$w/paths" - | sort | cmp -s - "$w/named" \
+cut -c67- "$w/of-audio" > "$w/paths"
+cut -c1-64 "$w/of-audio" | paste -d ' ' "$w/paths" - | sort | cmp -s - "$w/named" \
   || fail "manifest: it has other recordings than the records name"
 
 # 5. The recordings: each has its hash, and there is no file that the manifest does not name.
@@ -92,8 +94,6 @@ if [ -s "$w/of-audio" ]; then
 { if [ -d "$a" ]; then ls -A "$a"; fi; } | sort > "$w/there"
 cut -c21- "$w/paths" | sort | comm -13 - "$w/there" > "$w/added"
 [ -s "$w/added" ] && fail "$a: the manifest does not name $(head -n 3 "$w/added" | paste -s -d ' ' -)"
-[ "$(ls -A "$d" | paste -s -d ' ' -)" = "VERIFY.txt manifest-sha256.txt records.jsonl" ] \
-  || fail "$d: a file is missing, or there are others"
 
 # 6. Signatures and time-stamps of the day's seals. Compare the fingerprints with those that you were given.
 while read -r f; do

@@ -51,15 +51,17 @@ def complete_seals(
     writer = _Writer(store, governance, retain_days, clock)
     signed = stamped = 0
     try:
-        for number in unsigned[:_MOST_AT_ONCE] if signer is not None else ():
-            _add_signature(number, writer, signer)
-            signed += 1
+        if signer is not None:
+            for number in unsigned[:_MOST_AT_ONCE]:
+                _add_signature(number, writer, signer)
+                signed += 1
     except SigningFailed as error:
         found.owed.append(f"signatures are owed: {error}. The next look signs again")
     try:
-        for number in unstamped[:_MOST_AT_ONCE] if stamp is not None else ():
-            _add_timestamp(number, writer, stamp)
-            stamped += 1
+        if stamp is not None:
+            for number in unstamped[:_MOST_AT_ONCE]:
+                _add_timestamp(number, writer, stamp)
+                stamped += 1
     except TimestampFailed as error:
         found.owed.append(f"time-stamps are owed: {error}. The next look asks again")
     found.unsigned, found.unstamped = len(unsigned) - signed, len(unstamped) - stamped
