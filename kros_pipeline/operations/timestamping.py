@@ -69,12 +69,12 @@ def _post(url: str, query: bytes, clock: Clock) -> bytes:
         ) as answer:
             if answer.status_code != requests.codes.ok:
                 raise TimestampFailed(f"the time-stamp authority {host} answered {answer.status_code}")
-            reply = b""
-            for piece in answer.iter_content(4_096):
+            reply = bytearray()
+            for piece in answer.iter_content(1):  # a longer piece would be waited for, past the end of the time
                 reply += piece
                 if len(reply) > _MAX_ANSWER_BYTES or clock.monotonic() > ends_at:
                     raise TimestampFailed(f"the answer of the time-stamp authority {host} has no end")
-            return reply
+            return bytes(reply)
     except (requests.RequestException, ValueError) as error:
         raise TimestampFailed(f"the time-stamp authority {host} gave no answer ({type(error).__name__})") from None
 

@@ -89,7 +89,7 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a byte of a record": (flip(records_key(DAY), 400), r"records/call_a.json"),
     "a byte of the manifest": (flip(manifest_key(DAY), 3), r"were never sealed"),
     "a byte of a hash in the seal": (flip(seal_key(1), -200), r"(never sealed|tombstones|cut)"),
-    "a byte of the seal's day": (lambda copy: replace_in(copy / seal_key(1), "day: 2025", "day: 2024"), "there is none"),
+    "the day of the seal": (lambda copy: replace_in(copy / seal_key(1), "day: 2025", "day: 2024"), "there is none"),
     # What is missing.
     "a recording": (lambda copy: (copy / RECORDING_A).unlink(), rf"{RECORDING_A}: (FAILED|No such file)"),
     "a record and its manifest lines": (

@@ -200,9 +200,9 @@ def open_memory_archive(settings: ArchiveSettings) -> tuple[ObjectStore, Governa
     return store, MemoryGovernance(store)
 
 
-def open_memory_run(archive: MemoryArchive, source: CallSource, clock: Clock) -> RunContext:
+def open_memory_run(archive: MemoryArchive, source: CallSource, clock: Clock, **more_settings: str) -> RunContext:
     """Open a run of an account whose archive is in memory, over a source of the test."""
-    settings = {
+    settings = more_settings | {
         "KROSAI_API_KEY": "kros_test_memory",
         "KROS_ARCHIVE_URL": f"s3://{archive.bucket}/{archive.prefix}",
         "KROS_ERASURE_KEY": "a key of the tests, long enough for them",

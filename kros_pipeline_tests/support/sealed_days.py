@@ -16,10 +16,11 @@ from kros_pipeline_tests.support.accounts import DAY
 from kros_pipeline_tests.support.archive_check import Archive
 from kros_pipeline_tests.support.fake_days import FakeDay
 
-COREUTILS = (
-    "basename cat chmod cmp comm cp csplit cut date dirname echo env expr head join ls mkdir mktemp mv nl od paste "
-    "printf rm seq sha256sum sort split tail tee test tr uniq wc"
-).split()
+COREUTILS = [
+    "basename", "cat", "chmod", "cmp", "comm", "cp", "csplit", "cut", "date", "dirname", "echo", "env", "expr", "head",
+    "join", "ls", "mkdir", "mktemp", "mv", "nl", "od", "paste", "printf", "rm", "seq", "sha256sum", "sort", "split",
+    "tail", "tee", "test", "tr", "uniq", "wc",
+]  # fmt: skip
 BODIES = {f"call_{name}": bytes(mp3_audio(1, name, frames_in(2))) for name in "abcde"}
 
 
