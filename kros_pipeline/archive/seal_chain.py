@@ -79,8 +79,11 @@ class SealChain:
                     f"{entry.key} does not follow {seal_key(number - 1)}: one of them was replaced. Compare them with "
                     "their versions, with a copy or with the head of the chain in earlier notifications"
                 )
-            self.index.days.setdefault(seal.day.isoformat(), []).append(number)
-            self.index.read_until, self.index.head = number, digest
+            self._add(seal, digest)
+
+    def _add(self, seal: Seal, digest: str) -> None:
+        self.index.days.setdefault(seal.day.isoformat(), []).append(seal.number)
+        self.index.read_until, self.index.head = seal.number, digest
 
     def _read(self, number: int) -> tuple[Seal, str]:
         body = self._store.read(seal_key(number))
@@ -124,6 +127,7 @@ class SealChain:
                     mode=CREATE,
                     content_type="text/plain; charset=us-ascii",
                 )
+                self._add(seal, sha256_of_text(body))
                 return seal
             except (ObjectExists, ArchiveUnavailable):
                 self._clock.sleep(random.uniform(0, min(_LONGEST_PAUSE_SECONDS, 0.05 * 2**attempt)))

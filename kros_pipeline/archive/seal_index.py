@@ -4,12 +4,12 @@ It saves reading thousands of seals. What it says is compared with the chain bef
 again from the chain where it is missing or wrong.
 """
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
-from ..core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable
 from ..core.seal_keys import SEALS_INDEX
-from .json_objects import Content, read_json, update_json
+from .json_objects import update_parsed
 from .object_store import ObjectStore
 
 
@@ -30,13 +30,8 @@ class SealIndex:
 
 def read_seal_index(store: ObjectStore) -> SealIndex:
     """Return the index; an empty one where there is none, or none that can be right."""
-    try:
-        stored = read_json(store, SEALS_INDEX)
-    except (ArchiveUnavailable, ArchiveDenied):
-        raise
-    except ArchiveError:
-        stored = None
-    return _parse(stored or {})
+    body = store.read(SEALS_INDEX)
+    return (_parse(body) if body is not None else None) or SealIndex()
 
 
 def update_seal_index(store: ObjectStore, own: SealIndex, looked: Mapping[str, str], *, replaces: bool = False) -> None:
@@ -45,23 +40,24 @@ def update_seal_index(store: ObjectStore, own: SealIndex, looked: Mapping[str, s
     With `replaces` the stored index is dropped: it was wrong.
     """
 
-    def change(stored: Content | None) -> Content:
-        present = SealIndex() if replaces else _parse(stored or {})
+    def change(stored: SealIndex | None) -> SealIndex:
+        present = stored if stored is not None and not replaces else SealIndex()
         newest = own if own.read_until >= present.read_until else present
-        return {
-            "read_until": newest.read_until,
-            "head": newest.head,
-            "days": newest.days,
-            "looked": present.looked | dict(looked),
-            "retained_until": max(own.retained_until, present.retained_until),
-        }
+        return SealIndex(
+            newest.read_until,
+            newest.head,
+            newest.days,
+            present.looked | dict(looked),
+            max(own.retained_until, present.retained_until),
+        )
 
-    update_json(store, SEALS_INDEX, change)
+    update_parsed(store, SEALS_INDEX, change, parse=_parse, dump=asdict)
 
 
-def _parse(stored: Content) -> SealIndex:
+def _parse(body: bytes) -> SealIndex | None:
     """Read a stored index. Each seal belongs to one day: an index that has another number of them is not used."""
     try:
+        stored = json.loads(body)
         found = SealIndex(
             int(stored["read_until"]),
             str(stored["head"]),
@@ -70,6 +66,6 @@ def _parse(stored: Content) -> SealIndex:
             int(stored["retained_until"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError):
-        return SealIndex()
+        return None
     numbers = sorted(number for of_day in found.days.values() for number in of_day)
-    return found if numbers == list(range(1, found.read_until + 1)) else SealIndex()
+    return found if numbers == list(range(1, found.read_until + 1)) else None
