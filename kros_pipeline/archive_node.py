@@ -58,12 +58,14 @@ def archive_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
     def archive(context: dg.AssetExecutionContext, archive: Archive) -> Iterator[Any]:
         from .archive.capabilities import read_capabilities
         from .operations.health import check_health
+        from .operations.sealing import describe_seals
 
         first = date.fromisoformat(days.get_first_partition_key() or "9999-12-31")
         with raise_as_dagster_failure("the schedule looks again within the hour"):
             ctx = archive.open(context)
             found = read_capabilities(ctx.store)
             shown = found.describe() if found is not None else {}
+            seals = describe_seals(ctx.store, ctx.clock)
             health = check_health(
                 first,
                 (datetime.now(UTC) - _SCHEDULE_HEAD_START).date(),
@@ -75,7 +77,7 @@ def archive_asset(days: dg.DailyPartitionsDefinition) -> dg.AssetsDefinition:
                 under_way=days_under_way(context.instance),
             )
         results = [_days_result(health), _deletion_result(health), _recorded_result(health)]
-        yield dg.MaterializeResult(metadata=_health_metadata(health) | shown, check_results=results)
+        yield dg.MaterializeResult(metadata=_health_metadata(health) | shown | seals, check_results=results)
         red = [str(result.check_name) for result in results if not result.passed]
         if any(not result.passed and result.severity == dg.AssetCheckSeverity.ERROR for result in results):
             raise dg.Failure(description=f"Standing checks are red: {', '.join(red)}.", allow_retries=False)

@@ -28,6 +28,7 @@ from .schedules import (
     verify_archive_schedule,
     webhook_deliveries_schedule,
 )
+from .sealing_job import seal_days_job, seal_days_schedule
 from .sensors import tell_of_failures
 from .steps.process import configure_process
 from .steps.settings import SETTINGS, read_code_versions
@@ -45,6 +46,7 @@ def defs() -> dg.Definitions:
     archive, verification = archive_asset(days), verification_check()
     daily, nightly = daily_archive_job(assets), verify_archive_job(verification)
     hourly = standing_checks_job(archive, verification)
+    sealing = seal_days_job()
     deliveries = read_webhook_deliveries_job(days.start.date())
     # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out fails it in one sentence.
     given = {name for name, text in os.environ.items() if text.strip()}
@@ -59,6 +61,7 @@ def defs() -> dg.Definitions:
             hourly,
             nightly,
             deliveries,
+            sealing,
             erase_calls_job(),
             accept_quarantined_job(),
             turn_on_recording_job(),
@@ -71,6 +74,7 @@ def defs() -> dg.Definitions:
             standing_checks_schedule(hourly),
             verify_archive_schedule(nightly),
             webhook_deliveries_schedule(deliveries),
+            seal_days_schedule(sealing),
         ],
         sensors=[tell_of_failures],
         resources={"archive": Archive(unknown_names=unknown_names, **fields)},

@@ -121,10 +121,23 @@ def seal_days(
     return report
 
 
-def count_unsealed_days(store: ObjectStore, clock: Clock) -> int:
-    """Return how many days have changed, or were reconciled, since they were last found to be sealed as they are."""
+def describe_seals(store: ObjectStore, clock: Clock) -> dict[str, str | int]:
+    """Return what the asset `archive` shows of the seals: the head of the chain, its day, and what is to be sealed.
+
+    A broken chain is described, and stops nothing here: `seal_days` fails.
+    """
     chain = SealChain(store, clock)
-    return len(_find_due(store, chain.index.looked))
+    try:
+        chain.catch_up()
+        number, digest = chain.head
+        newest = next((day for day, numbers in chain.index.days.items() if number in numbers), "none")
+        shown: dict[str, str | int] = {
+            "head of the seal chain": f"{number:06d} {digest}" if number else "none",
+            "last sealed day": newest,
+        }
+    except ChainBroken as error:
+        return {"head of the seal chain": f"the chain is broken: {error}"}
+    return shown | {"days to be sealed or looked at": len(_find_due(store, chain.index.looked))}
 
 
 def _find_due(store: ObjectStore, looked: Mapping[str, str]) -> dict[date, str]:

@@ -166,7 +166,7 @@ def test_a_line_says_what_was_done_to_which_call_when_and_by_which_run(store: Me
     line = json.loads(store.read("audit/dt=2025-01-10/run-recordings.jsonl") or b"")
     assert line == {
         "at": "2025-01-20T04:15:00.000+00:00", "bytes": 3, "call": "call_a", "event": "archived", "run": "run",
-        "sha256": "00ff", "step": "recordings",
+        "premis": "ingestion", "sha256": "00ff", "step": "recordings",
     }  # fmt: skip
 
 

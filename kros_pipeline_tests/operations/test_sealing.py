@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from kros_pipeline.archive.seal_chain import SealChain
+from kros_pipeline.archive.seal_chain import SealChain, describe_head
 from kros_pipeline.core import schemas
 from kros_pipeline.core.object_keys import audio_key, table_key, tombstone_prefix
 from kros_pipeline.core.seal_keys import SEALS_INDEX, manifest_key, records_key, seal_key, verify_key
 from kros_pipeline.core.seal_text import Seal, parse_seal
-from kros_pipeline.operations import sealing
 from kros_pipeline.operations.erasure_request import ErasureRequest
-from kros_pipeline.operations.sealing import count_unsealed_days, seal_days_of
+from kros_pipeline.operations.seal_day import DayFacts, seal_day
+from kros_pipeline.operations.sealing import describe_seals, seal_days_of
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, WITHIN_GRACE
 from kros_pipeline_tests.support.fake_days import FakeDay
 from kros_pipeline_tests.support.seal_trial import Killed, open_run, try_sealing
@@ -124,8 +124,8 @@ def test_a_call_that_an_earlier_day_keeps_is_withdrawn() -> None:
     ctx = day.open()
     for table in schemas.TABLES.values():
         ctx.tables.commit(table, DAY, lambda present: present.batches() if present else iter(()))
-    facts = sealing.DayFacts("complete", {}, {})
-    put = sealing.seal_day(
+    facts = DayFacts("complete", {}, {})
+    put = seal_day(
         DAY,
         facts,
         store=ctx.store,
@@ -235,7 +235,7 @@ def test_a_write_of_records_that_began_before_an_erasure_loses(sealed_before: bo
         seal(day)
     day.source.calls |= FakeDay({"call_c": BODIES["call_c"]}).source.calls
     day.run()
-    erased = []
+    erased: list[str] = []
 
     class Late:
         """Erases the call between the look for tombstones and the write."""
@@ -253,7 +253,7 @@ def test_a_write_of_records_that_began_before_an_erasure_loses(sealed_before: bo
             return getattr(self.store, name)
 
     ctx = day.open()
-    ctx.store = Late(ctx.store)  # type: ignore[assignment]
+    ctx.store = Late(ctx.store)
     report = seal_days_of(ctx)
     assert erased and not report.refused and not report.owed
     for key in (records_key(DAY), manifest_key(DAY)):
@@ -298,11 +298,14 @@ def test_a_look_takes_the_oldest_days_first_and_no_more_than_it_may(caplog: pyte
     for one in more:
         write_settled_day(ctx, one)
     day.now = AFTER_GRACE + timedelta(days=90)
-    assert count_unsealed_days(ctx.store, ctx.clock) == 3
+    assert describe_seals(ctx.store, ctx.clock)["days to be sealed or looked at"] == 3
     with caplog.at_level(logging.INFO):
         report = seal_days_of(day.open(), most_days=2)
     assert (report.sealed, report.left) == (sorted(more)[:2], 1)
-    assert seal(day).sealed == sorted(more)[2:] and count_unsealed_days(ctx.store, ctx.clock) == 0
+    assert seal(day).sealed == sorted(more)[2:]
+    shown = describe_seals(ctx.store, ctx.clock)
+    assert (shown["last sealed day"], shown["days to be sealed or looked at"]) == ("2025-03-03", 0)
+    assert shown["head of the seal chain"] == describe_head(ctx.store, ctx.clock)
     assert "2025-03-01: sealed by seal 000002, version 1" in caplog.text
 
 
@@ -331,3 +334,5 @@ def test_a_broken_chain_stops_the_sealing_and_says_what_to_do() -> None:
     day.archive.delete(seal_key(1))
     (sentence,) = seal(day).refused
     assert "restore it from a version" in sentence and not day.archive.objects(seal_key(1))
+    ctx = day.open()
+    assert "broken" in str(describe_seals(ctx.store, ctx.clock)["head of the seal chain"])

@@ -54,6 +54,10 @@ def cut_line(key: str, text: str) -> Callable[[Path], object]:
     return change
 
 
+def remove(key: str) -> Callable[[Path], object]:
+    return lambda copy: (copy / key).unlink()
+
+
 def add_file(key: str) -> Callable[[Path], object]:
     return lambda copy: (copy / key).write_bytes(b"x")
 
@@ -91,17 +95,17 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a byte of a hash in the seal": (flip(seal_key(1), -200), r"(never sealed|tombstones|cut)"),
     "the day of the seal": (lambda copy: replace_in(copy / seal_key(1), "day: 2025", "day: 2024"), "there is none"),
     # What is missing.
-    "a recording": (lambda copy: (copy / RECORDING_A).unlink(), rf"{RECORDING_A}: (FAILED|No such file)"),
+    "a recording": (remove(RECORDING_A), rf"{RECORDING_A}: (FAILED|No such file)"),
     "a record and its manifest lines": (
         lambda copy: [cut_line(key, "call_a")(copy) for key in (records_key(DAY), manifest_key(DAY))],
         "1 sealed records are missing, and 0 tombstones",
     ),
     "a recording and its manifest line": (
-        lambda copy: [(copy / RECORDING_A).unlink(), cut_line(manifest_key(DAY), RECORDING_A)(copy)],
+        lambda copy: [remove(RECORDING_A)(copy), cut_line(manifest_key(DAY), RECORDING_A)(copy)],
         "other recordings than the records name",
     ),
-    "the seal": (lambda copy: (copy / seal_key(1)).unlink(), f"there is none of {DAY}"),
-    "the manifest": (lambda copy: (copy / manifest_key(DAY)).unlink(), "a file is missing"),
+    "the seal": (remove(seal_key(1)), f"there is none of {DAY}"),
+    "the manifest": (remove(manifest_key(DAY)), "a file is missing"),
     # What was added.
     "a recording that nobody archived": (add_file(audio_key(DAY, "call_z")), "does not name call_z.mp3"),
     "a file with a hostile name": (add_file(f"audio/dt={DAY}/\x1b]0;x\x07$(id)"), r"does not name \]0;x\$\(id\)"),

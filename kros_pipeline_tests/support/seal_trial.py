@@ -62,7 +62,7 @@ def open_run(archive: MemoryArchive, decide: Callable[[str], str] = lambda _: ""
     """One run over the archive, whose PUTs of seals meet faults."""
     clock: Clock = clock_without_waits(lambda: NOW)
     ctx = open_memory_run(archive, FakeCallSource([], clock), clock)
-    ctx.store = FaultyStore(ctx.store, decide)  # type: ignore[assignment]
+    ctx.store = FaultyStore(ctx.store, decide)
     return ctx
 
 

@@ -106,8 +106,8 @@ def write_settled_day(ctx: RunContext, day: date, calls: int = 3) -> None:
     for table in schemas.TABLES.values():
         if table is schemas.RECONCILIATION:
             zeros = {column.name: 0 for column in table.columns if column.type == schemas.INT64}
-            checked = {"verdict": "complete", "problems": [], "checked_at": datetime.combine(day, time(), UTC)}
-            checked["checked_at"] += timedelta(days=30)
+            checked_at = datetime.combine(day, time(), UTC) + timedelta(days=30)
+            checked: dict[str, Any] = {"verdict": "complete", "problems": [], "checked_at": checked_at}
             of_table = [zeros | checked | {"calls": calls, "listed_total": calls, "call_date": day}]
         else:
             of_table = [
