@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from .catalog import OWNERS, personal_data_tags, place_metadata, table_metadata
 from .checks import (
     EXTENSIONS_CHECK,
     LIST_CHECK,
@@ -23,8 +24,15 @@ from .checks import (
 from .core import schemas
 from .core.statuses import DayVerdict
 from .failures import RETRIES
-from .reporting import sample_table, step_run, table_metadata
+from .reporting import explain_day, observe_day, sample_table, step_run
 from .resources import Archive
+from .step_checks import (
+    describe_extensions,
+    describe_recordings,
+    describe_transcripts,
+    describe_unanswered,
+    describe_untried,
+)
 
 KROSAI_POOL = "krosai"  # limit 1, for the assets that ask the API: parallel runs share its rate
 
@@ -66,9 +74,11 @@ class ExtensionsConfig(dg.Config):
 
 
 def daily_assets(
-    days: dg.DailyPartitionsDefinition, code_versions: Mapping[str, str] | None = None
+    days: dg.DailyPartitionsDefinition,
+    code_versions: Mapping[str, str] | None = None,
+    archive_url: str | None = None,
 ) -> list[dg.AssetsDefinition]:
-    """Make the assets, partitioned by `days`.
+    """Make the assets, partitioned by `days`; their pages show where they are below `archive_url`.
 
     `code_versions`, by the asset's name, say by which grammar and which rules a table is made: Dagster shows the days
     of another version as stale.
@@ -85,7 +95,9 @@ def daily_assets(
             deps=deps,
             group_name="archive",
             kinds={"s3", "parquet"},
-            metadata=table_metadata(table),
+            owners=OWNERS,
+            tags=personal_data_tags(table),
+            metadata=table_metadata(table) | place_metadata(archive_url, table),
             pool=KROSAI_POOL if asks_krosai else None,
             code_version=versions.get(table.name),
             retry_policy=RETRIES,
@@ -123,7 +135,11 @@ def daily_assets(
         }
         if listing.oddities:
             shown["oddities"] = listing.oddities
-        return run.materialize(report, LIST_CHECK, problem, shown)
+        done = (
+            f"{report.counts['calls']} calls; {report.counts['pages']} pages were read, and the list is proved: "
+            f"{listing.listed_total} calls of the day were listed."
+        )
+        return run.materialize(report, LIST_CHECK, problem, done, shown)
 
     @asset(schemas.RECORDINGS, ["calls"])
     def recordings(context: dg.AssetExecutionContext, config: RecordingsConfig, archive: Archive) -> Iterator[Any]:
@@ -145,7 +161,11 @@ def daily_assets(
                 log=ctx.log,
                 call_ids=config.call_ids,
             )
-        yield run.materialize(report, RECORDINGS_TRIED_CHECK, str(report.error or ""))
+            ctx.moved_recordings += report.counts["archived_now"]
+            ctx.moved_bytes += report.counts["bytes_archived_now"]
+        yield run.materialize(
+            report, RECORDINGS_TRIED_CHECK, describe_untried(run.day, report), describe_recordings(report)
+        )
         run.fail_if_person_must_act(report)
 
     @asset(schemas.TRANSCRIPTS, ["calls"])
@@ -168,8 +188,9 @@ def daily_assets(
                 log=ctx.log,
                 roles=ctx.settings.speaker_roles,
             )
-        unanswered = f"Upstream did not answer for {report.problem_count} calls." if report.problem_count else ""
-        yield run.materialize(report, TRANSCRIPTS_ASKED_CHECK, str(report.error or unanswered))
+        yield run.materialize(
+            report, TRANSCRIPTS_ASKED_CHECK, describe_unanswered(run.day, report), describe_transcripts(report)
+        )
         run.fail_if_person_must_act(report)
 
     @asset(schemas.UTTERANCES, ["transcripts"], asks_krosai=False)
@@ -198,10 +219,10 @@ def daily_assets(
     @asset(schemas.RETENTION_EXTENSIONS, ["flagged_calls"])
     def retention_extensions(
         context: dg.AssetExecutionContext, config: ExtensionsConfig, archive: Archive
-    ) -> dg.MaterializeResult:
+    ) -> Iterator[Any]:
         from .steps.retention_extensions import extend_retention
 
-        with step_run(context, archive) as run:
+        with step_run(context, archive, is_dry_run=config.dry_run) as run:
             ctx = run.ctx
             report = extend_retention(
                 run.day,
@@ -216,8 +237,13 @@ def daily_assets(
                 settle=config.settle,
                 run_id=context.run.root_run_id or context.run.run_id,  # a run that Dagster repeats is the same order
             )
-        sample = {"would be sent": sample_table(report.would_send)} if report.would_send else None
-        return run.materialize(report, EXTENSIONS_CHECK, " ".join(report.to_do), sample)
+        if config.dry_run:  # no table was written: a materialization would say that the day is done
+            sample = {"would be sent": sample_table(report.would_send)} if report.would_send else {}
+            yield dg.AssetObservation(
+                context.asset_key, partition=context.partition_key, metadata=run.metadata(report) | sample
+            )
+            return
+        yield run.materialize(report, EXTENSIONS_CHECK, " ".join(report.to_do), describe_extensions(report))
 
     @asset(schemas.RECONCILIATION, ["recordings", "retention_extensions"])
     def reconciliation(
@@ -256,17 +282,14 @@ def daily_assets(
                 api_requests=ctx.source.requests_made,
             )
         verdict = result.verdict
-        check_results = reconciliation_check_results(verdict)
-        problems = "\n".join(verdict.problems) or "none"
-        metadata = {"verdict": verdict.verdict.value, "problems": problems} | run.metadata(result.report)
-        metadata |= {f"upstream's {counter.name}": counter.value for counter in counters}
+        check_results = reconciliation_check_results(verdict, result.summaries)
+        metadata = explain_day(result) | run.metadata(result.report)
+        yield observe_day(run.day, result)
         if verdict.verdict == DayVerdict.INCOMPLETE:
             yield from check_results
             # Not materialized: so Dagster counts the day as failed, and a backfill of "failed and missing" takes it.
             raise dg.Failure(
-                description=f"{run.day} is incomplete. {' '.join(verdict.problems)} "
-                "owed_days_schedule tries the day again while upstream keeps the recordings. To be faster, mend the "
-                'cause and materialize the whole day; do not use "Re-execute from failure".',
+                description=f"{run.day} is incomplete. {' '.join(verdict.problems)} {result.next_step}",
                 metadata=metadata,
                 allow_retries=False,
             )

@@ -1,10 +1,12 @@
 """The checks of each day. Those of the archive as a whole are in `archive_node.py`."""
 
 import warnings
+from collections.abc import Mapping
 
 import dagster as dg
 
 from .core import schemas
+from .core.day_summary import CheckSummary
 from .core.verdict import (
     CALLS_CHECK,
     COUNTERS_CHECK,
@@ -74,25 +76,36 @@ _DAY_CHECKS: dict[str, dict[str, str]] = {
 }
 
 
+_SEE_PARTITIONS = 'This page shows the day that was checked last; "Partitions" shows every day.'
+
+
 def day_check_specs(table: schemas.Table, days: dg.DailyPartitionsDefinition) -> list[dg.AssetCheckSpec]:
     """Return the checks of one asset, partitioned: else a good day would turn another day's red check green."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.PreviewWarning)  # the pin on dagster's minor release is for this
         return [
-            dg.AssetCheckSpec(name, asset=table.name, description=description, partitions_def=days)
+            dg.AssetCheckSpec(
+                name, asset=table.name, description=f"{description} {_SEE_PARTITIONS}", partitions_def=days
+            )
             for name, description in _DAY_CHECKS.get(table.name, {}).items()
         ]
 
 
-def reconciliation_check_results(verdict: Verdict) -> list[dg.AssetCheckResult]:
-    """Return the results of the checks of `reconciliation`: red with what is wrong and what to do about it."""
-    return [
-        dg.AssetCheckResult(
-            passed=not sentences,
-            check_name=name,
-            severity=dg.AssetCheckSeverity.WARN if name in _WARNINGS else dg.AssetCheckSeverity.ERROR,
-            description=" ".join([*sentences, WHAT_TO_DO[name]]) if sentences else RECONCILIATION_CHECKS[name],
-            metadata={"verdict": verdict.verdict.value},  # a text: Dagster's serializer refuses enum members
-        )
-        for name, sentences in verdict.failures.items()
-    ]
+def reconciliation_check_results(verdict: Verdict, summaries: Mapping[str, CheckSummary]) -> list[dg.AssetCheckResult]:
+    """Return the results of the checks of `reconciliation`, each with its numbers.
+
+    A red one says what is wrong and what to do about it. One that waits for something is a warning, and says until
+    when; it changes no verdict.
+    """
+    return [_check_result(name, sentences, verdict, summaries[name]) for name, sentences in verdict.failures.items()]
+
+
+def _check_result(name: str, sentences: list[str], verdict: Verdict, summary: CheckSummary) -> dg.AssetCheckResult:
+    is_warning = name in _WARNINGS or not sentences
+    return dg.AssetCheckResult(
+        passed=not sentences and not summary.is_waiting,
+        check_name=name,
+        severity=dg.AssetCheckSeverity.WARN if is_warning else dg.AssetCheckSeverity.ERROR,
+        description=" ".join([*sentences, WHAT_TO_DO[name]]) if sentences else summary.sentence,
+        metadata={**summary.numbers, "verdict": verdict.verdict.value},  # a text: Dagster refuses enum members
+    )

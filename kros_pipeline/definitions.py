@@ -41,9 +41,10 @@ def defs() -> dg.Definitions:
     calls → recordings, transcripts → utterances → flagged_calls → retention_extensions → reconciliation → archive.
     """
     configure_process()
-    days = daily_partitions(os.environ.get("KROS_START_DATE"))
-    assets = daily_assets(days, read_code_versions(os.environ))
-    archive, verification = archive_asset(days), verification_check()
+    days = daily_partitions(os.environ, os.environ.get("DAGSTER_HOME"))
+    url = os.environ.get("KROS_ARCHIVE_URL")
+    assets = daily_assets(days, read_code_versions(os.environ), url)
+    archive, verification = archive_asset(days, url), verification_check()
     daily, nightly = daily_archive_job(assets), verify_archive_job(verification)
     hourly = standing_checks_job(archive, verification)
     sealing = seal_days_job()

@@ -1,12 +1,14 @@
 """The daily partition, and the days that runs are about."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import dagster as dg
 
 from .core.days import is_over
-from .steps.settings import parse_start_date
+from .steps.start_date import find_start_date, record_start_date
 
 _IS_DAY = re.compile(r"\d{4}-\d\d-\d\d").fullmatch
 _UNFINISHED = [
@@ -17,9 +19,20 @@ _UNFINISHED = [
 ]
 
 
-def daily_partitions(start_date: str | None) -> dg.DailyPartitionsDefinition:
-    """Make the partitions: UTC days from `KROS_START_DATE` to yesterday. Raises `BadSettings`."""
-    return dg.DailyPartitionsDefinition(start_date=parse_start_date(start_date).isoformat())
+def daily_partitions(texts: Mapping[str, str | None], home: str | None) -> dg.DailyPartitionsDefinition:
+    """Make the partitions: UTC days from the first one to yesterday. `home` is DAGSTER_HOME. Raises `BadSettings`."""
+    start_date = find_start_date(texts, Path(home) if home else None, datetime.now(UTC).date())
+    return dg.DailyPartitionsDefinition(start_date=start_date.isoformat())
+
+
+def show_earlier_days(home: str, first_archived: date, first: date) -> str:
+    """Have Dagster show archived days from before the first partition. Return a sentence for the run's log."""
+    record_start_date(Path(home), first_archived)
+    return (
+        f"The archive has days from {first_archived} on, and Dagster shows them from {first} on. It shows all of them "
+        f"once its code location is loaded again; where DAGSTER_HOME does not last, or KROS_START_DATE is set, set "
+        f"KROS_START_DATE={first_archived}."
+    )
 
 
 def day_of(context: dg.AssetExecutionContext) -> date:
@@ -29,7 +42,10 @@ def day_of(context: dg.AssetExecutionContext) -> date:
     day = date.fromisoformat(context.partition_key)
     days = context.assets_def.partitions_def
     if isinstance(days, dg.DailyPartitionsDefinition) and day < days.start.date():
-        raise _refuse(f"{day} is before KROS_START_DATE, the first day of the archive ({days.start.date()}).")
+        raise _refuse(
+            f"{day} is before KROS_START_DATE, the first day that Dagster shows ({days.start.date()}). Set it to an "
+            "earlier day, and start Dagster again."
+        )
     if not is_over(day, datetime.now(UTC)):
         raise _refuse(f"{day} is not over (UTC): its calls are archived when no new one can be created on it.")
     return day

@@ -23,6 +23,7 @@ def seal_days_job() -> dg.JobDefinition:
 
         with raise_as_dagster_failure("the schedule looks again within the hour"):
             ctx = archive.open(context)
+            ctx.counts_usage = True
             ctx.prepare_archive(asks_source=False)
             report = seal_days_of(ctx)
         for sentence in report.owed:

@@ -21,6 +21,12 @@ def read_json(store: ObjectStore, key: str) -> Content | None:
     return _parse(store, key, body) if body is not None else None
 
 
+def read_expendable_json(store: ObjectStore, key: str) -> Content:
+    """Return a JSON object that can be made again; an empty one where there is none, or any other content."""
+    body = store.read(key)
+    return (_parse_expendable(body) if body is not None else None) or {}
+
+
 def list_names(store: ObjectStore, prefix: str) -> frozenset[str]:
     """Return the names of the JSON objects below a prefix: their keys without the prefix and `.json`."""
     return frozenset(entry.key.removeprefix(prefix).removesuffix(".json") for entry in store.list(prefix))
@@ -54,6 +60,11 @@ def replace_json(store: ObjectStore, key: str, value: object) -> None:
 def update_json(store: ObjectStore, key: str, change: Callable[[Content | None], Content]) -> Content:
     """Write what `change` makes of the present JSON object, or of None, and return it; see `update_parsed`."""
     return update_parsed(store, key, change, parse=partial(_parse, store, key), dump=dict)
+
+
+def update_expendable_json(store: ObjectStore, key: str, change: Callable[[Content], Content]) -> Content:
+    """Write what `change` makes of a JSON object that can be made again; any other content is replaced."""
+    return update_parsed(store, key, lambda present: change(present or {}), parse=_parse_expendable, dump=dict)
 
 
 def update_parsed(
@@ -101,11 +112,16 @@ def _put_bytes(store: ObjectStore, key: str, body: bytes, mode: PutMode) -> None
     store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=mode, content_type="application/json")
 
 
-def _parse(store: ObjectStore, key: str, body: bytes) -> Content:
+def _parse_expendable(body: bytes) -> Content | None:
     try:
         value = json.loads(body)
     except ValueError:
-        value = None
-    if not isinstance(value, dict):
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _parse(store: ObjectStore, key: str, body: bytes) -> Content:
+    value = _parse_expendable(body)
+    if value is None:
         raise ArchiveError(f"{store.url(key)} does not hold the JSON object that was written there")
     return value

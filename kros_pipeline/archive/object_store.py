@@ -75,12 +75,14 @@ class ObjectStore(Protocol):
     Threads may share it. It raises no error but `ArchiveError` and its subclasses. An object is absent only where the
     store says so: a refusal or a missing answer raises.
 
+    `requests_made` counts all requests, and `writes_made` those among them that S3 prices as writes: PUT, POST, LIST.
     With `reads_audio_back` the bytes of each new audio object are read and hashed once: where the server does not
     compare the SHA-256 of a body.
     """
 
     bucket: str
     requests_made: int
+    writes_made: int
     reads_audio_back: bool
 
     @property

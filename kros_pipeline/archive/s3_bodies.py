@@ -66,10 +66,13 @@ class NoAnswer(Exception):
 class S3Bodies:
     """Sends PUTs to one bucket, create-only, and reads objects to hash them. Threads share the connections.
 
-    `on_request` is called before each request. Endpoint, region, credentials, proxies and certificates are botocore's.
+    `on_request` is called with method and URL before each request. Endpoint, region, credentials, proxies and
+    certificates are botocore's.
     """
 
-    def __init__(self, settings: ArchiveSettings, session: Session, client: "S3Client", on_request: Callable[[], None]):
+    def __init__(
+        self, settings: ArchiveSettings, session: Session, client: "S3Client", on_request: Callable[[str, str], None]
+    ):
         self._on_request = on_request
         self._session = session
         self._region = client.meta.region_name
@@ -136,7 +139,7 @@ class S3Bodies:
 
     def _put(self, url: str, headers: Mapping[str, str], body: memoryview, sha256: str) -> str:
         signed = self._sign("PUT", url, headers, sha256)
-        self._on_request()
+        self._on_request("PUT", url)
         with _without_urls():
             response = self._client.put(url).headers(signed).body_bytes(body).build().send()
         if response.status == 200:
@@ -145,7 +148,7 @@ class S3Bodies:
 
     def _read(self, url: str) -> tuple[str, int]:
         signed = self._sign("GET", url, {}, _SHA256_OF_NOTHING)
-        self._on_request()
+        self._on_request("GET", url)
         request = self._client.get(url).headers(signed).timeout(_WHOLE_READING).streamed_read_buffer_limit(0)
         digest, size_bytes = hashlib.sha256(), 0
         with _without_urls(), request.build_streamed() as response:

@@ -6,6 +6,7 @@ everything else. Both send a SHA-256 that S3 checks.
 
 import base64
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
 _PIECE_BYTES = 1 << 20
+_LISTING = re.compile(r"[?&](?:list-type|versions|uploads)\b").search
 
 
 class S3ObjectStore:
@@ -44,13 +46,18 @@ class S3ObjectStore:
         with translate_errors(f"bucket {self.bucket}"):
             session = open_session()
             self.client = open_boto3(settings, session)
-            self._bodies = S3Bodies(settings, session, self.client, self._count_request)
+            self._bodies = S3Bodies(settings, session, self.client, self._count)
         self.server = S3Server(settings, self.client)
-        self.requests_made, self.reads_audio_back = 0, False
-        self.client.meta.events.register("before-send.s3", self._count_request)
+        self.requests_made = self.writes_made = 0
+        self.reads_audio_back = False
+        self.client.meta.events.register(
+            "before-send.s3", lambda request, **_: self._count(request.method, request.url)
+        )
 
-    def _count_request(self, **_: Any) -> None:
+    def _count(self, method: str, url: str) -> None:
+        """Count a request, each retry as one. S3 prices a listing, which is a GET of a bucket, like a write."""
         self.requests_made += 1
+        self.writes_made += method in {"PUT", "POST"} or (method == "GET" and _LISTING(url) is not None)
 
     def full_key(self, key: str) -> str:
         """Return the key inside the bucket, with the prefix."""

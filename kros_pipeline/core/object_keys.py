@@ -38,6 +38,7 @@ EXTENSIONS = "state/extensions/"
 DECISIONS = "state/decisions/"
 EXTEND_NOT_OFFERED = "state/not_offered/extend.json"
 WEBHOOK_DELIVERIES = "state/webhook_deliveries.json"
+VERIFIED_DAYS = "state/verified_days.json"
 TABLES = "tables/"
 
 
@@ -114,6 +115,16 @@ def quarantined_digits(key: str) -> str:
 
 
 # State.
+
+
+def day_totals_key(year: int) -> str:
+    """Return the key of the numbers of a year's days."""
+    return f"state/day_totals/{year:04}.json"
+
+
+def usage_key(day: date) -> str:
+    """Return the key of what runs used in the month of `day`."""
+    return f"state/usage/{day:%Y-%m}.json"
 
 
 def other_answers_prefix(day: date) -> str:

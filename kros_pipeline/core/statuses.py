@@ -46,6 +46,9 @@ class ExtensionStatus(StrEnum):
     NOT_ALLOWED = "not_allowed"
 
 
+OPEN_EXTENSIONS = (ExtensionStatus.REFUSED, ExtensionStatus.UNCONFIRMED)
+"""The statuses that wait for an operator, until one settles the decision or has it sent again."""
+
 NOT_SENT = "not_sent"
 """The status of a request's outcome in the journal, and never of a row: the next run sends the request."""
 

@@ -18,8 +18,9 @@ from .audio import FORMAT_CHANGED
 from .evidence import Evidence
 from .listing import Listing
 from .object_keys import call_key
+from .reason_kinds import describe_kinds
 from .speaker_roles import is_showable
-from .statuses import DayVerdict, RecordingStatus, TranscriptStatus
+from .statuses import DayVerdict, ExtensionStatus, RecordingStatus, TranscriptStatus
 
 CALLS_CHECK = "every_call_is_accounted_for"
 RECORDINGS_CHECK = "every_recording_is_safe"
@@ -89,8 +90,25 @@ def decide_verdict(evidence: Evidence) -> Verdict:
     witnessed = _name_witnessed_calls(evidence)
     defects = list(_name_defects(evidence))
     doubts = [*_describe_doubtful_texts(evidence), *_name_unknown_labels(evidence)]
-    notes = [*may_still_come, *acknowledged, *too_late, *witnessed, *defects, *doubts, *oddities]
+    extensions = list(_describe_open_extensions(evidence))
+    notes = [*may_still_come, *acknowledged, *too_late, *witnessed, *defects, *doubts, *extensions]
+    notes += [*evidence.counter_notes, *oddities]
     return Verdict(verdict, failures, notes)
+
+
+def _describe_open_extensions(evidence: Evidence) -> Iterator[str]:
+    """Yield a sentence for extensions that an operator has to decide on. The verdict does not change: audio is safe."""
+    what_it_is = {
+        ExtensionStatus.REFUSED: "extension of the retention refused by upstream",
+        ExtensionStatus.UNCONFIRMED: "extension of the retention unconfirmed: nobody knows whether upstream acted",
+    }
+    for status, what in what_it_is.items():
+        kinds = evidence.open_extensions.get(status, Counter())
+        if kinds:
+            yield (
+                f"{kinds.total()} × {what} ({describe_kinds(kinds)}). The check of `retention_extensions` says what to "
+                "do."
+            )
 
 
 def _name_defects(evidence: Evidence) -> Iterator[str]:
@@ -189,7 +207,9 @@ def _may_be_proved_later(evidence: Evidence) -> bool:
 def _check_recordings(evidence: Evidence) -> Iterator[str]:
     """Yield problems unless every recording is safe, and the bucket holds every archived one with its size."""
     for status, call_ids in evidence.unsafe.items():
-        yield from _count(f"recording {status}", _keys(call_ids))
+        kinds = describe_kinds(evidence.unsafe_kinds.get(status, Counter()))
+        for sentence in _count(f"recording {status}", _keys(call_ids)):
+            yield f"{sentence.removesuffix('.')} ({kinds})." if kinds else sentence
     yield from _count("archived recording that is not in the bucket", evidence.objects_missing)
     yield from _count("archived recording of another size in the bucket", evidence.objects_of_other_size)
     yield from _count(
@@ -218,14 +238,24 @@ def _check_objects(evidence: Evidence) -> Iterator[str]:
     yield from _count("object of an erased call", evidence.objects_of_erased_calls)
 
 
+def find_pending_listing(evidence: Evidence) -> list[str]:
+    """Return a sentence for each reason why the list is to be read again, without anybody acting."""
+    listing = evidence.listing
+    is_moving = listing is not None and (listing.out_of_requests or _may_be_proved_later(evidence))
+    return [
+        *(listing.problems if listing is not None and is_moving else []),
+        *(listing.pending if listing is not None else []),
+        *(
+            ["The list was last read before late calls could come: materialize the whole day."]
+            if evidence.listed_before_late_data
+            else []
+        ),
+    ]
+
+
 def _find_what_may_still_come(evidence: Evidence) -> Iterator[str]:
     """Yield a sentence for each thing that is missing and may still come without anybody acting."""
-    if evidence.listing is not None and (evidence.listing.out_of_requests or _may_be_proved_later(evidence)):
-        yield from evidence.listing.problems
-    if evidence.listing is not None:
-        yield from evidence.listing.pending
-    if evidence.listed_before_late_data:
-        yield "The list was last read before late calls could come: materialize the whole day."
+    yield from find_pending_listing(evidence)
     if not evidence.grace_is_over:
         yield from _count(_UNREAD_ANSWER, _keys(evidence.unread_answers))
     pending = {

@@ -27,6 +27,7 @@ _RECENT_DAYS = 14
 _DROPS_REPORTED_DAYS = 7
 _THREADS = 16
 _SAMPLE_SIZE = 20
+_MAX_CHARACTERS = 600
 _OVERDUE = timedelta(days=1)  # after the time of a day's next look
 _AT_RISK = (RecordingStatus.PENDING, RecordingStatus.FAILED, RecordingStatus.REFUSED)
 
@@ -95,16 +96,26 @@ def _describe_day(day: date, state: DayState, clock: Clock, lookback_days: int, 
     if row is None:
         yield f"{day} was never archived."
     elif row["verdict"] == DayVerdict.INCOMPLETE:
-        yield f"{day} is incomplete."
+        yield f"{day} is incomplete{_first_problem(row)}."
     elif row["verdict"] != DayVerdict.COMPLETE:
         if grace_is_over(day, clock.now(), lookback_days + 1) and not state.may_rest(clock.now() - _OVERDUE):
-            yield f"{day} is still waiting, a day after its grace days."
+            yield f"{day} is still waiting, a day after its grace days{_first_problem(row)}."
     elif row["listed_total"] is None:
         yield f"{day} is complete by its row, and its list was never proved."
     if state.deleted:
         yield f"{day}: deleted since its check: {_name(state.deleted)}."
     if state.replaced and not is_under_way and state.was_proved_after_grace(day, lookback_days):
         yield f"{day}: replaced since its check: {_name(state.replaced)}."
+
+
+def _first_problem(row: Row) -> str:
+    """Return the first of a day's problems as the end of a sentence, and how many more there are."""
+    problems = [str(problem).rstrip(".") for problem in row["problems"]]
+    if not problems:
+        return ""
+    first = problems[0] if len(problems[0]) <= _MAX_CHARACTERS else f"{problems[0][: _MAX_CHARACTERS - 1]}…"
+    more = f"; {len(problems) - 1} more problems" if len(problems) > 1 else ""
+    return f": {first}{more}"
 
 
 def _name(tables: list[str]) -> str:

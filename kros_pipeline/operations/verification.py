@@ -4,21 +4,56 @@ Each day one twenty-eighth of the archive's days is read, so that every object i
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, timedelta
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
+from ..archive.verified_days import record_verified_days
 from ..core import schemas
+from ..core.clock import Clock
+from ..core.days import start_of
 from ..core.errors import ArchiveError, UnreadablePartition
 from ..core.object_keys import audio_prefix, call_key_in, table_key
 from ..core.statuses import RecordingStatus
 
 PARTS = 28
+_EVERY = timedelta(days=PARTS)
+_LATE_AFTER = _EVERY + timedelta(days=1)  # a turn takes its time
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many of the archive's days were read back in the last 28 days. A late day had its turn, and was not."""
+
+    days: int
+    days_verified: int
+    days_late: int
+
+    @property
+    def percent(self) -> float:
+        """The share of the days that were read back; 100 where there is none."""
+        return 100 * self.days_verified / self.days if self.days else 100.0
+
+
+def measure_coverage(kept_since: Mapping[date, date], verified: Mapping[date, datetime], now: datetime) -> Coverage:
+    """Measure how far the nightly verification keeps up.
+
+    `kept_since` says of each day of the archive since when it is there: a day that came later has had no turn yet.
+    `verified` says when a day was last read back whole.
+    """
+    return Coverage(
+        days=len(kept_since),
+        days_verified=sum(day in verified and now - verified[day] <= _LATE_AFTER for day in kept_since),
+        days_late=sum(
+            now - max(start_of(since), verified.get(day, start_of(since))) > _LATE_AFTER
+            for day, since in kept_since.items()
+        ),
+    )
 
 
 @dataclass
@@ -52,15 +87,29 @@ def verify_days(
     tables: Tables,
     tombstones: Tombstones,
     audit_log: Callable[[date, str], AuditLog],
+    clock: Clock,
     threads: int,
     log: logging.Logger,
 ) -> Verification:
-    """Read back and hash every recording of these days. Each object gets a line in the audit log of its day."""
-    found = Verification(days=list(days))
-    with ThreadPoolExecutor(threads, thread_name_prefix="verification") as pool:
-        for day in days:
-            _verify_day(day, found, pool, store, tables, tombstones, audit_log(day, "verify"), log)
-            log.info("%s: verified; %d objects so far", day, found.objects)
+    """Read back and hash every recording of these days. Each object gets a line in the audit log of its day.
+
+    When a day was read back whole is recorded at the end, also where the run fails before it has read the last one.
+    """
+    found, read = Verification(days=list(days)), list[date]()
+    try:
+        with ThreadPoolExecutor(threads, thread_name_prefix="verification") as pool:
+            for number, day in enumerate(days, 1):
+                unread = len(found.unread)
+                _verify_day(day, found, pool, store, tables, tombstones, audit_log(day, "verify"), log)
+                if len(found.unread) == unread:
+                    read.append(day)
+                gigabytes = found.bytes_read / 1e9
+                log.info(
+                    "%s: verified; %d of %d days, %d objects, %.2f GB",
+                    day, number, len(days), found.objects, gigabytes,
+                )  # fmt: skip
+    finally:
+        record_verified_days(store, read, clock.now())
     return found
 
 

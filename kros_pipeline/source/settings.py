@@ -1,6 +1,7 @@
 """The settings of the source: KrosAI's API, the account's plan, and the hosts that audio may come from."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Any
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from ..core.phone_numbers import COUNTRIES
 from ..core.settings import (
     DOWNLOAD_WORKERS,
+    BadSettings,
     BadValue,
     Setting,
     SettingsReader,
@@ -196,6 +198,15 @@ class SourceSettings:
     def is_bridge(self) -> bool:
         """Whether the base URL is the Bridge's. Answers may reveal the Bridge behind another URL, too."""
         return _is_bridge(self.base_url)
+
+
+def parse_retention_days(texts: Mapping[str, str | None]) -> int | None:
+    """Parse for how many days upstream keeps a recording; None: without end. Raises `BadSettings`."""
+    reader = SettingsReader(texts)
+    days = reader.optional(RETENTION_DAYS, reader.value(PLAN).default_retention_days)
+    if reader.problems:
+        raise BadSettings(reader.problems)
+    return days
 
 
 def parse_source_settings(reader: SettingsReader) -> SourceSettings:

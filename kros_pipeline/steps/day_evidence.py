@@ -4,6 +4,7 @@ Sets are compared in both directions, and both sides are read a batch at a time.
 that are named in the verdict are kept in memory; of the day, the digests of its list and the keys of its audio.
 """
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import date, datetime
@@ -15,14 +16,15 @@ from ..archive.parquet import Partition
 from ..archive.tables import Tables
 from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from ..core import schemas
-from ..core.days import grace_is_over, parse_time
+from ..core.days import grace_ends_at, grace_is_over, parse_time
 from ..core.errors import UnreadableListing, UnreadablePartition
 from ..core.evidence import Evidence
 from ..core.id_digests import digest_id, unpack_digests
 from ..core.listing import Listing
 from ..core.object_keys import audio_prefix, call_key, call_key_in
+from ..core.reason_kinds import kind_of_reason
 from ..core.sorted_lookup import outer_join
-from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
+from ..core.statuses import OPEN_EXTENSIONS, UNSAFE_RECORDINGS, RecordingStatus
 from .recording_rows import ASKED_TOO_LATE, NOT_TRIED, find_only_answer
 from .text_evidence import add_texts
 
@@ -46,6 +48,7 @@ def gather_evidence(
     evidence = Evidence(
         listing=listing,
         unreadable_listing=problem,
+        grace_ends_at=grace_ends_at(day, lookback_days),
         grace_is_over=grace_is_over(day, now, lookback_days),
         listed_before_late_data=_was_listed_early(day, listing, now, lookback_days),
         erased=len(tombstones.pseudonyms_of(day, max_age_seconds=MAX_AGE_SECONDS)),
@@ -66,6 +69,8 @@ def gather_evidence(
                 _compare_with_calls(opened, table, without_row, without_call)
         with _note_unreadable(evidence):
             add_texts(opened, evidence, now)
+        with _note_unreadable(evidence):
+            _add_decisions(opened, evidence)
         if evidence.calls:
             evidence.missing_tables += [name for name, partition in opened.items() if partition is None]
         elif "calls" in opened and opened["calls"] is None:
@@ -169,8 +174,21 @@ def _add_recordings(
             is_acknowledged = call_key(row["call_id"]) in acknowledged
             if row["quarantine_key"] is not None and not is_acknowledged:
                 evidence.quarantined.append(row["call_id"])
-            (evidence.acknowledged if is_acknowledged else evidence.unsafe[row["status"]]).append(row["call_id"])
+            if is_acknowledged:
+                evidence.acknowledged.append(row["call_id"])
+            else:
+                evidence.unsafe[row["status"]].append(row["call_id"])
+                evidence.unsafe_kinds.setdefault(row["status"], Counter())[kind_of_reason(row["reason"])] += 1
     evidence.objects_unknown = sorted(unnamed)
+
+
+def _add_decisions(opened: _Opened, evidence: Evidence) -> None:
+    """Count the flags, and the extensions that upstream refused or of which nobody knows whether it acted."""
+    flagged, extensions = opened.get(schemas.FLAGGED_CALLS.name), opened.get(schemas.RETENTION_EXTENSIONS.name)
+    evidence.flags = flagged.row_count if flagged is not None else 0
+    for row in extensions.rows(("status", "reason", "settled_at")) if extensions is not None else ():
+        if row["status"] in OPEN_EXTENSIONS and row["settled_at"] is None:
+            evidence.open_extensions.setdefault(row["status"], Counter())[kind_of_reason(row["reason"])] += 1
 
 
 def _add_pending_recording(reason: str | None, evidence: Evidence) -> None:

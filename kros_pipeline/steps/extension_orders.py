@@ -12,11 +12,9 @@ from datetime import date
 from ..archive.parquet import Row
 from ..core.errors import ArchiveError
 from ..core.redaction import redact
-from ..core.statuses import ExtensionStatus
+from ..core.statuses import OPEN_EXTENSIONS, ExtensionStatus
 from ..source.call_source import CallSource
 from .extension_journal import ExtensionJournal
-
-_OPEN_STATUSES = (ExtensionStatus.UNCONFIRMED, ExtensionStatus.REFUSED)
 
 
 class BadOrder(ArchiveError):
@@ -33,7 +31,7 @@ class Orders:
 
 def is_open(row: Row) -> bool:
     """Return whether the decision waits for an operator."""
-    return row["status"] in _OPEN_STATUSES and row["settled_at"] is None
+    return row["status"] in OPEN_EXTENSIONS and row["settled_at"] is None
 
 
 def read_orders(

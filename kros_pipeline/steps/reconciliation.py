@@ -1,6 +1,6 @@
 """`reconciliation`: the source, the tables and the bucket, compared; one row a day."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -13,8 +13,9 @@ from ..archive.table_versions import CheckedTables, record_table_versions
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
-from ..core.call_counters import CallCounter, CountedDay
+from ..core.call_counters import CallCounter, CountedDay, describe_differences
 from ..core.clock import Clock
+from ..core.day_summary import CheckSummary, describe_next_step, summarize_checks
 from ..core.errors import ArchiveError, UnknownCalls, UnreadablePartition
 from ..core.evidence import Evidence
 from ..core.next_look import plan_next_look
@@ -31,12 +32,17 @@ _MAX_NAMED_CALLS = 5
 
 @dataclass(frozen=True)
 class ReconciliationResult:
-    """The verdict, the row that was written, and what is recorded of the tables that were compared."""
+    """The verdict, the row that was written, and what is recorded of the tables that were compared.
+
+    `summaries` say what each check found where nothing is wrong; `next_step` is what happens next.
+    """
 
     report: Report
     verdict: Verdict
     row: Row
     checked: CheckedTables
+    summaries: Mapping[str, CheckSummary]
+    next_step: str
 
 
 class NotYetFailed(ArchiveError):
@@ -78,6 +84,8 @@ def reconcile_day(
         evidence.unheld, evidence.blocked_by = hold_problems, blocked_by
         calls = evidence.calls + evidence.erased
         evidence.counter_differences = compare_counters(day, counters, evidence.listing, calls=calls, store=store)
+        if not evidence.counter_differences and evidence.listing is not None and evidence.listing.proved:
+            evidence.counter_notes = list(describe_differences(counters, calls))
         verdict = decide_verdict(evidence)
         row = _make_row(day, evidence, verdict) | {
             "stats_total": next((counter.value for counter in counters if counter.name.startswith("stats.")), None),
@@ -95,7 +103,16 @@ def reconcile_day(
         is_settled = verdict.verdict == DayVerdict.COMPLETE and evidence.grace_is_over
         counted = CountedDay(calls, {counter.name: counter.value for counter in counters}, is_settled)
         checked = CheckedTables(evidence.table_versions, next_look, counted)
-        results.append(ReconciliationResult(Report(counts=_counts_of(row)), verdict, row, checked))
+        results.append(
+            ReconciliationResult(
+                Report(counts=_counts_of(row)),
+                verdict,
+                row,
+                checked,
+                summarize_checks(evidence, counters, next_look),
+                describe_next_step(day, verdict.verdict, evidence, next_look, retention_days),
+            )
+        )
         return batches_of(schemas.RECONCILIATION, [row])
 
     with tables.transaction(schemas.RECONCILIATION, day, replaces_unreadable=True) as own:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..archive.tables import WriteResult
 from ..core.errors import ExternalError
+from ..core.reason_kinds import kind_of_reason
 
 SAMPLE_SIZE = 20
 
@@ -49,6 +50,7 @@ class Report:
     counts: dict[str, int] = field(default_factory=dict)
     problems: list[tuple[str, str]] = field(default_factory=list)
     problem_count: int = 0
+    problem_kinds: Counter[str] = field(default_factory=Counter)
     changes: list[tuple[str, str]] = field(default_factory=list)
     error: ExternalError | None = None
     written: WriteResult | None = None
@@ -56,5 +58,6 @@ class Report:
     def add_problem(self, call_id: str, reason: str) -> None:
         """Count one problem, and keep it if the sample has room."""
         self.problem_count += 1
+        self.problem_kinds[kind_of_reason(reason)] += 1
         if len(self.problems) < SAMPLE_SIZE:
             self.problems.append((call_id, reason))

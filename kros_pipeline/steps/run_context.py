@@ -21,7 +21,9 @@ from ..archive.s3_governance import open_s3
 from ..archive.settings import ArchiveSettings
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
+from ..archive.usage import Usage, add_usage
 from ..core.clock import Clock
+from ..core.errors import ArchiveError
 from ..core.flags import Rules
 from ..core.pseudonyms import api_key_fingerprint
 from ..source.call_source import CallSource
@@ -48,6 +50,9 @@ class RunContext:
     clock: Clock
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     is_store_probed: bool = False
+    counts_usage: bool = False  # set by a run that may write, and is no dry run
+    moved_recordings: int = 0
+    moved_bytes: int = 0
     log: logging.Logger = field(default_factory=lambda: logging.getLogger("kros_pipeline"))
 
     def audit_log(self, day: date, step: str) -> AuditLog:
@@ -77,8 +82,24 @@ class RunContext:
             self.is_store_probed = True
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. What the run used is added to the archive's count before."""
+        if self.counts_usage and self.identity.is_claimed:
+            self._add_usage()
         self.source.close()
+
+    def _add_usage(self) -> None:
+        """Add what the run used. A count that cannot be written fails no run."""
+        usage = Usage(
+            api_requests=self.source.requests_made,
+            s3_writes=self.store.writes_made,
+            s3_reads=self.store.requests_made - self.store.writes_made,
+            moved_recordings=self.moved_recordings,
+            moved_bytes=self.moved_bytes,
+        )
+        try:
+            add_usage(self.store, usage, self.clock.now())
+        except ArchiveError as error:
+            self.log.warning("What the run used was not added to the archive's count (%s)", error)
 
 
 def open_identity(store: ObjectStore, settings: Settings) -> ArchiveIdentity:

@@ -38,7 +38,6 @@ from ..source.settings import DEFAULT_COUNTRY, SOURCE_SETTINGS, SourceSettings, 
 if TYPE_CHECKING:
     from ..core.flags import Rules
 
-_DEFAULT_START_DATE = "2025-01-01"
 _MAX_LABEL_CHARS = 64
 GRAMMAR_VERSION = "2"  # of the splitting of texts into turns: a new one makes old days of `utterances` stale
 FOLDING_VERSION = "2"  # of the comparison of speech with patterns: the same of `flagged_calls`
@@ -48,7 +47,7 @@ def _parse_date(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        raise BadValue(f"is {show_value(text)}, not a date like {_DEFAULT_START_DATE}.") from None
+        raise BadValue(f"is {show_value(text)}, not a date like 2025-01-01.") from None
 
 
 def _parse_webhook(text: str) -> str:
@@ -69,7 +68,13 @@ def _parse_labels(text: str) -> tuple[str, ...]:
     return tuple(labels)
 
 
-START_DATE = Setting("KROS_START_DATE", _DEFAULT_START_DATE, "the first partition", _parse_date)
+START_DATE = Setting(
+    "KROS_START_DATE",
+    None,
+    "the first partition",
+    _parse_date,
+    default_in_words="the first day that upstream still had, by its retention, when Dagster first started",
+)
 LOOKBACK_DAYS = Setting(
     "KROS_LOOKBACK_DAYS", "3", "for how many days late recordings and transcripts are waited for", whole_number(0)
 )
@@ -169,10 +174,10 @@ def parse_settings_and_rules(texts: Mapping[str, str | None]) -> tuple[Settings,
     return settings, rules
 
 
-def parse_start_date(text: str | None) -> date:
-    """Parse `KROS_START_DATE`, the first partition. Raises `BadSettings`."""
+def parse_start_date(text: str | None) -> date | None:
+    """Parse `KROS_START_DATE`, the first partition; None where it is not given. Raises `BadSettings`."""
     reader = SettingsReader({START_DATE.name: text})
-    start_date = reader.value(START_DATE)
+    start_date = reader.optional(START_DATE, None)
     if reader.problems:
         raise BadSettings(reader.problems)
     return start_date

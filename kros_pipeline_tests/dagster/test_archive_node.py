@@ -11,13 +11,19 @@ import dagster as dg
 import pytest
 
 from kros_pipeline import archive_node
-from kros_pipeline.archive_node import BYTES_CHECK, DAYS_CHECK, DELETION_CHECK, RECORDED_CHECK, THE_ARCHIVE
+from kros_pipeline.archive_checks import (
+    BYTES_CHECK,
+    DAYS_CHECK,
+    DELETION_CHECK,
+    STANDING_CHECKS,
+    THE_ARCHIVE,
+)
 from kros_pipeline.definitions import defs
 from kros_pipeline.operations import health
 from kros_pipeline.operations.health import ArchiveHealth
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
 
-STANDING = {DAYS_CHECK, DELETION_CHECK, RECORDED_CHECK}
+STANDING = set(STANDING_CHECKS)
 BYTES = dg.AssetCheckKey(THE_ARCHIVE, BYTES_CHECK)
 
 
@@ -98,14 +104,15 @@ def test_a_healthy_archive_materializes_with_zeros(account: MakeAccount, launch:
     launched = launch(account(KROS_START_DATE=datetime.now(UTC).date().isoformat()))
     assert launched.success
     assert launched.checks.keys() == STANDING and all(check.passed for check in launched.checks.values())
-    assert launched.metadata == [
-        {
-            "missing, incomplete or overdue days": 0,
-            "never listed days": 0,
-            "unarchived recordings near deletion": 0,
-            "days with fewer recorded calls": 0,
-        }
-    ]
+    [metadata] = launched.metadata
+    numbers = {name: value for name, value in metadata.items() if isinstance(value, int | float)}
+    full = {"days verified in the last 28 days (%)": 100.0, "API requests that the plan allows a day": 500_000}
+    assert {name: value for name, value in numbers.items() if value} == full
+    assert list(metadata)[:4] == ["days complete", "days waiting", "days incomplete", "days missing"]
+    assert {
+        "calls", "audio (GB)", "audio (minutes)", "API requests today", "S3 cost of the month (US dollars, estimate)",
+    } <= numbers.keys()  # fmt: skip
+    assert "us-east-1" in metadata["S3 cost is estimated by"]
 
 
 def test_what_the_s3_server_can_do_is_shown(account: MakeAccount, launch: Callable[..., Launched]) -> None:
@@ -124,7 +131,8 @@ def test_a_red_error_materializes_with_its_numbers_and_then_fails_the_run(
 ) -> None:
     launched = launch(account(KROS_START_DATE=(datetime.now(UTC) - timedelta(days=4)).date().isoformat()))
     assert not launched.success
-    assert launched.said == f"Standing checks are red: {DAYS_CHECK}."
+    assert launched.said.startswith(f"Standing checks are red: {DAYS_CHECK}. ")
+    assert "was never archived." in launched.said and "owed_days_schedule takes them up" in launched.said
     assert not launched.checks[DAYS_CHECK].passed and launched.checks.keys() == STANDING
     [metadata] = launched.metadata
     assert metadata["missing, incomplete or overdue days"] in (3, 4)  # the day before yesterday may not be due yet
@@ -142,16 +150,17 @@ def test_the_numbers_are_those_of_the_health(
     )
     finds(monkeypatch, found)
     launched = launch(account())
-    assert launched.metadata == [
-        {
-            "missing, incomplete or overdue days": 1,
-            "never listed days": 2,
-            "unarchived recordings near deletion": 12,
-            "days with fewer recorded calls": 0,
-            "days until the next deletion": 3,
-        }
-    ]
-    assert launched.said == f"Standing checks are red: {DAYS_CHECK}, {DELETION_CHECK}."
+    [metadata] = launched.metadata
+    shown = {
+        "missing, incomplete or overdue days": 1,
+        "which days, and why": "2025-01-10 is incomplete.",
+        "never listed days": 2,
+        "unarchived recordings near deletion": 12,
+        "days with fewer recorded calls": 0,
+        "days until the next deletion": 3,
+    }
+    assert {name: metadata[name] for name in shown} == shown
+    assert launched.said.startswith(f"Standing checks are red: {DAYS_CHECK}, {DELETION_CHECK}. ")
 
 
 @pytest.mark.parametrize("is_urgent", [False, True])

@@ -21,6 +21,7 @@ def test_loading_the_definitions_imports_none_of_the_steps_libraries() -> None:
     assert {name for name in loaded if name.startswith("kros_pipeline.steps.")} == {
         "kros_pipeline.steps.process",
         "kros_pipeline.steps.settings",
+        "kros_pipeline.steps.start_date",
     }
 
 

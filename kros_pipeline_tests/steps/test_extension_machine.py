@@ -73,7 +73,7 @@ class Disturbed:
     """An object store in memory that fails, or kills us, right before or after a write."""
 
     bucket = "memory"
-    requests_made = 0
+    requests_made = writes_made = 0
     server, reads_audio_back = MemoryServer(), False
 
     def __init__(self) -> None:

@@ -124,6 +124,7 @@ def environment_of(krosai: KrosaiSimulator, archive: Archive) -> dict[str, str]:
         "KROSAI_PLAN": "business",
         "KROSAI_REQUESTS_PER_SECOND": "100000",
         "KROS_DOWNLOAD_WORKERS": "8",
+        "KROS_START_DATE": "2025-01-01",
     }
 
 

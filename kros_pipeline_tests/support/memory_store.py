@@ -72,7 +72,7 @@ class MemoryObjectStore:
 
     def __init__(self, bucket: str, prefix: str = "") -> None:
         self.bucket, self._prefix = bucket, f"{prefix}/" if prefix else ""
-        self.requests_made = 0
+        self.requests_made = self.writes_made = 0
         self.server, self.reads_audio_back = MemoryServer(), False
         self._objects = objects_of(bucket)
 
@@ -81,6 +81,10 @@ class MemoryObjectStore:
 
     def url(self, key: str) -> str:
         return f"s3://{self.bucket}/{self.full_key(key)}"
+
+    def _count_write(self) -> None:
+        self.requests_made += 1
+        self.writes_made += 1
 
     def _get(self, key: str) -> StoredObject | None:
         self.requests_made += 1
@@ -106,13 +110,13 @@ class MemoryObjectStore:
         return (hashlib.sha256(found.body).hexdigest(), len(found.body)) if found else None
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
-        self.requests_made += 1
+        self._count_write()
         for key, found in self._below(prefix):
             if key > after:
                 yield Entry(key, len(found.body), found.version)
 
     def folders(self, prefix: str) -> Iterator[str]:
-        self.requests_made += 1
+        self._count_write()
         rests = [key.removeprefix(prefix) for key, _ in self._below(prefix)]
         yield from sorted({f"{prefix}{rest.split('/')[0]}/" for rest in rests if "/" in rest})
 
@@ -132,7 +136,7 @@ class MemoryObjectStore:
         metadata: Mapping[str, str] | None = None,
         content_type: str = "application/octet-stream",
     ) -> VersionToken:
-        self.requests_made += 1
+        self._count_write()
         if not isinstance(body, bytes | memoryview):
             body.seek(0)
             body = body.read()

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import date
 
 from kros_pipeline.core.listing import Listing
-from kros_pipeline.operations import backlog, health, settled_days, verification, webhook_witness
+from kros_pipeline.operations import archive_totals, backlog, health, settled_days, verification, webhook_witness
 from kros_pipeline.operations.erasure import ErasureResult, open_eraser
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.steps import (
@@ -182,6 +182,18 @@ def check_health(ctx: RunContext, first: date, last: date, under_way: Collection
     )
 
 
+def gather_totals(ctx: RunContext, first: date, last: date) -> archive_totals.ArchiveTotals:
+    return archive_totals.gather_totals(
+        first,
+        last,
+        store=ctx.store,
+        tables=ctx.tables,
+        clock=ctx.clock,
+        retention_days=ctx.settings.source.retention_days,
+        requests_per_day=ctx.settings.source.plan.requests_per_day,
+    )
+
+
 def verify_days(ctx: RunContext, days: Sequence[date]) -> verification.Verification:
     return verification.verify_days(
         days,
@@ -189,6 +201,7 @@ def verify_days(ctx: RunContext, days: Sequence[date]) -> verification.Verificat
         tables=ctx.tables,
         tombstones=ctx.tombstones,
         audit_log=ctx.audit_log,
+        clock=ctx.clock,
         threads=ctx.settings.download_workers,
         log=ctx.log,
     )

@@ -1,0 +1,55 @@
+"""Find the first partition: `KROS_START_DATE`, or the first day that upstream still had when Dagster first started.
+
+The first day that upstream still has moves on every day. If the first partition moved with it, archived days would
+vanish from the UI, and could not be materialized any more, with new rules for example. So the first start records the
+day in a small file in DAGSTER_HOME. Where DAGSTER_HOME does not last, in a container for example, `KROS_START_DATE` has
+to be set. The archive itself is not asked: Dagster loads the definitions often, and without a network.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import date, timedelta
+from pathlib import Path
+
+from ..core.settings import BadSettings
+from ..source.settings import parse_retention_days
+from .settings import START_DATE, parse_start_date
+
+WITHOUT_END = date(2025, 1, 1)  # where upstream deletes nothing, no day follows from its retention
+_RECORD = "kros_start_date"
+
+
+def find_start_date(texts: Mapping[str, str | None], home: Path | None, today: date) -> date:
+    """Return the first partition, and record it in `home`, DAGSTER_HOME, if `KROS_START_DATE` does not set it.
+
+    Raises `BadSettings` for a bad `KROS_START_DATE` only: a run reports all other bad settings in one sentence.
+    """
+    named = parse_start_date(texts.get(START_DATE.name))
+    if named is not None:
+        return named
+    try:
+        retention_days = parse_retention_days(texts)
+    except BadSettings:
+        retention_days = parse_retention_days({})
+    first = today - timedelta(days=retention_days) if retention_days is not None else WITHOUT_END
+    if home is None:
+        return first
+    recorded = read_start_date(home)
+    if recorded is None or first < recorded:  # a longer retention shows more days
+        record_start_date(home, first)
+        return first
+    return recorded
+
+
+def read_start_date(home: Path) -> date | None:
+    """Return the recorded day; None where there is none, or no day."""
+    try:
+        return date.fromisoformat((home / _RECORD).read_text("utf-8").strip())
+    except (OSError, ValueError):
+        return None
+
+
+def record_start_date(home: Path, day: date) -> None:
+    """Record the first partition. Where the folder cannot be written, the day follows from the retention each time."""
+    with suppress(OSError):
+        (home / _RECORD).write_text(f"{day.isoformat()}\n", "utf-8")
