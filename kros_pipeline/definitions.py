@@ -9,6 +9,7 @@ from .archive_node import archive_asset, verification_check
 from .assets import daily_assets
 from .core.settings import find_unknown_names
 from .erasure_job import erase_calls_job
+from .evidence_job import export_evidence_job
 from .jobs import (
     accept_quarantined_job,
     daily_archive_job,
@@ -64,6 +65,7 @@ def defs() -> dg.Definitions:
             deliveries,
             sealing,
             erase_calls_job(),
+            export_evidence_job(),
             accept_quarantined_job(),
             turn_on_recording_job(),
             test_rules_job(),

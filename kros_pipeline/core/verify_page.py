@@ -6,6 +6,33 @@ shell of nobody who pastes it: no `exit`, no `set -e`.
 
 from datetime import date
 
+_SIGNATURES = r"""# Signatures and time-stamps of the seals. Compare the fingerprints with those that you were given.
+while read -r f; do
+  s=${f%.txt}; key=
+  if [ -e "$s.sig" ]; then
+    for k in seals/keys/*.pem; do
+      if openssl dgst -sha256 -verify "$k" -signature "$s.sig" "$f" >/dev/null 2>&1; then key=$k; fi; done
+    if [ -n "$key" ]; then
+      echo "$f: signed by the key $(openssl pkey -pubin -in "$key" -outform DER 2>/dev/null | sha256sum | cut -c1-64)"
+    else fail "$f: no key in seals/keys made its signature"; fi
+  elif [ "$(head -n 10 "$f" | tail -n 1)" = "signature: due" ]; then fail "$f: its signature is missing"
+  else echo "$f: not signed, no key was set"; fi
+  if [ -e "$s.tsr" ]; then
+    openssl ts -reply -in "$s.tsr" -text 2>/dev/null > "$w/reply"
+    at=$(while IFS= read -r l; do case $l in 'Time stamp: '*) echo "${l#Time stamp: }" ;; esac; done < "$w/reply")
+    case $at in *.*) l=${at#*.}; at="${at%%.*} ${l#* }" ;; esac; sec=$(date -u -d "$at" +%s 2>/dev/null)
+    openssl ts -reply -in "$s.tsr" -token_out -out "$w/token" >/dev/null 2>&1
+    openssl pkcs7 -inform DER -in "$w/token" -print_certs -out "$w/certificates" >/dev/null 2>&1
+    if [ -n "$TSA_ROOT" ]; then set -- -CAfile "$TSA_ROOT" -untrusted "$w/certificates"
+    else set -- -CAfile "$w/certificates" -partial_chain; fi
+    if openssl ts -verify -data "$f" -in "$s.tsr" "$@" -attime "${sec:-0}" >/dev/null 2>&1; then
+      echo "$f: time-stamped $at by an authority whose certificates openssl prints as follows"
+      openssl ts -reply -in "$s.tsr" -token_out 2>/dev/null | openssl pkcs7 -inform DER -print_certs -noout
+    else fail "$f: its time-stamp is not of this seal, or its certificates do not hold at that time"; fi
+  else echo "$f: not time-stamped"; fi
+done < "$w/mine"
+"""
+
 _PAGE = r"""# How to check the calls of @DAY@ with nothing but a shell, GNU coreutils and openssl.
 #
 # Copy the day, the seals and the day's tombstones into an empty folder, and go there:
@@ -95,32 +122,8 @@ if [ -s "$w/of-audio" ]; then
 cut -c21- "$w/paths" | sort | comm -13 - "$w/there" > "$w/added"
 [ -s "$w/added" ] && fail "$a: the manifest does not name $(head -n 3 "$w/added" | paste -s -d ' ' -)"
 
-# 6. Signatures and time-stamps of the day's seals. Compare the fingerprints with those that you were given.
-while read -r f; do
-  s=${f%.txt}; key=
-  if [ -e "$s.sig" ]; then
-    for k in seals/keys/*.pem; do
-      if openssl dgst -sha256 -verify "$k" -signature "$s.sig" "$f" >/dev/null 2>&1; then key=$k; fi; done
-    if [ -n "$key" ]; then
-      echo "$f: signed by the key $(openssl pkey -pubin -in "$key" -outform DER 2>/dev/null | sha256sum | cut -c1-64)"
-    else fail "$f: no key in seals/keys made its signature"; fi
-  elif [ "$(head -n 10 "$f" | tail -n 1)" = "signature: due" ]; then fail "$f: its signature is missing"
-  else echo "$f: not signed, no key was set"; fi
-  if [ -e "$s.tsr" ]; then
-    openssl ts -reply -in "$s.tsr" -text 2>/dev/null > "$w/reply"
-    at=$(while IFS= read -r l; do case $l in 'Time stamp: '*) echo "${l#Time stamp: }" ;; esac; done < "$w/reply")
-    case $at in *.*) l=${at#*.}; at="${at%%.*} ${l#* }" ;; esac; sec=$(date -u -d "$at" +%s 2>/dev/null)
-    openssl ts -reply -in "$s.tsr" -token_out -out "$w/token" >/dev/null 2>&1
-    openssl pkcs7 -inform DER -in "$w/token" -print_certs -out "$w/certificates" >/dev/null 2>&1
-    if [ -n "$TSA_ROOT" ]; then set -- -CAfile "$TSA_ROOT" -untrusted "$w/certificates"
-    else set -- -CAfile "$w/certificates" -partial_chain; fi
-    if openssl ts -verify -data "$f" -in "$s.tsr" "$@" -attime "${sec:-0}" >/dev/null 2>&1; then
-      echo "$f: time-stamped $at by an authority whose certificates openssl prints as follows"
-      openssl ts -reply -in "$s.tsr" -token_out 2>/dev/null | openssl pkcs7 -inform DER -print_certs -noout
-    else fail "$f: its time-stamp is not of this seal, or its certificates do not hold at that time"; fi
-  else echo "$f: not time-stamped"; fi
-done < "$w/mine"
-
+# 6. Signatures and time-stamps.
+@SIGNATURES@
 # 7. The result. Compare the head of the chain with one that left the bucket: it shows that no later seal was removed.
 echo "head of the chain: $(tail -n 1 "$w/seals" | cut -c7-17) $(tail -n 1 "$w/hashes")"
 if [ -z "$bad" ]; then
@@ -131,6 +134,55 @@ rm -r "$w"; [ -z "$bad" ]
 """
 
 
+_PACKAGE = r"""# How to check an evidence package with nothing but a shell, GNU coreutils and openssl.
+#
+# Go to the folder of this page and run it (sh VERIFY.txt), or paste it into a shell. It changes nothing. The last line
+# says VERIFIED or NOT VERIFIED; each FAILED line before it says what is wrong. It checks that recordings and records
+# are those that were sealed. That a day is whole is checked in the archive, by the page beside the day.
+#
+# TSA_ROOT=/path/root.pem before the command names the certificate of the time-stamp authority that you trust.
+
+LC_ALL=C; export LC_ALL; bad=; w=$(mktemp -d); calls=0
+fail() { printf 'FAILED: %s\n' "$1" | tr -cd '[:print:]\n'; bad=yes; }
+
+# 1. What the seals say that there is.
+for f in seals/seal-*.txt; do if [ -e "$f" ]; then printf '%s\n' "$f"; fi; done > "$w/mine"; : > "$w/sealed"
+while read -r f; do
+  csplit -s -f "$w/part" "$f" '/^records:/' '/^audio:/' '/^withdrawn:/' '/^end$/' || fail "$f: it is cut"
+  tail -n +2 "$w/part03" | sort > "$w/gone"
+  { tail -n +2 "$w/part01"; tail -n +2 "$w/part02"; cat "$w/sealed"; } | sort -u | comm -23 - "$w/gone" > "$w/next"
+  mv "$w/next" "$w/sealed"
+done < "$w/mine"
+
+# 2. Each call: recording and record have the hashes of the manifest's lines, and the seals have these lines.
+for c in calls/*/*/; do
+  calls=$((calls + 1)); named=
+  while read -r h p; do
+    printf '%s  %s\n' "$h" "$p" | sha256sum | cut -c1-64 | comm -13 "$w/sealed" - > "$w/off"
+    [ -s "$w/off" ] && fail "$c: no seal has the line of $p"
+    case $p in *.json) x=record.json ;; *) x=recording.mp3 ;; esac; named="$named $x"
+    [ "$(sha256sum < "$c$x" 2>/dev/null | cut -c1-64)" = "$h" ] || fail "$c$x: it is not as it was sealed"
+  done < "${c}manifest-lines.txt"
+  case $named in *record.json*) ;; *) fail "$c: its record is not sealed" ;; esac
+  if [ -e "${c}recording.mp3" ]; then
+    case $named in *recording.mp3*) ;; *) fail "$c: its recording is not sealed" ;; esac; fi
+done
+
+# 3. Signatures and time-stamps.
+@SIGNATURES@
+
+# 4. The result.
+if [ -z "$bad" ]; then echo "VERIFIED $calls calls are as they were sealed"; else echo "NOT VERIFIED"; fi
+rm -r "$w"; [ -z "$bad" ]
+"""
+
+
 def write_page(day: date, archive_url: str) -> bytes:
     """Return the page of a day. `archive_url` is `s3://bucket/prefix/`."""
-    return _PAGE.replace("@DAY@", day.isoformat()).replace("@ARCHIVE@", archive_url).encode()
+    page = _PAGE.replace("@SIGNATURES@\n", _SIGNATURES)
+    return page.replace("@DAY@", day.isoformat()).replace("@ARCHIVE@", archive_url).encode()
+
+
+def write_package_page() -> bytes:
+    """Return the page of an evidence package."""
+    return _PACKAGE.replace("@SIGNATURES@\n", _SIGNATURES).encode()
