@@ -148,7 +148,7 @@ def export_evidence(
 
 def _find_calls(
     day: date,
-    wanted: Collection[str] | None,
+    wanted: frozenset[str] | None,
     store: ObjectStore,
     tables: Tables,
     tombstones: Tombstones,
