@@ -57,12 +57,14 @@ def archive_asset(days: dg.DailyPartitionsDefinition, archive_url: str | None = 
         from .operations.archive_totals import gather_totals
         from .operations.health import check_health
         from .operations.metrics import make_look
+        from .operations.sealing import describe_seals
 
         first = date.fromisoformat(days.get_first_partition_key() or "9999-12-31")
         with raise_as_dagster_failure("the schedule looks again within the hour"):
             ctx = archive.open(context)
             found = read_capabilities(ctx.store)
             shown = found.describe() if found is not None else {}
+            seals = describe_seals(ctx.store, ctx.clock)
             ctx.counts_usage = True
             last = (datetime.now(UTC) - _SCHEDULE_HEAD_START).date()
             health = check_health(
@@ -91,7 +93,7 @@ def archive_asset(days: dg.DailyPartitionsDefinition, archive_url: str | None = 
                 write_latest_look(ctx.store, make_look(totals, checks, ctx.clock.now()))
         if totals.first_day is not None and totals.first_day < first:
             context.log.info(show_earlier_days(context.instance.root_directory, totals.first_day, first))
-        yield dg.MaterializeResult(metadata=archive_metadata(health, totals) | shown, check_results=results)
+        yield dg.MaterializeResult(metadata=archive_metadata(health, totals) | shown | seals, check_results=results)
         _ping_heartbeat(context, ctx.settings.notifications.heartbeat_url)
         red = [result for result in results if not result.passed]
         if any(result.severity == dg.AssetCheckSeverity.ERROR for result in red):

@@ -15,6 +15,7 @@ from .assets import daily_assets
 from .call_events_asset import call_events_asset
 from .core.settings import find_unknown_names
 from .erasure_job import erase_calls_job
+from .evidence_job import export_evidence_job
 from .jobs import (
     daily_archive_job,
     read_webhook_deliveries_job,
@@ -38,6 +39,7 @@ from .schedules import (
     verify_archive_schedule,
     webhook_deliveries_schedule,
 )
+from .sealing_job import seal_days_job, seal_days_schedule
 from .sensors import notify_of_changes
 from .steps.process import configure_process
 from .steps.settings import SETTINGS, read_code_versions, wants_call_events
@@ -78,7 +80,7 @@ def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
     daily, nightly = daily_archive_job(assets), verify_archive_job(verification)
     hourly = standing_checks_job(archive, verification)
     deliveries, old_runs = read_webhook_deliveries_job(days.start.date()), delete_old_runs_job()
-    plan = plan_days_job(days)
+    plan, sealing = plan_days_job(days), seal_days_job()
     return {
         "assets": [*assets, archive],
         "asset_checks": [verification],
@@ -89,6 +91,8 @@ def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
             deliveries,
             old_runs,
             plan,
+            sealing,
+            export_evidence_job(),
             accept_quarantined_job(),
             test_rules_job(),
             rewrite_days_job(),
@@ -104,6 +108,7 @@ def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
             verify_archive_schedule(nightly),
             webhook_deliveries_schedule(deliveries),
             old_runs_schedule(old_runs),
+            seal_days_schedule(sealing),
         ],
     }
 

@@ -15,6 +15,7 @@ from typing import Any
 from ..core.clock import Clock
 from ..core.errors import ArchiveUnavailable, ObjectExists
 from ..core.object_keys import audit_key, call_key
+from ..core.statuses import ExtensionStatus
 from .object_store import CREATE, ObjectStore
 from .tombstones import MAX_AGE_SECONDS, Tombstones
 
@@ -34,6 +35,23 @@ class AuditEvent(StrEnum):
     VERIFIED = "verified"
     DRIFTED = "drifted"
     MOVED = "moved"
+    EXPORTED = "exported"
+
+
+PREMIS_NAMES: dict[str, str] = {
+    AuditEvent.ARCHIVED: "ingestion",
+    AuditEvent.ADOPTED: "ingestion",
+    AuditEvent.QUARANTINED: "quarantine",
+    AuditEvent.ACCEPTED: "unquarantine",
+    AuditEvent.HELD: "policy assignment",
+    ExtensionStatus.EXTENDED: "policy assignment",
+    AuditEvent.ERASED: "deletion",
+    AuditEvent.VERIFIED: "fixity check",
+    AuditEvent.DRIFTED: "fixity check",
+    AuditEvent.MOVED: "metadata modification",
+    AuditEvent.EXPORTED: "dissemination",
+}
+"""What PREMIS, the vocabulary of archivists, calls the same; of events without a name there, nothing was done."""
 
 
 class AuditLog:
@@ -52,8 +70,9 @@ class AuditLog:
         `facts` are hashes, sizes and names of rules or checks.
         """
         at = self._clock.now().isoformat(timespec="milliseconds")
+        premis = {"premis": PREMIS_NAMES[event]} if event in PREMIS_NAMES else {}
         with self._lock:
-            self._lines.append({"at": at, "event": event, "call": call_key(call_id)} | facts)
+            self._lines.append({"at": at, "event": event, "call": call_key(call_id)} | premis | facts)
 
     def write(self) -> None:
         """Write the lines that were recorded since the last time as one more object; none where there are none.

@@ -6,6 +6,7 @@ need not allow that, and should not.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import IO, Protocol
 
 
@@ -45,6 +46,9 @@ class Governance(Protocol):
 
     def has_legal_hold(self, version: ObjectVersion) -> bool:
         """Return whether one version of an object is under legal hold."""
+
+    def retain(self, key: str, until: datetime) -> None:
+        """Retain the latest version of an object until a time, in the mode COMPLIANCE: nobody can shorten it."""
 
     def tag_as_flagged(self, key: str) -> None:
         """Add the tag that lifecycle rules and people know flagged recordings by; other tags stay."""

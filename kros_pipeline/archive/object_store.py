@@ -107,8 +107,8 @@ class ObjectStore(Protocol):
     def digest(self, key: str) -> tuple[str, int] | None:
         """Return SHA-256 (hexadecimal) and size in bytes, read piece by piece; None where the object is absent."""
 
-    def list(self, prefix: str) -> Iterator[Entry]:
-        """Yield every object whose key begins with `prefix`, in ascending order of keys."""
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
+        """Yield every object whose key begins with `prefix`, in ascending order of keys; only those behind `after`."""
 
     def folders(self, prefix: str) -> Iterator[str]:
         """Yield each folder directly below `prefix` once, with its closing slash, in ascending order."""

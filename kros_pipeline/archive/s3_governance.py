@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Iterator
+from datetime import datetime
 from functools import partial
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
@@ -29,7 +30,7 @@ _NO_LOCK = {
     "NotImplemented", "XNotImplemented", "MethodNotAllowed",
 }  # fmt: skip
 # Servers that are older than S3's new checksums refuse these without a Content-MD5, which boto3 no longer sends.
-_NEED_MD5 = ("DeleteObjects", "PutObjectLegalHold", "PutObjectTagging")
+_NEED_MD5 = ("DeleteObjects", "PutObjectLegalHold", "PutObjectRetention", "PutObjectTagging")
 
 
 class S3Governance:
@@ -76,6 +77,15 @@ class S3Governance:
         with translate_errors(version.key):
             answer = none_if(_NO_LOCK, partial(self._store.client.get_object_legal_hold, **self._request_for(version)))
         return answer is not None and answer.get("LegalHold", {}).get("Status") == "ON"
+
+    def retain(self, key: str, until: datetime) -> None:
+        """Retain the latest version of an object until a time."""
+        with translate_errors(key):
+            self._store.client.put_object_retention(
+                Bucket=self._bucket,
+                Key=self._store.full_key(key),
+                Retention={"Mode": "COMPLIANCE", "RetainUntilDate": until},
+            )
 
     def tag_as_flagged(self, key: str) -> None:
         """Add the tag of flagged recordings; other tags stay."""

@@ -103,11 +103,12 @@ class S3ObjectStore:
     def _get(self, key: str) -> "GetObjectOutputTypeDef | None":
         return none_if(ABSENT, partial(self.client.get_object, Bucket=self.bucket, Key=self.full_key(key)))
 
-    def list(self, prefix: str) -> Iterator[Entry]:
-        """Yield every object below a prefix, in ascending order of keys."""
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
+        """Yield every object below a prefix, in ascending order of keys; only those behind the key `after`."""
+        begin: Any = {"StartAfter": self.full_key(after)} if after else {}
         with translate_errors(prefix):
             paginator = self.client.get_paginator("list_objects_v2")
-            for page in paginator.paginate(Bucket=self.bucket, Prefix=self.full_key(prefix)):
+            for page in paginator.paginate(Bucket=self.bucket, Prefix=self.full_key(prefix), **begin):
                 for item in page.get("Contents", []):
                     yield Entry(item["Key"].removeprefix(self._prefix), item["Size"], VersionToken(item["ETag"]))
 

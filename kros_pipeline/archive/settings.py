@@ -1,14 +1,25 @@
-"""The settings of the archive: where it is in S3, how it is encrypted, and the key of its tombstones."""
+"""The settings of the archive: where it is in S3, how it is encrypted and sealed, and the key of its tombstones."""
 
 import re
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from ..core.pseudonyms import MIN_KEY_CHARACTERS
-from ..core.settings import DOWNLOAD_WORKERS, BadValue, Setting, SettingsReader, choice, header_text, show_value
+from ..core.settings import (
+    DOWNLOAD_WORKERS,
+    BadValue,
+    Setting,
+    SettingsReader,
+    choice,
+    header_text,
+    show_value,
+    whole_number,
+)
 
 _is_bucket = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]").fullmatch
 _is_prefix = re.compile(r"[A-Za-z0-9!_.*'()=-]+(/[A-Za-z0-9!_.*'()=-]+)*").fullmatch
+_is_kms_arn = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:(key|alias)/[A-Za-z0-9/_-]+").fullmatch
 _MAX_PREFIX_CHARACTERS = 512  # S3 allows keys of 1,024 bytes; the keys below the prefix need the rest
 
 
@@ -31,6 +42,29 @@ def _parse_erasure_key(text: str) -> str:
     return text
 
 
+def _parse_seal_key(text: str) -> str:
+    """Parse the name of a PEM file or of a KMS key. A key itself is refused, and not shown."""
+    if "-----BEGIN" in text:
+        raise BadValue(
+            "is a private key itself; write it to a file that only the pipeline can read, and name the file."
+        )
+    if text.startswith("arn:") and not _is_kms_arn(text):
+        raise BadValue("is no ARN of a KMS key or of its alias.")
+    return text
+
+
+def _parse_timestamp_url(text: str) -> str:
+    """Parse the URL of an authority. Plain http is usual: what comes back is signed."""
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port  # `port` raises where it is no port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or parts.username:
+        raise BadValue("must be a whole URL like https://timestamp.example.com, without a user name.")
+    return text
+
+
 ARCHIVE_URL = Setting(
     "KROS_ARCHIVE_URL",
     None,
@@ -49,8 +83,36 @@ ERASURE_KEY = Setting(
     _parse_erasure_key,
     is_secret=True,
 )
+SEAL_KEY = Setting(
+    "KROS_SEAL_KEY",
+    None,
+    "what signs the sealed days: a PEM file with a private key of the curve P-256, or a KMS key by its ARN or alias "
+    "(`alias/…`)",
+    _parse_seal_key,
+)
+TIMESTAMP_URL = Setting(
+    "KROS_TIMESTAMP_URL",
+    None,
+    "a time-stamp authority (RFC 3161), which gets the hash of each seal; needs `openssl` on the machine",
+    _parse_timestamp_url,
+)
+SEAL_RETAIN_DAYS = Setting(
+    "KROS_SEAL_RETAIN_DAYS",
+    None,
+    "for how many days S3 Object Lock keeps each seal; **nobody can shorten it**, not even the account's owner. Audio "
+    "and records stay erasable",
+    whole_number(1, 36_500),
+)
 
-ARCHIVE_SETTINGS: tuple[Setting[Any], ...] = (ARCHIVE_URL, SSE, KMS_KEY_ID, ERASURE_KEY)
+ARCHIVE_SETTINGS: tuple[Setting[Any], ...] = (
+    ARCHIVE_URL,
+    SSE,
+    KMS_KEY_ID,
+    ERASURE_KEY,
+    SEAL_KEY,
+    TIMESTAMP_URL,
+    SEAL_RETAIN_DAYS,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +128,9 @@ class ArchiveSettings:
     kms_key_id: str | None
     erasure_key: str | None = field(repr=False)
     connections: int
+    seal_key: str | None = None
+    timestamp_url: str | None = None
+    seal_retain_days: int | None = None
 
 
 def parse_archive_settings(reader: SettingsReader) -> ArchiveSettings:
@@ -84,4 +149,7 @@ def parse_archive_settings(reader: SettingsReader) -> ArchiveSettings:
         erasure_key=reader.optional(ERASURE_KEY, None),
         # Recordings are archived by half as many threads more than download; 4 are for the step's own requests.
         connections=reader.value(DOWNLOAD_WORKERS) * 3 // 2 + 4,
+        seal_key=reader.optional(SEAL_KEY, None),
+        timestamp_url=reader.optional(TIMESTAMP_URL, None),
+        seal_retain_days=reader.optional(SEAL_RETAIN_DAYS, None),
     )

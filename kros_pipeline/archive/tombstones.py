@@ -148,7 +148,8 @@ class Tombstones:
 
     def add_call(self, day: date, call_id: str) -> None:
         """Write a call's tombstone, then replace the marker. The call is erased from now on, from any day, for good."""
-        create_json(self._store, tombstone_key(day, self.pseudonym(call_key(call_id))), self._content())
+        content = self._content() | {"day": day.isoformat()}  # moved to another folder, it counts for no other day
+        create_json(self._store, tombstone_key(day, self.pseudonym(call_key(call_id))), content)
         self._replace_marker()  # even if the tombstone existed: a run that was killed may have left the marker out
         with self._lock:
             self._known = None

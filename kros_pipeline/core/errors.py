@@ -31,7 +31,9 @@
     │   ├── UnknownCalls          an operator named calls that the day does not have
     │   └── WrongArchive          the prefix belongs to another account
     ├── LocalFault                this machine: its disk is full, it has no temporary folder, too many files are open
-    └── NotificationFailed        the webhook did not accept the message
+    ├── NotificationFailed        the webhook did not accept the message
+    ├── SigningFailed             the key that signs seals cannot be used
+    └── TimestampFailed           the time-stamp authority gave no token that holds
 
 A message never shows a URL's query, a key or a phone number: upstream's own text passes through `redaction.redact`.
 """
@@ -182,3 +184,11 @@ class LocalFault(ExternalError):
 
 class NotificationFailed(ExternalError):
     """The webhook did not accept the message. Its URL is a secret and never shown."""
+
+
+class SigningFailed(ExternalError):
+    """The key that signs seals is missing or of another kind, or KMS refused. The signature is owed."""
+
+
+class TimestampFailed(ExternalError):
+    """The time-stamp authority gave no answer, or none that openssl accepts. The time-stamp is owed."""

@@ -15,6 +15,7 @@ from ..archive.governance import Governance, ObjectVersion, versions_at
 from ..archive.listings import read_usable_listing, update_listing
 from ..archive.object_store import ObjectStore, Replace
 from ..archive.parquet import Partition
+from ..archive.sealed_day import remove_calls
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
@@ -38,11 +39,12 @@ from ..core.object_keys import (
     table_versions_key,
     unparsed_prefix,
 )
+from ..core.seal_keys import manifest_key, records_key, sealed_day_prefix
 from ..core.worker_threads import worker_threads
 
 _DAY_PREFIXES = (
     audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, extensions_prefix, unparsed_prefix,
-    audit_prefix, listing_key, table_versions_key, other_answers_prefix,
+    audit_prefix, listing_key, table_versions_key, other_answers_prefix, sealed_day_prefix,
 )  # fmt: skip
 _CALL_PREFIXES = (
     audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, other_answers_prefix
@@ -113,6 +115,7 @@ class DayEraser:
         for entry in list(self._store.list(audit_prefix(self._day))):
             self._rewrite_audit_object(entry.key)
         self._rewrite_listing()
+        remove_calls(self._store, self._day, self._call_ids, self._token)
         self._reconcile(self._day)
         outdated = list(self._find_outdated())
         self._governance.delete(outdated)
@@ -203,9 +206,10 @@ class DayEraser:
             for version in self._governance.versions(table_key(name, self._day)):
                 if not version.is_latest:
                     yield version
-        for version in self._governance.versions(listing_key(self._day)):
-            if not version.is_latest:  # it may have a digest of these calls
-                yield version
+        for key in (listing_key(self._day), records_key(self._day), manifest_key(self._day)):
+            for version in versions_at(self._governance, key):
+                if not version.is_latest:  # it may have a digest, a record or a key of these calls
+                    yield version
         for version in self._governance.versions(audit_prefix(self._day)):
             if not version.is_latest and not version.is_marker:
                 body = self._governance.read_version(version)

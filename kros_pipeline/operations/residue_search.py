@@ -11,17 +11,19 @@ import pyarrow.parquet as pq
 
 from ..archive.governance import Governance, ObjectVersion
 from ..archive.unparsed_rows import parse_row
+from ..core.call_records import parse_manifest_line, parse_record
 from ..core.id_digests import digest_id
 from ..core.listing import digests_in
 from ..core.object_keys import ERASURES_UNDER_WAY, LISTINGS, UNPARSED, call_key, call_key_in
 from ..core.row_identity import id_of_row
+from ..core.seal_keys import SEAL_CHAIN, SEALS, call_key_in_path
 from ..core.wanted_number import NUMBER_FIELDS, WantedNumber
 from ..core.worker_threads import worker_threads
 from .number_search import has_number
 
 _BATCH_SIZE = 1_000  # versions
 _ID_LIKE = re.compile(r"[A-Za-z0-9_-]{4,}")  # a shorter id is only found as a whole text
-_READ_PREFIXES = ("tables/", "state/", "audit/")
+_READ_PREFIXES = ("tables/", "state/", "audit/", SEALS)
 
 
 class ResidueSearch:
@@ -58,12 +60,16 @@ class ResidueSearch:
             return True
         if version.is_marker or not version.key.startswith(_READ_PREFIXES):
             return False
+        if version.key.startswith(SEAL_CHAIN):
+            return False  # hashes of salted lines: they name nobody, and nobody can test a guess against them
         with tempfile.TemporaryFile(prefix="kros-") as file:
             if not governance.copy_version_into(version, file):
                 return False
             file.seek(0)
             if version.key.endswith(".parquet"):
                 return self.is_in_table(file)
+            if version.key.startswith(SEALS):
+                return any(map(self._is_in_sealed_line, file))
             body = file.read()
             if version.key.startswith(UNPARSED):
                 return self._is_in_unparsed_row(parse_row(body))
@@ -96,6 +102,18 @@ class ResidueSearch:
             if found is not None and found.is_same:
                 return True
         return id_of_row(row) in self._names or any(self._has_name(text) for text in _texts_in(row))
+
+    def _is_in_sealed_line(self, line: bytes) -> bool:
+        """Return whether a line of records or of a manifest is that of one of the calls, or of the number's."""
+        record = parse_record(line)
+        if record is None:
+            manifest_line = parse_manifest_line(line)
+            return manifest_line is not None and call_key_in_path(manifest_line[1]) in self._names
+        if record["call_id"] in self._names:
+            return True
+        rows = record.get("tables", {}).get("calls", [])
+        found = (self._number.find_in_row(row) for row in rows) if self._number is not None else ()
+        return any(one is not None and one.is_same for one in found)
 
     def is_in_text(self, body: bytes) -> bool:
         """Return whether a JSON object, or one of several lines of them, has a text that names one of the calls."""

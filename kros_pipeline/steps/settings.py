@@ -14,7 +14,10 @@ from ..archive.settings import (
     ARCHIVE_URL,
     ERASURE_KEY,
     KMS_KEY_ID,
+    SEAL_KEY,
+    SEAL_RETAIN_DAYS,
     SSE,
+    TIMESTAMP_URL,
     ArchiveSettings,
     parse_archive_settings,
 )
@@ -121,6 +124,9 @@ SETTINGS: tuple[Setting[Any], ...] = (
     PARALLEL_DAYS,
     METRICS_ADDRESS,
     *NOTIFICATION_SETTINGS,
+    SEAL_KEY,
+    TIMESTAMP_URL,
+    SEAL_RETAIN_DAYS,
 )
 
 

@@ -225,6 +225,19 @@ def test_a_listing_is_sorted_by_key_and_has_every_object_below_its_prefix_only(s
     assert [entry.key for entry in store.list("audio/dt=2025-01-10")] == [*keys, "audio/dt=2025-01-100/other"]
 
 
+def test_a_listing_may_begin_behind_any_key(store: ObjectStore) -> None:
+    keys = [f"seals/seal-{number:06d}.{suffix}" for number in (1, 2, 10) for suffix in ("sig", "txt")]
+    for key in keys:
+        put(store, key, b"x")
+    put(store, "state/x", b"x")
+
+    def after(key: str) -> list[str]:
+        return [entry.key for entry in store.list("seals/seal-", after=key)]
+
+    assert after(keys[1]) == keys[2:] and after(keys[5]) == [] and after("seals/seal-") == keys
+    assert after("seals/seal-000002.tsr") == keys[3:], "the key need not be there"
+
+
 def test_a_folder_is_named_once_whatever_it_holds(store: ObjectStore) -> None:
     for key in (
         "t/dt=2025-01-11/a",

@@ -132,7 +132,8 @@ def test_a_tombstone_names_no_call_and_says_when(store: MemoryObjectStore) -> No
     for key in keys:
         content = json.loads(store.read(key) or b"")
         assert content.pop("token", None) if key == TOMBSTONES_MARKER else True
-        assert content == {"erased_at": "2025-01-20T04:15:00+00:00"}
+        of_call = {"day": str(DAY)} if key.startswith("state/erased/dt=") else {}
+        assert content == {"erased_at": "2025-01-20T04:15:00+00:00"} | of_call
     assert tombstones.is_row_erased("state/unparsed/dt=2025-01-10/00.json")
     assert not tombstones.is_row_erased("state/unparsed/dt=2025-01-10/01.json")
 
@@ -165,7 +166,7 @@ def test_a_line_says_what_was_done_to_which_call_when_and_by_which_run(store: Me
     line = json.loads(store.read("audit/dt=2025-01-10/run-recordings.jsonl") or b"")
     assert line == {
         "at": "2025-01-20T04:15:00.000+00:00", "bytes": 3, "call": "call_a", "event": "archived", "run": "run",
-        "sha256": "00ff", "step": "recordings",
+        "premis": "ingestion", "sha256": "00ff", "step": "recordings",
     }  # fmt: skip
 
 

@@ -130,7 +130,9 @@ def test_the_audit_log_names_dagsters_run(our: Account, launch: Launch) -> None:
     assert key == f"audit/dt={DAY}/{result.run_id}-verify.jsonl"
     lines = [json.loads(line) for line in our.archive.read(key).splitlines()]
     assert {line["run"] for line in lines} == {result.run_id}
-    assert {frozenset(line) for line in lines} == {frozenset({"at", "run", "step", "event", "call", "sha256"})}
+    assert {frozenset(line) for line in lines} == {
+        frozenset({"at", "run", "step", "event", "premis", "call", "sha256"})
+    }
 
 
 def test_a_kept_body_is_accepted_by_a_job_after_a_dry_run_and_then_erased(our: Account, launch: Launch) -> None:

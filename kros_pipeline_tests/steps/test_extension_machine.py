@@ -106,9 +106,9 @@ class Disturbed:
         file.write(body)
         return version_of(body)
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         for key, body in sorted(self.objects.items()):
-            if key.startswith(prefix):
+            if key.startswith(prefix) and key > after:
                 yield Entry(key, len(body), version_of(body))
 
     def put(self, key: str, body: Any, *, sha256: str, mode: PutMode, **_: Any) -> VersionToken:

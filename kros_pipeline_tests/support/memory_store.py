@@ -109,10 +109,11 @@ class MemoryObjectStore:
         found = self._get(key)
         return (hashlib.sha256(found.body).hexdigest(), len(found.body)) if found else None
 
-    def list(self, prefix: str) -> Iterator[Entry]:
+    def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         self._count_write()
         for key, found in self._below(prefix):
-            yield Entry(key, len(found.body), found.version)
+            if key > after:
+                yield Entry(key, len(found.body), found.version)
 
     def folders(self, prefix: str) -> Iterator[str]:
         self._count_write()
@@ -176,6 +177,9 @@ class MemoryGovernance:
     def has_legal_hold(self, version: ObjectVersion) -> bool:
         return False
 
+    def retain(self, key: str, until: datetime) -> None:
+        raise ArchiveError(f"{key}: S3 says InvalidRequest (the bucket has no Object Lock)")
+
     def tag_as_flagged(self, key: str) -> None:
         pass  # tags are not kept
 
@@ -200,9 +204,9 @@ def open_memory_archive(settings: ArchiveSettings) -> tuple[ObjectStore, Governa
     return store, MemoryGovernance(store)
 
 
-def open_memory_run(archive: MemoryArchive, source: CallSource, clock: Clock) -> RunContext:
+def open_memory_run(archive: MemoryArchive, source: CallSource, clock: Clock, **more_settings: str) -> RunContext:
     """Open a run of an account whose archive is in memory, over a source of the test."""
-    settings = {
+    settings = more_settings | {
         "KROSAI_API_KEY": "kros_test_memory",
         "KROS_ARCHIVE_URL": f"s3://{archive.bucket}/{archive.prefix}",
         "KROS_ERASURE_KEY": "a key of the tests, long enough for them",

@@ -47,7 +47,14 @@ from kros_pipeline_tests.support.steps import (
 )
 
 FOLDER = Path(__file__).parents[2] / "deploy/aws"
-NAMES = {"BUCKET": "my-bucket", "PREFIX": "krosai", "REGION": "us-east-1", "ACCOUNT": "123456789012", "KEY_ID": "key-1"}
+NAMES = {
+    "BUCKET": "my-bucket",
+    "PREFIX": "krosai",
+    "REGION": "us-east-1",
+    "ACCOUNT": "123456789012",
+    "SEAL_KEY_ID": "seal-key",
+    "KEY_ID": "key-1",
+}
 BUCKET, ARCHIVE = "arn:aws:s3:::my-bucket", "arn:aws:s3:::my-bucket/krosai"
 KMS_KEY = "arn:aws:kms:us-east-1:123456789012:key/key-1"
 AsRole: TypeAlias = Callable[..., AbstractContextManager[Role]]
@@ -83,7 +90,9 @@ def test_every_document_is_json_with_known_placeholders_and_applied_by_the_readm
     readme = (FOLDER / "README.md").read_text()
     for name in FILES:
         assert f"file://{name}" in readme, name
-        assert not re.findall(r"\b[A-Z_]{5,}\b", json.dumps(document(name))), name
+        assert not re.findall(r"\b(?!KROS_)[A-Z_]{5,}\b", json.dumps(document(name)).replace("KeepSealsWith", " ")), (
+            name
+        )
     assert set(re.findall(r"s/([A-Z_]+)/", readme)) == set(NAMES)
     assert set(re.findall(r"file://(\S+)", readme)) == set(FILES)
     for placeholder in NAMES:
@@ -153,6 +162,23 @@ def test_erasure_deletes_versions_below_the_prefix_and_nothing_else() -> None:
     assert is_allowed("s3:ListBucketVersions", BUCKET, ERASURE, prefix="krosai/audio/dt=2025-01-10/")
     assert not is_allowed("s3:ListBucketVersions", BUCKET, ERASURE, prefix="others/")
     assert is_allowed("s3:GetObjectVersion", f"{ARCHIVE}/tables/calls/dt=2025-01-10/part-0.parquet", ERASURE)
+
+
+SEALS = f"{ARCHIVE}/seals/seal-000001.txt"
+SEAL_KEY = "arn:aws:kms:us-east-1:123456789012:key/seal-key"
+
+
+def test_seals_are_put_signed_and_kept_by_the_pipeline_and_deleted_by_nobody() -> None:
+    assert is_allowed("s3:PutObject", SEALS, PIPELINE) and is_allowed("s3:PutObjectRetention", SEALS, PIPELINE)
+    assert is_allowed("kms:Sign", SEAL_KEY, PIPELINE) and is_allowed("kms:GetPublicKey", SEAL_KEY, PIPELINE)
+    assert not is_allowed("kms:Sign", KMS_KEY, PIPELINE) and not is_allowed("kms:Sign", SEAL_KEY, ANALYST)
+    for action in ("s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention"):
+        for key in ("seal-000001.txt", "seal-000001.sig", "seal-000001.tsr", "keys/0.pem"):
+            assert not is_allowed(action, f"{ARCHIVE}/seals/{key}", PIPELINE, ERASURE)
+    records = f"{ARCHIVE}/seals/dt=2025-01-10/records.jsonl"
+    assert is_allowed("s3:DeleteObjectVersion", records, PIPELINE, ERASURE)
+    assert not is_allowed("s3:PutObjectRetention", records, PIPELINE), "records stay erasable"
+    assert not is_allowed("s3:PutObjectRetention", f"{ARCHIVE}/audio/x", PIPELINE, ERASURE), "audio stays erasable"
 
 
 def test_the_analyst_can_only_read_tables() -> None:

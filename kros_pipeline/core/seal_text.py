@@ -1,0 +1,159 @@
+"""The text of a seal: what it says of a day, and the hashes of what the day has. It names no call and no person.
+
+Each hash is the SHA-256 of a manifest line with its line end. A line is the hash of a record, which has 128 random
+bits in it, or of a recording, and the path. So nobody can test a guess of an id or a number against a seal.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+from .days import parse_time
+
+NO_PREVIOUS = "0" * 64
+FORMAT = 1
+_HASH = re.compile(r"[0-9a-f]{64}").fullmatch
+_NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
+_SECTIONS = ("records", "audio", "withdrawn")
+
+
+class BadSeal(ValueError):
+    """A text is no seal. The message says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """One seal of one day.
+
+    `previous` is the SHA-256 of the seal before it in the chain, `follows` the number of the seal of the same day that
+    this one follows, None for the day's first. `records` and `audio` are the hashes of the manifest lines that were
+    added or replaced since that one, `withdrawn` those that it took out: of replaced lines, and of calls that an
+    earlier day keeps. `never_sealed` counts the day's tombstones of calls that were erased before they were sealed.
+    `counts` are those of the reconciliation, `counters` upstream's own.
+    """
+
+    number: int
+    previous: str
+    day: date
+    version: int
+    never_sealed: int
+    follows: int | None
+    verdict: str
+    sealed_at: datetime
+    is_signature_due: bool
+    records: tuple[str, ...] = ()
+    audio: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+    counts: Mapping[str, object] = field(default_factory=dict)
+    counters: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def content(self) -> tuple[object, ...]:
+        """What is compared: two seals of one day with equal content say the same of it."""
+        lines = (self.records, self.audio, self.withdrawn)
+        return (self.day, self.version, self.verdict, self.never_sealed, *lines)
+
+    def to_bytes(self) -> bytes:
+        """Return the text that is stored. The first five lines are where the commands of VERIFY.txt expect them."""
+        follows = f"{self.follows:06d}" if self.follows is not None else "none"
+        lines = [
+            f"seal: {self.number:06d}",
+            f"previous: {self.previous}",
+            f"day: {self.day.isoformat()}",
+            f"version: {self.version}",
+            f"never sealed: {self.never_sealed}",
+            f"follows: {follows}",
+            f"format: {FORMAT}",
+            f"verdict: {self.verdict}",
+            f"sealed at: {self.sealed_at.isoformat(timespec='seconds')}",
+            f"signature: {'due' if self.is_signature_due else 'none, no key was set'}",
+            *(f"count {name}: {value}" for name, value in sorted(self.counts.items())),
+            *(f"counter {_safe_name(name)}: {value}" for name, value in sorted(self.counters.items())),
+        ]
+        for name in _SECTIONS:
+            hashes = sorted(getattr(self, name))
+            lines += [f"{name}: {len(hashes)}", *hashes]
+        return "".join(f"{line}\n" for line in [*lines, "end"]).encode()
+
+
+def _safe_name(name: str) -> str:
+    """Return a counter's name, which is upstream's own, without what could pass for another field."""
+    return _NO_NAME.sub("_", name)[:64]
+
+
+def parse_seal(body: bytes) -> Seal:
+    """Read the text of a seal. Raises `BadSeal`."""
+    try:
+        lines = body.decode("ascii").split("\n")
+    except UnicodeDecodeError:
+        raise BadSeal("it is no ASCII text") from None
+    if lines[-2:] != ["end", ""]:
+        raise BadSeal("its end is missing")
+    fields, begin = _read_fields(lines)
+    hashes = _read_sections(lines, begin)
+    try:
+        sealed_at = parse_time(fields["sealed at"])
+        if sealed_at is None or not _HASH(fields["previous"]) or fields["format"] != str(FORMAT):
+            raise ValueError
+        return Seal(
+            number=int(fields["seal"]),
+            previous=fields["previous"],
+            day=date.fromisoformat(fields["day"]),
+            version=int(fields["version"]),
+            never_sealed=int(fields["never sealed"]),
+            follows=None if fields["follows"] == "none" else int(fields["follows"]),
+            verdict=fields["verdict"],
+            sealed_at=sealed_at,
+            is_signature_due=fields["signature"] == "due",
+            records=hashes["records"],
+            audio=hashes["audio"],
+            withdrawn=hashes["withdrawn"],
+            counts={name[6:]: value for name, value in fields.items() if name.startswith("count ")},
+            counters={name[8:]: int(value) for name, value in fields.items() if name.startswith("counter ")},
+        )
+    except (KeyError, ValueError):
+        raise BadSeal("a field is missing, or is not what its name says") from None
+
+
+def _read_fields(lines: list[str]) -> tuple[dict[str, str], int]:
+    """Return the fields before the sections, and the number of the line at which the sections begin."""
+    fields: dict[str, str] = {}
+    for number, line in enumerate(lines):
+        name, _, value = line.rpartition(": ")
+        if name == _SECTIONS[0]:
+            return fields, number
+        fields[name] = value
+    raise BadSeal("it has no hashes")
+
+
+def _read_sections(lines: list[str], begin: int) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name in _SECTIONS:
+        label, _, count = lines[begin].partition(": ")
+        end = begin + 1 + (int(count) if count.isdecimal() and len(count) < 10 else 0)
+        hashes = tuple(lines[begin + 1 : end])
+        if label != name or end >= len(lines) or not all(map(_HASH, hashes)):
+            raise BadSeal(f"its section {name!r} is cut, or has something else than hashes")
+        found[name], begin = hashes, end
+    if begin != len(lines) - 2:
+        raise BadSeal("it has lines behind its hashes")
+    return found
+
+
+def sha256_of_text(body: bytes) -> str:
+    """Return the hash by which the next seal names a seal."""
+    return hashlib.sha256(body).hexdigest()
+
+
+def open_lines(seals: Iterable[Seal]) -> tuple[set[str], set[str]]:
+    """Return the hashes of records and of recordings that a day's seals, in their order, say that the day has."""
+    records: set[str] = set()
+    audio: set[str] = set()
+    for seal in seals:
+        records.difference_update(seal.withdrawn)
+        audio.difference_update(seal.withdrawn)
+        records.update(seal.records)
+        audio.update(seal.audio)
+    return records, audio

@@ -1,0 +1,188 @@
+"""VERIFY.txt: the commands with which a stranger checks a sealed day. A shell, GNU coreutils and openssl are enough.
+
+The page is a shell script whose prose is comments, so that it can be read, pasted or run as it stands. It ends the
+shell of nobody who pastes it: no `exit`, no `set -e`.
+"""
+
+from datetime import date
+
+_SIGNATURES = r"""# Signatures and time-stamps of the seals. Compare the fingerprints with those that you were given.
+while read -r f; do
+  s=${f%.txt}; key=
+  if [ -e "$s.sig" ]; then
+    for k in seals/keys/*.pem; do
+      if openssl dgst -sha256 -verify "$k" -signature "$s.sig" "$f" >/dev/null 2>&1; then key=$k; fi; done
+    if [ -n "$key" ]; then
+      echo "$f: signed by the key $(openssl pkey -pubin -in "$key" -outform DER 2>/dev/null | sha256sum | cut -c1-64)"
+    else fail "$f: no key in seals/keys made its signature"; fi
+  elif [ "$(head -n 10 "$f" | tail -n 1)" = "signature: due" ]; then fail "$f: its signature is missing"
+  else echo "$f: not signed, no key was set"; fi
+  if [ -e "$s.tsr" ]; then
+    openssl ts -reply -in "$s.tsr" -text 2>/dev/null > "$w/reply"
+    at=$(while IFS= read -r l; do case $l in 'Time stamp: '*) echo "${l#Time stamp: }" ;; esac; done < "$w/reply")
+    case $at in *.*) l=${at#*.}; at="${at%%.*} ${l#* }" ;; esac; sec=$(date -u -d "$at" +%s 2>/dev/null)
+    openssl ts -reply -in "$s.tsr" -token_out -out "$w/token" >/dev/null 2>&1
+    openssl pkcs7 -inform DER -in "$w/token" -print_certs -out "$w/certificates" >/dev/null 2>&1
+    if [ -n "$TSA_ROOT" ]; then set -- -CAfile "$TSA_ROOT" -untrusted "$w/certificates"
+    else set -- -CAfile "$w/certificates" -partial_chain; fi
+    if openssl ts -verify -data "$f" -in "$s.tsr" "$@" -attime "${sec:-0}" >/dev/null 2>&1; then
+      echo "$f: time-stamped $at by an authority whose certificates openssl prints as follows"
+      openssl ts -reply -in "$s.tsr" -token_out 2>/dev/null | openssl pkcs7 -inform DER -print_certs -noout
+    else fail "$f: its time-stamp is not of this seal, or its certificates do not hold at that time"; fi
+  else echo "$f: not time-stamped"; fi
+done < "$w/mine"
+"""
+
+_PAGE = r"""# How to check the calls of @DAY@ with nothing but a shell, GNU coreutils and openssl.
+#
+# Copy the day, the seals and the day's tombstones into an empty folder, and go there:
+#
+#   for p in audio/dt=@DAY@ seals state/erased/dt=@DAY@; do
+#     aws s3 cp --recursive @ARCHIVE@$p $p --exclude 'dt=*' --include 'dt=@DAY@/*'; done
+#
+# Then run this page (sh seals/dt=@DAY@/VERIFY.txt), or paste it into a shell. It changes nothing. Take the commands
+# from the project's own documents if you do not trust the bucket: they are the same for every day.
+# The last line says VERIFIED or NOT VERIFIED; each FAILED line before it says what is wrong.
+#
+# TSA_ROOT=/path/root.pem before the command names the certificate of the time-stamp authority that you trust. Without
+# it, the certificates that the authority sent are taken, and it is for you to find out whose they are.
+
+LC_ALL=C; export LC_ALL; day=@DAY@; d=seals/dt=$day; a=audio/dt=$day; bad=; w=$(mktemp -d)
+fail() { printf 'FAILED: %s\n' "$1" | tr -cd '[:print:]\n'; bad=yes; }
+hash_lines() { # print the SHA-256 of each line of a file, in order
+  mkdir "$w/c" "$w/l"; split -l 5000 -a 5 "$1" "$w/c/"
+  for c in "$w"/c/*; do
+    if [ -e "$c" ]; then split -l 1 -a 4 "$c" "$w/l/"; sha256sum "$w"/l/* | cut -c1-64; rm -r "$w/l"; mkdir "$w/l"; fi
+  done; rm -r "$w/c" "$w/l"; }
+lines_from() { # print a file from the first line on that matches; what is before it are remarks
+  rm -f "$w/s00" "$w/s01"; csplit -s -k -f "$w/s" "$2" "$1" 2>/dev/null; if [ -e "$w/s01" ]; then cat "$w/s01"; fi; }
+
+# 1. The chain: the seals are numbered without a gap, and each names the SHA-256 of the seal before it.
+for f in seals/seal-*.txt; do printf '%s\n' "$f"; done > "$w/seals"; n=$(wc -l < "$w/seals")
+sha256sum seals/seal-*.txt 2>/dev/null | cut -c1-64 > "$w/hashes"
+head -q -n 3 seals/seal-*.txt 2>/dev/null | paste -d '|' - - - > "$w/heads"
+seq -f 'seals/seal-%06.0f.txt' 1 "$n" | comm -23 - "$w/seals" > "$w/gap"
+[ -s "$w/gap" ] && fail "chain: $(head -n 1 "$w/gap") is missing"
+{ printf '%064d\n' 0; head -n -1 "$w/hashes"; } > "$w/previous"
+cut -c12-17 "$w/seals" | paste -d '|' - "$w/previous" > "$w/due"
+cut -d '|' -f 1 "$w/heads" | cut -c7- > "$w/numbers"
+cut -d '|' -f 2 "$w/heads" | cut -c11- | paste -d '|' "$w/numbers" - | comm -23 "$w/due" - 2>/dev/null > "$w/off"
+[ -s "$w/off" ] && fail "chain: seal $(head -n 1 "$w/off" | cut -c1-6) does not name the seal before it"
+
+# 2. What the day's seals say that the day has, one version after the other.
+paste -d '|' "$w/seals" "$w/heads" | while IFS='|' read -r f s p of; do
+  if [ "$of" = "day: $day" ]; then printf '%s\n' "$f"; fi; done > "$w/mine"
+[ -s "$w/mine" ] || fail "seals: there is none of $day"
+: > "$w/records"; : > "$w/audio"; v=0; never=0; verdict=
+while read -r f; do
+  v=$((v + 1)); [ "$(head -n 4 "$f" | tail -n 1)" = "version: $v" ] || fail "$f: it is not version $v of the day"
+  csplit -s -f "$w/part" "$f" '/^records:/' '/^audio:/' '/^withdrawn:/' '/^end$/' || fail "$f: it is cut"
+  never=$(head -n 5 "$f" | tail -n 1 | cut -c15-); verdict=$(head -n 8 "$f" | tail -n 1 | cut -c10-)
+  case $never in ''|*[!0-9]*) fail "$f: its count of calls that were never sealed is no number"; never=0 ;; esac
+  tail -n +2 "$w/part03" | sort > "$w/gone"
+  tail -n +2 "$w/part01" | cat "$w/records" - | sort -u | comm -23 - "$w/gone" > "$w/next"; mv "$w/next" "$w/records"
+  tail -n +2 "$w/part02" | cat "$w/audio" - | sort -u | comm -23 - "$w/gone" > "$w/next"; mv "$w/next" "$w/audio"
+done < "$w/mine"
+
+# 3. The manifest: every line is sealed, and only lines of erased calls are missing: as many as there are tombstones.
+[ "$(ls -A "$d" | paste -s -d ' ' -)" = "VERIFY.txt manifest-sha256.txt records.jsonl" ] \
+  || fail "$d: a file is missing, or there are others"
+lines_from '/^{"audio":/' "$d/records.jsonl" > "$w/rows"; r=$(wc -l < "$w/rows")
+lines_from '/^[0-9a-f]\{64\}  /' "$d/manifest-sha256.txt" > "$w/lines"
+head -n "-$r" "$w/lines" > "$w/of-audio"; tail -n "$r" "$w/lines" > "$w/of-records"; m=$(wc -l < "$w/of-audio")
+for kind in records audio; do
+  hash_lines "$w/of-$kind" | sort > "$w/now"
+  unknown=$(comm -13 "$w/$kind" "$w/now" | wc -l); missing=$(comm -23 "$w/$kind" "$w/now" | wc -l)
+  [ "$unknown" = 0 ] || fail "manifest: $unknown lines of $kind were never sealed"
+  if [ $kind = records ]; then erased=$missing; fi
+done
+t=0
+for f in "state/erased/dt=$day"/*.json; do
+  if [ -e "$f" ]; then case $(cat "$f") in
+    *"\"day\": \"$day\""*) t=$((t + 1)) ;; *'"day":'*) fail "$f: it is the tombstone of another day" ;;
+    *) t=$((t + 1)) ;; esac; fi
+done
+[ "$erased" = "$((t - never))" ] \
+  || fail "manifest: $erased sealed records are missing, and $((t - never)) tombstones account for sealed calls"
+
+# 4. The records: each has the hash of its manifest line, and names the same recordings as the manifest does.
+hash_lines "$w/rows" > "$w/now"; cut -c1-64 "$w/of-records" | cmp -s - "$w/now" || {
+  fail "records.jsonl: these records are not as they were sealed:"
+  cut -c1-64 "$w/of-records" | paste -d ' ' - "$w/now" "$w/of-records" | while read -r x y z p; do
+    if [ "$x" != "$y" ]; then printf '  %s\n' "$p"; fi; done; }
+echo ' ' > "$w/none"; cut -d '"' -f 6,10 --output-delimiter ' ' "$w/rows" | sort -u | comm -23 - "$w/none" > "$w/named"
+cut -c67- "$w/of-audio" > "$w/paths"
+cut -c1-64 "$w/of-audio" | paste -d ' ' "$w/paths" - | sort | cmp -s - "$w/named" \
+  || fail "manifest: it has other recordings than the records name"
+
+# 5. The recordings: each has its hash, and there is no file that the manifest does not name.
+if [ -s "$w/of-audio" ]; then
+  sha256sum --quiet -c "$w/of-audio" 2>&1 || fail "$a: recordings are changed or missing"; fi
+{ if [ -d "$a" ]; then ls -A "$a"; fi; } | sort > "$w/there"
+cut -c21- "$w/paths" | sort | comm -13 - "$w/there" > "$w/added"
+[ -s "$w/added" ] && fail "$a: the manifest does not name $(head -n 3 "$w/added" | paste -s -d ' ' -)"
+
+# 6. Signatures and time-stamps.
+@SIGNATURES@
+# 7. The result. Compare the head of the chain with one that left the bucket: it shows that no later seal was removed.
+echo "head of the chain: $(tail -n 1 "$w/seals" | cut -c7-17) $(tail -n 1 "$w/hashes")"
+if [ -z "$bad" ]; then
+  echo "VERIFIED $day: $r calls and $m recordings are as they were sealed, $erased calls were erased since" \
+    "(version $v of the day, $verdict)"
+else echo "NOT VERIFIED $day"; fi
+rm -r "$w"; [ -z "$bad" ]
+"""
+
+
+_PACKAGE = r"""# How to check an evidence package with nothing but a shell, GNU coreutils and openssl.
+#
+# Go to the folder of this page and run it (sh VERIFY.txt), or paste it into a shell. It changes nothing. The last line
+# says VERIFIED or NOT VERIFIED; each FAILED line before it says what is wrong. It checks that recordings and records
+# are those that were sealed. That a day is whole is checked in the archive, by the page beside the day.
+#
+# TSA_ROOT=/path/root.pem before the command names the certificate of the time-stamp authority that you trust.
+
+LC_ALL=C; export LC_ALL; bad=; w=$(mktemp -d); calls=0
+fail() { printf 'FAILED: %s\n' "$1" | tr -cd '[:print:]\n'; bad=yes; }
+
+# 1. What the seals say that there is.
+for f in seals/seal-*.txt; do if [ -e "$f" ]; then printf '%s\n' "$f"; fi; done > "$w/mine"; : > "$w/sealed"
+while read -r f; do
+  csplit -s -f "$w/part" "$f" '/^records:/' '/^audio:/' '/^withdrawn:/' '/^end$/' || fail "$f: it is cut"
+  tail -n +2 "$w/part03" | sort > "$w/gone"
+  { tail -n +2 "$w/part01"; tail -n +2 "$w/part02"; cat "$w/sealed"; } | sort -u | comm -23 - "$w/gone" > "$w/next"
+  mv "$w/next" "$w/sealed"
+done < "$w/mine"
+
+# 2. Each call: recording and record have the hashes of the manifest's lines, and the seals have these lines.
+for c in calls/*/*/; do
+  calls=$((calls + 1)); named=
+  while read -r h p; do
+    printf '%s  %s\n' "$h" "$p" | sha256sum | cut -c1-64 | comm -13 "$w/sealed" - > "$w/off"
+    [ -s "$w/off" ] && fail "$c: no seal has the line of $p"
+    case $p in *.json) x=record.json ;; *) x=recording.mp3 ;; esac; named="$named $x"
+    [ "$(sha256sum < "$c$x" 2>/dev/null | cut -c1-64)" = "$h" ] || fail "$c$x: it is not as it was sealed"
+  done < "${c}manifest-lines.txt"
+  case $named in *record.json*) ;; *) fail "$c: its record is not sealed" ;; esac
+  if [ -e "${c}recording.mp3" ]; then
+    case $named in *recording.mp3*) ;; *) fail "$c: its recording is not sealed" ;; esac; fi
+done
+
+# 3. Signatures and time-stamps.
+@SIGNATURES@
+
+# 4. The result.
+if [ -z "$bad" ]; then echo "VERIFIED $calls calls are as they were sealed"; else echo "NOT VERIFIED"; fi
+rm -r "$w"; [ -z "$bad" ]
+"""
+
+
+def write_page(day: date, archive_url: str) -> bytes:
+    """Return the page of a day. `archive_url` is `s3://bucket/prefix/`."""
+    page = _PAGE.replace("@SIGNATURES@\n", _SIGNATURES)
+    return page.replace("@DAY@", day.isoformat()).replace("@ARCHIVE@", archive_url).encode()
+
+
+def write_package_page() -> bytes:
+    """Return the page of an evidence package."""
+    return _PACKAGE.replace("@SIGNATURES@\n", _SIGNATURES).encode()

@@ -1,0 +1,193 @@
+"""Seal the settled days: the oldest first, a bounded number at a time, and then what the seals lack.
+
+A day is sealed once it was complete after its grace days, with calls or without, and again where what it has, or its
+verdict, has changed. Nothing here asks KrosAI.
+"""
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import date
+from functools import partial
+
+from ..archive.governance import Governance
+from ..archive.object_store import ObjectStore
+from ..archive.seal_chain import ChainBroken, SealChain
+from ..archive.seal_signers import Signer, open_signer
+from ..archive.sealed_day import digest_versions
+from ..archive.table_versions import list_table_versions, read_checked_tables
+from ..archive.tables import Tables
+from ..archive.tombstones import Tombstones
+from ..core import schemas
+from ..core.clock import Clock
+from ..core.days import grace_is_over
+from ..core.errors import ArchiveDenied, ArchiveError
+from ..core.object_keys import day_in, table_versions_key
+from ..core.statuses import DayVerdict
+from ..steps.run_context import RunContext
+from .day_states import DayState, read_day_states
+from .seal_attachments import Attachments, Stamp, complete_seals
+from .seal_day import DayFacts, SealRefused, seal_day
+from .timestamping import ask_for_timestamp
+
+_MOST_DAYS = 50  # of one look: a new version of the software finds years of days
+_THREADS = 16
+_ROW = schemas.RECONCILIATION.name
+_CHECKED = table_versions_key(date.min).split("dt=")[0]
+
+
+@dataclass
+class SealingReport:
+    """What one look has sealed, what it has not and why, and what the chain is like afterwards.
+
+    `owed` are sentences about what the next look tries again by itself, `refused` about what a person has to mend.
+    """
+
+    sealed: list[date] = field(default_factory=list)
+    looked_at: int = 0
+    left: int = 0
+    owed: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    attachments: Attachments = field(default_factory=Attachments)
+    head: str = ""
+
+
+def seal_days(
+    *,
+    store: ObjectStore,
+    governance: Governance,
+    tables: Tables,
+    tombstones: Tombstones,
+    clock: Clock,
+    lookback_days: int,
+    signer: Signer | None,
+    stamp: Stamp | None,
+    retain_days: int | None,
+    log: logging.Logger,
+    most_days: int = _MOST_DAYS,
+) -> SealingReport:
+    """Seal the days that are due, and add what the seals lack.
+
+    A day that could not be sealed is owed, and the others go on. Raises `ArchiveDenied`, which every day would meet.
+    """
+    chain, report = SealChain(store, clock), SealingReport()
+    try:
+        chain.catch_up()
+        due = _find_due(store, chain.index.looked)
+        chosen = dict(list(due.items())[:most_days])
+        report.left = len(due) - len(chosen)
+        states, looked = read_day_states(chosen, store=store, tables=tables), {}
+        for day, digest in chosen.items():
+            report.looked_at += 1
+            try:
+                if _is_to_be_sealed(day, states[day], lookback_days, is_sealed=day.isoformat() in chain.index.days):
+                    seal = seal_day(
+                        day,
+                        _facts_of(day, states[day], store),
+                        store=store,
+                        tables=tables,
+                        tombstones=tombstones,
+                        chain=chain,
+                        clock=clock,
+                        is_signature_due=signer is not None,
+                    )
+                    if seal is not None:
+                        report.sealed.append(day)
+                        log.info("%s: sealed by seal %06d, version %d", day, seal.number, seal.version)
+                looked[day.isoformat()] = digest
+            except SealRefused as error:
+                report.refused.append(f"{error}")
+            except (ChainBroken, ArchiveDenied):
+                raise
+            except ArchiveError as error:
+                report.owed.append(f"{day} is not sealed: {error}. The next look seals it")
+        report.attachments = complete_seals(
+            store=store,
+            governance=governance,
+            chain=chain,
+            signer=signer,
+            stamp=stamp,
+            retain_days=retain_days,
+            clock=clock,
+        )
+        report.owed += report.attachments.owed
+        chain.save(looked)
+    except ChainBroken as error:
+        report.refused.append(f"{error}")
+        return report
+    number, digest = chain.head
+    report.head = f"{number:06d} {digest}" if number else ""
+    return report
+
+
+def describe_seals(store: ObjectStore, clock: Clock) -> dict[str, str | int]:
+    """Return what the asset `archive` shows of the seals: the head of the chain, its day, and what is to be sealed.
+
+    A broken chain is described, and stops nothing here: `seal_days` fails.
+    """
+    chain = SealChain(store, clock)
+    try:
+        chain.catch_up()
+        number, digest = chain.head
+        newest = next((day for day, numbers in chain.index.days.items() if number in numbers), "none")
+        shown: dict[str, str | int] = {
+            "head of the seal chain": f"{number:06d} {digest}" if number else "none",
+            "last sealed day": newest,
+        }
+    except ChainBroken as error:
+        return {"head of the seal chain": f"the chain is broken: {error}"}
+    return shown | {"days to be sealed or looked at": len(_find_due(store, chain.index.looked))}
+
+
+def _find_due(store: ObjectStore, looked: Mapping[str, str]) -> dict[date, str]:
+    """Return the reconciled days that have changed since the last look at them, the oldest first, with their digest.
+
+    It costs a request for each table and 1,000 days.
+    """
+    names = list(schemas.TABLES)
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="sealing") as pool:
+        listed = dict(zip(names, pool.map(partial(list_table_versions, store), names), strict=True))
+    checked = {day_in(entry.key): str(entry.version) for entry in store.list(_CHECKED)}
+    due = {}
+    for day in sorted(listed[_ROW]):
+        versions = {name: versions[day] for name, versions in listed.items() if day in versions}
+        digest = digest_versions(versions | {"checked": checked.get(day, "")})
+        if looked.get(day.isoformat()) != digest:
+            due[day] = digest
+    return due
+
+
+def _is_to_be_sealed(day: date, state: DayState, lookback_days: int, *, is_sealed: bool) -> bool:
+    """Return whether a day is settled; or was, and has another verdict since."""
+    if state.is_settled(day, lookback_days):
+        return True
+    row = state.row
+    is_worse = row is not None and row["verdict"] != DayVerdict.COMPLETE
+    return is_sealed and is_worse and row is not None and grace_is_over(day, row["checked_at"], lookback_days)
+
+
+def _facts_of(day: date, state: DayState, store: ObjectStore) -> DayFacts:
+    row, checked = state.row or {}, read_checked_tables(store, day)
+    counts = {name: value for name, value in row.items() if isinstance(value, int) and name != "api_requests"}
+    counters = checked.counted.counters if checked is not None and checked.counted is not None else {}
+    return DayFacts(str(row.get("verdict", "")), counts, counters)
+
+
+def seal_days_of(ctx: RunContext, *, most_days: int = _MOST_DAYS) -> SealingReport:
+    """Seal the days of a run's archive, with the key and the authority that the settings name."""
+    settings = ctx.settings.archive
+    url = settings.timestamp_url
+    return seal_days(
+        store=ctx.store,
+        governance=ctx.governance,
+        tables=ctx.tables,
+        tombstones=ctx.tombstones,
+        clock=ctx.clock,
+        lookback_days=ctx.settings.lookback_days,
+        signer=open_signer(settings.seal_key),
+        stamp=(lambda body, query: ask_for_timestamp(url, body, query, ctx.clock)) if url else None,
+        retain_days=settings.seal_retain_days,
+        log=ctx.log,
+        most_days=most_days,
+    )
