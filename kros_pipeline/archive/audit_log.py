@@ -34,6 +34,9 @@ class AuditEvent(StrEnum):
     VERIFIED = "verified"
     DRIFTED = "drifted"
     MOVED = "moved"
+    PLAYED = "played"
+    READ = "read"
+    REVIEWED = "reviewed"
 
 
 class AuditLog:
