@@ -139,8 +139,8 @@ def parse_browse_settings(reader: SettingsReader) -> BrowseSettings:
     users: dict[str, Role] = reader.optional(USERS, {})
     if not is_loopback(host) and not reader.is_given(PROXIES):
         reader.add_problem(
-            f"{LISTEN.name} is {host}, which other machines reach, and nobody logs in there. Put a reverse proxy with a "
-            f"login before it, and name the proxy's addresses in {PROXIES.name}; or listen on 127.0.0.1."
+            f"{LISTEN.name} is {host}, which other machines reach, and nobody logs in there. Put a reverse proxy with "
+            f"a login before it, and name the proxy's addresses in {PROXIES.name}; or listen on 127.0.0.1."
         )
     if reader.is_given(PROXIES) and not reader.is_given(USERS):
         reader.add_problem(f"{USERS.name} is missing: say who may do what, like amina=listen, *=read-without-numbers.")

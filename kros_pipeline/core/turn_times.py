@@ -6,6 +6,7 @@ different speeds, so it may be wrong by many seconds.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ def turn_times(
     known = _believed(said, duration_seconds)
     times: list[TurnTime | None] = [None] * len(said)
     anchors = [(-1, 0.0), *known, (len(said), duration_seconds)]
-    for (first, begin), (last, end) in zip(anchors, anchors[1:], strict=False):
+    for (first, begin), (last, end) in pairwise(anchors):
         if first >= 0 and begin is not None:
             times[first] = TurnTime(begin, is_estimate=False)
         if begin is None or end is None:

@@ -18,6 +18,7 @@ from ..archive.settings import (
     ArchiveSettings,
     parse_archive_settings,
 )
+from ..core.browse_settings import BROWSE_SETTINGS
 from ..core.settings import (
     DOWNLOAD_WORKERS,
     BadSettings,
@@ -120,6 +121,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     LEGAL_HOLD,
     ERASURE_KEY,
     WEBHOOK_URL,
+    *BROWSE_SETTINGS,
 )
 
 
