@@ -30,8 +30,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  --no-build-isolation --no-index -e .
 	@touch $@
 
-demo: setup ## archive three days in the sandbox and query them; takes a minute
-	@$(BIN)/python -m kros_pipeline.sandbox.demo
+demo: setup ## archive three days in the sandbox and query them; takes a minute. BROWSE=1: then open the reviewer's page
+	@$(BIN)/python -m kros_pipeline.sandbox.demo $(if $(BROWSE),--browse)
 
 dev: setup ## run the sandbox with the Dagster UI on http://127.0.0.1:3000 until Ctrl-C; keeps nothing
 	@rm -rf $(SANDBOX_HOME) && mkdir -p $(SANDBOX_HOME) && cp dagster.yaml $(SANDBOX_HOME)/
@@ -40,10 +40,15 @@ dev: setup ## run the sandbox with the Dagster UI on http://127.0.0.1:3000 until
 	  KROS_FLAG_RULES=../../kros_pipeline/flag_rules.example.yaml \
 	  KROS_ERASURE_KEY=public-key-of-the-sandbox-for-no-other-use \
 	  ../../$(BIN)/python -m kros_pipeline.sandbox --last-days 7 --calls-per-day 80 --audio-seconds 5,240 -- \
-	  ../../$(BIN)/dagster dev -w ../../workspace.yaml
+	  sh -c 'env | grep -E "^(KROS|AWS_|NO_PROXY)" > .env; echo "make browse DEV=1 opens the reviewer page, in another terminal."; \
+	    exec ../../$(BIN)/dagster dev -w ../../workspace.yaml'
 
 check: setup ## check settings, bucket and API key of the account in .env before the first run; writes nothing
 	@$(BIN)/python -m kros_pipeline check
+
+browse: setup ## serve the reviewer's page over the archive in .env; DEV=1: over the sandbox of `make dev`
+	@$(if $(DEV),test -f $(SANDBOX_HOME)/.env || { echo "make dev is not running: start it in another terminal."; exit 1; })
+	@cd $(if $(DEV),$(SANDBOX_HOME),.) && exec "$(CURDIR)/$(BIN)/python" -m kros_pipeline browse
 
 up: setup ## run the Dagster UI and its daemon for the account in .env; keeps its state in .dagster/home
 	@test -f .env || { echo "There is no .env. Copy .env.example to .env and set the two required settings."; exit 1; }
@@ -85,4 +90,4 @@ lock: ## write requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
-.PHONY: help setup demo dev check up test test-s3 test-browser soak fault-matrix bench bench-quick lint audit lock
+.PHONY: help setup demo dev check browse up test test-s3 test-browser soak fault-matrix bench bench-quick lint audit lock

@@ -139,9 +139,8 @@ def _show_problem(renderer: Renderer, request: Request, error: Exception) -> Res
     wants_text = request.url.path.endswith(("/audio", "/peaks", ".csv")) or not hasattr(request.state, "viewer")
     if wants_text:
         return PlainTextResponse(f"{message}\n", status)
-    return renderer.page(
-        request, "error.html", status, status=status, title=_TITLES.get(status, "Not here"), message=message
-    )
+    title = _TITLES.get(status, "Not here")
+    return renderer.page(request, "error.html", status, code=status, title=title, message=message)
 
 
 def _version_of_files() -> str:

@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from threading import BoundedSemaphore
+from typing import IO
 
 import numpy as np
 import soundfile
@@ -56,7 +57,7 @@ class PeakReader:
             logging.getLogger(__name__).warning("Peaks are not kept: %s", error.strerror)
 
 
-def compute_peaks(file: tempfile._TemporaryFileWrapper[bytes] | object) -> Peaks:
+def compute_peaks(file: IO[bytes]) -> Peaks:
     """Decode a recording block by block, and return its peaks; none where the format is not decoded here."""
     try:
         with soundfile.SoundFile(file) as sound:

@@ -43,6 +43,12 @@ def format_time(at: datetime | str | None) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
+def find_label(value: str, choices: Sequence[Any]) -> str:
+    """Return the label of one of a form's verdicts, answers or questions; the value where the form has it no more."""
+    names = {getattr(choice, "value", None) or getattr(choice, "id", ""): choice.label for choice in choices}
+    return str(names.get(value, value))
+
+
 def cut_into_segments(text: str, marks: Iterable[tuple[int, int, str]]) -> list[Segment]:
     """Cut a text at marks: begin, end (exclusive) and kind. Where marks overlap, the one that begins first stays."""
     segments: list[Segment] = []
@@ -77,7 +83,12 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters |= {"seconds": format_seconds, "bytes": format_bytes, "time": format_time}
+        self._environment.filters |= {
+            "seconds": format_seconds,
+            "bytes": format_bytes,
+            "time": format_time,
+            "label": find_label,
+        }
         self._environment.globals |= {"archive_url": archive_url, "files_version": files_version}
 
     def page(self, request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:

@@ -31,10 +31,13 @@
   const usesEstimates = () => { const box = find("#estimates"); return !box || box.checked; };
   const usable = (turn) => usesEstimates() || !("estimate" in turn.dataset);
   const secondsOf = (turn) => Number(turn.dataset.seconds);
+  // Nothing is loaded before somebody plays: what is loaded counts as played in the audit log.
+  const length = () => (audio && (audio.duration || Number(audio.dataset.duration))) || 0;
   function seek(seconds, plays) {
     if (!audio) return;
-    const go = () => { audio.currentTime = seconds; if (plays) audio.play().catch(() => {}); };
-    if (audio.readyState > 0) go(); else { audio.addEventListener("loadedmetadata", go, { once: true }); audio.load(); }
+    audio.currentTime = seconds;
+    draw();
+    if (plays) audio.play().catch(() => {});
   }
   function playTurn(turn) {
     if (turn && turn.dataset.seconds !== undefined && usable(turn)) seek(secondsOf(turn), true);
@@ -62,7 +65,7 @@
     const pen = wave.getContext("2d");
     pen.scale(ratio, ratio);
     const bars = Math.max(1, Math.floor(width / 3));
-    const part = audio && audio.duration ? audio.currentTime / audio.duration : 0;
+    const part = length() ? audio.currentTime / length() : 0;
     const loudest = Math.max(...peaks, 1);
     for (let bar = 0; bar < bars; bar += 1) {
       const begin = Math.floor((bar * peaks.length) / bars);
@@ -80,7 +83,7 @@
       draw();
     }).catch(() => wave.classList.add("empty-wave"));
     wave.addEventListener("click", (event) => {
-      if (audio.duration) seek((event.offsetX / wave.clientWidth) * audio.duration, !audio.paused);
+      if (length()) seek((event.offsetX / wave.clientWidth) * length(), !audio.paused);
     });
     window.addEventListener("resize", draw);
     window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
