@@ -65,5 +65,10 @@ class IndexConnections:
 
 def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
-    connection.executescript(_SETTINGS)
+    try:
+        connection.executescript(_SETTINGS)
+    except sqlite3.DatabaseError:
+        connection.close()
+        path.unlink(missing_ok=True)  # damaged: the next question builds it again
+        raise
     return connection
