@@ -66,6 +66,9 @@ test-s3: setup ## run whole days on SeaweedFS; ALL=1: on Ceph, rclone and JuiceF
 test-browser: setup ## run the tests in a real browser (Debian's chromium)
 	@$(BIN)/python -m pytest kros_pipeline_tests/chromium $(ARGS)
 
+picture: setup ## draw the README's picture of the reviewer's page (Debian's chromium)
+	@$(BIN)/python -m kros_pipeline_tests.chromium.listen_picture
+
 soak: setup ## try 2,000 random worlds, and kill runs at 200 random moments; SEED=7 repeats a trial
 	@$(BIN)/python -m kros_pipeline_tests.support.worlds --worlds 2000 $(if $(SEED),--first $(SEED))
 	@$(BIN)/python -m kros_pipeline_tests.support.crash_trial --kills 200 --cli-kills 8 $(if $(SEED),--seed $(SEED))
@@ -90,4 +93,4 @@ lock: ## write requirements.lock from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header -o requirements.lock
 
-.PHONY: help setup demo dev check browse up test test-s3 test-browser soak fault-matrix bench bench-quick lint audit lock
+.PHONY: help setup demo dev check browse up test test-s3 test-browser picture soak fault-matrix bench bench-quick lint audit lock

@@ -7,6 +7,8 @@ from typing import Any
 
 import uvicorn
 
+from ..archive.identity import FORMAT
+from ..archive.json_objects import read_json
 from ..archive.object_store import ObjectStore
 from ..archive.s3_governance import open_s3
 from ..archive.settings import ArchiveSettings, parse_archive_settings
@@ -14,6 +16,8 @@ from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core.browse_settings import BrowseSettings, parse_browse_settings
 from ..core.clock import Clock
+from ..core.errors import WrongArchive
+from ..core.object_keys import ARCHIVE_IDENTITY
 from ..core.settings import BadSettings, Setting, SettingsReader
 from .app import Listen, make_app
 from .index_builder import has_fts5
@@ -43,12 +47,13 @@ def open_listen(
     reader.refuse_unknown_names(declared)
     form = None
     try:
-        form = read_form(settings.review_form)
+        form = read_form(Path(settings.review_form) if settings.review_form else None)
     except BadForm as error:
         reader.add_problem(str(error))
     if not has_fts5():
         reader.add_problem("This Python's SQLite has no FTS5, with which the page searches: use another Python.")
-    folder = settings.cache or default_folder(caches, f"s3://{archive.bucket}/{archive.prefix}")
+    own_folder = default_folder(caches, f"s3://{archive.bucket}/{archive.prefix}")
+    folder = Path(settings.cache) if settings.cache else own_folder
     try:
         protect(folder)
     except OSError as error:
@@ -58,6 +63,7 @@ def open_listen(
     store = open_archive(archive)
     tombstones = Tombstones(store, archive.erasure_key, clock)
     tombstones.check_key()
+    _refuse_other_format(store)
     listen = make_app(
         store=store,
         tables=Tables(store, tombstones),
@@ -69,6 +75,16 @@ def open_listen(
         clock=clock,
     )
     return listen, settings
+
+
+def _refuse_other_format(store: ObjectStore) -> None:
+    """Raise `WrongArchive` where another version of the software wrote the archive: tombstones may lie elsewhere."""
+    stored = read_json(store, ARCHIVE_IDENTITY)
+    if stored is not None and stored.get("format") != FORMAT:
+        raise WrongArchive(
+            f"{store.url(ARCHIVE_IDENTITY)} has format {stored.get('format')}, and this version reads {FORMAT}. Run "
+            "one day with this version first, which migrates an older archive, or use the version that wrote it."
+        )
 
 
 def serve(listen: Listen, settings: BrowseSettings, say: Callable[[str], None]) -> None:

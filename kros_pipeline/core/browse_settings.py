@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 from .settings import BadValue, Setting, SettingsReader, is_loopback, show_value
@@ -92,11 +91,11 @@ CACHE = Setting(
     "KROS_BROWSE_CACHE",
     None,
     "the folder of the page's search index, which has transcripts in it; it can be deleted at any time",
-    Path,
+    str,
     default_in_words="`~/.cache/kros_pipeline`",
 )
 REVIEW_FORM = Setting(
-    "KROS_BROWSE_REVIEW_FORM", None, "the YAML file of the review form", Path, default_in_words="the package's own"
+    "KROS_BROWSE_REVIEW_FORM", None, "the YAML file of the review form", str, default_in_words="the package's own"
 )
 DAGSTER_URL = Setting(
     "KROS_BROWSE_DAGSTER_URL",
@@ -123,8 +122,8 @@ class BrowseSettings:
     proxies: tuple[Network, ...]
     user_header: str
     users: Mapping[str, Role]
-    cache: Path | None
-    review_form: Path | None
+    cache: str | None
+    review_form: str | None
     dagster_url: str
 
     def role_of(self, user: str) -> Role | None:

@@ -9,7 +9,6 @@ between two terms.
 """
 
 import re
-import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -56,7 +55,7 @@ Terms = tuple[tuple[Term, ...], ...]
 @cache
 def _word() -> re.Pattern[str]:
     """Return the pattern of a word: made on first use, which takes a moment."""
-    marks = [code for code in range(0x300, sys.maxunicode + 1) if unicodedata.category(chr(code)).startswith("M")]
+    marks = [code for code in range(0x300, 0x110000) if unicodedata.category(chr(code)).startswith("M")]
     ranges: list[list[int]] = []
     for code in marks:
         if ranges and ranges[-1][1] == code - 1:

@@ -5,6 +5,10 @@
   const all = (selector) => [...document.querySelectorAll(selector)];
   const say = (text) => { find("#spoken").textContent = text; };
 
+  // On a phone the results come first.
+  const more = find("#more");
+  if (more && window.matchMedia("(max-width: 720px)").matches) more.open = false;
+
   // Rows: j and k move through calls, days or turns.
   let current = null;
   const rows = () => all("[data-row]");
@@ -127,7 +131,9 @@
     const turn = /^#turn-\d+$/.test(location.hash) ? find(location.hash) : null;
     if (turn) {
       moveTo(turn, false);
-      turn.scrollIntoView({ block: "center" });
+      const box = turn.getBoundingClientRect();
+      if (box.bottom + window.scrollY < window.innerHeight) window.scrollTo(0, 0);
+      else turn.scrollIntoView({ block: "center" });
       if (turn.dataset.seconds !== undefined && usable(turn)) seek(secondsOf(turn), false);
     }
   }
