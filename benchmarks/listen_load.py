@@ -22,6 +22,7 @@ from kros_pipeline_tests.support.listen_archive import DAY, ERASURE_KEY, ListedC
 from kros_pipeline_tests.support.listen_page import open_store, start_page
 
 _FRAMES = 7_500  # 180 s, 2.16 MB
+_TEXT = "[Caller]: a refund, please\n" * 20
 _SLOW_BYTES_PER_SECOND = 96_000  # eight times as fast as it is played
 
 
@@ -66,9 +67,7 @@ def main() -> None:
     parser.add_argument("--listeners", type=int, default=50)
     count = parser.parse_args().listeners
     calls = [
-        ListedCall(
-            f"call_{number:03d}", "[Caller]: a refund, please\n" * 20, audio=bytes(mp3_audio(1, str(number), _FRAMES))
-        )
+        ListedCall(f"call_{number:03d}", _TEXT, audio=bytes(mp3_audio(1, str(number), _FRAMES)))
         for number in range(count)
     ]
     with tempfile.TemporaryDirectory(prefix="kros-load-") as name, LocalS3() as s3:

@@ -93,6 +93,7 @@ def serve(listen: Listen, settings: BrowseSettings, say: Callable[[str], None]) 
     with socket.socket(family, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((settings.host, settings.port))
+        listening.listen()  # a browser that is opened at once waits, and is not refused
         host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
         say(f"Listen is on http://{host}:{listening.getsockname()[1]} until Ctrl-C.")
         config = uvicorn.Config(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kros_pipeline.browser import index_cache
+from kros_pipeline.browser import index_builder, index_cache
 from kros_pipeline.browser.index_cache import default_folder
 from kros_pipeline_tests.support.listen_archive import DAY, ListedCall, ListenArchive
 
@@ -68,7 +68,7 @@ def test_damaged_peaks_are_computed_again(archive: ListenArchive) -> None:
 
 def test_many_readers_build_a_day_once(archive: ListenArchive, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[date] = []
-    build = index_cache.build_index
+    build = index_builder.build_index
 
     def counted(path: Path, day: date, *rest: object) -> None:
         built.append(day)

@@ -63,6 +63,7 @@ class ListedCall:
     quarantine_key: str | None = None
     transcript: str = "kept"
     extra: str | None = None
+    audio: bytes | None = None  # instead of a tone
 
 
 @cache
@@ -120,7 +121,7 @@ class ListenArchive:
         row: Row = {"call_id": call.call_id, "status": call.state, "attempts": 1, "quarantine_key": call.quarantine_key}
         if call.state != "archived":
             return row | {"reason": "for a reason"}
-        body = tone(min(call.seconds, LONGEST_SECONDS))
+        body = call.audio or tone(min(call.seconds, LONGEST_SECONDS))
         digest = hashlib.sha256(body).hexdigest()
         key = audio_key(call.day, call.call_id)
         if call.has_audio and self.store.head(key) is None:
