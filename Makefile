@@ -30,8 +30,8 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  --no-build-isolation --no-index -e .
 	@touch $@
 
-demo: setup ## archive three days in the sandbox and query them; takes a minute
-	@$(BIN)/python -m kros_pipeline.sandbox.demo
+demo: setup ## archive three days in the sandbox and query them; takes a minute. BROWSE=1: then open the reviewer's page
+	@$(BIN)/python -m kros_pipeline.sandbox.demo $(if $(BROWSE),--browse)
 
 dev: setup ## run the sandbox with the Dagster UI on http://127.0.0.1:3000 and faults on port 3001; keeps nothing
 	@rm -rf $(SANDBOX_HOME) && mkdir -p $(SANDBOX_HOME) && cp dagster.yaml $(SANDBOX_HOME)/
@@ -41,13 +41,18 @@ dev: setup ## run the sandbox with the Dagster UI on http://127.0.0.1:3000 and f
 	  KROS_ERASURE_KEY=public-key-of-the-sandbox-for-no-other-use \
 	  ../../$(BIN)/python -m kros_pipeline.sandbox --last-days 7 --calls-per-day 80 --audio-seconds 5,240 \
 	  --fault-page 3001 -- \
-	  ../../$(BIN)/dagster dev -w ../../workspace.yaml
+	  sh -c 'env | grep -E "^(KROS|AWS_|NO_PROXY)" > .env; echo "make browse DEV=1 opens the reviewer page, in another terminal."; \
+	    exec ../../$(BIN)/dagster dev -w ../../workspace.yaml'
 
 check: setup ## check everything that the account in .env relies on; writes a probe object only
 	@$(BIN)/python -m kros_pipeline check
 
 notify-test: setup ## send one test message to each target of notifications in .env
 	@$(BIN)/python -m kros_pipeline notify-test
+
+browse: setup ## serve the reviewer's page over the archive in .env; DEV=1: over the sandbox of `make dev`
+	@$(if $(DEV),test -f $(SANDBOX_HOME)/.env || { echo "make dev is not running: start it in another terminal."; exit 1; })
+	@cd $(if $(DEV),$(SANDBOX_HOME),.) && exec "$(CURDIR)/$(BIN)/python" -m kros_pipeline browse
 
 up: setup ## run the Dagster UI and its daemon for the account in .env; keeps its state in .dagster/home
 	@test -f .env || { echo "There is no .env. Copy .env.example to .env and set the two required settings."; exit 1; }
@@ -79,6 +84,9 @@ tables: setup ## write what is derived from the tables' schemas: analytics/, doc
 screenshots: setup ## take the README's pictures of the Dagster UI again (Debian's chromium); writes docs/images
 	@$(BIN)/python -m kros_pipeline_tests.chromium.screenshots 2>/dev/null
 
+picture: setup ## draw the README's picture of the reviewer's page (Debian's chromium)
+	@$(BIN)/python -m kros_pipeline_tests.chromium.listen_picture
+
 soak: setup ## try 2,000 random worlds, and kill runs at 200 random moments; SEED=7 repeats a trial
 	@$(BIN)/python -m kros_pipeline_tests.support.worlds --worlds 2000 $(if $(SEED),--first $(SEED))
 	@$(BIN)/python -m kros_pipeline_tests.support.crash_trial --kills 200 --cli-kills 8 $(if $(SEED),--seed $(SEED))
@@ -106,4 +114,4 @@ lock: ## write requirements.lock and requirements-production.lock from pyproject
 	uv pip compile pyproject.toml --extra production --universal --python-version 3.11 --constraint requirements.lock \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-production.lock
 
-.PHONY: help setup demo dev check notify-test up test test-s3 test-cluster test-browser test-readers tables screenshots soak fault-matrix bench bench-quick lint audit lock
+.PHONY: help setup demo dev check notify-test browse up test test-s3 test-cluster test-browser test-readers tables screenshots picture soak fault-matrix bench bench-quick lint audit lock

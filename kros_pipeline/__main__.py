@@ -1,13 +1,12 @@
-"""Run a command of the package: `python -m kros_pipeline check`, `notify-test`, `metrics`, `render`,
-`prepare` or `end-lost-runs`.
+"""Run a command of the package: `python -m kros_pipeline check`; `--help` lists the commands.
 
 Like `definitions.py`, this is an entry point: it reads the environment, and `.env` of the working directory, whose
 values win, as Dagster reads it.
 """
 
 import argparse
+import getpass
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -20,9 +19,7 @@ from dotenv import dotenv_values
 
 from .core.errors import ExternalError
 from .core.settings import BadSettings
-from .operations.instance_config import render_instance_config
 from .steps.process import configure_process
-from .steps.settings import parse_parallel_days
 
 if TYPE_CHECKING:
     from .operations.preflight_result import PreflightResult
@@ -33,52 +30,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     # Into the environment: boto3 reads credentials and region there, and so does the dagster that `prepare` starts.
     os.environ.update({name: text for name, text in dotenv_values(".env").items() if text is not None})
-    if options.command == "check":
-        return _check()
-    if options.command == "notify-test":
-        return _try_notifications()
-    if options.command == "metrics":
-        return _serve_metrics()
-    if options.command == "end-lost-runs":
-        return _end_lost_runs(options.port)
     try:
-        parallel_days = _render([Path(name) for name in options.parts])
+        return int(options.run(options))
     except BadSettings as error:
         print(*error.problems, sep="\n", file=sys.stderr)
-        return 1
-    return _prepare(parallel_days) if options.command == "prepare" else 0
+    except (ExternalError, OSError) as error:
+        print(f"{options.command} failed: {error}", file=sys.stderr)
+    return 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m kros_pipeline")
     commands = parser.add_subparsers(required=True, dest="command", metavar="command")
-    commands.add_parser("check", help="check settings, bucket, API and recording hosts; write a probe object only")
-    commands.add_parser("notify-test", help="send one test message to each target of notifications")
-    commands.add_parser("metrics", help="serve the numbers of the last hourly look at KROS_METRICS_ADDRESS/metrics")
+    check = commands.add_parser(
+        "check", help="check settings, bucket, API and recording hosts; write a probe object only"
+    )
+    check.set_defaults(run=_check)
+    notify_test = commands.add_parser("notify-test", help="send one test message to each target of notifications")
+    notify_test.set_defaults(run=_try_notifications)
+    browse = commands.add_parser("browse", help="serve the reviewer's page over the archive until Ctrl-C")
+    browse.set_defaults(run=_browse)
+    metrics = commands.add_parser(
+        "metrics", help="serve the numbers of the last hourly look at KROS_METRICS_ADDRESS/metrics"
+    )
+    metrics.set_defaults(run=_serve_metrics)
     render = commands.add_parser("render", help="write $DAGSTER_HOME/dagster.yaml for this machine")
+    render.set_defaults(run=_render)
     prepare = commands.add_parser(
         "prepare",
         help="the same, and make Dagster's storage ready for the daemon: migrate it, and set the limit of the pool",
     )
+    prepare.set_defaults(run=_prepare)
     for command in (render, prepare):
-        command.add_argument("parts", nargs="+", metavar="FILE", help="YAML files to merge; the last one wins")
+        command.add_argument(
+            "parts", nargs="+", metavar="FILE", type=Path, help="YAML files to merge; the last one wins"
+        )
     lost = commands.add_parser(
         "end-lost-runs",
         help="end the runs that the last code server took with it; a supervisor calls it when it starts the next one",
     )
     lost.add_argument("--port", type=int, required=True, help="the port of the code server that is starting")
+    lost.set_defaults(run=_end_lost_runs)
     return parser
 
 
-def _check() -> int:
+def _check(_: argparse.Namespace) -> int:
+    from .instance_commands import check_instance
     from .operations.preflight import run_preflight
 
     configure_process()
-    pools = (result for result in (_check_pool(),) if result is not None)
-    return _print_results(chain(run_preflight(os.environ), pools))
+    instance = (result for result in (check_instance(os.environ),) if result is not None)
+    return _print_results(chain(run_preflight(os.environ), instance))
 
 
-def _try_notifications() -> int:
+def _try_notifications(_: argparse.Namespace) -> int:
     from .operations.notification_trial import try_targets
 
     configure_process()
@@ -94,38 +99,33 @@ def _print_results(results: "Iterable[PreflightResult]") -> int:
     return int(has_failed)
 
 
-def _check_pool() -> "PreflightResult | None":
-    """Compare Dagster's instance, by default that of `make up`, with the setting; None where there is no instance."""
-    from .operations.preflight_result import Outcome, PreflightResult
-    from .pool_check import check_pool
+def _render(options: argparse.Namespace) -> int:
+    from .instance_commands import render_instance
 
-    home = Path(os.environ.get("DAGSTER_HOME") or ".dagster/home").resolve()
-    try:
-        if (found := check_pool(home, parse_parallel_days(os.environ))) is None:
-            return None
-        fits, sentence = found
-        return PreflightResult("pool", Outcome.OK if fits else Outcome.FAILED, sentence)
-    except BadSettings:
-        return None  # reported with the other settings
-    except Exception as error:  # Dagster's storage; the message may show a password
-        return PreflightResult(
-            "pool", Outcome.FAILED, f"Dagster's state in {home} cannot be read ({type(error).__name__})."
-        )
+    render_instance(options.parts, os.environ)
+    return 0
 
 
-def _serve_metrics() -> int:
-    """Serve until the process is ended. Returns 1 where it cannot begin."""
+def _prepare(options: argparse.Namespace) -> int:
+    from .instance_commands import prepare_instance, render_instance
+
+    return prepare_instance(render_instance(options.parts, os.environ))
+
+
+def _end_lost_runs(options: argparse.Namespace) -> int:
+    started_at = time.time()  # before the imports, which take seconds
+    from .instance_commands import end_runs_of_last_code_server
+
+    end_runs_of_last_code_server(options.port, started_at)
+    return 0
+
+
+def _serve_metrics(_: argparse.Namespace) -> int:
+    """Serve until the process is ended."""
     from .operations.metrics_server import start_metrics_server
 
     configure_process()
-    try:
-        server, thread = start_metrics_server(os.environ)
-    except BadSettings as error:
-        print(*error.problems, sep="\n", file=sys.stderr)
-        return 1
-    except ExternalError as error:
-        print(error, file=sys.stderr)
-        return 1
+    server, thread = start_metrics_server(os.environ)
     print(f"Metrics are served at /metrics on port {server.server_port}.", flush=True)
     with suppress(KeyboardInterrupt):
         thread.join()
@@ -133,56 +133,21 @@ def _serve_metrics() -> int:
     return 0
 
 
-def _render(parts: Sequence[Path]) -> int:
-    """Write $DAGSTER_HOME/dagster.yaml, and return how many days may run in parallel. Raises `BadSettings`."""
-    home = os.environ.get("DAGSTER_HOME", "").strip()
-    if not Path(home).is_absolute():
-        raise BadSettings([f"DAGSTER_HOME must be an absolute path of a folder, not {home!r}."])
-    parallel_days = parse_parallel_days(os.environ)
+def _browse(_: argparse.Namespace) -> int:
+    """Serve until the process is ended."""
     try:
-        text = render_instance_config({part.as_posix(): part.read_text("utf-8") for part in parts}, parallel_days)
-        Path(home).mkdir(parents=True, exist_ok=True)
-        # Replaced, not written: the file may be a link to the repository's, and a process may read it right now.
-        written = Path(home, f".dagster.yaml.{os.getpid()}")
-        written.write_text(text, "utf-8")
-        written.replace(Path(home, "dagster.yaml"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSettings([f"dagster.yaml cannot be rendered: {error}."]) from None
-    return parallel_days
+        from .browser.server import open_listen, serve
+    except ModuleNotFoundError as error:
+        print(f"{error.name} is not installed. Run `make setup`, or install kros-pipeline[browser].", file=sys.stderr)
+        return 1
+    from .steps.run_context import SYSTEM_CLOCK
+    from .steps.settings import SETTINGS
 
-
-def _prepare(parallel_days: int) -> int:
-    """Migrate Dagster's storage and set the pool's limit, once and before the daemon starts. Returns the exit code."""
-    from .assets import KROSAI_POOL
-
-    for command in (["migrate"], ["concurrency", "set", KROSAI_POOL, str(parallel_days)]):
-        # What it prints is long, and has the configuration: it is shown only where it explains a failure.
-        done = subprocess.run(  # noqa: S603 - this interpreter
-            [sys.executable, "-m", "dagster", "instance", *command],
-            check=False,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        if done.returncode:
-            print(done.stdout, f"`dagster instance {' '.join(command)}` failed: see above.", file=sys.stderr)
-            return 1
-    print(f"Dagster's storage is up to date, and the pool {KROSAI_POOL} has the limit {parallel_days}.")
-    return 0
-
-
-def _end_lost_runs(port: int) -> int:
-    """Wait for the code server that starts now, and end the runs of the last one."""
-    started_at = time.time()
-    import dagster as dg
-
-    from .lost_runs import end_lost_runs, wait_for_code_server
-
-    wait_for_code_server(port)
-    with dg.DagsterInstance.get() as instance:
-        lost = end_lost_runs(instance, started_at)
-    if lost:
-        print(f"{len(lost)} runs ended with the last code server, and are queued again: {', '.join(lost)}.")
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    listen, settings = open_listen(
+        os.environ, declared=SETTINGS, caches=caches, local_user=getpass.getuser(), clock=SYSTEM_CLOCK
+    )
+    serve(listen, settings, lambda sentence: print(sentence, flush=True))
     return 0
 
 

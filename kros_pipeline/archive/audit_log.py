@@ -36,6 +36,9 @@ class AuditEvent(StrEnum):
     DRIFTED = "drifted"
     MOVED = "moved"
     EXPORTED = "exported"
+    PLAYED = "played"
+    READ = "read"
+    REVIEWED = "reviewed"
 
 
 PREMIS_NAMES: dict[str, str] = {
@@ -50,6 +53,8 @@ PREMIS_NAMES: dict[str, str] = {
     AuditEvent.DRIFTED: "fixity check",
     AuditEvent.MOVED: "metadata modification",
     AuditEvent.EXPORTED: "dissemination",
+    AuditEvent.PLAYED: "dissemination",
+    AuditEvent.READ: "dissemination",
 }
 """What PREMIS, the vocabulary of archivists, calls the same; of events without a name there, nothing was done."""
 

@@ -6,7 +6,7 @@ No phone number, text or URL is ever part of a key. Every prefix ends with a sla
 import hashlib
 import re
 from base64 import b32encode
-from datetime import date
+from datetime import date, datetime
 
 _SAFE_ID = re.compile(r"[A-Za-z0-9_-]{1,128}").fullmatch
 _ENCODED = "sha256."  # no plain id holds a dot, so that no encoded id can collide with one
@@ -15,6 +15,7 @@ _WITH_DIGEST = re.compile(
     r"(?:quarantine/dt=[0-9-]{10}/(?P<kept>.+)-(?P<digits>[0-9a-f]{16})\.bin"
     r"|state/transcripts/dt=[0-9-]{10}/(?P<answered>.+)-[0-9a-f]{16}\.json)"
 ).fullmatch
+_REVIEW = re.compile(r"reviews/dt=[0-9-]{10}/(sha256\.[a-z2-7]{52}|[A-Za-z0-9_-]+)/[^/]+\.json").fullmatch
 _PARTITION = re.compile(r"/dt=(\d{4}-\d\d-\d\d)(?:/|\.json$)").search
 _OF_ONE_CALL = re.compile(
     r"(?:audio|state/acknowledged|state/held|state/moved)/dt=[0-9-]{10}/(sha256\.[a-z2-7]{52}|[A-Za-z0-9_-]+)"
@@ -44,6 +45,7 @@ LATEST_LOOK = "state/totals.json"
 NOTIFICATIONS = "state/notifications.json"
 PLAN = "state/plan.json"
 TABLES = "tables/"
+REVIEWS = "reviews/"
 
 
 def call_key(call_id: str) -> str:
@@ -59,7 +61,7 @@ def call_key(call_id: str) -> str:
 
 def call_key_in(key: str) -> str | None:
     """Return the call key in the key of one call's object; None for every other key."""
-    if match := _OF_ONE_CALL(key):
+    if match := _OF_ONE_CALL(key) or _REVIEW(key):
         return match[1]
     match = _WITH_DIGEST(key)
     return match["kept"] or match["answered"] if match else None
@@ -194,6 +196,25 @@ def moved_key(day: date, call_id: str) -> str:
 def quota_key(day: date) -> str:
     """Return the key of the API requests of a UTC day: the day on which they are sent, not that of the calls."""
     return f"{QUOTA}{day.isoformat()}.json"
+
+
+# Reviews.
+
+
+def reviews_prefix(day: date) -> str:
+    """Return the prefix of what reviewers noted about a day's calls."""
+    return f"{REVIEWS}dt={day.isoformat()}/"
+
+
+def call_reviews_prefix(day: date, key: str) -> str:
+    """Return the prefix of the reviews of one call, by its call key."""
+    return f"{reviews_prefix(day)}{key}/"
+
+
+def review_key(day: date, key: str, reviewed_at: datetime, reviewer: str) -> str:
+    """Return the key of one review. The reviewer's name is made safe as a call's id is."""
+    at = reviewed_at.strftime("%Y%m%dT%H%M%S.%fZ")
+    return f"{call_reviews_prefix(day, key)}{at}-{call_key(reviewer)}.json"
 
 
 # Audit log.

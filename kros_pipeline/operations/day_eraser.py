@@ -35,6 +35,7 @@ from ..core.object_keys import (
     moved_prefix,
     other_answers_prefix,
     quarantine_prefix,
+    reviews_prefix,
     table_key,
     table_versions_key,
     unparsed_prefix,
@@ -44,10 +45,11 @@ from ..core.worker_threads import worker_threads
 
 _DAY_PREFIXES = (
     audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, extensions_prefix, unparsed_prefix,
-    audit_prefix, listing_key, table_versions_key, other_answers_prefix, sealed_day_prefix,
+    audit_prefix, listing_key, table_versions_key, other_answers_prefix, sealed_day_prefix, reviews_prefix,
 )  # fmt: skip
 _CALL_PREFIXES = (
-    audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, other_answers_prefix
+    audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, other_answers_prefix,
+    reviews_prefix,
 )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from .number_search import has_number
 
 _BATCH_SIZE = 1_000  # versions
 _ID_LIKE = re.compile(r"[A-Za-z0-9_-]{4,}")  # a shorter id is only found as a whole text
-_READ_PREFIXES = ("tables/", "state/", "audit/", SEALS)
+_READ_PREFIXES = ("tables/", "state/", "audit/", "reviews/", SEALS)
 
 
 class ResidueSearch:

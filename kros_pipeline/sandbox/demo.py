@@ -1,6 +1,7 @@
 """Run the demo: `python -m kros_pipeline.sandbox.demo` archives three days and queries them as an analyst would.
 
-Everything runs on this machine, in the sandbox, and is deleted afterwards. It takes less than a minute.
+Everything runs on this machine, in the sandbox, and is deleted afterwards. It takes less than a minute. With `--browse`
+the reviewer's page is served on these days afterwards, until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ print(turns.groupby(["dt", "speaker"], observed=True)["word_count"].agg(["size",
 
 def main() -> int:
     """Run the demo. Returns 0 if every day was archived and every query ran, otherwise 1."""
+    browses = sys.argv[1:] == ["--browse"]
     last = datetime.now(UTC).date() - timedelta(days=_DAYS_AGO)
     days = tuple((last - timedelta(days=back)).isoformat() for back in range(_DAYS - 1, -1, -1))
     print("Starting the sandbox: a KrosAI simulator and a local S3 …", flush=True)
@@ -73,7 +75,21 @@ def main() -> int:
             return 1
         os.environ.update(sandbox.environment)  # the queries below find the archive by these settings
         _show_tables(sandbox.environment["KROS_ARCHIVE_URL"])
+        if browses:
+            return _browse(environment | {"XDG_CACHE_HOME": folder}, folder)
+        print("`make demo BROWSE=1` opens the reviewer's page on these days.")
     return 0
+
+
+def _browse(environment: Mapping[str, str], folder: str) -> int:
+    """Serve the reviewer's page until Ctrl-C; its index is deleted with the folder."""
+    command = [sys.executable, "-m", "kros_pipeline", "browse"]
+    page = subprocess.Popen(command, env=dict(environment), cwd=folder)  # noqa: S603
+    try:
+        return page.wait()
+    except KeyboardInterrupt:
+        page.wait()
+        return 0
 
 
 def _archive(day: str, environment: Mapping[str, str], folder: str, sandbox: Sandbox, action: str) -> bool:

@@ -21,6 +21,7 @@ from ..archive.settings import (
     ArchiveSettings,
     parse_archive_settings,
 )
+from ..core.browse_settings import BROWSE_SETTINGS
 from ..core.notification_settings import NOTIFICATION_SETTINGS, NotificationSettings, read_notification_settings
 from ..core.settings import (
     DOWNLOAD_WORKERS,
@@ -127,6 +128,7 @@ SETTINGS: tuple[Setting[Any], ...] = (
     SEAL_KEY,
     TIMESTAMP_URL,
     SEAL_RETAIN_DAYS,
+    *BROWSE_SETTINGS,
 )
 
 

@@ -215,6 +215,16 @@ def test_digest_is_sha256_and_size_of_the_stored_bytes(store: ObjectStore) -> No
 # Listing.
 
 
+def test_a_range_ends_where_it_says_or_where_the_object_does(store: ObjectStore) -> None:
+    body = bytes(range(256)) * 40
+    put(store, "audio/a.mp3", body)
+    for begin, end in ((0, 1), (0, len(body)), (100, 200), (len(body) - 1, len(body) + 500)):
+        assert store.read_range("audio/a.mp3", begin, end) == body[begin:end]
+    assert store.read_range("audio/none.mp3", 0, 10) is None
+    with pytest.raises(ArchiveError):
+        store.read_range("audio/a.mp3", len(body), len(body) + 1)
+
+
 def test_a_listing_is_sorted_by_key_and_has_every_object_below_its_prefix_only(store: ObjectStore) -> None:
     keys = [f"audio/dt=2025-01-10/{name}" for name in ("-x", "0000", "0001", "A", "_", "a", "a.mp3", "b/c", "z")]
     versions = {key: put(store, key, b"x" * number) for number, key in reversed(list(enumerate(keys)))}

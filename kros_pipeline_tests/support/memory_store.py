@@ -109,6 +109,12 @@ class MemoryObjectStore:
         found = self._get(key)
         return (hashlib.sha256(found.body).hexdigest(), len(found.body)) if found else None
 
+    def read_range(self, key: str, begin: int, end: int) -> bytes | None:
+        found = self._get(key)
+        if found is not None and begin >= len(found.body):
+            raise ArchiveError(f"{key}: S3 says InvalidRange")
+        return found.body[begin:end] if found else None
+
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:
         self._count_write()
         for key, found in self._below(prefix):

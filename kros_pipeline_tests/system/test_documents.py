@@ -32,7 +32,7 @@ MAKEFILE = (ROOT / "Makefile").read_text("utf-8")
 # Where a path in backticks begins that is meant as one of this repository's.
 OUR_ROOTS = ("kros_pipeline/", "kros_pipeline_tests/", "benchmarks/", "deploy/", "docs/", ".ci/")
 # A shorter path is below the package: the architecture page leaves `kros_pipeline/` out.
-PACKAGE_ROOTS = ("core/", "source/", "archive/", "steps/", "operations/", "sandbox/")
+PACKAGE_ROOTS = ("core/", "source/", "archive/", "steps/", "operations/", "browser/", "sandbox/")
 TYPE_NAMES = {
     "string": "string",
     "int64": "int64",
@@ -118,7 +118,9 @@ def key_families() -> set[str]:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
-    found = {re.match(r"(?:audio|tables|quarantine|audit|state)/(?:[a-z_]+(?:/|\.json))?", text) for text in texts}
+    found = {
+        re.match(r"(?:audio|tables|quarantine|audit|reviews|state)/(?:[a-z_]+(?:/|\.json))?", text) for text in texts
+    }
     return {match[0] for match in found if match}
 
 

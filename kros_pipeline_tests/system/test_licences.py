@@ -13,7 +13,12 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 PAGE = (ROOT / "docs/licences.md").read_text()
 # How packages name their licence that do not use SPDX. Which BSD is meant, some do not say.
-SPDX = {"MIT License": "MIT", "Apache Software License": "Apache-2.0", "BSD License": "BSD"}
+SPDX = {
+    "MIT License": "MIT",
+    "Apache Software License": "Apache-2.0",
+    "BSD License": "BSD",
+    "BSD 3-Clause License": "BSD-3-Clause",
+}
 SPDX |= {"Apache License, Version 2.0, January 2004": "Apache-2.0", "Apache-2": "Apache-2.0"}
 GROUPS = {"runs": PROJECT["dependencies"], **PROJECT["optional-dependencies"]}
 OTHER_SUITES = {"readers"}  # `make test-readers` installs these packages, and compares them

@@ -1,0 +1,214 @@
+"""The local folder of day indexes: built on demand and ahead, replaced when a table changes, deleted at any time.
+
+A file is named by its day and a fingerprint of what it was made of: the versions of the day's tables and the
+tombstones of its calls. Whatever changes one of them makes another name, and the file before is deleted.
+"""
+
+import hashlib
+import logging
+import shutil
+import threading
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from ..archive.object_store import ObjectStore
+from ..archive.tables import Tables
+from ..core.clock import Clock
+from ..core.errors import ExternalError
+from ..core.object_keys import day_in, table_prefix
+from .day_index import DayIndex
+from .erased_calls import ErasedCalls
+from .index_builder import INDEX_VERSION, INDEXED_TABLES, build_index
+from .index_connections import IndexConnections
+
+REFRESH_SECONDS = 30.0
+_BUILDERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyDays:
+    """The days of a range whose index is there, how many are still being built, and what is wrong with others."""
+
+    indexes: list[DayIndex]
+    pending: int
+    problems: list[str]
+
+
+class IndexCache:
+    """The indexes of the archive's days. Threads may share it."""
+
+    def __init__(self, folder: Path, *, store: ObjectStore, tables: Tables, erased: ErasedCalls, clock: Clock):
+        self._folder, self._store, self._tables = folder, store, tables
+        self._erased, self._clock = erased, clock
+        self._connections = IndexConnections()
+        self._versions: dict[date, dict[str, str]] = {}
+        self._refreshed_at: float | None = None
+        self._known_pseudonyms: frozenset[str] = frozenset()
+        self._builds: dict[Path, Future[None]] = {}
+        self._lock = threading.Lock()
+        self._refreshing = threading.Lock()
+        self._pool = ThreadPoolExecutor(_BUILDERS, thread_name_prefix="index")
+        self._ahead = threading.Thread(target=self._build_ahead, name="index-ahead", daemon=True)
+        self._is_closed = threading.Event()
+
+    def start(self) -> None:
+        """Build the indexes of all days in the background, the newest first."""
+        self._ahead.start()
+
+    def close(self) -> None:
+        """Stop building."""
+        self._is_closed.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._connections.close()
+
+    def days(self) -> list[date]:
+        """Return the days of which the archive has calls or turns, in ascending order."""
+        self._refresh_if_due()
+        return sorted(self._versions)
+
+    def ready(self, first: date, last: date, *, within_seconds: float) -> ReadyDays:
+        """Return the indexes of a range, the newest first. Those that are missing are built for so long at most."""
+        self._refresh_if_due()
+        days = [day for day in sorted(self._versions, reverse=True) if first <= day <= last]
+        builds = {day: self._build(day) for day in days}
+        wait([build for build in builds.values() if build is not None], timeout=within_seconds)
+        indexes, problems, pending = [], [], 0
+        for day, build in builds.items():
+            if build is not None and not build.done():
+                pending += 1
+            elif build is not None and (error := build.exception()) is not None:
+                problems.append(f"{day}: {error if isinstance(error, ExternalError) else 'its index cannot be built'}")
+            else:
+                indexes.append(DayIndex(day, self._path(day), self._connections))
+        return ReadyDays(indexes, pending, problems)
+
+    def open(self, day: date) -> DayIndex | None:
+        """Return a day's index, and build it first if need be; None where the archive has no such day.
+
+        Raises `ArchiveError` where a table cannot be read.
+        """
+        self._refresh_if_due()
+        if day not in self._versions:
+            return None
+        if (build := self._build(day)) is not None:
+            build.result()
+        return DayIndex(day, self._path(day), self._connections)
+
+    def peaks_path(self, day: date, digest: str) -> Path:
+        """Return where the peaks of a recording are kept."""
+        return self._folder / "peaks" / day.isoformat() / f"{digest}.json"
+
+    def _refresh_if_due(self) -> None:
+        """Ask for the tables' versions where that is due, and at once where a call was erased."""
+        pseudonyms = self._erased.look(max_age_seconds=REFRESH_SECONDS)
+        now = self._clock.monotonic()
+        is_due = self._refreshed_at is None or now - self._refreshed_at > REFRESH_SECONDS
+        if not is_due and pseudonyms == self._known_pseudonyms:
+            return
+        with self._refreshing:
+            if self._refreshed_at is None or self._refreshed_at < now:
+                self._refresh()
+
+    def _refresh(self) -> None:
+        began, pseudonyms = self._clock.monotonic(), self._erased.look(max_age_seconds=REFRESH_SECONDS)
+        versions: dict[date, dict[str, str]] = {}
+        with ThreadPoolExecutor(len(INDEXED_TABLES), thread_name_prefix="versions") as pool:
+            listings = pool.map(lambda table: list(self._store.list(table_prefix(table.name))), INDEXED_TABLES)
+            for table, entries in zip(INDEXED_TABLES, listings, strict=True):
+                for entry in entries:
+                    if (day := day_in(entry.key)) is not None:
+                        versions.setdefault(day, {})[table.name] = entry.version
+        has_changed = versions != self._versions or pseudonyms != self._known_pseudonyms
+        self._versions, self._known_pseudonyms, self._refreshed_at = versions, pseudonyms, began
+        if has_changed:
+            self._delete_outdated()
+
+    def _path(self, day: date) -> Path:
+        facts = [INDEX_VERSION, *sorted(self._erased.of_day(day))]
+        facts += [f"{name}={version}" for name, version in sorted(self._versions.get(day, {}).items())]
+        return (
+            self._folder / f"{day.isoformat()}-{hashlib.sha256(chr(10).join(facts).encode()).hexdigest()[:24]}.sqlite"
+        )
+
+    def _build(self, day: date) -> Future[None] | None:
+        """Begin to build a day's index; None where it is there."""
+        path = self._path(day)
+        with self._lock:
+            build = self._builds.get(path)
+            if build is not None and not (build.done() and build.exception() is None):
+                return build
+            if path.exists():
+                self._builds.pop(path, None)
+                return None
+            build = self._builds[path] = self._pool.submit(self._write, day, path)
+            return build
+
+    def _write(self, day: date, path: Path) -> None:
+        """Build a file beside its place, and move it there: a reader never sees half of one."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        part = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.part")
+        moved, pseudonyms = self._tables.moved.keys_of(day), self._erased.look()
+        try:
+            build_index(part, day, self._tables, lambda key: key in moved or self._erased.matches(key, pseudonyms))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        self._delete_old_peaks(day, path)
+
+    def _delete_outdated(self) -> None:
+        """Delete every file that is of no day as it is now: an erased call stays in none of them."""
+        wanted = {self._path(day).name for day in self._versions}
+        with suppress(OSError):  # the folder may be deleted at any time
+            for path in [*self._folder.glob("*.sqlite"), *self._folder.glob("*.part")]:
+                if path.name not in wanted and not self._is_being_written(path):
+                    path.unlink(missing_ok=True)
+                    self._connections.close()  # an open file would outlive its name
+            for folder in (self._folder / "peaks").iterdir():
+                if folder.name not in {day.isoformat() for day in self._versions}:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def _is_being_written(self, path: Path) -> bool:
+        return path.suffix == ".part" and any(
+            path.name.startswith(build.stem) for build, future in list(self._builds.items()) if not future.done()
+        )
+
+    def _delete_old_peaks(self, day: date, path: Path) -> None:
+        """Delete the peaks of recordings that the day no longer has."""
+        present = DayIndex(day, path, self._connections).audio_digests()
+        for peaks in self.peaks_path(day, "any").parent.glob("*.json"):
+            if peaks.stem not in present:
+                peaks.unlink(missing_ok=True)
+
+    def _build_ahead(self) -> None:
+        """Build what is missing, and look for changes again and again."""
+        while not self._is_closed.is_set():
+            try:
+                self._build_missing(sorted(self.days(), reverse=True))
+            except ExternalError as error:
+                logging.getLogger(__name__).warning("The index is not brought up to date: %s", error)
+            self._is_closed.wait(REFRESH_SECONDS)
+
+    def _build_missing(self, days: Sequence[date]) -> None:
+        """Build days one after the other, so that a reader's day is not behind all of them."""
+        for day in days:
+            if self._is_closed.is_set():
+                return
+            build = self._build(day)
+            if build is not None:
+                wait([build])
+
+
+def default_folder(base: Path, archive_url: str) -> Path:
+    """Return the folder of an archive's indexes below the caches of this machine: archives do not share one."""
+    return base / "kros_pipeline" / hashlib.sha256(archive_url.encode()).hexdigest()[:16]
+
+
+def protect(folder: Path) -> None:
+    """Make the folder, which has transcripts in it, and let nobody else into it. Raises `OSError`."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.chmod(0o700)

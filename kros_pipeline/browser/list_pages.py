@@ -1,0 +1,200 @@
+"""The pages of days and of calls, with search and filters, and each as CSV."""
+
+from calendar import Calendar
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import date
+from itertools import groupby
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from ..core.clock import Clock
+from ..core.search_terms import find_marks, has_many_digits
+from . import call_filter
+from .access import Viewer, viewer_of
+from .access_log import AccessLog
+from .call_filter import BadFilter, CallFilter, parse_filter
+from .call_search import CallSearch, FoundCall
+from .call_states import describe_recording
+from .csv_export import csv_lines, csv_response
+from .day_calendar import DayCalendar, DayState
+from .day_index import CallRow
+from .index_cache import IndexCache
+from .phone_masking import mask_number, mask_numbers_in
+from .rendering import Renderer, Segment, shorten_around
+
+_MONTHS = 3
+_NO_NUMBERS = (
+    "You may not see phone numbers, so the search does not look for them: a condition with four digits or more in a "
+    "word was left out."
+)
+_CALL_COLUMNS = (
+    "call_date", "call_id", "created_at", "direction", "duration_seconds", "from_number", "to_number", "language",
+    "recording", "transcript", "turns", "rules",
+)  # fmt: skip
+_DAY_COLUMNS = (
+    "day", "verdict", "calls", "erased", "recordings_archived", "recordings_pending", "recordings_lost",
+    "recordings_failed", "transcripts_kept", "utterances", "audio_seconds", "bytes_in_bucket",
+)  # fmt: skip
+
+
+class ListPages:
+    """Lists of days and of calls."""
+
+    def __init__(
+        self,
+        *,
+        renderer: Renderer,
+        calendar: DayCalendar,
+        cache: IndexCache,
+        search: CallSearch,
+        access_log: AccessLog,
+        clock: Clock,
+    ):
+        self._renderer, self._calendar, self._cache, self._search = renderer, calendar, cache, search
+        self._log, self._clock = access_log, clock
+
+    def routes(self) -> list[Route]:
+        """Return the addresses of these pages."""
+        return [
+            Route("/", self.home),
+            Route("/days", self.days),
+            Route("/days.csv", self.days_csv),
+            Route("/calls", self.calls),
+            Route("/calls.csv", self.calls_csv),
+        ]
+
+    def home(self, request: Request) -> Response:
+        """Lead to the days."""
+        return RedirectResponse("/days", 303)
+
+    def days(self, request: Request) -> Response:
+        """Show three months of days."""
+        span, today = self._calendar.span(), self._clock.now().date()
+        newest = (span[1] if span else today).replace(day=1)
+        shown = _month(request.query_params.get("month")) or newest
+        months = [_months_before(shown, number) for number in range(_MONTHS)]
+        states = {state.day: state for state in self._calendar.days(months[-1], _months_before(shown, -1))}
+        return self._renderer.page(
+            request,
+            "days.html",
+            months=[(month, _weeks(month, states)) for month in months],
+            totals=_totals(list(states.values()), months),
+            earlier=_months_before(shown, _MONTHS) if span and span[0] < months[-1] else None,
+            later=min(_months_before(shown, -_MONTHS), newest) if shown < newest else None,
+            span=span,
+            today=today,
+        )
+
+    def days_csv(self, request: Request) -> Response:
+        """Send all days, or those of a range, as CSV."""
+        first, last = (_day(request.query_params.get(name)) for name in ("from", "to"))
+        states = self._calendar.days(first or date.min, last or date.max)
+        rows = ([state.day, state.verdict, *(state.row.get(name) for name in _DAY_COLUMNS[2:])] for state in states)
+        return csv_response("days", csv_lines(_DAY_COLUMNS, rows))
+
+    def calls(self, request: Request) -> Response:
+        """Show one page of the calls that the address describes."""
+        viewer, wanted = viewer_of(request), self._filter(request)
+        found = self._search.find(wanted)
+        if wanted.is_search:  # the list shows what was said
+            self._log.read(viewer.name, [(call.row.day, call.row.call_id) for call in found.calls], "search")
+        languages, rules = self._search.values(wanted)
+        return self._renderer.page(
+            request,
+            "calls.html",
+            wanted=wanted,
+            found=found,
+            calls=[(call.row, describe_recording(call.row.recording, {}), self._snippets(viewer, call, wanted))
+                   for call in found.calls],
+            languages=languages,
+            rules=rules,
+            choices=call_filter,
+            today=self._clock.now().date(),
+            span=self._calendar.span(),
+        )  # fmt: skip
+
+    def calls_csv(self, request: Request) -> Response:
+        """Send all calls that the address describes as CSV. No speech is in it; an audit record names each call."""
+        viewer, wanted = viewer_of(request), self._filter(request)
+        rows = self._search.iterate(wanted)
+        self._cache.days()  # raises before the answer begins, where the archive cannot be read
+        name = f"calls-{wanted.first}-{wanted.last}"
+        return csv_response(name, csv_lines(_CALL_COLUMNS, self._exported(viewer, rows)))
+
+    def _exported(self, viewer: Viewer, rows: Iterator[CallRow]) -> Iterator[list[object]]:
+        for _, of_day in groupby(rows, key=lambda row: row.day):
+            calls = list(of_day)
+            self._log.read(viewer.name, [(row.day, row.call_id) for row in calls], "export")
+            yield from (_cells(row, viewer) for row in calls)
+
+    def _filter(self, request: Request) -> CallFilter:
+        span = self._calendar.span()
+        try:
+            wanted = parse_filter(request.url.query, self._clock.now().date(), span[1] if span else None)
+        except BadFilter as error:
+            raise HTTPException(400, str(error)) from None
+        if viewer_of(request).sees_numbers:
+            return wanted
+        kept = tuple(condition for condition in wanted.conditions if not has_many_digits(condition.terms))
+        if kept == wanted.conditions:
+            return wanted
+        return replace(wanted, conditions=kept, problems=(*wanted.problems, _NO_NUMBERS))
+
+    def _snippets(self, viewer: Viewer, call: FoundCall, wanted: CallFilter) -> list[tuple[str, int, list[Segment]]]:
+        snippets = []
+        for turn in call.turns:
+            marks = [(begin, end, "found") for begin, end in find_marks(turn.text, wanted.found_terms)]
+            text = turn.text if viewer.sees_numbers else mask_numbers_in(turn.text)
+            snippets.append((turn.label or turn.speaker, turn.turn_index, shorten_around(text, marks)))
+        return snippets
+
+
+def _cells(row: CallRow, viewer: Viewer) -> list[object]:
+    numbers = [row.from_number, row.to_number]
+    return [
+        row.day, row.call_id, row.created_at.isoformat() if row.created_at else None, row.direction,
+        row.duration_seconds, *(numbers if viewer.sees_numbers else map(mask_number, numbers)), row.language,
+        row.recording, row.transcript, row.turn_count, " ".join(row.rules),
+    ]  # fmt: skip
+
+
+def _weeks(month: date, states: dict[date, DayState]) -> list[list[DayState | date | None]]:
+    """Return the weeks of a month: its days with their states, those without one, and None beside it."""
+    return [
+        [states.get(day, day) if day.month == month.month else None for day in week]
+        for week in Calendar().monthdatescalendar(month.year, month.month)
+    ]
+
+
+def _totals(states: list[DayState], months: list[date]) -> dict[date, tuple[int, float]]:
+    """Return calls and minutes of each month."""
+    totals = {}
+    for month in months:
+        of_month = [state for state in states if state.day.replace(day=1) == month]
+        calls = sum(state.row.get("calls") or 0 for state in of_month)
+        totals[month] = calls, sum(state.minutes or 0.0 for state in of_month)
+    return totals
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise HTTPException(400, "The address has a date that is none, like 2025-01-31.") from None
+
+
+def _month(text: str | None) -> date | None:
+    return _day(f"{text}-01") if text else None
+
+
+def _months_before(month: date, number: int) -> date:
+    """Return the first day of the month so many months before."""
+    months = month.year * 12 + month.month - 1 - number
+    try:
+        return date(months // 12, months % 12 + 1, 1)
+    except ValueError:
+        return month
