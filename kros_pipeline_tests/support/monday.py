@@ -1,6 +1,6 @@
 """A small archive as an operator finds it on Monday morning, and Dagster's web server over it.
 
-Four days: two are older, one has recordings that upstream serves as HTML or refuses, and yesterday waits.
+Two days are complete, two are missing, one has recordings that upstream serves as HTML or refuses, and yesterday waits.
 Upstream refuses every extension. Runs are those of the schedules, in this process.
 """
 
@@ -29,7 +29,7 @@ from kros_pipeline_tests.support.archive_check import completed_of
 
 ROOT = Path(__file__).parents[2]
 RULES = "rules:\n  - {id: long_calls, duration_seconds_at_least: 30, extend_days: 90}\n"
-_DAYS = 4
+_DAYS_AGO = (6, 5, 2, 1)  # upstream keeps 7: of the first two one answer settles a call without a recording
 _START_SECONDS = 60
 
 
@@ -46,7 +46,7 @@ class Monday:
 def monday_morning(home: Path) -> Iterator[Monday]:
     """Archive the days, look at the archive, and serve the UI on a free port of this machine. `home` is empty."""
     today = datetime.now(UTC).date()
-    days = [today - timedelta(days=number) for number in range(_DAYS, 0, -1)]
+    days = [today - timedelta(days=number) for number in _DAYS_AGO]
     bad, waiting = days[-2], days[-1]
     (home / "dagster.yaml").write_text((ROOT / "dagster.yaml").read_text("utf-8"), "utf-8")
     (home / "rules.yaml").write_text(RULES, "utf-8")
@@ -57,7 +57,7 @@ def monday_morning(home: Path) -> Iterator[Monday]:
             **sandbox.environment,
             "DAGSTER_HOME": str(home),
             "KROS_FLAG_RULES": str(home / "rules.yaml"),
-            "KROSAI_RETENTION_DAYS": "7",  # one answer settles the older days: else all would wait
+            "KROSAI_RETENTION_DAYS": "7",
             "KROS_LOOKBACK_DAYS": "1",
             "KROS_START_DATE": str(days[0]),
         }
