@@ -4,6 +4,7 @@ A deployment has no web page of ours. So the link is the place in the repository
 the metadata, which Dagster's UI shows.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -25,6 +26,12 @@ def runbook_metadata(*names: str) -> dict[str, Any]:
     """Return the section about the first name that has one: its place, and its text."""
     section = find_section(*names)
     return {"runbook": dg.MetadataValue.md(f"{section.text}\n\n{section.link}")}
+
+
+def read_link(metadata: Mapping[str, Any] | None) -> str:
+    """Return the place that the metadata of a failure name; without any, the page."""
+    shown = (metadata or {}).get("runbook")
+    return str(shown.value).rsplit("\n", 1)[-1] if shown is not None else link_runbook()
 
 
 def page_metadata() -> dict[str, Any]:

@@ -6,6 +6,7 @@ from .core.errors import ExternalError
 from .core.settings import BadSettings
 from .failures import failure
 from .resources import Archive
+from .runbook import read_link
 from .steps.settings import parse_webhook_url
 
 
@@ -27,7 +28,7 @@ def tell_of_failures(context: dg.RunFailureSensorContext, archive: Archive) -> d
     run = context.dagster_run
     what = f"{run.job_name} {run.tags.get('dagster/partition', '')}".strip()
     try:
-        notify(url, f"{what} failed: {_first_sentence(context)} (run {run.run_id[:8]})")
+        notify(url, f"{what} failed: {_first_sentence(context)} (run {run.run_id[:8]}, {_find_link(context)})")
     except ExternalError as error:
         raise failure(error) from None
     return None
@@ -40,3 +41,10 @@ def _first_sentence(context: dg.RunFailureSensorContext) -> str:
         if user_failure is not None and user_failure.description:
             return user_failure.description.split(". ")[0].rstrip(".") + "."
     return "Dagster shows why."
+
+
+def _find_link(context: dg.RunFailureSensorContext) -> str:
+    """Return the place of the runbook's section about the first failure."""
+    events = context.get_step_failure_events()
+    failures = [event.step_failure_data.user_failure_data for event in events]
+    return read_link(next((found.metadata for found in failures if found is not None), None))

@@ -246,7 +246,8 @@ def test_a_failed_day_is_posted_with_its_first_sentence_and_no_call(
             resources={"archive": Archive(**fields)},
         ).for_run_failure() as context:
             tell_of_failures(context)
-    assert reported == [{"text": f"daily_archive {DAY} failed: {DAY} is incomplete. (run {result.run_id[:8]})"}]
+    link = "docs/runbook.md#incomplete"
+    assert reported == [{"text": f"daily_archive {DAY} failed: {DAY} is incomplete. (run {result.run_id[:8]}, {link})"}]
 
 
 # What an operator acknowledges.
