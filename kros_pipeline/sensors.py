@@ -14,14 +14,13 @@ from .failures import failure
 from .partitions import backfill_is_under_way
 from .resources import Archive
 from .run_outcomes import RunOutcomes, read_run_outcomes
+from .runbook import link_runbook
 
 if TYPE_CHECKING:
     from .archive.notification_notes import NotificationNotes
     from .operations.change_notifications import Notified
     from .operations.notifications import NotificationTarget
     from .steps.run_context import RunContext
-
-RUNBOOK = "docs/runbook.md"
 
 
 @dg.sensor(
@@ -89,7 +88,7 @@ def _notify(
         return send_changes(
             notes,
             targets,
-            links=Links(lambda run_id: f"{settings.ui_url}/runs/{run_id}", runbook_url),
+            links=Links(lambda run_id: f"{settings.ui_url}/runs/{run_id}", find_runbook_link),
             archive_url=archive.texts().get("KROS_ARCHIVE_URL") or "no archive is set",
             now=SYSTEM_CLOCK.now,
             me=uuid.uuid4().hex,
@@ -126,6 +125,6 @@ def _open_claimed_archive(context: dg.SensorEvaluationContext, archive: Archive)
     return ctx if ctx.identity.is_claimed else None
 
 
-def runbook_url(subject: str) -> str:
-    """Return the section of the runbook about a subject."""
-    return RUNBOOK
+def find_runbook_link(subject: str) -> str:
+    """Return the place of the runbook's section about a subject: a day, a check or a job."""
+    return link_runbook("incomplete" if day_of_subject(subject) is not None else subject.partition(" ")[2])

@@ -416,7 +416,7 @@ def test_a_list_that_cannot_be_read_fails_in_one_sentence_and_touches_nothing(
 # Only what may be otherwise in a moment is started again within the run.
 @pytest.mark.parametrize(
     ("fault", "starts"),
-    [(Faults(api_error=Fault(routes=("list",))), 3), (Faults(api_key_refused=Fault(routes=("list",))), 1)],
+    [(Faults(api_error=Fault(routes=("list",))), 2), (Faults(api_key_refused=Fault(routes=("list",))), 1)],
 )
 def test_a_step_is_started_again_only_where_that_may_help(
     account: MakeAccount, run_job: Callable[..., Run], fault: Faults, starts: int
