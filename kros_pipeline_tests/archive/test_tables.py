@@ -188,9 +188,9 @@ def test_a_build_that_fails_leaves_the_old_partition(our: Account) -> None:
 
 
 def test_columns_that_an_older_file_lacks_are_null_and_are_added_by_the_next_commit(our: Account) -> None:
-    older = replace(TABLE, columns=TABLE.columns[:-5])
-    newer = {"language", "confidence", "fetched_at", "reason", "asked_at"}
-    assert {column.name for column in TABLE.columns[-5:]} == newer
+    older = replace(TABLE, columns=TABLE.columns[:-6])
+    newer = {"language", "confidence", "fetched_at", "reason", "asked_at", "upstream_word_count"}
+    assert {column.name for column in TABLE.columns[-6:]} == newer
     short = {name: value for name, value in row("a").items() if name in older.column_names}
     our.ctx.tables.commit(older, DAY, lambda _: batches_of(older, [short]))
     [read] = our.ctx.tables.rows(TABLE, DAY)

@@ -18,7 +18,7 @@ from kros_pipeline.core.object_keys import table_key, table_versions_key
 from kros_pipeline.core.schemas import TABLES
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.operations.rewriting import Rewriting, days_of_tables, rewrite_days
-from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
+from kros_pipeline_tests.support.accounts import DAY, PLAIN, WITHIN_GRACE, Account, MakeAccount
 from kros_pipeline_tests.support.reader_archive import NEWER_COLUMNS, without_newer_columns
 from kros_pipeline_tests.support.steps import check_health, erase_calls, find_backlog
 
@@ -120,6 +120,25 @@ def test_words_are_counted_anew_and_a_count_that_differs_was_upstreams(our: Acco
     after = our.archive.table("transcripts", DAY)
     assert [row["word_count"] for row in after] == counts
     assert [row["upstream_word_count"] for row in after] == [counts[0] + 7, *[None] * (len(counts) - 1)]
+
+
+def test_the_next_run_of_the_day_counts_anew_too_and_the_sum_over_the_turns_is_the_count(our: Account) -> None:
+    our.archive.rewrite("transcripts", DAY, lambda rows: [row | {"word_count": 1_000} for row in rows])
+    our.run_day()
+    words: dict[str, int] = {}
+    for turn in our.archive.table("utterances", DAY):
+        words[turn["call_id"]] = words.get(turn["call_id"], 0) + turn["word_count"]
+    kept = {row["call_id"]: row for row in our.archive.table("transcripts", DAY) if row["status"] == "kept"}
+    assert {call_id: row["word_count"] for call_id, row in kept.items()} == words
+    assert {row["upstream_word_count"] for row in kept.values()} == {1_000}
+
+
+def test_upstreams_count_has_a_column_of_its_own(memory_account: MakeAccount) -> None:
+    our = memory_account(KROS_TRANSCRIPT_DETAILS="always", now=WITHIN_GRACE)
+    our.run_day()
+    kept = [row for row in our.archive.table("transcripts", DAY) if row["status"] == "kept"]
+    assert kept and all(row["upstream_word_count"] == len(row["text"].split()) for row in kept)  # it counts labels
+    assert all(row["word_count"] < row["upstream_word_count"] for row in kept)
 
 
 def test_a_day_whose_table_somebody_replaced_stays_replaced(our: Account) -> None:
