@@ -269,7 +269,7 @@ class DagsterProcesses:
         return None
 
 
-def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 120) -> None:
     """Wait until a condition holds. Raises TimeoutError with `what`."""
     deadline = time.monotonic() + seconds
     while not is_so():
