@@ -88,7 +88,7 @@ def quota_of(archive: Archive) -> tuple[list[int], list[int]]:
     )
 
 
-@pytest.mark.timeout(480)
+@pytest.mark.timeout(720)
 def test_a_backfill_survives_the_loss_of_a_worker_the_daemon_and_the_code_server(cluster: Deployment) -> None:
     processes, archive = cluster.processes, cluster.archive
     backfill = processes.launch_backfill(list(map(str, DAYS)), **LOST_AFTER)
@@ -105,13 +105,13 @@ def test_a_backfill_survives_the_loss_of_a_worker_the_daemon_and_the_code_server
                 lost[:] = running
         return all(seen.values()) and any(run["steps"] for run in lost)
 
-    wait_until(is_worker_in_the_middle, "both workers run days, and the first one is in the middle of one", 120)
+    wait_until(is_worker_in_the_middle, "both workers run days, and the first one is in the middle of one", 180)
     processes.kill(WORKERS[0])
     lost_at = time.monotonic()
 
     # The daemon goes on where it was killed: what was queued is still queued.
     done = len(complete_days(archive))
-    wait_until(lambda: len(complete_days(archive)) > done, "the other worker completes a day", 120)
+    wait_until(lambda: len(complete_days(archive)) > done, "the other worker completes a day", 240)
     processes.kill("daemon")
     time.sleep(3)  # a supervisor's pause
     processes.start("daemon")
@@ -131,7 +131,7 @@ def test_a_backfill_survives_the_loss_of_a_worker_the_daemon_and_the_code_server
             run["status"] in FINISHED for run in runs
         )
 
-    wait_until(is_over, "the backfill and all its runs have ended", 300)
+    wait_until(is_over, "the backfill and all its runs have ended", 420)
     statuses = {run["runId"]: run["status"] for run in processes.runs()}
     print(f"{len(statuses)} runs for {len(DAYS)} days; all ended {time.monotonic() - lost_at:.0f} s after the loss")
     assert {statuses[run["runId"]] for run in lost} == {"FAILURE"}

@@ -143,7 +143,7 @@ def container(image: Image, service: str, variables: Mapping[str, str]) -> Itera
             process.wait()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_the_image_prepares_the_storage_and_serves_the_code_and_writes_nothing_into_itself(
     image: Image, variables: dict[str, str]
 ) -> None:

@@ -148,6 +148,10 @@ class DagsterProcesses:
         """Return the process group of a process, which a worker's runs are in, too."""
         return self._running[name].pid
 
+    def log(self, name: str) -> str:
+        """Return what a process printed so far."""
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
     def check_health(self) -> list[str]:
         """Run what the timer runs, and return the services that it would have restarted."""
         programs, restarted = self.folder / "programs", self.folder / "restarted"
@@ -269,7 +273,7 @@ class DagsterProcesses:
         return None
 
 
-def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 120) -> None:
     """Wait until a condition holds. Raises TimeoutError with `what`."""
     deadline = time.monotonic() + seconds
     while not is_so():
