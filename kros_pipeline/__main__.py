@@ -1,4 +1,4 @@
-"""Run a command of the package: `python -m kros_pipeline check`, `metrics`, `render` or `prepare`.
+"""Run a command of the package: `python -m kros_pipeline check`, `metrics`, `render`, `prepare` or `end-lost-runs`.
 
 Like `definitions.py`, this is an entry point: it reads the environment, and `.env` of the working directory, whose
 values win, as Dagster reads it.
@@ -8,6 +8,7 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _check()
     if options.command == "metrics":
         return _serve_metrics()
+    if options.command == "end-lost-runs":
+        return _end_lost_runs(options.port)
     try:
         parallel_days = _render([Path(name) for name in options.parts])
     except BadSettings as error:
@@ -54,6 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     for command in (render, prepare):
         command.add_argument("parts", nargs="+", metavar="FILE", help="YAML files to merge; the last one wins")
+    lost = commands.add_parser(
+        "end-lost-runs",
+        help="end the runs that the last code server took with it; a supervisor calls it when it starts the next one",
+    )
+    lost.add_argument("--port", type=int, required=True, help="the port of the code server that is starting")
     return parser
 
 
@@ -129,10 +137,33 @@ def _prepare(parallel_days: int) -> int:
     from .assets import KROSAI_POOL
 
     for command in (["migrate"], ["concurrency", "set", KROSAI_POOL, str(parallel_days)]):
-        done = subprocess.run([sys.executable, "-m", "dagster", "instance", *command], check=False)  # noqa: S603 - ours
+        # What it prints is long, and has the configuration: it is shown only where it explains a failure.
+        done = subprocess.run(  # noqa: S603 - this interpreter
+            [sys.executable, "-m", "dagster", "instance", *command],
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         if done.returncode:
-            print(f"`dagster instance {' '.join(command)}` failed: see above.", file=sys.stderr)
-            return done.returncode
+            print(done.stdout, f"`dagster instance {' '.join(command)}` failed: see above.", file=sys.stderr)
+            return 1
+    print(f"Dagster's storage is up to date, and the pool {KROSAI_POOL} has the limit {parallel_days}.")
+    return 0
+
+
+def _end_lost_runs(port: int) -> int:
+    """Wait for the code server that starts now, and end the runs of the last one."""
+    started_at = time.time()
+    import dagster as dg
+
+    from .lost_runs import end_lost_runs, wait_for_code_server
+
+    wait_for_code_server(port)
+    with dg.DagsterInstance.get() as instance:
+        lost = end_lost_runs(instance, started_at)
+    if lost:
+        print(f"{len(lost)} runs ended with the last code server, and are queued again: {', '.join(lost)}.")
     return 0
 
 

@@ -5,36 +5,28 @@ from __future__ import annotations
 import os
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kros_pipeline.sandbox import Faults, KrosaiSimulator, SandboxConfig
+from kros_pipeline.sandbox import Faults, SandboxConfig
+from kros_pipeline_tests.cluster.conftest import Deployment
 from kros_pipeline_tests.support.archive_check import Archive, assert_archive_is_true
 from kros_pipeline_tests.support.dagster_processes import DagsterProcesses, wait_until
-from kros_pipeline_tests.support.databases import postgres, redis_server
-from kros_pipeline_tests.support.s3_servers import SeaweedFS
+from kros_pipeline_tests.support.databases import redis_server
 
 # Past the grace days, and within retention: one run makes each of them complete.
 _LAST_DAY = datetime.now(UTC).date() - timedelta(days=6)
 DAYS = [_LAST_DAY - timedelta(days=back) for back in range(9, -1, -1)]
 PARALLEL_DAYS = 2
 CALLS = 8
-QUOTA = 20_000  # requests a day, of the plan
+QUOTA, BLOCK = 20_000, 200  # requests a day, of the plan; what a killed run may lose of it
+RATE = 30  # requests a second, for all runs together
 WORKERS = ("worker-1", "worker-2")
-RULES = "rules:\n  - {id: everyone, extend_days: 120}\n"  # a decision for each call
 FINISHED = {"SUCCESS", "FAILURE", "CANCELED"}
-# A lost run is found after 90 seconds, and not after two hours; the rest only shortens waits.
-LOST_AFTER = {"dagster/max_runtime": "90"}
-CHANGES = {
-    "run_monitoring": {"poll_interval_seconds": 3, "free_slots_after_run_end_seconds": 5},
-    "run_queue": {"user_code_failure_retry_delay": 3},
-}
+LOST_AFTER = {"dagster/max_runtime": "90"}  # seconds; in production it is two hours
 CONFIG = SandboxConfig(
     days=tuple(map(str, DAYS)),
     calls_per_day=CALLS,
@@ -42,61 +34,30 @@ CONFIG = SandboxConfig(
     audio_seconds=(2, 4),
     idempotency=False,  # a second extension would count
     requests_per_day=QUOTA,
+    requests_per_second=RATE * 1.3,  # two runs at the whole rate would meet 429
     faults=Faults(api_latency_seconds=0.1),
 )
 
 
-@dataclass
-class Cluster:
-    processes: DagsterProcesses
-    krosai: KrosaiSimulator
-    archive: Archive
+@pytest.fixture
+def broker() -> Iterator[str]:
+    with redis_server() as url:
+        yield url
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """Everything that is needed for days on two workers, on this machine; all of it ends with the test."""
-    with ExitStack() as stack:
-        database, broker = stack.enter_context(postgres()), stack.enter_context(redis_server())
-        s3, krosai = stack.enter_context(SeaweedFS()), stack.enter_context(KrosaiSimulator(CONFIG))
-        for bucket in ("archive", "logs"):
-            s3.create_bucket(bucket, "plain")
-        client = s3.client()
-        stack.callback(client.close)
-        rules = tmp_path / "rules.yaml"
-        rules.write_text(RULES)
-        environment = {
-            **krosai.environment,
-            **s3.environment,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "NO_PROXY": "127.0.0.1,localhost",
-            "KROS_ARCHIVE_URL": "s3://archive/krosai",
-            "KROSAI_PLAN": "business",
-            "KROS_START_DATE": str(DAYS[0]),
-            "KROS_FLAG_RULES": str(rules),
-            "KROS_PARALLEL_DAYS": str(PARALLEL_DAYS),
-            "DAGSTER_POSTGRES_HOST": database.host or "",
-            "DAGSTER_POSTGRES_PORT": str(database.port or 5432),
-            "DAGSTER_POSTGRES_DB": database.database or "",
-            "DAGSTER_POSTGRES_USER": database.username or "",
-            "DAGSTER_POSTGRES_PASSWORD": database.password or "none",
-            "DAGSTER_LOGS_BUCKET": "logs",
-            "DAGSTER_CELERY_BROKER": broker,
-            "DAGSTER_CELERY_QUEUE": f"kros-test-{uuid.uuid4().hex[:12]}",
-        }
-        parts = ["dagster.yaml", "deploy/production.yaml", "deploy/celery/run-launcher.yaml"]
-        processes = stack.enter_context(DagsterProcesses(tmp_path, environment, parts=parts, changes=CHANGES))
-        processes.prepare()
-        processes.start_code_server()
-        for worker in WORKERS:
-            processes.start_worker(worker)
-        wait_until(processes.is_code_server_healthy, "the code server answers")
-        processes.start_web_server()
-        wait_until(processes.is_web_server_healthy, "the web server answers")
-        wait_until(processes.is_location_loaded, "the web server reaches the code server")
-        processes.stop_schedules()
-        processes.start_daemon()
-        yield Cluster(processes, krosai, Archive(client, "archive", "krosai"))
+def cluster(broker: str, deployment: Callable[..., Deployment]) -> Deployment:
+    """Two workers, and what they need."""
+    made = deployment(
+        CONFIG,
+        KROSAI_REQUESTS_PER_SECOND=str(RATE),
+        KROS_PARALLEL_DAYS=str(PARALLEL_DAYS),
+        DAGSTER_PARTS="deploy/celery/run-launcher.yaml",
+        DAGSTER_CELERY_BROKER=broker,
+        DAGSTER_CELERY_QUEUE=f"kros-test-{uuid.uuid4().hex[:12]}",
+    )
+    made.start(*WORKERS)
+    return made
 
 
 def runs_on(processes: DagsterProcesses, worker: str) -> list[dict[str, Any]]:
@@ -118,8 +79,17 @@ def complete_days(archive: Archive) -> set[str]:
     return {str(row["call_date"]) for row in rows if row["verdict"] == "complete"}
 
 
-@pytest.mark.timeout(480)
-def test_a_backfill_survives_the_loss_of_a_worker_the_daemon_and_the_code_server(cluster: Cluster) -> None:
+def quota_of(archive: Archive) -> tuple[list[int], list[int]]:
+    """What runs that ended have sent, and what runs that never ended have reserved."""
+    days = [archive.json(key) for key in archive.objects("state/quota/")]
+    return (
+        [requests for day in days for requests in day["sent"].values()],
+        [reservation["requests"] for day in days for reservation in day["reserved"].values()],
+    )
+
+
+@pytest.mark.timeout(720)
+def test_a_backfill_survives_the_loss_of_a_worker_the_daemon_and_the_code_server(cluster: Deployment) -> None:
     processes, archive = cluster.processes, cluster.archive
     backfill = processes.launch_backfill(list(map(str, DAYS)), **LOST_AFTER)
 
@@ -132,25 +102,25 @@ def test_a_backfill_survives_the_loss_of_a_worker_the_daemon_and_the_code_server
             running = runs_on(processes, worker)
             seen[worker] |= {run["runId"] for run in running}
             if worker == WORKERS[0]:
-                lost[:] = [run for run in running if run["steps"]]
-        return all(seen.values()) and bool(lost)
+                lost[:] = running
+        return all(seen.values()) and any(run["steps"] for run in lost)
 
-    wait_until(is_worker_in_the_middle, "both workers run days, and the first one is in the middle of one", 120)
+    wait_until(is_worker_in_the_middle, "both workers run days, and the first one is in the middle of one", 180)
     processes.kill(WORKERS[0])
     lost_at = time.monotonic()
 
     # The daemon goes on where it was killed: what was queued is still queued.
     done = len(complete_days(archive))
-    wait_until(lambda: len(complete_days(archive)) > done, "the other worker completes a day", 120)
+    wait_until(lambda: len(complete_days(archive)) > done, "the other worker completes a day", 240)
     processes.kill("daemon")
     time.sleep(3)  # a supervisor's pause
-    processes.start_daemon()
+    processes.start("daemon")
 
     # Without a code server no run is launched, and none is failed for it.
     processes.kill("code-server")
     assert not processes.is_code_server_healthy()
     assert processes.is_web_server_healthy()
-    processes.start_code_server()
+    processes.start("code-server")
     wait_until(processes.is_code_server_healthy, "the code server answers again")
     wait_until(processes.is_location_loaded, "the web server reaches it again")
     wait_until(processes.is_daemon_healthy, "the daemon is alive again")
@@ -161,7 +131,7 @@ def test_a_backfill_survives_the_loss_of_a_worker_the_daemon_and_the_code_server
             run["status"] in FINISHED for run in runs
         )
 
-    wait_until(is_over, "the backfill and all its runs have ended", 300)
+    wait_until(is_over, "the backfill and all its runs have ended", 420)
     statuses = {run["runId"]: run["status"] for run in processes.runs()}
     print(f"{len(statuses)} runs for {len(DAYS)} days; all ended {time.monotonic() - lost_at:.0f} s after the loss")
     assert {statuses[run["runId"]] for run in lost} == {"FAILURE"}
@@ -178,8 +148,11 @@ def test_a_backfill_survives_the_loss_of_a_worker_the_daemon_and_the_code_server
         row["call_id"] for day in DAYS for row in archive.table("calls", day) if str(day) in {r["day"] for r in lost}
     }
     assert {call_id for call_id, count in counters["downloads_by_call"].items() if count > 1} <= interrupted
-    assert sum(counters["requests_by_route"].values()) < QUOTA
     assert "429" not in counters["responses_by_status"]
+    sent, reserved = quota_of(archive)
+    assert len(reserved) <= len(lost)
+    requests = sum(counters["requests_by_route"].values())
+    assert sum(sent) <= requests <= sum(sent) + sum(reserved) <= requests + BLOCK * len(lost)
 
     # The pool is free again, and each run's log is in the bucket.
     assert processes.pool("krosai") == (0, PARALLEL_DAYS)

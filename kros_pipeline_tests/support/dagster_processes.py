@@ -1,8 +1,7 @@
-"""Dagster's processes as a deployment starts them, on this machine: each can be killed, and started again.
+"""Dagster's processes as systemd starts them, on this machine: each can be killed, and started again.
 
-They are started from the files of `deploy/`: `dagster.yaml` is rendered from its parts, the workspace names a code
-server, and Celery workers read `deploy/celery/`. Every process has a group of its own, so that a kill takes all of it,
-as the loss of a machine does.
+What is started is read from the units in `deploy/`, so that a test of the processes is a test of the units. Only paths
+and ports are replaced. Every process has a group of its own: a kill takes all of it, as the loss of a machine does.
 """
 
 from __future__ import annotations
@@ -22,42 +21,46 @@ from typing import Any
 
 import yaml
 
+from kros_pipeline_tests.support.deployment_files import DEPLOY, ROOT, unit
 from kros_pipeline_tests.support.s3_servers import free_ports
 
-ROOT = Path(__file__).parents[2]
 _BIN = Path(sys.executable).parent
 _GRACE_SECONDS = 10.0
 _LOCATION = {"repositoryLocationName": "kros_pipeline", "repositoryName": "__repository__"}
 
 
 class DagsterProcesses:
-    """A code server, a web server, a daemon and Celery workers, in `folder`, with an environment of their own.
+    """A code server, a web server, a daemon and Celery workers, with an environment of their own.
 
-    `parts` are the files that dagster.yaml is rendered from; `changes` are merged above them.
+    `folder` is to them what `/opt/kros` is to the units, but for an `.env` of the developer. `changes` are merged above
+    dagster.yaml.
     """
 
-    def __init__(
-        self, folder: Path, environment: Mapping[str, str], *, parts: Sequence[str], changes: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, folder: Path, environment: Mapping[str, str], *, changes: Mapping[str, Any]) -> None:
         self.folder = folder
         self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._code_port, self._web_port = free_ports(2)
-        above = folder / "changes.yaml"
-        above.write_text(yaml.safe_dump(dict(changes)))
-        self._parts = [*(str(ROOT / part) for part in parts), str(above)]
-        text = (ROOT / "deploy/workspace.yaml").read_text().replace("port: 4000", f"port: {self._code_port}")
-        (folder / "workspace.yaml").write_text(text)
+        self._code_port, self.web_port = free_ports(2)
+        for name in ("dagster.yaml", "kros_pipeline"):
+            (folder / name).symlink_to(ROOT / name)
+        (folder / "deploy").mkdir()
+        for path in DEPLOY.iterdir():
+            (folder / "deploy" / path.name).symlink_to(path)
+        # The port is the one thing in the workspace that is not read from the environment.
+        workspace = folder / "deploy/workspace.yaml"
+        text = workspace.read_text().replace("port: 4000", f"port: {self._code_port}")
+        workspace.unlink()
+        workspace.write_text(text)
+        (folder / "changes.yaml").write_text(yaml.safe_dump(dict(changes)))
+        parts = f"{environment.get('DAGSTER_PARTS', '')} {folder / 'changes.yaml'}"
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("KROS", "AWS_", "DAGSTER"))
         }
-        python_path = [str(ROOT), str(ROOT / "deploy/celery"), *filter(None, [os.environ.get("PYTHONPATH")])]
         self.environment = {
             **inherited,
             **environment,
+            "DAGSTER_PARTS": parts.strip(),
             "DAGSTER_HOME": str(folder / "home"),
-            "DAGSTER_CODE_SERVER_HOST": "127.0.0.1",
             "PATH": f"{_BIN}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": os.pathsep.join(python_path),
             "PYTHONWARNINGS": "ignore",
             "TMPDIR": str(folder),
         }
@@ -70,53 +73,65 @@ class DagsterProcesses:
         for process in self._running.values():
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
+                os.killpg(process.pid, signal.SIGCONT)
         deadline = time.monotonic() + _GRACE_SECONDS
         for name in list(self._running):
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._running[name].wait(max(0.1, deadline - time.monotonic()))
             self.kill(name)
 
-    def run(self, *command: str, seconds: float = 120) -> str:
-        """Run a command to its end, and return what it printed. Raises AssertionError where it fails."""
-        done = subprocess.run(
-            command, env=self.environment, cwd=self.folder, capture_output=True, text=True, timeout=seconds
-        )
-        assert done.returncode == 0, f"{' '.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
-        return done.stdout
-
     def prepare(self) -> None:
-        """Render dagster.yaml, migrate the storage and set the pool's limit: once, before anything else."""
-        self.run(sys.executable, "-m", "kros_pipeline", "prepare", *self._parts)
+        """Run what has to end well before anything else starts."""
+        self._run(DEPLOY / "systemd/kros-prepare.service", "ExecStart")
 
-    def start_code_server(self) -> None:
-        self._start(
-            "code-server", "dagster", "api", "grpc", "--module-name", "kros_pipeline.definitions",
-            "--location-name", "kros_pipeline", "--host", "127.0.0.1", "--port", str(self._code_port),
-            "--log-format", "json",
-        )  # fmt: skip
-
-    def start_web_server(self) -> None:
-        self._start(
-            "webserver", "dagster-webserver", "--workspace", "workspace.yaml", "--host", "127.0.0.1",
-            "--port", str(self._web_port), "--log-format", "json",
-        )  # fmt: skip
-
-    def start_daemon(self) -> None:
-        self._start("daemon", "dagster-daemon", "run", "--workspace", "workspace.yaml", "--log-format", "json")
-
-    def start_worker(self, name: str) -> None:
-        queue = self.environment["DAGSTER_CELERY_QUEUE"]
-        self._start(
-            name, "celery", "--app", "dagster_celery.app", "worker", "--queues", queue, "--hostname", f"{name}@%h"
-        )
-
-    def _start(self, name: str, *command: str) -> None:
+    def start(self, name: str) -> None:
+        """Start `code-server`, `webserver` or `daemon`, or a worker by any other name."""
+        file = DEPLOY / f"systemd/kros-{name}.service"
+        if not file.exists():
+            file = DEPLOY / "celery/kros-worker.service"
+        if "ExecStartPre" in unit(file)["Service"]:
+            self._run(file, "ExecStartPre")
         assert name not in self._running
         with (self.folder / f"{name}.log").open("ab") as log:
             self._running[name] = subprocess.Popen(
-                command, env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,
+                self._command(file, "ExecStart", name), env=self._environment_of(file), cwd=self.folder,
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
             )  # fmt: skip
+
+    def end_lost_runs(self) -> None:
+        """Run what the code server's unit runs once its process was started."""
+        self._run(DEPLOY / "systemd/kros-code-server.service", "ExecStartPost")
+
+    def _run(self, file: Path, key: str) -> None:
+        command = self._command(file, key, file.stem)
+        done = subprocess.run(
+            command, env=self._environment_of(file), cwd=self.folder, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, f"{command}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+
+    def _command(self, file: Path, key: str, name: str) -> list[str]:
+        """Return a unit's command, with what systemd replaces in it, and our ports."""
+        [line] = unit(file)["Service"][key]
+        replaced = {"4000": str(self._code_port), "3000": str(self.web_port), "archive@%H": f"{name}@%h"}
+        words: list[str] = []
+        for word in line.split():
+            if word.startswith("${"):
+                words.append(self.environment[word.strip("${}")])
+            elif word.startswith("$"):
+                words += self.environment[word[1:]].split()  # systemd splits it, too
+            else:
+                words.append(replaced.get(word, word.replace("/opt/kros/.venv/bin", str(_BIN))))
+        return words
+
+    def _environment_of(self, file: Path) -> dict[str, str]:
+        words = " ".join(unit(file)["Service"].get("Environment", [])).split()
+        given = dict(word.partition("=")[::2] for word in words)
+        folders = {"/opt/kros": str(self.folder), "/var/lib/kros": self.environment["DAGSTER_HOME"]}
+        for name, value in given.items():
+            for path, ours in folders.items():
+                value = value.replace(path, ours)
+            given[name] = value
+        return {"PYTHONPATH": str(ROOT)} | self.environment | given
 
     def kill(self, name: str) -> None:
         """End a process and all that it started, with SIGKILL."""
@@ -124,6 +139,10 @@ class DagsterProcesses:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+    def freeze(self, name: str) -> None:
+        """Stop a process without ending it: it runs for systemd, and answers nobody."""
+        os.killpg(self._running[name].pid, signal.SIGSTOP)
 
     def group_of(self, name: str) -> int:
         """Return the process group of a process, which a worker's runs are in, too."""
@@ -133,12 +152,29 @@ class DagsterProcesses:
         """Return what a process printed so far."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
+    def check_health(self) -> list[str]:
+        """Run what the timer runs, and return the services that it would have restarted."""
+        programs, restarted = self.folder / "programs", self.folder / "restarted"
+        programs.mkdir(exist_ok=True)
+        (programs / "systemctl").write_text(f'#!/bin/sh\n[ "$1" = restart ] && echo "$2" >> {restarted}\nexit 0\n')
+        (programs / "systemctl").chmod(0o755)
+        script = (DEPLOY / "systemd/check-health.sh").read_text()
+        script = script.replace("4000", str(self._code_port)).replace("3000", str(self.web_port))
+        environment = self._environment_of(DEPLOY / "systemd/kros-health.service") | {"PAUSE_SECONDS": "1"}
+        environment["PATH"] = f"{programs}{os.pathsep}{environment['PATH']}"
+        restarted.write_text("")
+        subprocess.run(
+            ["/bin/sh", "-c", script, "check-health", str(_BIN)], env=environment, cwd=self.folder, check=True,
+            capture_output=True, timeout=180,
+        )  # fmt: skip
+        return restarted.read_text().split()
+
     # What is healthy.
 
     def is_web_server_healthy(self) -> bool:
         """Ask `/server_info`, as a health check does."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._web_port}/server_info", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.web_port}/server_info", timeout=5) as answer:
                 return "dagster_version" in json.load(answer)
         except (urllib.error.URLError, OSError):
             return False
@@ -159,7 +195,7 @@ class DagsterProcesses:
     def ask(self, query: str, **variables: Any) -> dict[str, Any]:
         """Send a GraphQL query to the web server."""
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self._web_port}/graphql",
+            f"http://127.0.0.1:{self.web_port}/graphql",
             json.dumps({"query": query, "variables": variables}).encode(),
             {"Content-Type": "application/json"},
         )
@@ -237,7 +273,7 @@ class DagsterProcesses:
         return None
 
 
-def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def wait_until(is_so: Callable[[], bool], what: str, seconds: float = 120) -> None:
     """Wait until a condition holds. Raises TimeoutError with `what`."""
     deadline = time.monotonic() + seconds
     while not is_so():

@@ -161,7 +161,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
 @pytest.mark.parametrize("file", UNITS, ids=lambda path: path.stem)
 def test_what_a_unit_starts_is_there(file: Path) -> None:
     section = unit(file)["Service"]
-    for line in section["ExecStart"] + section.get("ExecStartPre", []):
+    for line in section["ExecStart"] + section.get("ExecStartPre", []) + section.get("ExecStartPost", []):
         for word in line.split():
             if word.startswith("/opt/kros/.venv/bin/"):
                 assert (PROGRAM / Path(word).name).exists(), word
@@ -201,6 +201,17 @@ def test_a_service_that_does_not_answer_twice_is_restarted(tmp_path: Path, failu
     subprocess.run(["/bin/sh", script, tmp_path], env=environment, check=True, capture_output=True, timeout=60)
     log = tmp_path / "restarted"
     assert (log.read_text().split() if log.exists() else []) == (["kros-daemon.service"] if restarted else [])
+
+
+def test_a_code_server_ends_the_runs_that_the_last_one_took_with_it() -> None:
+    [after] = unit(DEPLOY / "systemd/kros-code-server.service")["Service"]["ExecStartPost"]
+    assert after.endswith("-m kros_pipeline end-lost-runs --port 4000")
+    words = " ".join(compose_services()["code-server"]["command"])
+    assert words.startswith("dagster api grpc ")
+    assert (
+        '"dagster api grpc "*) python -m kros_pipeline end-lost-runs --port 4000 &'
+        in (DEPLOY / "compose/start.sh").read_text()
+    )
 
 
 # Kubernetes and ECS: examples, which nothing here runs.
