@@ -64,6 +64,9 @@ test-cluster: setup ## run a backfill on Celery workers that are killed (Postgre
 test-browser: setup ## run the tests in a real browser (Debian's chromium)
 	@$(BIN)/python -m pytest kros_pipeline_tests/chromium $(ARGS)
 
+screenshots: setup ## take the README's pictures of the Dagster UI again (Debian's chromium); writes docs/images
+	@$(BIN)/python -m kros_pipeline_tests.chromium.screenshots 2>/dev/null
+
 soak: setup ## try 2,000 random worlds, and kill runs at 200 random moments; SEED=7 repeats a trial
 	@$(BIN)/python -m kros_pipeline_tests.support.worlds --worlds 2000 $(if $(SEED),--first $(SEED))
 	@$(BIN)/python -m kros_pipeline_tests.support.crash_trial --kills 200 --cli-kills 8 $(if $(SEED),--seed $(SEED))
@@ -91,4 +94,4 @@ lock: ## write requirements.lock and requirements-production.lock from pyproject
 	uv pip compile pyproject.toml --extra production --universal --python-version 3.11 --constraint requirements.lock \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-production.lock
 
-.PHONY: help setup demo dev check up test test-s3 test-cluster test-browser soak fault-matrix bench bench-quick lint audit lock
+.PHONY: help setup demo dev check up test test-s3 test-cluster test-browser screenshots soak fault-matrix bench bench-quick lint audit lock

@@ -118,7 +118,10 @@ def verification_check() -> dg.AssetChecksDefinition:
             dg.AssetCheckSpec(
                 BYTES_CHECK,
                 asset=THE_ARCHIVE,
-                description="Recordings, read back, have the SHA-256 of their tables; a 28th of the days each day.",
+                description=(
+                    "Recordings, read back, have the SHA-256 of their tables; a 28th of the days each day. A later "
+                    'materialization of `archive` hides the result: "Execution history" shows it.'
+                ),
             )
         ],
     )

@@ -1,4 +1,4 @@
-"""The checks of each day. Those of the archive as a whole are in `archive_node.py`."""
+"""The checks of each day. Those of the archive as a whole are in `archive_checks.py`."""
 
 import warnings
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ from .two_answers import FirstAnswer
 _MAX_KINDS = 3
 _MAX_CHARACTERS = 80
 _STATUS = re.compile(r"\b(?:answered|status) (\d{3})\b")
-_NUMBERS = re.compile(r"\d[\d,.]*")
+_NUMBERS = re.compile(r"(?<![A-Za-z\d])\d(?:[\d,.]*\d)?")  # not that of MP3
 _OF_A_CALL = re.compile(r"/calls/[^/\s:]+")
 _PLACE = re.compile(r" at byte … of …")
 

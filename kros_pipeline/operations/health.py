@@ -27,7 +27,7 @@ _RECENT_DAYS = 14
 _DROPS_REPORTED_DAYS = 7
 _THREADS = 16
 _SAMPLE_SIZE = 20
-_MAX_CHARACTERS = 300
+_MAX_CHARACTERS = 600
 _OVERDUE = timedelta(days=1)  # after the time of a day's next look
 _AT_RISK = (RecordingStatus.PENDING, RecordingStatus.FAILED, RecordingStatus.REFUSED)
 

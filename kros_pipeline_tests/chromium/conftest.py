@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from kros_pipeline_tests.support.debian import need_program
+from kros_pipeline_tests.support.monday import Monday, monday_morning
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,10 @@ def page(chromium: Browser) -> Iterator[Page]:
     context = chromium.new_context(viewport={"width": 1440, "height": 900})
     yield context.new_page()
     context.close()
+
+
+@pytest.fixture(scope="session")
+def monday(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Monday]:
+    """Serve the UI over a small archive with a day that fails, once for all tests."""
+    with monday_morning(tmp_path_factory.mktemp("dagster_home")) as served:
+        yield served
