@@ -44,6 +44,9 @@ CONTRACT = {
     "KROS_DOWNLOAD_WORKERS": "32",
     "KROS_LEGAL_HOLD": "off",
     "KROS_ERASURE_KEY": None,  # the key of the tombstones
+    "KROS_SEAL_KEY": None,  # what signs the sealed days
+    "KROS_TIMESTAMP_URL": None,  # an RFC 3161 authority
+    "KROS_SEAL_RETAIN_DAYS": None,  # Object Lock of the seals
     "KROS_WEBHOOK_URL": None,  # where failures are posted
 }
 KEY = "kros_live_s3cr3t"
@@ -188,6 +191,16 @@ def test_a_variable_that_is_named_like_a_setting_is_refused_without_its_value() 
             USUAL_ROLES.with_labels(["maria", "desk 1"], ["frau müller"]),
         ),
         ({"KROS_FLAG_RULES": "rules.yaml"}, "rules_path", "rules.yaml"),
+        # seals
+        ({"KROS_SEAL_KEY": " alias/seals "}, "seal_key", "alias/seals"),
+        (
+            {"KROS_SEAL_KEY": "arn:aws:kms:eu-west-1:123456789012:key/0-a"},
+            "seal_key",
+            "arn:aws:kms:eu-west-1:123456789012:key/0-a",
+        ),
+        ({"KROS_SEAL_KEY": "/run/secrets/seal.pem"}, "seal_key", "/run/secrets/seal.pem"),
+        ({"KROS_TIMESTAMP_URL": "http://tsa.example.com:8318/x"}, "timestamp_url", "http://tsa.example.com:8318/x"),
+        ({"KROS_SEAL_RETAIN_DAYS": "3650"}, "seal_retain_days", 3650),
         ({"KROS_WEBHOOK_URL": "http://localhost/x"}, "webhook_url", "http://localhost/x"),
     ],
 )
@@ -382,6 +395,12 @@ def test_a_good_text_becomes_its_value(texts: dict[str, str], field: str, value:
         ),
         # secrets, which are not shown
         ({"KROS_ERASURE_KEY": "x" * 31}, "KROS_ERASURE_KEY must have at least 32 characters."),
+        ({"KROS_SEAL_KEY": "arn:aws:s3:::bucket"}, "KROS_SEAL_KEY is no ARN of a KMS key or of its alias."),
+        (
+            {"KROS_TIMESTAMP_URL": "ftp://tsa"},
+            "KROS_TIMESTAMP_URL must be a whole URL like https://timestamp.example.com, without a user name.",
+        ),
+        ({"KROS_SEAL_RETAIN_DAYS": "0"}, "KROS_SEAL_RETAIN_DAYS is '0'; it must be a whole number from 1 to 36500."),
         ({"KROS_WEBHOOK_URL": "http://hooks.example.com/x"}, "KROS_WEBHOOK_URL must be a whole https URL."),
     ],
 )
@@ -424,6 +443,8 @@ def test_no_secret_is_in_a_repr() -> None:
         {"KROSAI_AUTH": KEY * 2},
         {"KROS_ERASURE_KEY": KEY},
         {"KROS_WEBHOOK_URL": f"http://hooks.example.com/{KEY}"},
+        {"KROS_SEAL_KEY": f"-----BEGIN PRIVATE KEY-----\n{KEY}"},
+        {"KROS_TIMESTAMP_URL": f"https://user:{KEY}@tsa.example.com/"},
         {"KROS_START_DATE": KEY * 2, "KROS_SSE": KEY * 2, "KROS_LEGAL_HOLD": KEY * 2},
     ],
 )
