@@ -48,6 +48,8 @@ def _parse_seal_key(text: str) -> str:
         raise BadValue(
             "is a private key itself; write it to a file that only the pipeline can read, and name the file."
         )
+    if not text.isprintable():
+        raise BadValue("holds control characters, which no path and no name of a KMS key has.")
     if text.startswith("arn:") and not _is_kms_arn(text):
         raise BadValue("is no ARN of a KMS key or of its alias.")
     return text

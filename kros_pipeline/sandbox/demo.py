@@ -75,6 +75,9 @@ def main() -> int:
             return 1
         os.environ.update(sandbox.environment)  # the queries below find the archive by these settings
         _show_tables(sandbox.environment["KROS_ARCHIVE_URL"])
+        if not _seal_and_verify(days[-1], environment, Path(folder), sandbox):
+            return 1
+        print("`make dev` starts the same sandbox with the Dagster UI.")
         if browses:
             return _browse(environment | {"XDG_CACHE_HOME": folder}, folder)
         print("`make demo BROWSE=1` opens the reviewer's page on these days.")
@@ -134,7 +137,37 @@ def _show_tables(archive: str) -> None:
     print("\nThese queries ran. The sandbox has ended: use them with your own s3://bucket/prefix. In DuckDB:\n")
     print(f"{_indented(DUCKDB_SETUP)}\n{_indented(answer)}")
     print(f"\nor in pandas:\n\n{_indented(in_pandas)}\n")
-    print("`make dev` starts the same sandbox with the Dagster UI.")
+
+
+def _seal_and_verify(day: str, environment: Mapping[str, str], folder: Path, sandbox: Sandbox) -> bool:
+    """Seal the days, copy one out of the bucket, and check the copy as a stranger would. Return the success."""
+    command = [sys.executable, "-m", "dagster", "job", "execute", "-m", "kros_pipeline.definitions", "-j", "seal_days"]
+    run = subprocess.run(command, env=dict(environment), cwd=folder, capture_output=True, text=True)  # noqa: S603
+    if run.returncode:
+        print("The days were not sealed:", *_FAILURE.findall(run.stdout + run.stderr), sep="\n    ", flush=True)
+        return False
+    bucket, _, prefix = sandbox.environment["KROS_ARCHIVE_URL"].removeprefix("s3://").partition("/")
+    copy, client = folder / "copy", sandbox.s3.client()
+    for below in (f"audio/dt={day}/", f"seals/dt={day}/", "seals/seal-"):
+        for item in client.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/{below}").get("Contents", []):
+            path = copy / item["Key"].removeprefix(f"{prefix}/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            client.download_file(bucket, item["Key"], str(path))
+    client.close()
+    line = f"sh seals/dt={day}/VERIFY.txt"
+    print(
+        f"The days are sealed. Whoever has a copy of one checks it with a shell, coreutils and openssl:\n\n    {line}\n"
+    )
+    verify = subprocess.run(["/bin/sh", f"seals/dt={day}/VERIFY.txt"], cwd=copy, capture_output=True, text=True)  # noqa: S603
+    if verify.returncode and "sort (GNU coreutils)" not in _version_of_sort():
+        print("    (this machine has no GNU coreutils, which the commands need)\n")
+        return True
+    print(_indented(verify.stdout), flush=True)
+    return verify.returncode == 0
+
+
+def _version_of_sort() -> str:
+    return subprocess.run(["sort", "--version"], capture_output=True, text=True).stdout  # noqa: S607
 
 
 def _indented(lines: str) -> str:

@@ -45,12 +45,22 @@ CONTRACT = {
     "KROS_DOWNLOAD_WORKERS": "32",
     "KROS_LEGAL_HOLD": "off",
     "KROS_ERASURE_KEY": None,  # the key of the tombstones
-    "KROS_PARALLEL_DAYS": "1",  # the rate is divided by it
-    "KROS_METRICS_ADDRESS": "127.0.0.1:9777",
+    "KROS_SEAL_KEY": None,  # what signs the sealed days
+    "KROS_TIMESTAMP_URL": None,  # an RFC 3161 authority
+    "KROS_SEAL_RETAIN_DAYS": None,  # Object Lock of the seals
     "KROS_NOTIFY": None,  # where changes of state are sent
     "KROS_WEBHOOK_URL": None,  # the same, the older way
     "KROS_HEARTBEAT_URL": None,  # pinged after each hourly look
     "KROS_UI_URL": "http://127.0.0.1:3000",
+    "KROS_BROWSE_LISTEN": "127.0.0.1:8757",
+    "KROS_BROWSE_PROXIES": None,
+    "KROS_BROWSE_USER_HEADER": "X-Forwarded-User",
+    "KROS_BROWSE_USERS": None,
+    "KROS_BROWSE_CACHE": None,
+    "KROS_BROWSE_REVIEW_FORM": None,
+    "KROS_BROWSE_DAGSTER_URL": "http://127.0.0.1:3000",
+    "KROS_PARALLEL_DAYS": "1",  # the rate is divided by it
+    "KROS_METRICS_ADDRESS": "127.0.0.1:9777",
 }
 KEY = "kros_live_s3cr3t"
 LEAST = {"KROSAI_API_KEY": KEY, "KROS_ARCHIVE_URL": "s3://bucket/archive"}
@@ -211,6 +221,16 @@ def test_a_variable_that_is_named_like_a_setting_is_refused_without_its_value() 
         ),
         ({"KROS_HEARTBEAT_URL": "https://hc.example/x"}, "heartbeat_url", "https://hc.example/x"),
         ({"KROS_UI_URL": "https://dagster.example/base/"}, "ui_url", "https://dagster.example/base"),
+        # seals
+        ({"KROS_SEAL_KEY": " alias/seals "}, "seal_key", "alias/seals"),
+        (
+            {"KROS_SEAL_KEY": "arn:aws:kms:eu-west-1:123456789012:key/0-a"},
+            "seal_key",
+            "arn:aws:kms:eu-west-1:123456789012:key/0-a",
+        ),
+        ({"KROS_SEAL_KEY": "/run/secrets/seal.pem"}, "seal_key", "/run/secrets/seal.pem"),
+        ({"KROS_TIMESTAMP_URL": "http://tsa.example.com:8318/x"}, "timestamp_url", "http://tsa.example.com:8318/x"),
+        ({"KROS_SEAL_RETAIN_DAYS": "3650"}, "seal_retain_days", 3650),
     ],
 )
 def test_a_good_text_becomes_its_value(texts: dict[str, str], field: str, value: Any) -> None:
@@ -406,6 +426,12 @@ def test_a_good_text_becomes_its_value(texts: dict[str, str], field: str, value:
         ),
         # secrets, which are not shown
         ({"KROS_ERASURE_KEY": "x" * 31}, "KROS_ERASURE_KEY must have at least 32 characters."),
+        ({"KROS_SEAL_KEY": "arn:aws:s3:::bucket"}, "KROS_SEAL_KEY is no ARN of a KMS key or of its alias."),
+        (
+            {"KROS_TIMESTAMP_URL": "ftp://tsa"},
+            "KROS_TIMESTAMP_URL must be a whole URL like https://timestamp.example.com, without a user name.",
+        ),
+        ({"KROS_SEAL_RETAIN_DAYS": "0"}, "KROS_SEAL_RETAIN_DAYS is '0'; it must be a whole number from 1 to 36500."),
         ({"KROS_WEBHOOK_URL": "http://hooks.example.com/x"}, "KROS_WEBHOOK_URL must be a whole https URL."),
         ({"KROS_HEARTBEAT_URL": "hc.example.com/x"}, "KROS_HEARTBEAT_URL must be a whole https URL."),
         (
@@ -466,6 +492,8 @@ def test_no_secret_is_in_a_repr() -> None:
         {"KROS_NOTIFY": f"http://hooks.example.com/{KEY}"},
         {"KROS_NOTIFY": f"slack://{KEY} {KEY}"},
         {"KROS_UI_URL": f"https://{KEY}@dagster.example.com"},
+        {"KROS_SEAL_KEY": f"-----BEGIN PRIVATE KEY-----\n{KEY}"},
+        {"KROS_TIMESTAMP_URL": f"https://user:{KEY}@tsa.example.com/"},
         {"KROS_START_DATE": KEY * 2, "KROS_SSE": KEY * 2, "KROS_LEGAL_HOLD": KEY * 2},
     ],
 )

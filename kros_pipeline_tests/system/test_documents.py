@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kros_pipeline.archive.audit_log import AuditEvent
-from kros_pipeline.core import object_keys
+from kros_pipeline.core import object_keys, seal_keys
 from kros_pipeline.core.schemas import ALL_TABLES, Table
 from kros_pipeline.core.statuses import (
     DayVerdict,
@@ -111,15 +111,16 @@ def test_the_licence_is_the_one_that_the_project_claims() -> None:
 
 
 def key_families() -> set[str]:
-    """Where keys begin in `object_keys`, up to the folder that all objects of a kind have in common."""
-    source = Path(object_keys.__file__).read_text("utf-8")
+    """Where keys begin in `object_keys` and `seal_keys`, up to the folder that all objects of a kind have in common."""
     texts = [
         node.value
-        for node in ast.walk(ast.parse(source))
+        for module in (object_keys, seal_keys)
+        for node in ast.walk(ast.parse(Path(module.__file__ or "").read_text("utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     ]
     found = {
-        re.match(r"(?:audio|tables|quarantine|audit|reviews|state)/(?:[a-z_]+(?:/|\.json))?", text) for text in texts
+        re.match(r"(?:audio|tables|quarantine|audit|reviews|state|seals)/(?:[a-z_]+(?:/|\.json))?", text)
+        for text in texts
     }
     return {match[0] for match in found if match}
 
