@@ -150,7 +150,10 @@
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (isTyping(event.target)) {
-      if (event.key === "Escape") event.target.blur();
+      if (event.key === "Escape" && !event.target.closest("dialog")) {
+        event.preventDefault(); // a search box would be cleared, and searched anew
+        event.target.blur();
+      }
       return;
     }
     const onControl = event.target.closest("button, a, summary, audio, input, label");
