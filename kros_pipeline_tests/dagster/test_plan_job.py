@@ -42,15 +42,16 @@ def our(memory_account: MakeAccount, monkeypatch: pytest.MonkeyPatch) -> Account
 
 @pytest.fixture
 def instance() -> Iterator[dg.DagsterInstance]:
-    with dg.instance_for_test() as instance:
+    with dg.instance_for_test() as instance:  # a schedule refuses an ephemeral one
         yield instance
 
 
 @pytest.fixture
-def launch(instance: dg.DagsterInstance) -> Launch:
+def launch() -> Launch:
     def run(**config: str) -> dg.ExecuteInProcessResult:
         ops = {"ops": {"count_and_estimate": {"config": config}}}
-        return defs().resolve_job_def("plan_days").execute_in_process(ops, instance=instance, raise_on_error=False)
+        with dg.DagsterInstance.ephemeral() as instance:
+            return defs().resolve_job_def("plan_days").execute_in_process(ops, instance=instance, raise_on_error=False)
 
     return run
 
@@ -92,9 +93,9 @@ def test_the_plan_has_a_row_for_each_owed_day_and_totals_and_moves_nothing(our: 
 
 
 def test_a_day_that_is_deleted_before_its_turn_is_named_with_what_to_do(our: Account, launch: Launch) -> None:
-    first = rows(launch())[0]
+    result = launch()
+    first, totals = rows(result)[0], shown(result)
     assert first["deleted upstream on"] == "2025-01-12" and not first["in time"], "it is being deleted today"
-    totals = shown(launch())
     assert totals["days deleted before their turn"] == 1
     assert (
         "upstream deletes recordings of 1 days before their turn: 2025-01-05. Launch a backfill" in totals["what to do"]
@@ -125,9 +126,7 @@ def test_a_range_is_planned_whatever_is_owed_of_it(our: Account, launch: Launch)
     ("config", "words"),
     [
         ({"first_day": "soon"}, "write them like 2025-01-10"),
-        ({"first_day": "2025-01-10", "last_day": "2025-01-09"}, "is after last_day"),
         ({"first_day": "2024-12-01"}, "is not between 2024-12-20 (KROS_START_DATE) and 2025-01-11"),
-        ({"last_day": "2025-01-12"}, "the last day that is over"),
     ],
 )
 def test_a_bad_range_is_refused_before_anything_is_asked(
@@ -156,14 +155,14 @@ def test_the_launchpad_opens_without_resource_settings() -> None:
 
 
 def test_a_new_account_is_planned_before_its_first_day_is_moved_and_nobody_clicks(
-    our: Account, instance: dg.DagsterInstance, launch: Launch
+    our: Account, instance: dg.DagsterInstance
 ) -> None:
     skipped = tick("owed_days_schedule", instance)
     assert not skipped.run_requests
     assert str(skipped.skip_message).startswith("The archive is new, and 7 days are owed: plan_days_schedule has them")
     requested = tick("plan_days_schedule", instance).run_requests or []
     assert [request.partition_key for request in requested] == [None]
-    launch()
+    instance.add_run(dg.DagsterRun("plan_days", status=dg.DagsterRunStatus.SUCCESS))
     assert not tick("plan_days_schedule", instance).run_requests
     requests = tick("owed_days_schedule", instance).run_requests or ()
     assert [one.partition_key for one in requests] == ["2025-01-05", "2025-01-06", "2025-01-07"]
