@@ -289,6 +289,17 @@ def test_the_transcript_of_a_call_is_whole(upstream: Upstream) -> None:
     assert source.requests_made == 1
 
 
+def test_the_events_of_a_call_end_with_why_it_ended(upstream: Upstream) -> None:
+    source = upstream.open()
+    events = source.events(upstream.recorded)
+    assert [event.name for event in events][-1] == "hangup" and len(events) >= 2
+    assert events[-1].hangup_cause in ("normal_clearing", "user_hangup", "agent_hangup")
+    assert [event.occurred_at for event in events] == sorted(event.occurred_at for event in events if event.occurred_at)
+    assert source.requests_made == 1
+    with pytest.raises(CallNotFound):
+        source.events("call_of_nobody")
+
+
 def test_a_missing_recording_or_transcript_is_not_found(upstream: Upstream) -> None:
     source = upstream.open()
     with pytest.raises(CallNotFound):
