@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import dagster as dg
-from pydantic import Field
 
 from .catalog import OWNERS, personal_data_tags, place_metadata, table_metadata
 from .checks import (
@@ -23,6 +22,7 @@ from .checks import (
 )
 from .core import schemas
 from .core.statuses import DayVerdict
+from .launch_configs import ExtensionsConfig, ReconciliationConfig, RecordingsConfig
 from .reporting import explain_day, observe_day, sample_table, step_run
 from .resources import Archive
 from .runbook import runbook_metadata, with_runbook_link
@@ -35,43 +35,6 @@ from .step_checks import (
 )
 
 KROSAI_POOL = "krosai"  # limit 1, for the assets that ask the API: parallel runs share its rate
-
-
-class ReconciliationConfig(dg.Config):
-    """The config of a launch of `reconciliation`."""
-
-    acknowledged_call_ids: list[str] = Field(
-        default=[],
-        description="Calls whose recording is known not to be safe, and not to come: they fail the day no more.",
-    )
-
-
-class RecordingsConfig(dg.Config):
-    """The config of a launch of `recordings`."""
-
-    call_ids: list[str] = Field(
-        default=[],
-        description="Only these calls are tried, at once, also where a rejected body of theirs is kept in quarantine.",
-    )
-
-
-class ExtensionsConfig(dg.Config):
-    """The config of a launch of `retention_extensions`."""
-
-    dry_run: bool = Field(
-        default=False,
-        description="Sends nothing and writes nothing: an observation shows what would be sent, and the asset is not "
-        "materialized. The assets behind it are skipped.",
-    )
-    resend: list[str] = Field(
-        default=[],
-        description="Ids of unconfirmed or refused decisions, or of their calls: this run sends each once more.",
-    )
-    settle: list[str] = Field(
-        default=[],
-        description="Ids of unconfirmed or refused decisions, or of their calls, that need nothing any more. What was "
-        "unconfirmed is recorded as extended, because you say so.",
-    )
 
 
 def daily_assets(

@@ -7,15 +7,15 @@ import dagster as dg
 from pydantic import Field
 
 from .failures import raise_as_dagster_failure
+from .jobs import NO_RETRY, opens_with
 from .resources import Archive
+from .runbook import runbook_metadata
 
 if TYPE_CHECKING:
     from .operations.evidence import EvidenceResult
 
 EXPORT_EVIDENCE = "export_evidence"
-_NO_RETRY = "nothing tries it again: mend the cause, and launch the job once more"
 _MAX_SHOWN = 20
-_LAUNCHPAD = {"call_ids": [], "day": "", "reason": "", "folder": "", "as_zip": False, "dry_run": True}
 
 
 class EvidenceConfig(dg.Config):
@@ -39,7 +39,7 @@ def export_evidence_job() -> dg.JobDefinition:
         request = EvidenceRequest(
             tuple(config.call_ids), _parse_day(config.day), config.reason, config.folder, config.as_zip
         )
-        with raise_as_dagster_failure(_NO_RETRY):
+        with raise_as_dagster_failure(NO_RETRY):
             ctx = archive.open(context)
             result = export_evidence(
                 request,
@@ -55,7 +55,7 @@ def export_evidence_job() -> dg.JobDefinition:
 
     @dg.job(
         name=EXPORT_EVIDENCE,
-        config={"ops": {"export": {"config": _LAUNCHPAD}}},
+        config=opens_with("export", call_ids=[], day="", reason="", folder="", as_zip=False, dry_run=True),
         description="Writes calls with their seals, signatures and time-stamps as a package that anybody can check.",
     )
     def export_calls() -> None:
@@ -69,7 +69,9 @@ def _parse_day(text: str) -> date | None:
         return date.fromisoformat(text.strip()) if text.strip() else None
     except ValueError:
         raise dg.Failure(
-            description=f"day: {text!r} is no day; write it like 2025-01-10.", allow_retries=False
+            description=f"day: {text!r} is no day; write it like 2025-01-10.",
+            metadata=runbook_metadata("BadDays"),
+            allow_retries=False,
         ) from None
 
 

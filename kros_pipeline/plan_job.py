@@ -10,6 +10,7 @@ from .assets import KROSAI_POOL
 from .core.days import LISTED_BEYOND, days_from
 from .failures import raise_as_dagster_failure
 from .resources import Archive
+from .runbook import runbook_metadata
 
 if TYPE_CHECKING:
     from .core.backlog_plan import Capacity
@@ -90,7 +91,7 @@ def plan_days_job(days: dg.DailyPartitionsDefinition) -> dg.JobDefinition:
         name=PLAN_DAYS,
         description="Says what the owed days need: calls, API requests, GB, minutes, hours, and what is deleted before "
         "its turn. Moves nothing; one API request a day at most.",
-        config={"ops": {"count_and_estimate": {"config": {"first_day": "", "last_day": ""}}}},
+        config=opens_with("count_and_estimate", first_day="", last_day=""),
     )
     def plan_days() -> None:
         count_and_estimate()
@@ -116,7 +117,7 @@ def _read_range(config: PlanConfig, first: date, last: date) -> list[date]:
 
 
 def _refuse(sentence: str) -> dg.Failure:
-    return dg.Failure(description=sentence, allow_retries=False)
+    return dg.Failure(description=sentence, metadata=runbook_metadata("BadDays"), allow_retries=False)
 
 
 def _read_capacity(settings: "Settings") -> "Capacity":

@@ -6,13 +6,14 @@ import dagster as dg
 from pydantic import Field
 
 from .failures import raise_as_dagster_failure
+from .jobs import NO_RETRY, opens_with
 from .resources import Archive
+from .runbook import runbook_metadata
 
 if TYPE_CHECKING:
     from .operations.rewriting import Rewriting
 
 REWRITE_DAYS = "rewrite_days"
-_NO_RETRY = "nothing tries it again: mend the cause, and launch the job once more"
 _MAX_SHOWN = 20
 
 
@@ -33,7 +34,7 @@ def rewrite_days_job() -> dg.JobDefinition:
         from .operations.rewriting import days_of_tables, rewrite_days
         from .operations.rule_trial import read_days
 
-        with raise_as_dagster_failure(_NO_RETRY):
+        with raise_as_dagster_failure(NO_RETRY):
             ctx = archive.open(context)
             if not config.dry_run:
                 ctx.prepare_archive(asks_source=False)
@@ -51,12 +52,13 @@ def rewrite_days_job() -> dg.JobDefinition:
             raise dg.Failure(
                 description=f"{len(result.problems)} files could not be read or written; the others are done. "
                 f"{'; '.join(result.problems[:_MAX_SHOWN])}",
+                metadata=runbook_metadata("UnreadablePartition"),
                 allow_retries=False,
             )
 
     @dg.job(
         name=REWRITE_DAYS,
-        config={"ops": {"rewrite": {"config": {"days": [], "dry_run": True}}}},
+        config=opens_with("rewrite", days=[], dry_run=True),
         description="Gives tables of old days the columns that were added since. KrosAI is not asked; no row changes.",
     )
     def rewrite_old_days() -> None:

@@ -6,6 +6,7 @@ import dagster as dg
 
 from .failures import raise_as_dagster_failure
 from .resources import Archive
+from .runbook import runbook_metadata
 
 if TYPE_CHECKING:
     from .operations.sealing import SealingReport
@@ -33,7 +34,9 @@ def seal_days_job() -> dg.JobDefinition:
             more = len(report.refused) - 1
             raise dg.Failure(
                 description=report.refused[0] + (f" ({more} more in the metadata)" if more else ""),
-                metadata=metadata | {"to be mended": "; ".join(report.refused[:_MAX_SHOWN])},
+                metadata=metadata
+                | {"to be mended": "; ".join(report.refused[:_MAX_SHOWN])}
+                | runbook_metadata("SealRefused"),
                 allow_retries=False,
             )
         context.add_output_metadata(metadata)

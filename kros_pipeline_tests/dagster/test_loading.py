@@ -19,6 +19,7 @@ def test_loading_the_definitions_imports_none_of_the_steps_libraries() -> None:
     assert "kros_pipeline.assets" in loaded
     assert HEAVY.isdisjoint(loaded), sorted(HEAVY.intersection(loaded))
     assert {name for name in loaded if name.startswith("kros_pipeline.steps.")} == {
+        "kros_pipeline.steps.metrics_settings",
         "kros_pipeline.steps.process",
         "kros_pipeline.steps.settings",
         "kros_pipeline.steps.start_date",

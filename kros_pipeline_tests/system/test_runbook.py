@@ -24,6 +24,12 @@ TEXT = (ROOT / PAGE).read_text("utf-8")
 PARTS = ("Means", "Look", "Do", "Call")
 
 
+@pytest.fixture(autouse=True)
+def with_every_asset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The definitions of an archive that has the events of calls, too."""
+    monkeypatch.setenv("KROS_CALL_EVENTS", "on")
+
+
 def failure_types() -> list[type[Exception]]:
     """Every error that can become the failure of a run: those of all modules, whoever adds them."""
     for module in pkgutil.walk_packages(kros_pipeline.__path__, "kros_pipeline."):
