@@ -268,6 +268,9 @@ def materialize(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -
     return run
 
 
+EXTENSIONS = dg.AssetKey("retention_extensions")
+
+
 def metadata_of(result: Any, asset: str) -> dict[str, Any]:
     [event] = [event for event in result.get_asset_materialization_events() if event.asset_key == dg.AssetKey(asset)]
     return dict(event.materialization.metadata)
@@ -305,7 +308,9 @@ def test_a_dry_run_shows_its_sample_and_stays_green(
     our = ruled()
     result, check = materialize(our, dry_run=True)
     assert result.success and check.passed
-    shown = metadata_of(result, "retention_extensions")
+    assert not [event for event in result.get_asset_materialization_events() if event.asset_key == EXTENSIONS]
+    [observed] = [event for event in result.all_events if event.event_type_value == "ASSET_OBSERVATION"]
+    shown = observed.asset_observation_data.asset_observation.metadata
     assert shown["would send"].value == 5 and shown["sent now"].value == 0
     records = [record.data for record in shown["would be sent"].records]
     assert [tuple(record.values()) for record in records] == [
