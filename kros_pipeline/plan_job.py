@@ -9,6 +9,7 @@ from pydantic import Field
 from .assets import KROSAI_POOL
 from .core.days import LISTED_BEYOND, days_from
 from .failures import raise_as_dagster_failure
+from .jobs import opens_with
 from .resources import Archive
 from .runbook import runbook_metadata
 

@@ -268,6 +268,9 @@ def materialize(monkeypatch: pytest.MonkeyPatch, instance: dg.DagsterInstance) -
     return run
 
 
+EXTENSIONS = dg.AssetKey("retention_extensions")
+
+
 def metadata_of(result: Any, asset: str) -> dict[str, Any]:
     [event] = [event for event in result.get_asset_materialization_events() if event.asset_key == dg.AssetKey(asset)]
     return dict(event.materialization.metadata)
