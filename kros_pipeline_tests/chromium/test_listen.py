@@ -20,6 +20,7 @@ from kros_pipeline_tests.support.listen_archive import ListenArchive
 from kros_pipeline_tests.support.listen_page import open_store, serve_page
 
 _MODELS_OF_NO_OTHER_CLOUD = {"AWS_EC2_METADATA_DISABLED": "true"}
+pytestmark = pytest.mark.timeout(600)  # with the archive's making
 expect.set_options(timeout=30_000)  # a shared machine may be slow
 
 
@@ -40,7 +41,9 @@ def site(s3: LocalS3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site
     with pytest.MonkeyPatch.context() as environment:
         for name, value in {**s3.environment, **_MODELS_OF_NO_OTHER_CLOUD, "NO_PROXY": "127.0.0.1"}.items():
             environment.setenv(name, value)
-        archive = ListenArchive(folder, [*ordinary_calls(), *special_calls()], open_store(s3.bucket, "listen"))
+        archive = ListenArchive(
+            folder, [*ordinary_calls(days=8, calls_per_day=8), *special_calls()], open_store(s3.bucket, "listen")
+        )
         with serve_page(s3, "listen", folder) as address:
             yield Site(address, archive)
 

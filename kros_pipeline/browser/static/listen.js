@@ -125,15 +125,20 @@
   }
 
   // Permalinks: #turn-12 and #t=63.5.
+  const namedTurn = () => (/^#turn-\d+$/.test(location.hash) ? find(location.hash) : null);
+  function show(turn) {
+    if (turn.getBoundingClientRect().bottom + window.scrollY < window.innerHeight) window.scrollTo(0, 0);
+    else turn.scrollIntoView({ block: "center" });
+  }
+  // The browser scrolls to the turn itself when the page has loaded, below the player.
+  window.addEventListener("load", () => requestAnimationFrame(() => { if (namedTurn()) show(namedTurn()); }));
   function follow() {
     const second = /^#t=(\d+(?:\.\d+)?)$/.exec(location.hash);
     if (second) seek(Number(second[1]), false);
-    const turn = /^#turn-\d+$/.test(location.hash) ? find(location.hash) : null;
+    const turn = namedTurn();
     if (turn) {
       moveTo(turn, false);
-      const box = turn.getBoundingClientRect();
-      if (box.bottom + window.scrollY < window.innerHeight) window.scrollTo(0, 0);
-      else turn.scrollIntoView({ block: "center" });
+      show(turn);
       if (turn.dataset.seconds !== undefined && usable(turn)) seek(secondsOf(turn), false);
     }
   }
