@@ -99,7 +99,8 @@ def daily_assets(
         }
         if listing.oddities:
             shown["oddities"] = listing.oddities
-        done = f"{report.counts['pages']} pages were read, and the list is proved: {listing.listed_total} calls of the day."
+        pages = report.counts["pages"]
+        done = f"{pages} pages were read, and the list is proved: {listing.listed_total} calls of the day."
         return run.materialize(report, LIST_CHECK, problem, done, shown)
 
     @asset(schemas.RECORDINGS, ["calls"])
