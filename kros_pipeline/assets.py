@@ -136,7 +136,7 @@ def daily_assets(
         }
         if listing.oddities:
             shown["oddities"] = listing.oddities
-        done = f"{report.counts['pages']} pages were read, and the list is proved: {listing.listed_total} calls of the day."
+        done = f"{report.counts['pages']} pages were read, and the list is proved: {listing.listed_total} calls."
         return run.materialize(report, LIST_CHECK, problem, done, shown)
 
     @asset(schemas.RECORDINGS, ["calls"])
