@@ -99,8 +99,7 @@ def daily_assets(
         }
         if listing.oddities:
             shown["oddities"] = listing.oddities
-        pages = report.counts["pages"]
-        done = f"{pages} pages were read, and the list is proved: {listing.listed_total} calls of the day."
+        done = f"{report.counts['pages']} pages were read, and the list is proved: {listing.listed_total} calls."
         return run.materialize(report, LIST_CHECK, problem, done, shown)
 
     @asset(schemas.RECORDINGS, ["calls"])

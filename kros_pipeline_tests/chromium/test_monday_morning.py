@@ -9,6 +9,8 @@ from playwright.sync_api import Page, expect
 
 from kros_pipeline_tests.support.monday import Monday
 
+pytestmark = pytest.mark.timeout(600)  # the first test has the archive made, and the UI started
+
 _PATIENCE_MS = 60_000  # a page of the UI loads 10 MB of scripts: long on a busy machine
 
 
