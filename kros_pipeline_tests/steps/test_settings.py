@@ -45,6 +45,13 @@ CONTRACT = {
     "KROS_LEGAL_HOLD": "off",
     "KROS_ERASURE_KEY": None,  # the key of the tombstones
     "KROS_WEBHOOK_URL": None,  # where failures are posted
+    "KROS_BROWSE_LISTEN": "127.0.0.1:8757",  # this machine only
+    "KROS_BROWSE_PROXIES": None,  # without a login
+    "KROS_BROWSE_USER_HEADER": "X-Forwarded-User",
+    "KROS_BROWSE_USERS": None,
+    "KROS_BROWSE_CACHE": None,  # below ~/.cache
+    "KROS_BROWSE_REVIEW_FORM": None,  # the package's own
+    "KROS_BROWSE_DAGSTER_URL": "http://127.0.0.1:3000",
 }
 KEY = "kros_live_s3cr3t"
 LEAST = {"KROSAI_API_KEY": KEY, "KROS_ARCHIVE_URL": "s3://bucket/archive"}
