@@ -54,6 +54,8 @@ def _browse() -> int:
             os.environ, declared=SETTINGS, caches=caches, local_user=getpass.getuser(), clock=SYSTEM_CLOCK
         )
         serve(listen, settings, lambda sentence: print(sentence, flush=True))
+    except KeyboardInterrupt:
+        return 0  # Ctrl-C is how the page is ended
     except BadSettings as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 1
