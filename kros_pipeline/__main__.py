@@ -147,7 +147,8 @@ def _browse(_: argparse.Namespace) -> int:
     listen, settings = open_listen(
         os.environ, declared=SETTINGS, caches=caches, local_user=getpass.getuser(), clock=SYSTEM_CLOCK
     )
-    serve(listen, settings, lambda sentence: print(sentence, flush=True))
+    with suppress(KeyboardInterrupt):  # Ctrl-C is how the page is ended
+        serve(listen, settings, lambda sentence: print(sentence, flush=True))
     return 0
 
 
