@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -62,13 +63,20 @@ def monday_morning(home: Path) -> Iterator[Monday]:
             "KROS_START_DATE": str(days[0]),
         }
         stack.enter_context(_environment(settings))
-        recorded = sorted(call_id for call_id, call in completed_of(sandbox.krosai, bad).items() if call["recorded"])
-        faults = Faults(
-            storage_html=Fault(calls=tuple(recorded[:3])),
-            storage_denied=Fault(calls=tuple(recorded[3:5])),
-            extend_refused=Fault(),
-        )
-        instance = stack.enter_context(dg.DagsterInstance.get())
+        with ThreadPoolExecutor(1) as thread:  # Dagster and playwright each want the event loop of their thread
+            thread.submit(_archive, sandbox, days, bad).result()
+        yield Monday(stack.enter_context(_web_server(home)), bad, waiting)
+
+
+def _archive(sandbox: Sandbox, days: list[date], bad: date) -> None:
+    """Run what the schedules would have run."""
+    recorded = sorted(call_id for call_id, call in completed_of(sandbox.krosai, bad).items() if call["recorded"])
+    faults = Faults(
+        storage_html=Fault(calls=tuple(recorded[:3])),
+        storage_denied=Fault(calls=tuple(recorded[3:5])),
+        extend_refused=Fault(),
+    )
+    with dg.DagsterInstance.get() as instance:
         repository = defs().get_repository_def()
         for day in days:
             sandbox.krosai.set_faults(faults if day == bad else Faults(extend_refused=Fault()))
@@ -76,7 +84,6 @@ def monday_morning(home: Path) -> Iterator[Monday]:
         _run(repository, instance, "verify_archive", {})
         for _ in range(2):  # so that there is something to plot
             _run(repository, instance, "standing_checks_job", {})
-        yield Monday(stack.enter_context(_web_server(home)), bad, waiting)
 
 
 def _run(repository: dg.RepositoryDefinition, instance: dg.DagsterInstance, job: str, tags: Mapping[str, str]) -> None:
