@@ -73,7 +73,9 @@ def test_pandas_gives_what_duckdb_gives(
 
 
 @pytest.mark.parametrize("said_by", [None, "agent", "caller"])
-@pytest.mark.parametrize("phrase", ["refund", "REFUND", "hold   on", "?", "é", "' OR 1=1", "never said by anybody"])
+@pytest.mark.parametrize(
+    "phrase", ["refund", "REFUND", "hold   on", "beep", "\0", "?", "é", "' OR 1=1", "never said by anybody"]
+)
 def test_phrases_are_found_alike(
     phrase: str, said_by: str | None, sql: duckdb.DuckDBPyConnection, reader_archive: Path, analysts_path: None
 ) -> None:
@@ -86,6 +88,33 @@ def test_phrases_are_found_alike(
     query = "FROM phrase_by_day($1, said_by := $2) ORDER BY call_date"
     assert values_of(by_day) == [tuple(row) for row in sql.execute(query, [phrase, said_by]).fetchall()]
     assert len(by_day) == len(DAYS)
+
+
+def test_a_phrase_after_a_null_character_is_found(sql: duckdb.DuckDBPyConnection, rows: Callable[..., Rows]) -> None:
+    spoken = [turn for turn in rows("utterances") if "₦" in turn["text"] and "\0" in turn["text"]]
+    assert spoken  # DuckDB's nfc_normalize ends such a text at the null character
+    for turn in spoken:
+        phrase = turn["text"].rsplit("\0", 1)[1]
+        found = sql.execute("SELECT call_id, turn_index FROM find_turns($1)", [phrase]).fetchall()
+        assert (turn["call_id"], turn["turn_index"]) in found
+
+
+def test_every_letter_and_blank_is_folded_alike(sql: duckdb.DuckDBPyConnection, analysts_path: None) -> None:
+    import kros_questions
+
+    texts = [
+        *map(chr, range(0x3100)),
+        *map(chr, range(0xFB00, 0xFF00)),
+        "ΟΔΟΣ",
+        "οδός, ΣΑΣ",
+        "İstanbul",
+        "a\u00a0\v\0b₦",
+    ]
+    frame = pd.DataFrame({"text": texts})
+    folded = [row[0] for row in sql.execute("SELECT fold_speech(text) FROM frame").fetchall()]
+    assert len(frame) == len(folded)
+    assert folded == [kros_questions._fold_speech(text) for text in texts]  # noqa: SLF001
+    assert folded[-1] == "a b₦"
 
 
 def test_an_archive_that_never_had_call_events_is_read_alike(
