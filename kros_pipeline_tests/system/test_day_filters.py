@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from kros_pipeline_tests.support.reader_archive import FULL_DAY, WAITING_DAY
@@ -163,7 +164,7 @@ def test_a_row_of_a_frame_with_days_has_a_date(reader_archive: Path, analysts_pa
     assert turns.to_numpy()[0][1] == FULL_DAY
     assert set(turns.melt(id_vars=["call_id"]).query("variable == 'call_date'").value) == {FULL_DAY}
     assert list(pd.concat([turns.call_date, pd.Series([FULL_DAY])])) == [FULL_DAY] * 4
-    plain = turns.call_date.astype("date32[day][pyarrow]")
+    plain = turns.call_date.astype(pd.ArrowDtype(pa.date32()))
     assert (pd.concat([turns.call_date, plain]) == TEXT).sum() == 6
 
 
