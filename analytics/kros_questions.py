@@ -29,7 +29,7 @@ def days(archive: Archive, first_day: object = None, last_day: object = None) ->
     calls = read_table(archive, "calls", first_day, last_day, ["call_date"]).drop_duplicates()
     found = calls.merge(checked, on="call_date", how="outer")
     found.insert(2, "is_complete", (found.verdict == "complete").fillna(False).astype(bool))
-    found["problems"] = [[] if value is None or value is pd.NA else list(value) for value in found.problems]
+    found["problems"] = [[] if pd.api.types.is_scalar(value) else list(value) for value in found.problems]
     return found.sort_values("call_date", ignore_index=True)
 
 
@@ -111,7 +111,8 @@ def find_turns(
     if said_by is not None:
         turns = turns[turns.speaker == said_by]
     wanted = _fold_speech(phrase)
-    return turns[[wanted in _fold_speech(text) for text in turns.text]].reset_index(drop=True)
+    is_found = pd.Series([wanted in _fold_speech(text) for text in turns.text], turns.index, dtype=bool)
+    return turns[is_found].reset_index(drop=True)
 
 
 def phrase_by_day(
