@@ -4,12 +4,14 @@
 --   .read analytics/duckdb.sql                     -- in Python: duckdb.sql(open("analytics/duckdb.sql").read())
 --   SELECT * FROM day_facts ORDER BY call_date;
 --
--- The views read the archive anew at each query, and need the variable in each session. A filter by call_date opens
--- the files of those days only. docs/tables.md explains every column; the views below say what they add.
+-- The views read the archive anew at each query, and need the variable in each session. A filter by call_date reads
+-- the rows of those days only; of the other days' files DuckDB looks at the columns, at each query. docs/tables.md
+-- explains every column; the views below say what they add.
 
 SELECT CASE
     WHEN getvariable('archive') IS NULL THEN error('First: SET VARIABLE archive = ''s3://BUCKET/PREFIX''')
 END AS archive_is_set;
+SET VARIABLE archive = rtrim(getvariable('archive'), '/');
 
 -- Otherwise created_at::DATE is the day in this machine's time zone, and differs from call_date near midnight.
 SET TimeZone = 'UTC';
@@ -187,7 +189,6 @@ FROM read_parquet(getvariable('archive') || '/tables/reconciliation/dt=*/part-0.
     hive_partitioning = true, hive_types = {'dt': DATE}, union_by_name = true);
 
 -- What happened in each call, with KROS_CALL_EVENTS=on: one row an event, or one without `event` if there is none.
-SET VARIABLE has_call_events = (SELECT count(*) > 0 FROM glob(getvariable('archive') || '/tables/call_events/dt=*/part-0.parquet'));
 CREATE OR REPLACE VIEW call_events AS
 SELECT
     NULL::VARCHAR AS call_id,
@@ -202,11 +203,9 @@ SELECT
 WHERE false
 UNION ALL BY NAME
 SELECT COLUMNS('^(call_id|call_date|event_index|event|occurred_at|hangup_cause|extra|asked_at|dt)$')
-FROM read_parquet(
-    getvariable('archive') || '/tables/'
-        || CASE WHEN getvariable('has_call_events') THEN 'call_events' ELSE 'calls' END || '/dt=*/part-0.parquet',
-    hive_partitioning = true, hive_types = {'dt': DATE}, union_by_name = true)
-WHERE getvariable('has_call_events');
+FROM read_parquet(getvariable('archive') || '/tables/call*/dt=*/part-0.parquet',
+    hive_partitioning = true, hive_types = {'dt': DATE}, union_by_name = true, filename = true)
+WHERE filename LIKE '%/tables/call_events/dt=%';
 -- <<< generated
 
 -- Days with their verdict. Join it to use complete days only:
@@ -307,8 +306,10 @@ FROM days
 LEFT JOIN call_facts USING (call_date)
 GROUP BY ALL;
 
--- Speech as phrases are looked for in it: lower case, composed characters, single blanks.
-CREATE OR REPLACE MACRO fold_speech(speech) AS regexp_replace(lower(nfc_normalize(speech)), '\s+', ' ', 'g');
+-- Speech as phrases are looked for in it: single blanks, composed characters, lower case (one small sigma). A null
+-- character becomes a blank before nfc_normalize, which would end the text there.
+CREATE OR REPLACE MACRO fold_speech(speech) AS
+    replace(lower(nfc_normalize(regexp_replace(speech, '[\x00\s\v\x{85}\pZ]+', ' ', 'g'))), 'ς', 'σ');
 
 -- The turns with a phrase, of all speakers or of one: FROM find_turns('refund', said_by := 'caller')
 CREATE OR REPLACE MACRO find_turns(phrase, said_by := NULL) AS TABLE

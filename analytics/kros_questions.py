@@ -10,16 +10,18 @@ mean. Copy this file together with kros_tables.py.
 import re
 import unicodedata
 from functools import partial
+from os import PathLike
 
 import pandas as pd
 from kros_tables import read_table
 
+Archive = str | PathLike[str]
 _CALL = ["call_id", "call_date"]
 _QUESTION_MARK = "[?？؟՞፧⁇⁈⁉]"
-_WHITE_SPACE = re.compile(r"\s+", re.ASCII)
+_BLANKS = re.compile(r"[\0\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 
 
-def days(archive: str, first_day: object = None, last_day: object = None) -> pd.DataFrame:
+def days(archive: Archive, first_day: object = None, last_day: object = None) -> pd.DataFrame:
     """Return a row for each day that has calls or was checked, with its verdict."""
     checked = read_table(
         archive, "reconciliation", first_day, last_day, ["call_date", "verdict", "problems", "checked_at"]
@@ -27,11 +29,11 @@ def days(archive: str, first_day: object = None, last_day: object = None) -> pd.
     calls = read_table(archive, "calls", first_day, last_day, ["call_date"]).drop_duplicates()
     found = calls.merge(checked, on="call_date", how="outer")
     found.insert(2, "is_complete", (found.verdict == "complete").fillna(False).astype(bool))
-    found["problems"] = [[] if value is None or value is pd.NA else list(value) for value in found.problems]
+    found["problems"] = [[] if pd.api.types.is_scalar(value) else list(value) for value in found.problems]
     return found.sort_values("call_date", ignore_index=True)
 
 
-def call_facts(archive: str, first_day: object = None, last_day: object = None) -> pd.DataFrame:
+def call_facts(archive: Archive, first_day: object = None, last_day: object = None) -> pd.DataFrame:
     """Return a row for each call: turns and words by speaker, share of talk, questions, flags, how it ended."""
     read = partial(read_table, archive, first_day=first_day, last_day=last_day)
     facts = read("calls", columns=[*_CALL, "created_at", "direction", "duration_seconds"])
@@ -79,7 +81,7 @@ def _count_turns(turns: pd.DataFrame) -> pd.DataFrame:
     return counted[order].reset_index()
 
 
-def day_facts(archive: str, first_day: object = None, last_day: object = None) -> pd.DataFrame:
+def day_facts(archive: Archive, first_day: object = None, last_day: object = None) -> pd.DataFrame:
     """Return a row for each day, empty days included: calls, minutes, shares recorded and with transcript, flagged."""
     facts = call_facts(archive, first_day, last_day)
     counted = facts.groupby("call_date").agg(
@@ -102,18 +104,19 @@ def day_facts(archive: str, first_day: object = None, last_day: object = None) -
 
 
 def find_turns(
-    archive: str, phrase: str, first_day: object = None, last_day: object = None, *, said_by: str | None = None
+    archive: Archive, phrase: str, first_day: object = None, last_day: object = None, *, said_by: str | None = None
 ) -> pd.DataFrame:
     """Return the turns with a phrase, of all speakers or of one. Case, white space and composition do not matter."""
     turns = read_table(archive, "utterances", first_day, last_day)
     if said_by is not None:
         turns = turns[turns.speaker == said_by]
     wanted = _fold_speech(phrase)
-    return turns[[wanted in _fold_speech(text) for text in turns.text]].reset_index(drop=True)
+    is_found = pd.Series([wanted in _fold_speech(text) for text in turns.text], turns.index, dtype=bool)
+    return turns[is_found].reset_index(drop=True)
 
 
 def phrase_by_day(
-    archive: str, phrase: str, first_day: object = None, last_day: object = None, *, said_by: str | None = None
+    archive: Archive, phrase: str, first_day: object = None, last_day: object = None, *, said_by: str | None = None
 ) -> pd.DataFrame:
     """Return a row for each day: the calls with a phrase, beside those whose transcript could have it."""
     turns = find_turns(archive, phrase, first_day, last_day, said_by=said_by)
@@ -130,5 +133,9 @@ def phrase_by_day(
 
 
 def _fold_speech(text: str) -> str:
-    """Return speech as phrases are looked for in it: lower case, composed characters, single blanks."""
-    return _WHITE_SPACE.sub(" ", unicodedata.normalize("NFC", text).lower())
+    """Return speech as phrases are looked for in it: single blanks, composed characters, lower case.
+
+    The replacements are what DuckDB makes of these letters: one small letter for each, wherever it stands.
+    """
+    composed = unicodedata.normalize("NFC", _BLANKS.sub(" ", text))
+    return composed.replace("İ", "i").lower().replace("ς", "σ")

@@ -5,12 +5,14 @@
     turns[turns.call_date == "2025-01-10"]
 
 In a column of days a text (`"2025-01-10"`), a date and a Timestamp at midnight mean the same day, for every comparison
-and `isin`; anything else raises. pandas has no type that does this: see docs/tables.md. It needs pandas 2.2 or newer,
-pyarrow and fsspec, and s3fs for `s3://`.
+and `isin`; anything else raises. pandas has no type that does this: see docs/tables.md. A merge needs days on both
+sides: mine.call_date.astype(turns.call_date.dtype) makes them of texts, dates or Timestamps. It needs pandas 2.2 or
+newer, pyarrow and fsspec, and s3fs for `s3://`.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, time
+from os import PathLike
 from typing import Any
 
 import fsspec
@@ -31,7 +33,7 @@ _TYPES = {
 
 
 def read_table(
-    archive: str,
+    archive: str | PathLike[str],
     table: str,
     first_day: object = None,
     last_day: object = None,
@@ -65,10 +67,10 @@ def schema_of(table: str) -> pa.Schema:
     return pa.schema([pa.field(name, _TYPES[type_name]) for name, type_name in COLUMNS[table].items()])
 
 
-def open_table(archive: str, table: str) -> ds.Dataset:
+def open_table(archive: str | PathLike[str], table: str) -> ds.Dataset:
     """Open a table as an Arrow dataset of all its columns and the partition `dt`, a date."""
     partition = pa.field("dt", pa.date32())
-    filesystem, path = fsspec.core.url_to_fs(f"{archive.rstrip('/')}/tables/{table}")
+    filesystem, path = fsspec.core.url_to_fs(f"{str(archive).rstrip('/')}/tables/{table}")
     return ds.dataset(
         path,
         filesystem=filesystem,
@@ -113,6 +115,10 @@ class DayType(pd.ArrowDtype):
     def construct_array_type(self) -> type["Days"]:
         """Return the class of such a column's values."""
         return Days
+
+    def _get_common_dtype(self, dtypes: list[Any]) -> Any:
+        """Return the type of days beside values of these types, as a row of a frame has them; None is any object."""
+        return self if all(isinstance(t, pd.ArrowDtype) and t.pyarrow_dtype == pa.date32() for t in dtypes) else None
 
 
 class Days(pd.arrays.ArrowExtensionArray):

@@ -59,7 +59,7 @@ def rewrite_days_job() -> dg.JobDefinition:
     @dg.job(
         name=REWRITE_DAYS,
         config=opens_with("rewrite", days=[], dry_run=True),
-        description="Gives tables of old days the columns that were added since. KrosAI is not asked; no row changes.",
+        description="Gives tables of old days the columns that were added since. KrosAI is not asked; no row is lost.",
     )
     def rewrite_old_days() -> None:
         rewrite()

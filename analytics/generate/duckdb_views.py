@@ -37,22 +37,24 @@ def make_views(tables: Iterable[Table]) -> str:
 
 def _make_view(table: Table) -> str:
     nulls = ",\n".join(f"    NULL::{TYPES[column.type]} AS {column.name}" for column in table.columns)
-    comment = f"-- {table.description}\n"
     head = f"CREATE OR REPLACE VIEW {table.name} AS\nSELECT\n{nulls},\n    NULL::DATE AS dt\nWHERE false\n"
-    if table.name not in OPTIONAL_TABLES:
+    if table.name in OPTIONAL_TABLES:
+        rows = _select_optional(table)
+    else:
         files = f"getvariable('archive') || '/tables/{table.name}/dt=*/part-0.parquet'"
-        return (
-            f"{comment}{head}UNION ALL BY NAME\n"
-            f"SELECT * REPLACE (dt AS call_date)\nFROM read_parquet({files},\n    {_OPTIONS});"
-        )
-    # An archive may lack the table, and DuckDB reads no empty list of files: then no row of another table is taken.
-    pattern = f"getvariable('archive') || '/tables/{table.name}/dt=*/part-0.parquet'"
+        rows = f"SELECT * REPLACE (dt AS call_date)\nFROM read_parquet({files},\n    {_OPTIONS});"
+    return f"-- {table.description}\n{head}UNION ALL BY NAME\n{rows}"
+
+
+def _select_optional(table: Table) -> str:
+    """Return the select of a table that an archive may lack: DuckDB reads no empty list of files.
+
+    So the files of `calls` are listed with it, and no row of them is taken.
+    """
     names = "|".join((*table.column_names, "dt"))
-    flag = f"has_{table.name}"
     return (
-        f"{comment}SET VARIABLE {flag} = (SELECT count(*) > 0 FROM glob({pattern}));\n{head}UNION ALL BY NAME\n"
-        f"SELECT COLUMNS('^({names})$')\nFROM read_parquet(\n"
-        f"    getvariable('archive') || '/tables/'\n"
-        f"        || CASE WHEN getvariable('{flag}') THEN '{table.name}' ELSE 'calls' END || '/dt=*/part-0.parquet',\n"
-        f"    {_OPTIONS})\nWHERE getvariable('{flag}');"
+        f"SELECT COLUMNS('^({names})$')\n"
+        f"FROM read_parquet(getvariable('archive') || '/tables/call*/dt=*/part-0.parquet',\n"
+        f"    {_OPTIONS}, filename = true)\n"
+        f"WHERE filename LIKE '%/tables/{table.name}/dt=%';"
     )

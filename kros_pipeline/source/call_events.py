@@ -38,15 +38,15 @@ def parse_events(
         if isinstance(value, Mapping):  # wrapped once more
             value = next((value[inner] for inner in EVENT_FIELDS if isinstance(value.get(inner), list)), None)
         if isinstance(value, list):
-            return [_parse_event(event, zone or UTC, recording_hosts) for event in value]
+            return [_parse_event(remove_urls(event, recording_hosts), zone or UTC) for event in value]
     raise UnexpectedResponse(f"the events of a call are in no known field: the answer has {names_in(answer)}")
 
 
-def _parse_event(raw: object, zone: tzinfo, recording_hosts: Collection[str]) -> CallEvent:
+def _parse_event(raw: object, zone: tzinfo) -> CallEvent:
     if not isinstance(raw, Mapping):
         if isinstance(raw, str) and raw.strip():
             return CallEvent(clean_text(raw), None, None, None)
-        return CallEvent(_UNNAMED, None, None, canonical_json(remove_urls({"event": raw}, recording_hosts)))
+        return CallEvent(_UNNAMED, None, None, canonical_json({"event": raw}))
     extra = dict(raw)
     name = _UNNAMED
     for field in _NAME_FIELDS:
@@ -61,8 +61,8 @@ def _parse_event(raw: object, zone: tzinfo, recording_hosts: Collection[str]) ->
     cause = _find_cause(raw)
     if cause is not None and extra.get("hangup_cause") == cause:
         del extra["hangup_cause"]
-    rest = canonical_json(remove_urls(extra, recording_hosts)) if extra else None
-    return CallEvent(name, occurred_at, clean_text(cause) if cause is not None else None, rest)
+    cause = clean_text(cause) if cause is not None else None
+    return CallEvent(name, occurred_at, cause, canonical_json(extra) if extra else None)
 
 
 def _find_cause(raw: Mapping[str, Any]) -> str | None:

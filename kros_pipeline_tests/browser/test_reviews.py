@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from kros_pipeline.browser.review_form import BadForm, check_review, read_form
@@ -41,6 +42,33 @@ def test_a_review_is_one_object_that_says_everything(archive: ListenArchive) -> 
     assert (line["event"], line["by"]) == ("reviewed", "local")
     page = archive.client().get(CALL).text
     assert "nothing of the recording." in page and "Problem" in page
+
+
+def test_analysts_read_each_review_by_the_shipped_view(archive: ListenArchive, tmp_path: Path) -> None:
+    client = archive.client(**PROXIED)
+    for user, form in (("amina", GOOD), ("chi", {"verdict": "problem", "comment": "He said \"'no'\",\x00 你好"})):
+        assert client.post(f"{CALL}/reviews", data=form, headers=OWN | as_user(user)).status_code == 200
+    for key, value in stored(archive).items():
+        (tmp_path / "copy" / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "copy" / key).write_text(json.dumps(value))
+    connection = duckdb.connect()
+    connection.execute(f"SET VARIABLE archive = '{tmp_path / 'copy'}'")
+    connection.execute((Path(__file__).parents[2] / "analytics/reviews.sql").read_text("utf-8"))
+    query = (
+        "SELECT call_id, call_date::VARCHAR, reviewer, answers['consent'], comment, is_latest_of_reviewer FROM reviews"
+    )
+    expected = [
+        (
+            value["call_id"],
+            value["call_date"],
+            value["reviewer"],
+            value["answers"].get("consent"),
+            value["comment"],
+            True,
+        )
+        for value in stored(archive).values()
+    ]
+    assert sorted(connection.execute(query).fetchall(), key=str) == sorted(expected, key=str) != []
 
 
 def test_reviews_add_up_and_none_is_replaced(archive: ListenArchive) -> None:

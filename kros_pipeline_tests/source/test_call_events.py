@@ -60,6 +60,17 @@ def test_no_url_of_a_recording_is_kept() -> None:
     assert json.loads(event.extra)["note"] == "see https://storage.krosai.com/recordings/a.mp3"
 
 
+@pytest.mark.parametrize(
+    "raw",
+    ["{}", {"type": "see {}"}, {"type": "hangup", "hangup_cause": "{}"}, {"type": "x", "data": {"hangup_cause": "{}"}}],
+)
+def test_no_url_of_a_recording_is_kept_as_a_name_or_a_cause(raw: object) -> None:
+    url = "https://storage.krosai.com/recordings/a.mp3?X-Amz-Signature=abc"
+    answer = json.loads(json.dumps({"events": [raw]}).replace("{}", url))
+    [event] = parse_events(answer, recording_hosts=("storage.krosai.com",))
+    assert "storage.krosai.com/recordings/a.mp3" in f"{event}" and "X-Amz" not in f"{event}"
+
+
 @pytest.mark.parametrize("answer", [{}, {"events": None}, {"events": "none"}, {"call": {"events": []}}])
 def test_an_answer_without_a_list_is_reported_with_its_fields(answer: dict[str, Any]) -> None:
     with pytest.raises(UnexpectedResponse, match="the events of a call are in no known field"):

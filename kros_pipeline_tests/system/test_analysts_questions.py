@@ -6,6 +6,7 @@ The truth is counted in plain Python over the files' rows, so that no engine jud
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from datetime import date
@@ -73,7 +74,9 @@ def test_pandas_gives_what_duckdb_gives(
 
 
 @pytest.mark.parametrize("said_by", [None, "agent", "caller"])
-@pytest.mark.parametrize("phrase", ["refund", "REFUND", "hold   on", "?", "é", "' OR 1=1", "never said by anybody"])
+@pytest.mark.parametrize(
+    "phrase", ["refund", "REFUND", "hold   on", "beep", "\0", "?", "é", "' OR 1=1", "never said by anybody"]
+)
 def test_phrases_are_found_alike(
     phrase: str, said_by: str | None, sql: duckdb.DuckDBPyConnection, reader_archive: Path, analysts_path: None
 ) -> None:
@@ -86,6 +89,46 @@ def test_phrases_are_found_alike(
     query = "FROM phrase_by_day($1, said_by := $2) ORDER BY call_date"
     assert values_of(by_day) == [tuple(row) for row in sql.execute(query, [phrase, said_by]).fetchall()]
     assert len(by_day) == len(DAYS)
+
+
+@pytest.mark.parametrize(("days", "said_by"), [((EMPTY_DAY, EMPTY_DAY), None), ((FULL_DAY, FULL_DAY), "nobody")])
+def test_where_nobody_speaks_no_phrase_is_found(
+    days: tuple[date, date], said_by: str | None, reader_archive: Path, analysts_path: None
+) -> None:
+    import kros_questions
+    import kros_tables
+
+    turns = kros_questions.find_turns(reader_archive, "refund", *days, said_by=said_by)
+    assert (list(turns), len(turns)) == (list(kros_tables.COLUMNS["utterances"]), 0)
+    [row] = values_of(kros_questions.phrase_by_day(reader_archive, "refund", *days, said_by=said_by))
+    assert (row[0], row[3:]) == (days[0], (0, 0))
+
+
+def test_a_phrase_after_a_null_character_is_found(sql: duckdb.DuckDBPyConnection, rows: Callable[..., Rows]) -> None:
+    spoken = [turn for turn in rows("utterances") if "₦" in turn["text"] and "\0" in turn["text"]]
+    assert spoken  # DuckDB's nfc_normalize ends such a text at the null character
+    for turn in spoken:
+        phrase = turn["text"].rsplit("\0", 1)[1]
+        found = sql.execute("SELECT call_id, turn_index FROM find_turns($1)", [phrase]).fetchall()
+        assert (turn["call_id"], turn["turn_index"]) in found
+
+
+def test_every_letter_and_blank_is_folded_alike(sql: duckdb.DuckDBPyConnection, analysts_path: None) -> None:
+    import kros_questions
+
+    texts = [
+        *map(chr, range(0x3100)),
+        *map(chr, range(0xFB00, 0xFF00)),
+        "ΟΔΟΣ",
+        "οδός, ΣΑΣ",
+        "İstanbul",
+        "a\u00a0\v\0b₦",
+    ]
+    frame = pd.DataFrame({"text": texts})
+    folded = [row[0] for row in sql.execute("SELECT fold_speech(text) FROM frame").fetchall()]
+    assert len(frame) == len(folded)
+    assert folded == [kros_questions._fold_speech(text) for text in texts]  # noqa: SLF001
+    assert folded[-1] == "a b₦"
 
 
 def test_an_archive_that_never_had_call_events_is_read_alike(
@@ -102,6 +145,21 @@ def test_an_archive_that_never_had_call_events_is_read_alike(
     assert values_of(frame) == answers_of(connection, "FROM call_facts ORDER BY call_date, call_id")
     assert frame.hangup_cause.isna().all()
     assert connection.execute("FROM call_events").fetchall() == []
+
+
+@pytest.mark.parametrize("name", ["days", "call_facts", "day_facts"])
+def test_a_day_whose_run_was_killed_is_read_alike(
+    name: str, reader_archive: Path, tmp_path: Path, analysts_path: None
+) -> None:
+    import kros_questions
+
+    shutil.copytree(reader_archive, tmp_path, dirs_exist_ok=True)
+    for table in ("transcripts", "utterances", "flagged_calls", "retention_extensions", "reconciliation"):
+        shutil.rmtree(tmp_path / f"tables/{table}/dt={WAITING_DAY}")
+    unique = ["call_date", "call_id"] if name == "call_facts" else ["call_date"]
+    found = values_of(getattr(kros_questions, name)(tmp_path).sort_values(unique))
+    assert found == answers_of(connect(tmp_path), f"FROM {name} ORDER BY {', '.join(unique)}")
+    assert any(WAITING_DAY in row for row in found)
 
 
 def test_how_a_call_ended_is_a_column_where_its_events_are_archived(

@@ -104,7 +104,7 @@ def test_duckdbs_view_has_every_column_with_its_type_and_also_one_that_no_file_h
 
 
 @pytest.mark.parametrize("name", ["calls", "utterances", "call_facts"])
-def test_a_filter_by_call_date_opens_the_files_of_that_day_only(name: str, reader_archive: Path) -> None:
+def test_a_filter_by_call_date_reads_the_rows_of_that_day_only(name: str, reader_archive: Path) -> None:
     query = f"EXPLAIN ANALYZE SELECT count(*) FROM {name} WHERE call_date = '2025-01-10'"
     [(_, plan)] = connect(reader_archive).execute(query).fetchall()
     assert "Scanning Files: 1/4" in plan and "Scanning Files: 4/4" not in plan
@@ -117,6 +117,26 @@ def test_a_view_in_another_time_zone_shows_the_days_of_utc(reader_archive: Path)
     connection.execute("SET TimeZone = 'Pacific/Auckland'")
     [(moved,)] = connection.execute(query).fetchall()
     assert moved > 0  # what the page warns of
+
+
+def test_a_later_session_over_a_database_file_needs_the_variable_only(reader_archive: Path, tmp_path: Path) -> None:
+    with duckdb.connect(tmp_path / "views.duckdb") as connection:
+        connection.execute(f"SET VARIABLE archive = '{reader_archive}'")
+        connection.execute((ROOT / "analytics/duckdb.sql").read_text("utf-8"))
+        [expected] = connection.execute("SELECT count(*), count(hangup_cause) FROM call_facts").fetchall()
+    with duckdb.connect(tmp_path / "views.duckdb") as connection:
+        connection.execute(f"SET VARIABLE archive = '{reader_archive}'")
+        assert connection.execute("SELECT count(*), count(hangup_cause) FROM call_facts").fetchall() == [expected]
+        assert expected[1] > 0
+
+
+def test_a_slash_at_the_end_of_the_archives_url_does_not_matter(reader_archive: Path) -> None:
+    connection = duckdb.connect()
+    connection.execute(f"SET VARIABLE archive = '{reader_archive}/'")
+    connection.execute((ROOT / "analytics/duckdb.sql").read_text("utf-8"))
+    assert connection.execute("SELECT getvariable('archive')").fetchall() == [
+        (f"{reader_archive}",)
+    ]  # S3 reads no `//`
 
 
 def test_without_an_archive_the_views_say_what_to_set() -> None:

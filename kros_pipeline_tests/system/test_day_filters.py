@@ -10,6 +10,7 @@ from typing import Any
 
 import duckdb
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from kros_pipeline_tests.support.reader_archive import FULL_DAY, WAITING_DAY
@@ -151,6 +152,34 @@ def test_the_type_of_days_survives_what_analysts_do(reader_archive: Path, analys
     assert (turns.set_index("call_date").index == TEXT).sum() == by_day[DAY]
     assert (turns.call_date.shift(1) == TEXT).sum() > 0  # with a missing value in it
     assert not (turns.call_date == pd.NaT).fillna(False).any()
+
+
+def test_a_row_of_a_frame_with_days_has_a_date(reader_archive: Path, analysts_path: None) -> None:
+    import kros_tables
+
+    turns = kros_tables.read_table(reader_archive, "utterances", FULL_DAY, FULL_DAY).head(3)
+    rows = [turns.iloc[0], turns.loc[1], next(turns.iterrows())[1], turns.T[0]]
+    assert [row.call_date for row in rows] == [FULL_DAY] * 4
+    assert list(turns.apply(lambda row: row.call_date, axis=1)) == [FULL_DAY] * 3
+    assert turns.to_numpy()[0][1] == FULL_DAY
+    assert set(turns.melt(id_vars=["call_id"]).query("variable == 'call_date'").value) == {FULL_DAY}
+    assert list(pd.concat([turns.call_date, pd.Series([FULL_DAY])])) == [FULL_DAY] * 4
+    plain = turns.call_date.astype(pd.ArrowDtype(pa.date32()))
+    assert (pd.concat([turns.call_date, plain]) == TEXT).sum() == 6
+
+
+@pytest.mark.parametrize("mine", [TEXT, DAY, TIME])
+def test_a_merge_with_days_of_ones_own_finds_their_rows_once_they_have_the_type(
+    mine: object, reader_archive: Path, analysts_path: None
+) -> None:
+    import kros_tables
+
+    turns = kros_tables.read_table(reader_archive, "utterances")
+    days = pd.DataFrame({"call_date": [mine], "holiday": True})
+    days["call_date"] = days.call_date.astype(turns.call_date.dtype)
+    assert len(turns.merge(days, on="call_date")) == (turns.call_date == mine).sum() > 0
+    with pytest.raises(ValueError, match="is no day"):
+        pd.Series(["10.1.2025"]).astype(turns.call_date.dtype)
 
 
 def test_the_typed_reader_gives_every_column_its_type_also_where_no_file_has_it(
