@@ -55,16 +55,6 @@ def find_higher_counters(
             )
 
 
-def describe_differences(counters: Sequence[CallCounter], calls: int) -> Iterator[str]:
-    """Yield a sentence for each counter of completed calls that shows another number than `calls`."""
-    for counter in counters:
-        if counter.counts_completed and counter.value != calls:
-            yield (
-                f"Upstream's counter {counter.name} shows {counter.value} completed calls, and the archive has "
-                f"{calls}: the verdict stays, because the list is proved by itself. Ask KrosAI if it goes on."
-            )
-
-
 def find_signs_of_silence(counters: Sequence[CallCounter], days_before: Sequence[CountedDay | None]) -> Iterator[str]:
     """Yield a sentence for each sign that a day without calls had some: silence is not success."""
     completed = [counter for counter in counters if counter.counts_completed] or counters

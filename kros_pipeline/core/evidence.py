@@ -44,7 +44,6 @@ class Evidence:
     open_extensions: dict[str, Counter[str]] = field(default_factory=dict)  # by status: refused, unconfirmed; by kind
     flags: int = 0  # rows of the table flagged_calls
     counter_differences: list[str] = field(default_factory=list)  # sentences; they never move the verdict
-    counter_notes: list[str] = field(default_factory=list)  # sentences: differences that weigh nothing
     grace_ends_at: datetime | None = None
     grace_is_over: bool = True  # late calls, recordings and transcripts are waited for no longer
     listed_before_late_data: bool = False  # the list was read before the grace days ended, and they are over now

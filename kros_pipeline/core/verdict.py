@@ -91,8 +91,7 @@ def decide_verdict(evidence: Evidence) -> Verdict:
     defects = list(_name_defects(evidence))
     doubts = [*_describe_doubtful_texts(evidence), *_name_unknown_labels(evidence)]
     extensions = list(_describe_open_extensions(evidence))
-    notes = [*may_still_come, *acknowledged, *too_late, *witnessed, *defects, *doubts, *extensions]
-    notes += [*evidence.counter_notes, *oddities]
+    notes = [*may_still_come, *acknowledged, *too_late, *witnessed, *defects, *doubts, *extensions, *oddities]
     return Verdict(verdict, failures, notes)
 
 

@@ -13,7 +13,7 @@ from ..archive.table_versions import CheckedTables, record_table_versions
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
-from ..core.call_counters import CallCounter, CountedDay, describe_differences
+from ..core.call_counters import CallCounter, CountedDay
 from ..core.clock import Clock
 from ..core.day_summary import CheckSummary, describe_next_step, summarize_checks
 from ..core.errors import ArchiveError, UnknownCalls, UnreadablePartition
@@ -84,8 +84,6 @@ def reconcile_day(
         evidence.unheld, evidence.blocked_by = hold_problems, blocked_by
         calls = evidence.calls + evidence.erased
         evidence.counter_differences = compare_counters(day, counters, evidence.listing, calls=calls, store=store)
-        if not evidence.counter_differences and evidence.listing is not None and evidence.listing.proved:
-            evidence.counter_notes = list(describe_differences(counters, calls))
         verdict = decide_verdict(evidence)
         row = _make_row(day, evidence, verdict) | {
             "stats_total": next((counter.value for counter in counters if counter.name.startswith("stats.")), None),

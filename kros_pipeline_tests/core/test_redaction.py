@@ -224,13 +224,15 @@ def test_the_tree_in_the_docstring_shows_every_error_below_its_base() -> None:
     assert drawn == {name: kind.__bases__[0].__name__ for name, kind in classes.items() if kind is not ExternalError}
 
 
-def test_the_branches_are_the_source_the_archive_and_the_webhook() -> None:
+def test_the_branches_are_those_of_what_is_outside() -> None:
     assert ExternalError.__subclasses__() == [
         ApiError,
         DownloadError,
         ArchiveError,
         errors.LocalFault,
         errors.NotificationFailed,
+        errors.SigningFailed,
+        errors.TimestampFailed,
     ]
     assert not issubclass(ExternalError, OSError)
 
