@@ -18,6 +18,7 @@ from kros_pipeline.core.errors import ArchiveDenied, ArchiveUnavailable, TooMany
 from kros_pipeline.core.object_keys import NOTIFICATIONS
 from kros_pipeline.definitions import defs
 from kros_pipeline.failures import failure
+from kros_pipeline.partitions import days_under_way
 from kros_pipeline.resources import Archive
 from kros_pipeline.sensors import notify_of_changes
 from kros_pipeline.steps.run_context import RunContext
@@ -55,7 +56,7 @@ class Deployment:
         return [posted["text"] for posted in self.hook.posted[before:]]
 
     def run(
-        self, day: date | None = DAY, error: Exception | None = None, job: str = "daily_archive", **tags: str
+        self, day: date | str | None = DAY, error: Exception | None = None, job: str = "daily_archive", **tags: str
     ) -> str:
         """Run a job that fails with an error, or succeeds; return the run's id."""
 
@@ -68,7 +69,7 @@ class Deployment:
         def made() -> None:
             work()
 
-        partition = {"dagster/partition": day.isoformat()} if day else {}
+        partition = {"dagster/partition": str(day)} if day else {}
         tagged = partition | {f"dagster/{name}": value for name, value in tags.items()}
         return made.execute_in_process(instance=self.instance, tags=tagged, raise_on_error=False).run_id
 
@@ -235,7 +236,19 @@ def test_while_runs_of_a_backfill_are_under_way_a_second_message_waits(ours: Dep
 def test_a_run_that_a_person_ended_and_a_day_that_a_run_refuses_are_no_news(ours: Deployment) -> None:
     ours.instance.add_run(dg.DagsterRun("daily_archive", status=dg.DagsterRunStatus.CANCELED))
     ours.run(datetime.now(UTC).date() + timedelta(days=1), dg.Failure(description="The day is not over."))
+    for no_day in ("2025-02-30", "٢٠٢٥-٠١-١٠", "9999-99-99", "x"):
+        ours.run(no_day, dg.Failure(description="It is no day."))
     assert ours.tick() == []
+    ours.run(error=incomplete())
+    assert len(ours.tick()) == 1, "a run of no day does not keep the later ones from being seen"
+
+
+def test_a_run_of_no_day_keeps_no_schedule_from_its_work() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        for partition in ("2025-02-30", "2025-01-10"):
+            tags = {"dagster/partition": partition}
+            instance.add_run(dg.DagsterRun("daily_archive", status=dg.DagsterRunStatus.STARTED, tags=tags))
+        assert days_under_way(instance) == {DAY}
 
 
 def test_a_webhook_that_answers_503_is_tried_again_by_a_look_that_sees_nothing_new(
