@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from .archive.settings import ARCHIVE_URL
 from .core.errors import ExternalError
 from .core.notification_settings import NotificationSettings, parse_notification_settings
 from .core.notification_state import Problem, day_of_subject, merge_states, observe
-from .core.settings import BadSettings
+from .core.settings import BadSettings, SettingsReader
 from .failures import failure
 from .partitions import backfill_is_under_way
 from .resources import Archive
@@ -89,7 +90,7 @@ def _notify(
             notes,
             targets,
             links=Links(lambda run_id: f"{settings.ui_url}/runs/{run_id}", find_runbook_link),
-            archive_url=archive.texts().get("KROS_ARCHIVE_URL") or "no archive is set",
+            archive_url=_name_archive(archive),
             now=SYSTEM_CLOCK.now,
             me=uuid.uuid4().hex,
             is_backfill=backfill_is_under_way(context.instance),
@@ -114,6 +115,14 @@ def _notify(
     }
     text_notes.update(lambda present: observe(present, unconfirmed))
     return send(text_notes), text_notes.to_text()
+
+
+def _name_archive(archive: Archive) -> str:
+    """Return the URL of the archive. What is set in its place may be anything, a secret too, and is not shown."""
+    text = archive.texts()[ARCHIVE_URL.name]
+    reader = SettingsReader({ARCHIVE_URL.name: text})
+    reader.required(ARCHIVE_URL, ("", ""))
+    return f"{ARCHIVE_URL.name} is missing or bad" if reader.problems else text.strip()
 
 
 def _open_claimed_archive(context: dg.SensorEvaluationContext, archive: Archive) -> "RunContext | None":

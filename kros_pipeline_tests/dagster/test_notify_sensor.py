@@ -302,6 +302,14 @@ def test_where_the_archive_cannot_be_used_somebody_is_notified_all_the_same_and_
     assert json.loads(ours.cursor or "{}")["state"] == ""
 
 
+@pytest.mark.parametrize("text", ["", "https://hooks.example/s3cr3t", "s3://user:s3cr3t@bucket/p"])
+def test_what_is_set_in_place_of_the_archives_url_is_not_shown(ours: Deployment, text: str) -> None:
+    ours.settings["kros_archive_url"] = text
+    ours.run(error=incomplete())
+    [message] = ours.tick()
+    assert message.startswith("1 red: KROS_ARCHIVE_URL is missing or bad\n") and "s3cr3t" not in message
+
+
 def test_an_archive_that_is_nobodys_yet_is_not_written(
     ours: Deployment, archive: MemoryArchive, monkeypatch: pytest.MonkeyPatch
 ) -> None:
