@@ -1,7 +1,9 @@
 """The sensor: what changed is sent to the targets of notifications."""
 
 import json
+import threading
 import uuid
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from .operations.change_notifications import Notified
     from .operations.notifications import NotificationTarget
     from .steps.run_context import RunContext
+
+_OPENING_SECONDS = 20.0  # of the 60 that a tick has: the targets need the others
 
 
 @dg.sensor(
@@ -126,10 +130,22 @@ def _name_archive(archive: Archive) -> str:
 
 
 def _open_claimed_archive(context: dg.SensorEvaluationContext, archive: Archive) -> "RunContext | None":
-    """Return the run context; None where the archive cannot be used, or is nobody's: then nothing is written there."""
+    """Return the run context; None where the archive cannot be used, or is nobody's: then nothing is written there.
+
+    A bucket that does not answer is not waited for: Dagster would end the tick before anybody is notified.
+    """
+    opened: Future[RunContext] = Future()
+
+    def open_archive() -> None:
+        try:
+            opened.set_result(archive.open(context))
+        except Exception as error:
+            opened.set_exception(error)
+
+    threading.Thread(target=open_archive, name="notify-open-archive", daemon=True).start()
     try:
-        ctx = archive.open(context)
-    except dg.Failure:
+        ctx = opened.result(timeout=_OPENING_SECONDS)
+    except (dg.Failure, TimeoutError):
         return None
     return ctx if ctx.identity.is_claimed else None
 

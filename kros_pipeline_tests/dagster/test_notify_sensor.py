@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -12,6 +13,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+import kros_pipeline.sensors
 import kros_pipeline.steps.run_context
 from kros_pipeline.archive_checks import THE_ARCHIVE
 from kros_pipeline.core.errors import ArchiveDenied, ArchiveUnavailable, TooManyRequests
@@ -300,6 +302,24 @@ def test_where_the_archive_cannot_be_used_somebody_is_notified_all_the_same_and_
     assert ours.tick() == [], "what was sent meanwhile is known"
     assert f"day {DAY}" in json.loads(archive.read(NOTIFICATIONS))["red"]
     assert json.loads(ours.cursor or "{}")["state"] == ""
+
+
+def test_a_bucket_that_never_answers_keeps_no_notification_back(
+    ours: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_over = threading.Event()
+
+    def stall(_: Any) -> Any:
+        is_over.wait(30)
+        raise ArchiveUnavailable("S3 gives no answer")
+
+    monkeypatch.setattr(kros_pipeline.steps.run_context, "open_run_context", stall)
+    monkeypatch.setattr(kros_pipeline.sensors, "_OPENING_SECONDS", 0.05)
+    ours.run(error=failure(ArchiveUnavailable("S3 gives no answer")))
+    assert len(ours.tick()) == 1
+    ours.run(error=failure(ArchiveUnavailable("S3 gives no answer")))
+    assert ours.tick() == []
+    is_over.set()
 
 
 @pytest.mark.parametrize("text", ["", "https://hooks.example/s3cr3t", "s3://user:s3cr3t@bucket/p"])

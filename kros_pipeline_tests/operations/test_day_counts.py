@@ -102,14 +102,14 @@ def test_a_total_that_may_be_a_limit_is_not_subtracted_from_and_a_day_that_is_no
 
 
 class Throttled(FakeCallSource):
-    """Has a quota of `pages` requests."""
+    """Answers `quota` requests."""
 
     def list_page(self, window: Window | None, offset: int, page_number: int) -> Page:
-        if self.requests_made >= self.pages:
+        if self.requests_made >= self.quota:
             raise TooManyRequests("the run's share of 3 API requests is used up (budget)")
         return super().list_page(window, offset, page_number)
 
-    pages = 3
+    quota = 3
 
 
 def test_a_quota_that_ends_in_the_middle_leaves_the_other_days_without_a_count() -> None:
@@ -119,7 +119,7 @@ def test_a_quota_that_ends_in_the_middle_leaves_the_other_days_without_a_count()
 
 
 def test_a_quota_that_is_used_up_before_the_first_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Throttled, "pages", 0)
+    monkeypatch.setattr(Throttled, "quota", 0)
     with pytest.raises(TooManyRequests):
         counted([20, 30], cls=Throttled)
 
