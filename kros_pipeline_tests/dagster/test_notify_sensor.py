@@ -111,7 +111,7 @@ def ours(archive: MemoryArchive, monkeypatch: pytest.MonkeyPatch) -> Iterator[De
     ctx.identity.check()
     monkeypatch.setattr(kros_pipeline.steps.run_context, "open_run_context", lambda _: ctx)
     with webhook_server() as hook, dg.DagsterInstance.ephemeral() as instance:
-        yield Deployment(instance, hook, {"kros_archive_url": "s3://b/p"}, ctx)
+        yield Deployment(instance, hook, {"kros_archive_url": "s3://bucket/p"}, ctx)
 
 
 def incomplete(day: date = DAY) -> dg.Failure:
@@ -126,7 +126,7 @@ def test_a_day_is_notified_once_when_it_is_red_and_once_when_it_is_resolved(ours
     first = ours.run(error=incomplete())
     [message] = ours.tick()
     assert message == (
-        "1 red: s3://b/p\n\n"
+        "1 red: s3://bucket/p\n\n"
         "RED: day 2025-01-10: 2025-01-10 is incomplete. 5 × recording failed. Somebody called (number). "
         "‹!channel› owed_days_schedule tries the day again.\n"
         "Runbook: docs/runbook.md\n"
@@ -140,7 +140,7 @@ def test_a_day_is_notified_once_when_it_is_red_and_once_when_it_is_resolved(ours
     last = ours.run()
     [message] = ours.tick()
     assert message == (
-        "1 resolved: s3://b/p\n\nRESOLVED: day 2025-01-10: 2025-01-10 is complete.\n"
+        "1 resolved: s3://bucket/p\n\nRESOLVED: day 2025-01-10: 2025-01-10 is complete.\n"
         f"Run: http://127.0.0.1:3000/runs/{last}"
     )
     assert ours.tick() == [] and ours.skipped[-1] == "No run ended that shows anything new."
@@ -160,7 +160,7 @@ def test_a_backfill_of_many_red_days_is_one_message_a_look(ours: Deployment) -> 
         ours.run(day, incomplete(day))
     [message] = ours.tick()
     assert message.startswith(
-        "12 red: s3://b/p\n\nRED: 12 days (2025-01-10, 2025-01-11, 2025-01-12, …); of the first: "
+        "12 red: s3://bucket/p\n\nRED: 12 days (2025-01-10, 2025-01-11, 2025-01-12, …); of the first: "
     )
     assert message.count("RED") == 1
 
@@ -193,7 +193,7 @@ def test_each_standing_check_is_a_subject_and_its_run_is_not_one_more(ours: Depl
     bad = dg.AssetCheckResult(check_name="b", passed=False, description="2 days are missing. Mend it.")
     ours.run_checks(late, bad)
     [message] = ours.tick()
-    assert message.startswith("1 red, 1 warning: s3://b/p\n\nRED: check b: 2 days are missing. Mend it.\n")
+    assert message.startswith("1 red, 1 warning: s3://bucket/p\n\nRED: check b: 2 days are missing. Mend it.\n")
     assert "WARNING: check a: 3 late.\n" in message and "job" not in message
     ours.run_checks(late, bad)
     assert ours.tick() == []
@@ -279,7 +279,7 @@ def test_dagsters_database_may_be_lost_and_a_second_deployment_may_share_the_arc
         ours.reconcile(DAY, "complete")
         other.run_checks(dg.AssetCheckResult(check_name="a", passed=True))  # the hourly look, and no run of the day
         [message] = other.tick()
-    assert message.startswith("1 resolved: s3://b/p")
+    assert message.startswith("1 resolved: s3://bucket/p")
     ours.run()
     assert ours.tick() == []
 
