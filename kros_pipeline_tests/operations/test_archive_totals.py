@@ -161,7 +161,7 @@ def test_years_of_days_cost_a_few_requests_until_a_day_changes(totals: Totals) -
 
 # What is kept is expendable: deleted, broken, or of another version.
 @pytest.mark.parametrize(
-    "stored", [None, b"", b"[]", b'{"2025-05-31": {}}', b'{"x": 1}', b'{"2025-05-31": {"total": 1}}']
+    "stored", [None, b"", b"[]", b'{"2025-05-31": {}}', b'{"x": 1}', b'{"2025-05-31": {"total": 1}}', b"[" * 99_999]
 )
 def test_totals_are_the_same_without_what_is_kept(totals: Totals, stored: bytes | None) -> None:
     totals.day(days_ago(1), calls=4)
