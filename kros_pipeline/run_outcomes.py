@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from .archive_checks import THE_ARCHIVE
+from .archive_checks import THE_ARCHIVE, WRONG_OBJECTS
 from .core.days import is_over, parse_day
 from .core.notification_state import Level, Observation, Problem, Resolution, day_subject
 from .core.notification_text import shorten_reason
@@ -20,7 +20,7 @@ _MAX_RUNS = 200  # of each status, in one look; the next one goes on
 _FIRST_LOOK = timedelta(hours=1)
 _TAGGED_WITHIN = timedelta(minutes=1)  # Dagster writes whether it retries a run just after the run's failure
 _PARTITION, _WILL_RETRY = "dagster/partition", "dagster/will_retry"
-_COUNTS = ("days", "recordings", "calls", "extensions", "objects")  # metadata that say how much a check is about
+_COUNTS = (WRONG_OBJECTS, "recordings", "days")  # metadata that say how much is wrong: the first that a check has
 _TRIED_AGAIN = (WhatToDo.RETRY_NOW.value, WhatToDo.RETRY_LATER.value)
 
 
@@ -120,8 +120,8 @@ def _observe_checks(instance: dg.DagsterInstance, run: dg.DagsterRun, at: dateti
 
 
 def _read_count(metadata: Mapping[str, Any]) -> int:
-    counts = [getattr(metadata.get(name), "value", None) for name in _COUNTS]
-    return max([1, *(count for count in counts if isinstance(count, int))])
+    counts = (getattr(metadata.get(name), "value", None) for name in _COUNTS)
+    return max(1, next((count for count in counts if isinstance(count, int)), 1))
 
 
 def _describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun, at: datetime) -> Problem:

@@ -15,11 +15,12 @@ import pytest
 
 import kros_pipeline.sensors
 import kros_pipeline.steps.run_context
-from kros_pipeline.archive_checks import THE_ARCHIVE
+from kros_pipeline.archive_checks import BYTES_CHECK, THE_ARCHIVE, bytes_result
 from kros_pipeline.core.errors import ArchiveDenied, ArchiveUnavailable, TooManyRequests
 from kros_pipeline.core.object_keys import NOTIFICATIONS
 from kros_pipeline.definitions import defs
 from kros_pipeline.failures import failure
+from kros_pipeline.operations.verification import Coverage, Verification
 from kros_pipeline.partitions import days_under_way
 from kros_pipeline.resources import Archive
 from kros_pipeline.sensors import notify_of_changes
@@ -201,6 +202,18 @@ def test_each_standing_check_is_a_subject_and_its_run_is_not_one_more(ours: Depl
                     dg.AssetCheckResult(check_name="b", passed=True))  # fmt: skip
     [message] = ours.tick()
     assert message.startswith("2 resolved: ") and "RESOLVED: check a: 0 days late." in message
+
+
+def test_a_verification_is_worse_by_what_is_wrong_and_not_by_what_was_read(ours: Deployment) -> None:
+    for read, wrong, kind in ((5_000, 1, "RED"), (20_000, 1, ""), (100, 2, "WORSE")):
+        drifted = [f"audio/dt=2025-01-10/call_{number}.mp3" for number in range(wrong)]
+        found = Verification(days=[DAY] * read, objects=read, drifted=drifted)
+        ours.run_checks(bytes_result(found, Coverage(read, read, 0)))
+        sent = ours.tick()
+        assert [f"{kind}: check {BYTES_CHECK}: {wrong} × object with" in message for message in sent] == [True] * len(
+            sent
+        )
+        assert len(sent) == bool(kind) and not any("call_" in message for message in sent)
 
 
 def test_a_job_is_red_with_its_reason_and_what_to_do(ours: Deployment) -> None:
