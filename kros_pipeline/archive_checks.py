@@ -20,6 +20,7 @@ DELETION_CHECK = "no_recording_is_about_to_be_deleted"
 RECORDED_CHECK = "recorded_calls_are_not_dropping"
 REFUSALS_CHECK = "no_extension_is_refused"
 COVERAGE_CHECK = "verification_keeps_up"
+WRONG_OBJECTS = "objects that are not as they should be"
 BYTES_CHECK = "every_object_is_as_it_was_archived"
 STANDING_CHECKS = {
     DAYS_CHECK: (
@@ -247,6 +248,7 @@ def bytes_result(found: "Verification", coverage: "Coverage") -> dg.AssetCheckRe
             metadata={
                 "days": len(found.days),
                 "objects": found.objects,
+                WRONG_OBJECTS: sum(map(len, kinds.values())),
                 "bytes": found.bytes_read,
                 "audio read back (GB)": round(found.bytes_read / 1e9, 3),
                 **_coverage_numbers(coverage),

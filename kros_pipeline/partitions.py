@@ -1,17 +1,16 @@
 """The daily partition, and the days that runs are about."""
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import dagster as dg
 
-from .core.days import is_over
+from .core.days import is_over, parse_day
+from .core.redaction import redact
 from .runbook import runbook_metadata
 from .steps.start_date import find_start_date, record_start_date
 
-_IS_DAY = re.compile(r"\d{4}-\d\d-\d\d").fullmatch
 _BACKFILL = "dagster/backfill"
 _UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
@@ -41,7 +40,9 @@ def day_of(context: dg.AssetExecutionContext) -> date:
     """Return the partition's day. Raises `dg.Failure` for days that Dagster would run without complaint."""
     if not context.has_partition_key:
         raise _refuse('Which day? Launch a partition, or add --tags \'{"dagster/partition": "2025-01-10"}\'.')
-    day = date.fromisoformat(context.partition_key)
+    day = parse_day(context.partition_key)
+    if day is None:
+        raise _refuse(f"{redact(context.partition_key)} is no day: write it like 2025-01-10.")
     days = context.assets_def.partitions_def
     if isinstance(days, dg.DailyPartitionsDefinition) and day < days.start.date():
         raise _refuse(
@@ -57,7 +58,7 @@ def days_under_way(instance: dg.DagsterInstance) -> set[date]:
     """Return the days of the runs that are queued or running."""
     runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))
     keys = {run.tags.get("dagster/partition", "") for run in runs}
-    return {date.fromisoformat(key) for key in keys if _IS_DAY(key)}
+    return {day for key in keys if (day := parse_day(key)) is not None}
 
 
 def backfill_is_under_way(instance: dg.DagsterInstance) -> bool:

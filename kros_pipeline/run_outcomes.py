@@ -3,16 +3,15 @@
 Dagster's event log is read from where the last look ended. A run that Dagster will retry shows nothing: its retry does.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
 
-from .archive_checks import THE_ARCHIVE
-from .core.days import is_over
+from .archive_checks import THE_ARCHIVE, WRONG_OBJECTS
+from .core.days import is_over, parse_day
 from .core.notification_state import Level, Observation, Problem, Resolution, day_subject
 from .core.notification_text import shorten_reason
 from .failures import WhatToDo
@@ -21,9 +20,8 @@ _MAX_RUNS = 200  # of each status, in one look; the next one goes on
 _FIRST_LOOK = timedelta(hours=1)
 _TAGGED_WITHIN = timedelta(minutes=1)  # Dagster writes whether it retries a run just after the run's failure
 _PARTITION, _WILL_RETRY = "dagster/partition", "dagster/will_retry"
-_COUNTS = ("days", "recordings", "calls", "extensions", "objects")  # metadata that say how much a check is about
+_COUNTS = (WRONG_OBJECTS, "recordings", "days")  # metadata that say how much is wrong: the first that a check has
 _TRIED_AGAIN = (WhatToDo.RETRY_NOW.value, WhatToDo.RETRY_LATER.value)
-_IS_DAY = re.compile(r"\d{4}-\d\d-\d\d").fullmatch
 
 
 @dataclass
@@ -95,9 +93,10 @@ def _observe_run(
 def _observe_day(
     instance: dg.DagsterInstance, run: dg.DagsterRun, partition: str, at: datetime, *, is_failure: bool
 ) -> dict[str, Observation]:
-    if not _IS_DAY(partition) or not is_over(date.fromisoformat(partition), at):
+    day = parse_day(partition)
+    if day is None or not is_over(day, at):
         return {}  # the run refused it, and whoever launched it sees that
-    subject = day_subject(date.fromisoformat(partition))
+    subject = day_subject(day)
     if is_failure:
         return {subject: _describe_failure(instance, run, at)}
     return {subject: Resolution(f"{partition} was archived.", at.isoformat(), run.run_id)}
@@ -121,8 +120,8 @@ def _observe_checks(instance: dg.DagsterInstance, run: dg.DagsterRun, at: dateti
 
 
 def _read_count(metadata: Mapping[str, Any]) -> int:
-    counts = [getattr(metadata.get(name), "value", None) for name in _COUNTS]
-    return max([1, *(count for count in counts if isinstance(count, int))])
+    counts = (getattr(metadata.get(name), "value", None) for name in _COUNTS)
+    return max(1, next((count for count in counts if isinstance(count, int)), 1))
 
 
 def _describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun, at: datetime) -> Problem:

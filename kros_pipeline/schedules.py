@@ -77,6 +77,7 @@ def plan_days_schedule(job: dg.JobDefinition, days: dg.DailyPartitionsDefinition
     )
     def plan(context: dg.ScheduleEvaluationContext, archive: Archive) -> dg.SkipReason | dg.RunRequest:
         from .archive.plan_note import read_plan_note
+        from .operations.day_states import days_within_retention
         from .operations.planning import is_large_and_new
 
         now = context.scheduled_execution_time.astimezone(UTC)
@@ -87,7 +88,8 @@ def plan_days_schedule(job: dg.JobDefinition, days: dg.DailyPartitionsDefinition
             note = read_plan_note(ctx.store)
             if note is not None and now - note.made_at < _PLAN_IS_VALID:
                 return dg.SkipReason("The archive has a plan of the last 24 hours.")
-            if not is_large_and_new(_find_backlog(context, days, ctx), ctx.store):
+            kept = days_within_retention(*_span(context, days), ctx.clock, ctx.settings.source.retention_days)
+            if not is_large_and_new(kept, ctx.store):
                 return dg.SkipReason("The backlog is small: what is owed is archived within the hour.")
         return dg.RunRequest(run_key=f"plan {now:%Y-%m-%dT%H:%M}")
 

@@ -1,15 +1,18 @@
 """The sensor: what changed is sent to the targets of notifications."""
 
 import json
+import threading
 import uuid
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from .archive.settings import ARCHIVE_URL
 from .core.errors import ExternalError
 from .core.notification_settings import NotificationSettings, parse_notification_settings
 from .core.notification_state import Problem, day_of_subject, merge_states, observe
-from .core.settings import BadSettings
+from .core.settings import BadSettings, SettingsReader
 from .failures import failure
 from .partitions import backfill_is_under_way
 from .resources import Archive
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from .operations.change_notifications import Notified
     from .operations.notifications import NotificationTarget
     from .steps.run_context import RunContext
+
+_OPENING_SECONDS = 20.0  # of the 60 that a tick has: the targets need the others
 
 
 @dg.sensor(
@@ -89,7 +94,7 @@ def _notify(
             notes,
             targets,
             links=Links(lambda run_id: f"{settings.ui_url}/runs/{run_id}", find_runbook_link),
-            archive_url=archive.texts().get("KROS_ARCHIVE_URL") or "no archive is set",
+            archive_url=_name_archive(archive),
             now=SYSTEM_CLOCK.now,
             me=uuid.uuid4().hex,
             is_backfill=backfill_is_under_way(context.instance),
@@ -116,11 +121,31 @@ def _notify(
     return send(text_notes), text_notes.to_text()
 
 
+def _name_archive(archive: Archive) -> str:
+    """Return the URL of the archive. What is set in its place may be anything, a secret too, and is not shown."""
+    text = archive.texts()[ARCHIVE_URL.name]
+    reader = SettingsReader({ARCHIVE_URL.name: text})
+    reader.required(ARCHIVE_URL, ("", ""))
+    return f"{ARCHIVE_URL.name} is missing or bad" if reader.problems else text.strip()
+
+
 def _open_claimed_archive(context: dg.SensorEvaluationContext, archive: Archive) -> "RunContext | None":
-    """Return the run context; None where the archive cannot be used, or is nobody's: then nothing is written there."""
+    """Return the run context; None where the archive cannot be used, or is nobody's: then nothing is written there.
+
+    A bucket that does not answer is not waited for: Dagster would end the tick before anybody is notified.
+    """
+    opened: Future[RunContext] = Future()
+
+    def open_archive() -> None:
+        try:
+            opened.set_result(archive.open(context))
+        except Exception as error:
+            opened.set_exception(error)
+
+    threading.Thread(target=open_archive, name="notify-open-archive", daemon=True).start()
     try:
-        ctx = archive.open(context)
-    except dg.Failure:
+        ctx = opened.result(timeout=_OPENING_SECONDS)
+    except (dg.Failure, TimeoutError):
         return None
     return ctx if ctx.identity.is_claimed else None
 

@@ -14,6 +14,7 @@ from .json_objects import read_expendable_json, replace_json
 from .object_store import ObjectStore
 
 _FIELDS = {field.name for field in fields(DayTotal)}
+_NUMBERS = _FIELDS - {"verdict"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,8 @@ def _parse(text: str, value: Any) -> KeptDay | None:
         date.fromisoformat(text)
         total = value["total"]
         if total.keys() != _FIELDS:  # another version wrote it
+            return None
+        if not (isinstance(total["verdict"], str) and all(isinstance(total[name], int | float) for name in _NUMBERS)):
             return None
         return KeptDay(
             DayTotal(**total),

@@ -115,7 +115,7 @@ def _put_bytes(store: ObjectStore, key: str, body: bytes, mode: PutMode) -> Vers
 def _parse_expendable(body: bytes) -> Content | None:
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from .call_counters import CallCounter
 from .evidence import Evidence
 from .next_look import NextLook
+from .retention import upstream_expires_on
 from .statuses import DayVerdict, RecordingStatus, TranscriptStatus
 from .verdict import (
     CALLS_CHECK,
@@ -68,10 +69,23 @@ def summarize_checks(
 
 
 def describe_next_step(
-    day: date, verdict: DayVerdict, evidence: Evidence, next_look: NextLook | None, retention_days: int | None
+    day: date,
+    verdict: DayVerdict,
+    evidence: Evidence,
+    next_look: NextLook | None,
+    *,
+    retention_days: int | None,
+    today: date,
 ) -> str:
-    """Say what happens next with a day, and what is to do."""
-    ends_on = f"{day + timedelta(days=retention_days)}" if retention_days is not None else None
+    """Say what happens next with a day, and what is to do. No schedule takes up a day that upstream has deleted."""
+    ends_on = upstream_expires_on(day, retention_days)
+    if ends_on is not None and ends_on < today:
+        if verdict == DayVerdict.COMPLETE:
+            return "Nothing is owed."
+        return (
+            f"Upstream kept its recordings until {ends_on}: no schedule takes the day up any more. Mend the cause, and "
+            "materialize the whole day. What upstream has deleted cannot be had: acknowledge it, as the runbook says."
+        )
     if verdict == DayVerdict.INCOMPLETE:
         until = f" until upstream deletes its recordings ({ends_on})" if ends_on else ""
         return (

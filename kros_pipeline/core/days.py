@@ -1,10 +1,12 @@
 """The day of a partition: a UTC day of `created_at`, by our own clock."""
 
+import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 # Which time `from_date` filters on is not documented. If it is `completed_at`, a call that was created on the day and
 # completed after midnight is listed on the next one. So three more hours are listed; calls of other days go to theirs.
 LISTED_BEYOND = timedelta(hours=3)
+_is_day = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}").fullmatch
 
 
 def start_of(day: date) -> datetime:
@@ -40,6 +42,14 @@ def grace_ends_at(day: date, lookback_days: int) -> datetime:
 def grace_is_over(day: date, now: datetime, lookback_days: int) -> bool:
     """Return whether the grace days are over."""
     return now >= grace_ends_at(day, lookback_days)
+
+
+def parse_day(text: str) -> date | None:
+    """Parse a day like 2025-01-10; None where the text is none, or names a day that no calendar has."""
+    try:
+        return date.fromisoformat(text) if _is_day(text) else None
+    except ValueError:
+        return None
 
 
 def parse_time(value: object, zone: tzinfo = UTC) -> datetime | None:

@@ -15,8 +15,17 @@ _MAX_REASON_CHARACTERS = 400
 _MAX_PARAGRAPHS = 12
 _MAX_DAYS_NAMED = 3
 _SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+")
-# `3 × recording failed: call_a, call_b, ….`: what stands behind the colon are ids of calls.
-_IDS_AT_THE_END = re.compile(r"^(\d[\d,]* .*?): (?:[\w.-]+, )*[\w.-]+?(?:, …)?(\.?)$")
+# `3 × recording failed: call_a, call_b, … (3 × not audio).`, at the beginning of a sentence or of a clause, and
+# `2 of call_ids are not in this archive: call_a, call_b`: what stands behind the colon are ids or object keys of calls.
+_NAME = r"[\w.=/-]*[\w=/-]"
+_NAMES_OF_CALLS = re.compile(
+    rf"((?:^|(?<=[:;] ))\d[\d,]* (?:×|of them|of call_ids) .*?): {_NAME}(?:, {_NAME})*(?:,? ?…)?(?=\.?$| \(|; )"
+)
+_OF_ONE_CALL = (
+    (re.compile(r"(/dt=\d{4}-\d\d-\d\d/)[^\s,;]*[^\s,;:.)]"), r"\1…"),
+    (re.compile(r"(/calls/)[^/\s:,;)]+"), r"\1…"),
+    (re.compile(r"^\S+ (is not held|cannot be both resent and settled)\b"), r"A call \1"),
+)
 _SCHEME = re.compile(r"(?i)\b(?:https?|ftp|mailto|javascript|data):/{0,2}(?=\S)")
 _LOOK_ALIKES = str.maketrans(
     {"<": "‹", ">": "›", "@": "＠", "`": "'", "[": "(", "]": ")", "*": "∗", "&": "＆", "~": "∼"}
@@ -32,10 +41,17 @@ def shorten_reason(text: str) -> str:
     """Return the first sentences of a failure, at most about 400 characters, without ids of calls and secrets."""
     shown = ""
     for sentence in _SENTENCE_ENDS.split(text.strip()):
-        clean = redact(_IDS_AT_THE_END.sub(r"\1\2", sentence.strip()))
+        clean = redact(_remove_calls(sentence.strip()))
         if shown and len(shown) + len(clean) > _MAX_REASON_CHARACTERS:
             break
         shown = f"{shown} {clean}".strip()
+    return shown
+
+
+def _remove_calls(sentence: str) -> str:
+    shown = _NAMES_OF_CALLS.sub(r"\1", sentence)
+    for pattern, replacement in _OF_ONE_CALL:
+        shown = pattern.sub(replacement, shown)
     return shown
 
 

@@ -10,6 +10,7 @@ _MAX_CHARACTERS = 80
 _STATUS = re.compile(r"\b(?:answered|status) (\d{3})\b")
 _NUMBERS = re.compile(r"(?<![A-Za-z\d])\d(?:[\d,.]*\d)?")  # not that of MP3
 _OF_A_CALL = re.compile(r"/calls/[^/\s:]+")
+_ID = re.compile(r"(?<![\w-])(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{8,}")  # of a call or a request, in upstream's words
 _PLACE = re.compile(r" at byte … of …")
 
 
@@ -23,6 +24,7 @@ def kind_of_reason(reason: str | None) -> str:
     text = _OF_A_CALL.sub("/calls/…", text)
     statuses = iter(_STATUS.findall(text))
     text = _STATUS.sub(lambda match: match[0].replace(match[1], "#"), text)
+    text = _ID.sub("…", text)
     text = _PLACE.sub("", _NUMBERS.sub("…", text))
     text = re.sub("#", lambda _: next(statuses, "#"), text)
     text = text.split("; ")[0].rstrip(".")

@@ -92,17 +92,20 @@ def send_changes(
 ) -> Notified:
     """Send each target what it does not know yet, in one message.
 
-    `me` names this process. While a backfill runs, its days are reported once an hour, and when it is over.
+    `me` names this process. While a backfill runs, days are reported once an hour, and when it is over; checks and jobs
+    are reported at once.
     """
     notified = Notified()
     names = [target.name for target in targets]
     state = notes.update(lambda present: keep_targets(present, names))
     for target in targets:
-        if not find_changes(state, target.name):
+        changes = find_changes(state, target.name)
+        if not changes:
             continue
         notified.is_pending = True
         last = state.targets.get(target.name, Target())
-        if not may_send(last, now(), me=me) or (is_backfill and _was_sent_lately(last, now())):
+        may_wait = is_backfill and all(day_of_subject(change.subject) is not None for change in changes)
+        if not may_send(last, now(), me=me) or (may_wait and _was_sent_lately(last, now())):
             continue
         state = notes.update(partial(claim, name=target.name, now=now(), me=me))
         if state.targets[target.name].claimed_by != me:

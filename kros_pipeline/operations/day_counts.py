@@ -11,7 +11,7 @@ from datetime import date, timedelta
 from ..core.backlog_plan import DayCount
 from ..core.calls import Call
 from ..core.days import end_of, start_of
-from ..core.errors import WrongArchive
+from ..core.errors import TooManyRequests, WrongArchive
 from ..core.transcript_cuts import is_shortened
 from ..source.call_source import CallSource, Page, Window
 from ..steps.list_limits import may_be_a_limit
@@ -29,7 +29,10 @@ class CallCounts:
 
 
 def count_calls(days: Iterable[date], source: CallSource) -> CallCounts:
-    """Count the calls of days. A day for which no request is left has no count."""
+    """Count the calls of days. A day for which no request is left has no count.
+
+    Raises `TooManyRequests` where none was left for the first one.
+    """
     wanted = sorted(days)
     counter = _Counter(source, budget=len(wanted))
     for group in _consecutive(wanted):
@@ -55,13 +58,15 @@ class _Counter:
         self._before = source.requests_made
         self._days: dict[date, DayCount] = {}
         self._unfiltered: Page | None = None
+        self._note = ""
 
     @property
     def has_date_filter(self) -> bool:
         return self._unfiltered is None
 
     def counts(self, note: str = "") -> CallCounts:
-        return CallCounts(self._days, self._source.requests_made - self._before, note)
+        notes = " ".join(filter(None, (self._note, note)))
+        return CallCounts(self._days, self._source.requests_made - self._before, notes)
 
     def count(self, days: list[date], total: int | None = None) -> int | None:
         """Count the calls of consecutive days, whose `total` may be known. Return it; None where it is not known."""
@@ -93,7 +98,13 @@ class _Counter:
         """Return the first page of a window of days; None where no request is left, or dates have no effect."""
         if self._source.requests_made - self._before >= self._budget:
             return None
-        page, has_date_filter = ask_first_page(self._source, days[0], Window(start_of(days[0]), end_of(days[-1])))
+        try:
+            page, has_date_filter = ask_first_page(self._source, days[0], Window(start_of(days[0]), end_of(days[-1])))
+        except TooManyRequests as error:
+            if not self._days:
+                raise
+            self._budget, self._note = 0, f"Not every day was asked about: {error}."
+            return None
         if page.foreign_ids:
             raise WrongArchive(describe_foreign_rows(len(page.foreign_ids)))
         if not has_date_filter:

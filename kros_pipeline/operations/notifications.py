@@ -50,14 +50,21 @@ def notify(url: str, message: str) -> None:
         raise NotificationFailed("A webhook must be a whole https URL.")
     host = urlsplit(url).hostname
     try:
-        with without_client_logs():
-            response = requests.post(
-                url, json={"text": message}, timeout=(_CONNECT_SECONDS, _READ_SECONDS), allow_redirects=False
-            )
+        with (
+            without_client_logs(),
+            requests.post(
+                url,
+                json={"text": message},
+                timeout=(_CONNECT_SECONDS, _READ_SECONDS),
+                allow_redirects=False,
+                stream=True,  # the status says it: a body that never ends would hold up the sensor
+            ) as response,
+        ):
+            status = response.status_code
     except (requests.RequestException, ValueError) as error:
         raise NotificationFailed(f"The webhook at {host} gave no answer ({type(error).__name__}).") from None
-    if not 200 <= response.status_code < 300:  # a redirect accepted nothing
-        raise NotificationFailed(f"The webhook at {host} answered {response.status_code}.")
+    if not 200 <= status < 300:  # a redirect accepted nothing
+        raise NotificationFailed(f"The webhook at {host} answered {status}.")
 
 
 def _open_target(url: str, number: int) -> tuple[str, Callable[[str, str], None]]:

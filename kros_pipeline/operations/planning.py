@@ -81,10 +81,10 @@ def find_planned_backlog(
     )
 
 
-def is_large_and_new(backlog: Iterable[date], store: ObjectStore) -> bool:
-    """Return whether more days of the backlog were never archived than one hour takes up."""
+def is_large_and_new(days: Iterable[date], store: ObjectStore) -> bool:
+    """Return whether more of these days were never archived than one hour takes up. It costs one request."""
     archived = set(days_of_table(store, schemas.RECONCILIATION.name))
-    return sum(day not in archived for day in backlog) > DAYS_PER_TICK
+    return sum(day not in archived for day in days) > DAYS_PER_TICK
 
 
 def _read_past(store: ObjectStore, tables: Tables) -> Past:

@@ -108,7 +108,14 @@ def reconcile_day(
                 row,
                 checked,
                 summarize_checks(evidence, counters, next_look),
-                describe_next_step(day, verdict.verdict, evidence, next_look, retention_days),
+                describe_next_step(
+                    day,
+                    verdict.verdict,
+                    evidence,
+                    next_look,
+                    retention_days=retention_days,
+                    today=checked_at.date(),
+                ),
             )
         )
         return batches_of(schemas.RECONCILIATION, [row])

@@ -6,6 +6,7 @@ day in a small file in DAGSTER_HOME. Where DAGSTER_HOME does not last, in a cont
 to be set. The archive itself is not asked: Dagster loads the definitions often, and without a network.
 """
 
+import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, timedelta
@@ -22,23 +23,26 @@ _RECORD = "kros_start_date"
 def find_start_date(texts: Mapping[str, str | None], home: Path | None, today: date) -> date:
     """Return the first partition, and record it in `home`, DAGSTER_HOME, if `KROS_START_DATE` does not set it.
 
-    Raises `BadSettings` for a bad `KROS_START_DATE` only: a run reports all other bad settings in one sentence.
+    Raises `BadSettings` for a bad `KROS_START_DATE` only: a run reports all other bad settings in one sentence. What
+    follows from the default instead of a bad setting is not recorded: no day would vanish again once it is mended.
     """
     named = parse_start_date(texts.get(START_DATE.name))
     if named is not None:
         return named
+    recorded = read_start_date(home) if home is not None else None
     try:
-        retention_days = parse_retention_days(texts)
+        first = _first_kept(today, parse_retention_days(texts))
     except BadSettings:
-        retention_days = parse_retention_days({})
-    first = today - timedelta(days=retention_days) if retention_days is not None else WITHOUT_END
-    if home is None:
-        return first
-    recorded = read_start_date(home)
-    if recorded is None or first < recorded:  # a longer retention shows more days
+        return recorded or _first_kept(today, parse_retention_days({}))
+    if recorded is not None and recorded <= first:
+        return recorded
+    if home is not None:  # there is no record, or a longer retention shows more days
         record_start_date(home, first)
-        return first
-    return recorded
+    return first
+
+
+def _first_kept(today: date, retention_days: int | None) -> date:
+    return today - timedelta(days=retention_days) if retention_days is not None else WITHOUT_END
 
 
 def read_start_date(home: Path) -> date | None:
@@ -50,6 +54,17 @@ def read_start_date(home: Path) -> date | None:
 
 
 def record_start_date(home: Path, day: date) -> None:
-    """Record the first partition. Where the folder cannot be written, the day follows from the retention each time."""
+    """Record the first partition, unless an earlier one is recorded. The file is replaced whole: others may read it.
+
+    Where the folder cannot be written, the day follows from the retention each time.
+    """
+    recorded = read_start_date(home)
+    if recorded is not None and recorded <= day:
+        return
+    written = home / f".{_RECORD}.{uuid.uuid4().hex}"
     with suppress(OSError):
-        (home / _RECORD).write_text(f"{day.isoformat()}\n", "utf-8")
+        try:
+            written.write_text(f"{day.isoformat()}\n", "utf-8")
+            written.replace(home / _RECORD)
+        finally:
+            written.unlink(missing_ok=True)

@@ -71,6 +71,24 @@ def test_an_address_in_s3_and_a_name_of_a_check_stay_as_they_are() -> None:
     [
         ("5 × recording failed: call_a, call_b, sha256.abc, …. Mend it.", "5 × recording failed. Mend it."),
         ("1 × recording lost: call_a.", "1 × recording lost."),
+        ("3 × recording failed: call_a, call_b (3 × not audio: HTML).", "3 × recording failed (3 × not audio: HTML)."),
+        (
+            "2025-01-10 is incomplete: 6 × recording failed: call_a, call_b, … (6 × 403); 2 more problems.",
+            "2025-01-10 is incomplete: 6 × recording failed (6 × 403); 2 more problems.",
+        ),
+        ("2025-01-10 is incomplete: 1 × call lost: call_…", "2025-01-10 is incomplete: 1 × call lost"),
+        ("1 × recording that is no MP3 (wav): it plays: call_a.", "1 × recording that is no MP3 (wav): it plays."),
+        (
+            "2 × object of an erased call: audio/dt=2025-01-10/call_a.mp3, audio/dt=2025-01-10/sha256.ab.mp3. Look.",
+            "2 × object of an erased call. Look.",
+        ),
+        ("s3://b/p/audio/dt=2025-01-10/call_a.mp3: denied.", "s3://b/p/audio/dt=2025-01-10/…: denied."),
+        ("GET /calls/call_a/transcript answered 403.", "GET /calls/…/transcript answered 403."),
+        (
+            "call_ids: 2 of them are no calls of 2025-01-10: call_a, call_b",
+            "call_ids: 2 of them are no calls of 2025-01-10",
+        ),
+        ("call_a is not held: access was denied.", "A call is not held: access was denied."),
         ("5 failed: 3 × not audio (HTML), 2 × 403.", "5 failed: 3 × not audio (HTML), 2 × 403."),
         ("KROSAI_API_KEY is missing: set it.", "KROSAI_API_KEY is missing: set it."),
         ("The number is +234 803 123 4567.", "The number is (number)."),

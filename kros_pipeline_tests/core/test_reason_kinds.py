@@ -24,6 +24,8 @@ FIRST = FirstAnswer(datetime(2025, 1, 12, tzinfo=UTC), is_asked=True)
         ("the storage answered 403", "the storage answered 403"),
         ("GET /calls/call_a1/recording: status 500, 3 times", "GET /calls/…/recording: status 500, … times"),
         ("host 'a.example' is not in KROS_RECORDING_HOSTS", "host 'a.example' is not in KROS_RECORDING_HOSTS"),
+        # ids differ, too
+        ("status 404: call_8a7bXY12 was not found (req-550e8400-e29b)", "status 404: … was not found (…)"),
         # the first clause is the reason
         ("audio is lost: 5 of 9 frames; there is no frame at 3", "audio is lost: … of … frames"),
         (f"{FIRST}; the storage answered 500", "the storage answered 500"),

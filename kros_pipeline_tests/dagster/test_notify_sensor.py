@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -12,12 +13,15 @@ from typing import Any
 import dagster as dg
 import pytest
 
+import kros_pipeline.sensors
 import kros_pipeline.steps.run_context
-from kros_pipeline.archive_checks import THE_ARCHIVE
+from kros_pipeline.archive_checks import BYTES_CHECK, THE_ARCHIVE, bytes_result
 from kros_pipeline.core.errors import ArchiveDenied, ArchiveUnavailable, TooManyRequests
 from kros_pipeline.core.object_keys import NOTIFICATIONS
 from kros_pipeline.definitions import defs
 from kros_pipeline.failures import failure
+from kros_pipeline.operations.verification import Coverage, Verification
+from kros_pipeline.partitions import days_under_way
 from kros_pipeline.resources import Archive
 from kros_pipeline.sensors import notify_of_changes
 from kros_pipeline.steps.run_context import RunContext
@@ -55,7 +59,7 @@ class Deployment:
         return [posted["text"] for posted in self.hook.posted[before:]]
 
     def run(
-        self, day: date | None = DAY, error: Exception | None = None, job: str = "daily_archive", **tags: str
+        self, day: date | str | None = DAY, error: Exception | None = None, job: str = "daily_archive", **tags: str
     ) -> str:
         """Run a job that fails with an error, or succeeds; return the run's id."""
 
@@ -68,7 +72,7 @@ class Deployment:
         def made() -> None:
             work()
 
-        partition = {"dagster/partition": day.isoformat()} if day else {}
+        partition = {"dagster/partition": str(day)} if day else {}
         tagged = partition | {f"dagster/{name}": value for name, value in tags.items()}
         return made.execute_in_process(instance=self.instance, tags=tagged, raise_on_error=False).run_id
 
@@ -108,7 +112,7 @@ def ours(archive: MemoryArchive, monkeypatch: pytest.MonkeyPatch) -> Iterator[De
     ctx.identity.check()
     monkeypatch.setattr(kros_pipeline.steps.run_context, "open_run_context", lambda _: ctx)
     with webhook_server() as hook, dg.DagsterInstance.ephemeral() as instance:
-        yield Deployment(instance, hook, {"kros_archive_url": "s3://b/p"}, ctx)
+        yield Deployment(instance, hook, {"kros_archive_url": "s3://bucket/p"}, ctx)
 
 
 def incomplete(day: date = DAY) -> dg.Failure:
@@ -123,7 +127,7 @@ def test_a_day_is_notified_once_when_it_is_red_and_once_when_it_is_resolved(ours
     first = ours.run(error=incomplete())
     [message] = ours.tick()
     assert message == (
-        "1 red: s3://b/p\n\n"
+        "1 red: s3://bucket/p\n\n"
         "RED: day 2025-01-10: 2025-01-10 is incomplete. 5 × recording failed. Somebody called (number). "
         "‹!channel› owed_days_schedule tries the day again.\n"
         "Runbook: docs/runbook.md\n"
@@ -137,7 +141,7 @@ def test_a_day_is_notified_once_when_it_is_red_and_once_when_it_is_resolved(ours
     last = ours.run()
     [message] = ours.tick()
     assert message == (
-        "1 resolved: s3://b/p\n\nRESOLVED: day 2025-01-10: 2025-01-10 is complete.\n"
+        "1 resolved: s3://bucket/p\n\nRESOLVED: day 2025-01-10: 2025-01-10 is complete.\n"
         f"Run: http://127.0.0.1:3000/runs/{last}"
     )
     assert ours.tick() == [] and ours.skipped[-1] == "No run ended that shows anything new."
@@ -157,7 +161,7 @@ def test_a_backfill_of_many_red_days_is_one_message_a_look(ours: Deployment) -> 
         ours.run(day, incomplete(day))
     [message] = ours.tick()
     assert message.startswith(
-        "12 red: s3://b/p\n\nRED: 12 days (2025-01-10, 2025-01-11, 2025-01-12, …); of the first: "
+        "12 red: s3://bucket/p\n\nRED: 12 days (2025-01-10, 2025-01-11, 2025-01-12, …); of the first: "
     )
     assert message.count("RED") == 1
 
@@ -190,7 +194,7 @@ def test_each_standing_check_is_a_subject_and_its_run_is_not_one_more(ours: Depl
     bad = dg.AssetCheckResult(check_name="b", passed=False, description="2 days are missing. Mend it.")
     ours.run_checks(late, bad)
     [message] = ours.tick()
-    assert message.startswith("1 red, 1 warning: s3://b/p\n\nRED: check b: 2 days are missing. Mend it.\n")
+    assert message.startswith("1 red, 1 warning: s3://bucket/p\n\nRED: check b: 2 days are missing. Mend it.\n")
     assert "WARNING: check a: 3 late.\n" in message and "job" not in message
     ours.run_checks(late, bad)
     assert ours.tick() == []
@@ -198,6 +202,18 @@ def test_each_standing_check_is_a_subject_and_its_run_is_not_one_more(ours: Depl
                     dg.AssetCheckResult(check_name="b", passed=True))  # fmt: skip
     [message] = ours.tick()
     assert message.startswith("2 resolved: ") and "RESOLVED: check a: 0 days late." in message
+
+
+def test_a_verification_is_worse_by_what_is_wrong_and_not_by_what_was_read(ours: Deployment) -> None:
+    for read, wrong, kind in ((5_000, 1, "RED"), (20_000, 1, ""), (100, 2, "WORSE")):
+        drifted = [f"audio/dt=2025-01-10/call_{number}.mp3" for number in range(wrong)]
+        found = Verification(days=[DAY] * read, objects=read, drifted=drifted)
+        ours.run_checks(bytes_result(found, Coverage(read, read, 0)))
+        sent = ours.tick()
+        assert [f"{kind}: check {BYTES_CHECK}: {wrong} × object with" in message for message in sent] == [True] * len(
+            sent
+        )
+        assert len(sent) == bool(kind) and not any("call_" in message for message in sent)
 
 
 def test_a_job_is_red_with_its_reason_and_what_to_do(ours: Deployment) -> None:
@@ -235,7 +251,19 @@ def test_while_runs_of_a_backfill_are_under_way_a_second_message_waits(ours: Dep
 def test_a_run_that_a_person_ended_and_a_day_that_a_run_refuses_are_no_news(ours: Deployment) -> None:
     ours.instance.add_run(dg.DagsterRun("daily_archive", status=dg.DagsterRunStatus.CANCELED))
     ours.run(datetime.now(UTC).date() + timedelta(days=1), dg.Failure(description="The day is not over."))
+    for no_day in ("2025-02-30", "٢٠٢٥-٠١-١٠", "9999-99-99", "x"):
+        ours.run(no_day, dg.Failure(description="It is no day."))
     assert ours.tick() == []
+    ours.run(error=incomplete())
+    assert len(ours.tick()) == 1, "a run of no day does not keep the later ones from being seen"
+
+
+def test_a_run_of_no_day_keeps_no_schedule_from_its_work() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        for partition in ("2025-02-30", "2025-01-10"):
+            tags = {"dagster/partition": partition}
+            instance.add_run(dg.DagsterRun("daily_archive", status=dg.DagsterRunStatus.STARTED, tags=tags))
+        assert days_under_way(instance) == {DAY}
 
 
 def test_a_webhook_that_answers_503_is_tried_again_by_a_look_that_sees_nothing_new(
@@ -264,7 +292,7 @@ def test_dagsters_database_may_be_lost_and_a_second_deployment_may_share_the_arc
         ours.reconcile(DAY, "complete")
         other.run_checks(dg.AssetCheckResult(check_name="a", passed=True))  # the hourly look, and no run of the day
         [message] = other.tick()
-    assert message.startswith("1 resolved: s3://b/p")
+    assert message.startswith("1 resolved: s3://bucket/p")
     ours.run()
     assert ours.tick() == []
 
@@ -287,6 +315,32 @@ def test_where_the_archive_cannot_be_used_somebody_is_notified_all_the_same_and_
     assert ours.tick() == [], "what was sent meanwhile is known"
     assert f"day {DAY}" in json.loads(archive.read(NOTIFICATIONS))["red"]
     assert json.loads(ours.cursor or "{}")["state"] == ""
+
+
+def test_a_bucket_that_never_answers_keeps_no_notification_back(
+    ours: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_over = threading.Event()
+
+    def stall(_: Any) -> Any:
+        is_over.wait(30)
+        raise ArchiveUnavailable("S3 gives no answer")
+
+    monkeypatch.setattr(kros_pipeline.steps.run_context, "open_run_context", stall)
+    monkeypatch.setattr(kros_pipeline.sensors, "_OPENING_SECONDS", 0.05)
+    ours.run(error=failure(ArchiveUnavailable("S3 gives no answer")))
+    assert len(ours.tick()) == 1
+    ours.run(error=failure(ArchiveUnavailable("S3 gives no answer")))
+    assert ours.tick() == []
+    is_over.set()
+
+
+@pytest.mark.parametrize("text", ["", "https://hooks.example/s3cr3t", "s3://user:s3cr3t@bucket/p"])
+def test_what_is_set_in_place_of_the_archives_url_is_not_shown(ours: Deployment, text: str) -> None:
+    ours.settings["kros_archive_url"] = text
+    ours.run(error=incomplete())
+    [message] = ours.tick()
+    assert message.startswith("1 red: KROS_ARCHIVE_URL is missing or bad\n") and "s3cr3t" not in message
 
 
 def test_an_archive_that_is_nobodys_yet_is_not_written(

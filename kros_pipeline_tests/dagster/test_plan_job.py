@@ -199,6 +199,15 @@ def test_a_small_backlog_is_not_planned_and_does_not_wait(
     assert len(tick("owed_days_schedule", instance).run_requests or ()) == 3
 
 
+def test_a_look_for_a_large_backlog_reads_no_day(our: Account, instance: dg.DagsterInstance) -> None:
+    our.ctx.identity.claim()
+    for number in range(7):
+        checked(our.ctx, FIRST + timedelta(days=number), "incomplete", NOW)
+    before = our.ctx.store.requests_made
+    assert "small" in str(tick("plan_days_schedule", instance).skip_message)
+    assert our.ctx.store.requests_made - before <= 4  # is the archive ours, the last plan, and one listing
+
+
 # The order under pressure.
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import json
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -159,7 +161,7 @@ def test_years_of_days_cost_a_few_requests_until_a_day_changes(totals: Totals) -
 
 # What is kept is expendable: deleted, broken, or of another version.
 @pytest.mark.parametrize(
-    "stored", [None, b"", b"[]", b'{"2025-05-31": {}}', b'{"x": 1}', b'{"2025-05-31": {"total": 1}}']
+    "stored", [None, b"", b"[]", b'{"2025-05-31": {}}', b'{"x": 1}', b'{"2025-05-31": {"total": 1}}', b"[" * 99_999]
 )
 def test_totals_are_the_same_without_what_is_kept(totals: Totals, stored: bytes | None) -> None:
     totals.day(days_ago(1), calls=4)
@@ -169,6 +171,12 @@ def test_totals_are_the_same_without_what_is_kept(totals: Totals, stored: bytes 
     for key in keys:
         totals.archive.delete(key) if stored is None else totals.archive.write(key, stored)
     assert totals.gather() == before
+    kept = json.loads(totals.archive.read(day_totals_key(2025)))
+    for name, wrong in {"calls": "many", "verdict": None, "audio_seconds": None}.items():
+        damaged = copy.deepcopy(kept)
+        damaged[str(days_ago(1))]["total"][name] = wrong
+        totals.archive.write(day_totals_key(2025), json.dumps(damaged).encode())
+        assert totals.gather() == before
     if stored is not None:
         totals.archive.write(usage_key(TODAY), stored)
         assert totals.gather().api_requests_today == 0

@@ -158,6 +158,13 @@ def test_while_a_backfill_runs_its_days_are_reported_once_an_hour_and_at_its_end
     assert [title for title, _ in chat.sent][2:] == ["59 red: s3://b/p"]
 
 
+def test_a_backfill_delays_no_check_and_no_job(notes: NotificationNotes) -> None:
+    chat = FakeTarget("chat")
+    for number, subject in enumerate((day_subject(DAY), "check x", "job erase_calls")):
+        look(notes, [chat], {subject: red(number)}, minute=number, is_backfill=True)
+    assert [title for title, _ in chat.sent] == ["1 red: s3://b/p"] * 3
+
+
 @pytest.mark.parametrize(
     ("verdict", "checked_at", "run", "seen"),
     [

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kros_pipeline.core.errors import RequestRefused
+from kros_pipeline.core.errors import RequestRefused, TooManyRequests
 from kros_pipeline.operations.day_counts import CallCounts, count_calls
 from kros_pipeline.source.call_source import Page, Window
 from kros_pipeline_tests.support.clocks import clock_without_waits
@@ -99,6 +99,29 @@ def test_a_total_that_may_be_a_limit_is_not_subtracted_from_and_a_day_that_is_no
     assert report.days[FIRST].calls == 500 and report.days[FIRST].is_at_least
     assert report.requests <= 4
     assert set(found) <= {500, 20, 30, 40} and FIRST + timedelta(days=1) in report.days
+
+
+class Throttled(FakeCallSource):
+    """Answers `quota` requests."""
+
+    def list_page(self, window: Window | None, offset: int, page_number: int) -> Page:
+        if self.requests_made >= self.quota:
+            raise TooManyRequests("the run's share of 3 API requests is used up (budget)")
+        return super().list_page(window, offset, page_number)
+
+    quota = 3
+
+
+def test_a_quota_that_ends_in_the_middle_leaves_the_other_days_without_a_count() -> None:
+    found, report = counted([1, 2, 3, 4, 40, 50, 60, 70], cls=Throttled)
+    assert report.requests == 3 and found == [1, 2, 3, 4]
+    assert report.note.startswith("Not every day was asked about: the run's share of 3 API requests is used up")
+
+
+def test_a_quota_that_is_used_up_before_the_first_answer_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Throttled, "quota", 0)
+    with pytest.raises(TooManyRequests):
+        counted([20, 30], cls=Throttled)
 
 
 class Unfiltered(FakeCallSource):

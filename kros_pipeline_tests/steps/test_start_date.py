@@ -24,15 +24,35 @@ TODAY = date(2026, 3, 31)
         ({"KROSAI_PLAN": "enterprise"}, WITHOUT_END),
         ({"KROSAI_PLAN": "enterprise", "KROSAI_RETENTION_DAYS": "10"}, date(2026, 3, 21)),
         ({"KROS_START_DATE": "2024-02-29"}, date(2024, 2, 29)),
-        # a run says what is wrong with these; the code location loads
-        ({"KROSAI_PLAN": "gold"}, date(2026, 3, 1)),
-        ({"KROSAI_RETENTION_DAYS": "many"}, date(2026, 3, 1)),
     ],
 )
 def test_the_first_partition_follows_from_the_retention(settings: dict[str, str], first: date, tmp_path: Path) -> None:
     assert find_start_date(settings, None, TODAY) == first
     assert find_start_date(settings, tmp_path, TODAY) == first
     assert read_start_date(tmp_path) == (None if "KROS_START_DATE" in settings else first)
+
+
+# A run says what is wrong with these; the code location loads.
+@pytest.mark.parametrize("bad", [{"KROSAI_PLAN": "gold"}, {"KROSAI_RETENTION_DAYS": "many"}])
+def test_what_a_bad_setting_leaves_to_guess_is_not_recorded(bad: dict[str, str], tmp_path: Path) -> None:
+    assert find_start_date(bad, None, TODAY) == find_start_date(bad, tmp_path, TODAY) == date(2026, 3, 1)
+    assert list(tmp_path.iterdir()) == []
+    first = find_start_date({"KROSAI_PLAN": "free"}, tmp_path, TODAY)
+    assert find_start_date(bad, tmp_path, TODAY) == first == date(2026, 3, 24)
+
+
+def test_a_record_is_replaced_whole_and_never_by_a_later_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record_start_date(tmp_path, date(2025, 5, 5))
+    record_start_date(tmp_path, date(2026, 5, 5))  # of another process, which had read the record before
+    assert read_start_date(tmp_path) == date(2025, 5, 5)
+
+    def break_off(path: Path, *_: str) -> None:
+        path.touch()
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Path, "write_text", break_off)
+    record_start_date(tmp_path, date(2024, 5, 5))
+    assert read_start_date(tmp_path) == date(2025, 5, 5) and len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_first_partition_stays_when_time_passes(tmp_path: Path) -> None:
