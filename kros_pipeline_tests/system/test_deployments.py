@@ -20,6 +20,7 @@ from kros_pipeline_tests.support.deployment_files import (
     compose_services,
     dockerfile,
     environment_names,
+    login_services,
     unit,
 )
 
@@ -203,15 +204,40 @@ def test_a_service_that_does_not_answer_twice_is_restarted(tmp_path: Path, failu
     assert (log.read_text().split() if log.exists() else []) == (["kros-daemon.service"] if restarted else [])
 
 
-def test_a_code_server_ends_the_runs_that_the_last_one_took_with_it() -> None:
-    [after] = unit(DEPLOY / "systemd/kros-code-server.service")["Service"]["ExecStartPost"]
-    assert after.endswith("-m kros_pipeline end-lost-runs --port 4000")
-    words = " ".join(compose_services()["code-server"]["command"])
-    assert words.startswith("dagster api grpc ")
-    assert (
-        '"dagster api grpc "*) python -m kros_pipeline end-lost-runs --port 4000 &'
-        in (DEPLOY / "compose/start.sh").read_text()
+CODE_SERVERS = {"systemd/kros-code-server.service": "4000", "login/kros-operator-code-server.service": "4001"}
+
+
+@pytest.mark.parametrize(("file", "port"), CODE_SERVERS.items())
+def test_a_code_server_ends_the_runs_that_the_last_one_at_its_port_took_with_it(file: str, port: str) -> None:
+    service = unit(DEPLOY / file)["Service"]
+    assert f" --port {port} " in service["ExecStart"][0]
+    assert service["ExecStartPost"] == [f"/opt/kros/.venv/bin/python -m kros_pipeline end-lost-runs --port {port}"]
+    assert f"restart_unless {Path(file).name} " in (DEPLOY / "systemd/check-health.sh").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "lost_runs_of"), [("code-server", "4000"), ("operator-code-server", "4001"), ("webserver", None)]
+)
+def test_a_container_renders_its_file_and_a_code_server_ends_lost_runs_of_its_own_port(
+    tmp_path: Path, name: str, lost_runs_of: str | None
+) -> None:
+    for program in ("python", "dagster", "dagster-webserver"):
+        (tmp_path / program).write_text(f'#!/bin/sh\necho {program} "$@" >> {tmp_path}/started\n')
+        (tmp_path / program).chmod(0o755)
+    command = (compose_services() | login_services())[name]["command"]
+    done = subprocess.run(
+        ["/bin/sh", DEPLOY / "compose/start.sh", *command],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "DAGSTER_PARTS": "deploy/celery/run-launcher.yaml"},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
+    assert (done.returncode, done.stderr) == (0, "")
+    parts = "dagster.yaml deploy/production.yaml deploy/celery/run-launcher.yaml"
+    lost = [f"python -m kros_pipeline end-lost-runs --port {lost_runs_of}"] if lost_runs_of else []
+    rendered, *then = (tmp_path / "started").read_text().splitlines()
+    assert rendered == f"python -m kros_pipeline render {parts}"
+    assert sorted(then) == sorted([" ".join(command), *lost])
 
 
 # Kubernetes and ECS: examples, which nothing here runs.
