@@ -1,8 +1,8 @@
 """The retention of Dagster's runs: what is older than 90 days, and shows nothing that the UI still needs, is deleted.
 
 Dagster deletes ticks by itself (`retention` in dagster.yaml), but never a run: the hourly look makes 9,000 a year, each
-with its events. A run's events are also what the UI shows of an asset's partition. So the newest run that archived a
-day is kept, whatever its age, and so is every run of the day since then: no day turns to "missing" in the UI.
+with its events. A run's events are also what the UI shows of an asset's partition. So a run of a day is kept,
+whatever its age, until a younger one has made all that it made: no day turns to "missing" in the UI.
 """
 
 from collections.abc import Collection, Iterator
@@ -30,8 +30,8 @@ def delete_old_runs_job() -> dg.JobDefinition:
 
     @dg.job(
         name=DELETE_OLD_RUNS,
-        description=f"Deletes Dagster's runs that are older than {KEPT_DAYS} days. The newest run that archived a day "
-        "is kept. The archive keeps its own records: nothing of them is touched.",
+        description=f"Deletes Dagster's runs that are older than {KEPT_DAYS} days, and keeps those that the UI needs "
+        "to show a day. The archive keeps its own records: nothing of them is touched.",
     )
     def delete_old_runs() -> None:
         delete_runs()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from io import BytesIO
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_any, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from ..core.clock import Clock
 from ..core.errors import ArchiveError, ArchiveUnavailable, ObjectChanged, ObjectExists, TooManyRequests
@@ -167,13 +167,13 @@ class RequestQuota:
     def _update(self, day: date, change: _Change) -> QuotaDay:
         """Replace the object of a day by what `change` makes of it, and return that.
 
-        Several runs may write at once: each reads again and tries again, after a random pause. Where S3 does not answer,
-        one try may last minutes: after a minute there is no other.
+        Several runs may write at once: each reads again and tries again, after a random pause. Where S3 does not
+        answer, one try may last minutes: after a minute there is no other.
         """
         ends_at = self._clock.monotonic() + _LONGEST_UPDATE_SECONDS
         retrying = Retrying(
             retry=retry_if_exception_type((ObjectExists, ObjectChanged, ArchiveUnavailable)),
-            stop=stop_any(stop_after_attempt(_ATTEMPTS), lambda _: self._clock.monotonic() >= ends_at),
+            stop=lambda state: state.attempt_number >= _ATTEMPTS or self._clock.monotonic() >= ends_at,
             wait=wait_random_exponential(multiplier=0.1, max=_LONGEST_PAUSE_SECONDS),
             sleep=self._clock.sleep,
             reraise=True,

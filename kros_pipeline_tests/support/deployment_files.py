@@ -67,7 +67,7 @@ _MergedCompose.add_constructor("!reset", lambda *_: None)
 def login_services() -> dict[str, dict[str, Any]]:
     """Return the services of login/compose.yaml, which comes on top of compose.yaml; what is taken back is None."""
     text = (DEPLOY / "login/compose.yaml").read_text()
-    services: dict[str, dict[str, Any]] = yaml.load(text, _MergedCompose)["services"]  # noqa: S506 - a safe loader
+    services: dict[str, dict[str, Any]] = yaml.load(text, _MergedCompose)["services"]
     return services
 
 
