@@ -255,7 +255,7 @@ def daily_assets(
                 metadata=metadata | runbook_metadata("incomplete"),
                 allow_retries=False,
             )
-        ctx.quota.on_newest_day_done()
+        ctx.quota.on_day_done()
         yield dg.MaterializeResult(metadata=metadata, check_results=check_results)
 
     return [calls, recordings, transcripts, utterances, flagged_calls, retention_extensions, reconciliation]

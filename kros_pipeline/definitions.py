@@ -110,11 +110,12 @@ def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
             old_runs_schedule(old_runs),
             seal_days_schedule(sealing),
         ],
+        "sensors": [notify_of_changes],  # it reads the runs of every location: a second one would send the same again
     }
 
 
 def _used_by_all() -> dict[str, Any]:
-    """Return what every location needs; the sensor hears of the runs of its own location only."""
+    """Return what every location needs."""
     configure_process()
     # An EnvVar that is not set fails a run in a hundred lines; a setting that is left out fails it in one sentence.
     given = {name for name, text in os.environ.items() if text.strip()}
@@ -122,7 +123,6 @@ def _used_by_all() -> dict[str, Any]:
     fields: dict[str, Any] = {name.lower(): dg.EnvVar(name) for name in declared if name in given}
     unknown_names = " ".join(find_unknown_names(given, declared))
     return {
-        "sensors": [notify_of_changes],
         "resources": {"archive": Archive(unknown_names=unknown_names, **fields)},
         # Concurrency lives inside the steps, in threads: a process for each would cost a day ten seconds.
         "executor": dg.in_process_executor,

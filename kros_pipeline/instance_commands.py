@@ -57,7 +57,7 @@ def end_runs_of_last_code_server(port: int, started_at: float) -> None:
     """Wait for the code server that starts now, and end the runs that began before `started_at` (Unix time)."""
     wait_for_code_server(port)
     with dg.DagsterInstance.get() as instance:
-        lost = end_lost_runs(instance, started_at)
+        lost = end_lost_runs(instance, started_at, port)
     if lost:
         print(f"{len(lost)} runs ended with the last code server, and are queued again: {', '.join(lost)}.")
 

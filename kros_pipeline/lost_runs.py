@@ -6,6 +6,7 @@ day waits for two hours. A supervisor that starts the code server knows that no 
 runs are ended then, and Dagster queues them again.
 """
 
+import json
 import socket
 import time
 
@@ -30,18 +31,25 @@ def wait_for_code_server(port: int) -> None:
         return
 
 
-def end_lost_runs(instance: dg.DagsterInstance, server_started_at: float) -> list[str]:
-    """Report the unfinished runs of earlier code servers as failed, and return their ids.
+def end_lost_runs(instance: dg.DagsterInstance, server_started_at: float, port: int) -> list[str]:
+    """Report the unfinished runs of earlier code servers at a port as failed, and return their ids.
 
-    `server_started_at` is a Unix time: runs that were launched since then belong to the server that is there now. Where
-    another launcher starts the runs, nothing is ended: they live elsewhere.
+    `server_started_at` is a Unix time: runs that were launched since then belong to the server that is there now. The
+    runs of a code server at another port go on, and so does every run that another launcher started elsewhere.
     """
     if not isinstance(instance.run_launcher, dg.DefaultRunLauncher):
         return []
     lost = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        launched_at = instance.get_run_stats(run.run_id).launch_time or 0.0
-        if _STARTED_BY_CODE_SERVER in run.tags and launched_at < server_started_at:
+        if _port_of_server(run) != port:
+            continue
+        if (instance.get_run_stats(run.run_id).launch_time or 0.0) < server_started_at:
             instance.report_run_failed(run, "The code server ended, and this run with it. It is queued again.")
             lost.append(run.run_id)
     return lost
+
+
+def _port_of_server(run: dg.DagsterRun) -> int | None:
+    """Return the port of the code server that started a run; None for a run that none started."""
+    port = json.loads(run.tags.get(_STARTED_BY_CODE_SERVER, "{}")).get("port")
+    return port if isinstance(port, int) else None

@@ -1,12 +1,13 @@
 """The retention of Dagster's runs: what is older than 90 days, and shows nothing that the UI still needs, is deleted.
 
 Dagster deletes ticks by itself (`retention` in dagster.yaml), but never a run: the hourly look makes 9,000 a year, each
-with its events. A run's events are also what the UI shows of an asset's partition. So the newest run that archived a
-day is kept, whatever its age, and so is every run of the day since then: no day turns to "missing" in the UI.
+with its events. A run's events are also what the UI shows of an asset's partition. So a run of a day is kept,
+whatever its age, until a younger one has made all that it made: no day turns to "missing" in the UI.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import dagster as dg
 
@@ -29,8 +30,8 @@ def delete_old_runs_job() -> dg.JobDefinition:
 
     @dg.job(
         name=DELETE_OLD_RUNS,
-        description=f"Deletes Dagster's runs that are older than {KEPT_DAYS} days. The newest run that archived a day "
-        "is kept. The archive keeps its own records: nothing of them is touched.",
+        description=f"Deletes Dagster's runs that are older than {KEPT_DAYS} days, and keeps those that the UI needs "
+        "to show a day. The archive keeps its own records: nothing of them is touched.",
     )
     def delete_old_runs() -> None:
         delete_runs()
@@ -52,26 +53,42 @@ def old_runs_schedule(job: dg.JobDefinition) -> dg.ScheduleDefinition:
 def delete_runs_before(instance: dg.DagsterInstance, before: datetime) -> tuple[int, int]:
     """Delete the finished runs that were created before a time. Returns how many were deleted, and how many kept."""
     deleted = kept = 0
-    for run_id, storage_id, day in list(_finished_before(instance, before)):  # a deleted run is no cursor
-        if day is not None and _is_shown(instance, storage_id, day):
+    for record in list(_finished_before(instance, before)):  # a deleted run is no cursor
+        if _is_shown(instance, record):
             kept += 1
         else:
-            instance.delete_run(run_id)
+            instance.delete_run(record.dagster_run.run_id)
             deleted += 1
     return deleted, kept
 
 
-def _finished_before(instance: dg.DagsterInstance, before: datetime) -> Iterator[tuple[str, int, str | None]]:
-    """Yield id, number and day of each finished run that was created before a time."""
+def _finished_before(instance: dg.DagsterInstance, before: datetime) -> Iterator[dg.RunRecord]:
+    """Yield each finished run that was created before a time."""
     finished, cursor = dg.RunsFilter(statuses=_FINISHED, created_before=before), None
     while records := instance.get_run_records(finished, limit=_BATCH, cursor=cursor):
-        for record in records:
-            cursor = record.dagster_run.run_id
-            yield cursor, record.storage_id, record.dagster_run.tags.get(_PARTITION)
+        yield from records
+        cursor = records[-1].dagster_run.run_id
 
 
-def _is_shown(instance: dg.DagsterInstance, storage_id: int, day: str) -> bool:
-    """Return whether the UI shows a day by this run: no younger run of the whole day has succeeded."""
+def _is_shown(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool:
+    """Return whether the UI may show a day by this run: no younger one has succeeded that made all that it made."""
+    day = record.dagster_run.tags.get(_PARTITION)
+    if day is None:
+        return False
     succeeded = dg.RunsFilter(job_name=DAILY_ARCHIVE, tags={_PARTITION: day}, statuses=[dg.DagsterRunStatus.SUCCESS])
-    newest = instance.get_run_records(succeeded, limit=1)
-    return not newest or newest[0].storage_id <= storage_id
+    return not any(
+        younger.storage_id > record.storage_id and _covers(younger.dagster_run, record.dagster_run)
+        for younger in instance.get_run_records(succeeded)
+    )
+
+
+def _covers(younger: dg.DagsterRun, older: dg.DagsterRun) -> bool:
+    """Return whether a run made every asset that an older one made.
+
+    A run that Dagster continues from its failure makes the rest only: both together show the day.
+    """
+    pairs: tuple[tuple[Collection[Any] | None, Collection[Any] | None], ...] = (
+        (younger.step_keys_to_execute, older.step_keys_to_execute),
+        (younger.asset_selection, older.asset_selection),
+    )
+    return all(not made or (made_before and set(made_before) <= set(made)) for made, made_before in pairs)

@@ -129,7 +129,7 @@ def step_run(
     try:
         with raise_as_dagster_failure():
             ctx = archive.open(context)
-            ctx.begin_day(day)
+            ctx.quota.begin_day(day)
             run = StepRun(day, ctx, is_backfill=is_backfill(context), log_event=context.log_event)
             ctx.prepare_archive(asks_source=asks_krosai or not run.is_backfill)
             ctx.counts_usage |= not is_dry_run

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _PLAN_IS_VALID = timedelta(hours=24)
 REASON_TAG = "kros/reason"  # of a run: why its day is run again; the values are those of `OwedReason`, and this one
 _LISTED_ANEW = "listed-anew"
+_BEFORE_OTHERS = {"dagster/priority": "10"}  # in the queue: a backfill of a year may wait there; the default is 0
 
 
 def daily_archive_schedule(job: AssetJob) -> Any:
@@ -31,6 +32,7 @@ def daily_archive_schedule(job: AssetJob) -> Any:
         description="Archives the day before.",
         hour_of_day=4,
         minute_of_hour=15,
+        tags=_BEFORE_OTHERS,
         default_status=dg.DefaultScheduleStatus.RUNNING,
     )
 

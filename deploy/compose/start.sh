@@ -4,8 +4,12 @@
 set -eu
 # shellcheck disable=SC2086 - each word is a file
 python -m kros_pipeline render dagster.yaml deploy/production.yaml ${DAGSTER_PARTS:-}
-case "$*" in
+command="$*"
+case $command in
   # Runs are processes of the code server's container. None is left when it starts again: Dagster does not notice that.
-  "dagster api grpc "*) python -m kros_pipeline end-lost-runs --port 4000 & ;;
+  "dagster api grpc "*" --port "*)
+    port=${command#* --port }
+    python -m kros_pipeline end-lost-runs --port "${port%% *}" &
+    ;;
 esac
 exec "$@"

@@ -16,6 +16,9 @@ restart_unless() { # service, command ...
 }
 
 restart_unless kros-code-server.service "$programs/dagster" api grpc-health-check --port 4000
+restart_unless kros-operator-code-server.service "$programs/dagster" api grpc-health-check --port 4001
 restart_unless kros-webserver.service "$programs/python" -c \
   "import urllib.request as u; u.urlopen('http://127.0.0.1:3000/server_info', timeout=10)"
+restart_unless kros-viewer.service "$programs/python" -c \
+  "import urllib.request as u; u.urlopen('http://127.0.0.1:3001/server_info', timeout=10)"
 restart_unless kros-daemon.service "$programs/dagster-daemon" liveness-check

@@ -12,10 +12,10 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from io import BytesIO
 
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from ..core.clock import Clock
 from ..core.errors import ArchiveError, ArchiveUnavailable, ObjectChanged, ObjectExists, TooManyRequests
@@ -26,6 +26,7 @@ from .object_store import CREATE, ObjectStore, PutMode, Replace, VersionToken
 
 _ATTEMPTS = 12
 _LONGEST_PAUSE_SECONDS = 10.0
+_LONGEST_UPDATE_SECONDS = 60.0  # afterwards there is no other try
 _REFUSED_SECONDS = 60.0  # before a run that was refused looks again
 _Change = Callable[[QuotaDay], QuotaDay]
 
@@ -45,16 +46,16 @@ class RequestQuota:
     """The quota of the account, for one run; threads share it. It is read when the first request is to be sent.
 
     `may_write` says whether the archive is known to be this account's: before that nothing is written, and requests are
-    counted when it is. `kind` is what the run is for.
+    counted when it is.
     """
 
     def __init__(self, store: ObjectStore, rule: QuotaRule, clock: Clock, *, may_write: Callable[[], bool]):
         self._store, self._rule, self._clock, self._may_write = store, rule, clock, may_write
-        self.kind = RunKind.OTHER
+        self._archives: date | None = None
         self._lock = threading.Lock()
         self._block: _Block | None = None
         self._uncounted = 0
-        self._is_newest_day_done = False
+        self._is_day_done = False
         self._refused: tuple[float, str] | None = None
         self._known: tuple[date, QuotaDay, VersionToken | None] | None = None
 
@@ -73,9 +74,13 @@ class RequestQuota:
             block.sent += 1 + self._uncounted
             self._uncounted = 0
 
-    def on_newest_day_done(self) -> None:
-        """Note that the newest day has been reconciled: older days may then have what was kept for it."""
-        self._is_newest_day_done = self.kind is RunKind.NEWEST_DAY
+    def begin_day(self, day: date) -> None:
+        """Note which day the run archives: older days leave a part of the quota for the newest one."""
+        self._archives = day
+
+    def on_day_done(self) -> None:
+        """Note that the day has been reconciled: if it is the newest, older days may have what was kept for it."""
+        self._is_day_done = True
 
     def give_back(self) -> None:
         """Give back what was reserved and not sent. Raises `ArchiveError` where it stays reserved."""
@@ -85,19 +90,29 @@ class RequestQuota:
                 self._end(block)
 
     def _block_of_today(self) -> _Block:
-        """Return the run's block. At midnight it begins another one; a clock that goes back changes nothing."""
-        today = self._clock.now().date()
-        block = self._block
-        if block is not None and (block.day >= today and block.kind is self.kind):
-            return block
+        """Return the run's block. At midnight it begins another one; a clock that goes back changes nothing.
+
+        The newest day is an older one from midnight on: the quota of the next day has its own newest day.
+        """
+        block, today = self._block, self._clock.now().date()
         if block is not None:
+            today = max(today, block.day)
+        kind = self._kind_on(today)
+        if block is not None:
+            if (block.day, block.kind) == (today, kind):
+                return block
             self._block = None
             try:
                 self._end(block)
             except ArchiveError as error:
                 raise TooManyRequests(_describe(block.day, error)) from None
-        self._block = _Block(uuid.uuid4().hex[:12], max(today, block.day) if block is not None else today, self.kind)
+        self._block = _Block(uuid.uuid4().hex[:12], today, kind)
         return self._block
+
+    def _kind_on(self, today: date) -> RunKind:
+        if self._archives is None:
+            return RunKind.OTHER
+        return RunKind.NEWEST_DAY if self._archives >= today - timedelta(days=1) else RunKind.OLDER_DAY
 
     def _reserve(self, block: _Block) -> None:
         """Reserve the next requests of a block."""
@@ -117,13 +132,16 @@ class RequestQuota:
         try:
             day = self._update(block.day, change)
         except ArchiveError as error:
-            raise TooManyRequests(_describe(block.day, error)) from None
+            raise self._refuse(_describe(block.day, error)) from None
         held = day.reserved.get(block.run)
         block.reserved = held.requests if held is not None else 0
         if block.sent + self._uncounted >= block.reserved:
-            sentence = self._describe_refusal(block, day)
-            self._refused = self._clock.monotonic() + _REFUSED_SECONDS, sentence
-            raise TooManyRequests(sentence)
+            raise self._refuse(self._describe_refusal(block, day))
+
+    def _refuse(self, sentence: str) -> TooManyRequests:
+        """Return the error for this request and for those of the next minute: S3 is not asked for each of them."""
+        self._refused = self._clock.monotonic() + _REFUSED_SECONDS, sentence
+        return TooManyRequests(sentence)
 
     def _describe_refusal(self, block: _Block, day: QuotaDay) -> str:
         sentence = (
@@ -137,7 +155,7 @@ class RequestQuota:
     def _end(self, block: _Block) -> None:
         if not block.reserved:
             return
-        is_done = self._is_newest_day_done and block.kind is RunKind.NEWEST_DAY
+        is_done = self._is_day_done and block.kind is RunKind.NEWEST_DAY
 
         def change(day: QuotaDay) -> QuotaDay:
             if block.run not in day.reserved:
@@ -149,11 +167,13 @@ class RequestQuota:
     def _update(self, day: date, change: _Change) -> QuotaDay:
         """Replace the object of a day by what `change` makes of it, and return that.
 
-        Several runs may write at once: each reads again and tries again, after a random pause.
+        Several runs may write at once: each reads again and tries again, after a random pause. Where S3 does not
+        answer, one try may last minutes: after a minute there is no other.
         """
+        ends_at = self._clock.monotonic() + _LONGEST_UPDATE_SECONDS
         retrying = Retrying(
             retry=retry_if_exception_type((ObjectExists, ObjectChanged, ArchiveUnavailable)),
-            stop=stop_after_attempt(_ATTEMPTS),
+            stop=lambda state: state.attempt_number >= _ATTEMPTS or self._clock.monotonic() >= ends_at,
             wait=wait_random_exponential(multiplier=0.1, max=_LONGEST_PAUSE_SECONDS),
             sleep=self._clock.sleep,
             reraise=True,

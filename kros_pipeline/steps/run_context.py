@@ -9,7 +9,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from threading import Event
 
 from ..archive.audit_log import AuditLog
@@ -28,7 +28,7 @@ from ..core.clock import Clock, RunInterrupted
 from ..core.errors import ArchiveError
 from ..core.flags import Rules
 from ..core.pseudonyms import api_key_fingerprint
-from ..core.request_quota import QuotaRule, RunKind
+from ..core.request_quota import QuotaRule
 from ..source.call_source import CallSource
 from ..source.krosai import KrosAI
 from .account_check import confirm_account
@@ -103,11 +103,6 @@ class RunContext:
         if not self.is_store_probed:
             require_daily_capabilities(self.store, self.clock)
             self.is_store_probed = True
-
-    def begin_day(self, day: date) -> None:
-        """Say which day the run's requests are for: older days leave a part of the quota for the newest one."""
-        yesterday = self.clock.now().date() - timedelta(days=1)
-        self.quota.kind = RunKind.NEWEST_DAY if day >= yesterday else RunKind.OLDER_DAY
 
     def close(self) -> None:
         """Give back the requests that were not sent, add what the run used to the archive's count, and disconnect."""

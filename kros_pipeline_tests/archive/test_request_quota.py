@@ -64,7 +64,8 @@ def run(store: MemoryObjectStore, time: Time) -> MakeRun:
         may_write: Callable[[], bool] = lambda: True,
     ) -> RequestQuota:
         quota = RequestQuota(store, QuotaRule(requests_per_day, requests_per_run), time.clock, may_write=may_write)
-        quota.kind = kind
+        if kind is not RunKind.OTHER:
+            quota.begin_day(TODAY - timedelta(days=1 if kind is RunKind.NEWEST_DAY else 9))
         return quota
 
     return make
@@ -148,8 +149,8 @@ def test_the_newest_day_finds_its_reserve_however_many_older_days_ran(store: Mem
 def test_older_days_have_what_the_newest_one_left_once_it_is_done(store: MemoryObjectStore, run: MakeRun) -> None:
     newest, older = run(kind=RunKind.NEWEST_DAY), run()
     take(newest, 65)
-    older.on_newest_day_done()  # an older day's end says nothing
-    newest.on_newest_day_done()
+    older.on_day_done()  # an older day's end says nothing
+    newest.on_day_done()
     newest.give_back()
     assert take(older, 2_000) == 1_000 - 65 - 100
 
@@ -175,6 +176,20 @@ def test_at_midnight_a_run_begins_the_next_days_quota(store: MemoryObjectStore, 
     quota.give_back()
     assert read_requests_of_day(store, TODAY) == 10
     assert read_requests_of_day(store, TODAY + timedelta(days=1)) == 6
+
+
+def test_the_newest_day_is_an_older_one_from_midnight_on(store: MemoryObjectStore, run: MakeRun, time: Time) -> None:
+    """What it still asks, and that it is done, says nothing of the next day: that has a newest day of its own."""
+    late = run(kind=RunKind.NEWEST_DAY)
+    take(late, 10)
+    time.now += timedelta(days=1)
+    take(late, 3)
+    late.on_day_done()
+    late.give_back()
+    tomorrow = TODAY + timedelta(days=1)
+    assert stored(store)["sent"] == {"newest_day": 10}
+    assert stored(store, tomorrow) == {"sent": {"older_days": 3}, "reserved": {}, "is_newest_day_done": False}
+    assert take(run(), 1_000) == 500 - 3, "a backfill leaves its half to the day that is the newest now"
 
 
 def test_machines_whose_clocks_differ_at_midnight_keep_each_days_quota(
@@ -258,6 +273,27 @@ def test_where_the_archive_cannot_say_no_request_is_sent(
     with pytest.raises(TooManyRequests, match=r"no API request of 2025-01-11 \(UTC\) can be reserved: (no answer|403)"):
         quota.take()
     assert not objects_of(store.bucket)
+
+
+def test_threads_that_wait_for_an_archive_that_is_down_do_not_try_it_one_after_the_other(
+    run: MakeRun, time: Time
+) -> None:
+    """One try may last minutes: a client of S3 has its own repetitions, and each waits for an answer."""
+    tries: list[float] = []
+
+    def no_answer() -> tuple[ArchiveError, bool]:
+        tries.append(time.seconds)
+        time.seconds += 45
+        return ArchiveUnavailable("no answer"), False
+
+    quota = run(store=Troubled("quota", no_answer))
+    for _ in range(32):
+        with pytest.raises(TooManyRequests, match="no answer"):
+            quota.take()
+    assert tries == [0, 45], "it is tried for a minute, and then not for a minute"
+    time.seconds += 61
+    assert take(quota, 1) == 0
+    assert len(tries) == 4
 
 
 def test_a_rest_that_cannot_be_given_back_stays_reserved(store: MemoryObjectStore, run: MakeRun) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+from kros_pipeline_tests.support.deployment_files import login_services
 from kros_pipeline_tests.support.login_proxy import LoginProxy, login_proxy
 from kros_pipeline_tests.support.s3_servers import free_ports
 
@@ -177,15 +178,8 @@ def test_the_headers_name_who_it_is_and_a_browser_cannot_set_them(proxies: dict[
 # The files.
 
 
-class _Loader(yaml.SafeLoader):
-    """Knows the tags of compose files that are merged."""
-
-
-_Loader.add_constructor("!reset", lambda *_: None)
-
-
 def test_the_compose_file_serves_both_locations_and_publishes_no_web_server() -> None:
-    services = yaml.load((LOGIN / "compose.yaml").read_text(), _Loader)["services"]
+    services = login_services()
     locations = yaml.safe_load((LOGIN / "workspace.yaml").read_text())["load_from"]
     served = {}
     for name in ("code-server", "operator-code-server"):

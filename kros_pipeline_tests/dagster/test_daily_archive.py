@@ -209,7 +209,9 @@ def test_a_tick_on_one_day_runs_the_day_before(
     monkeypatch.setenv("KROS_START_DATE", "2025-01-01")
     context = dg.build_schedule_context(instance, scheduled_execution_time=datetime(2025, 1, 11, 4, 15, tzinfo=UTC))
     tick = defs().resolve_schedule_def("daily_archive_schedule").evaluate_tick(context)
-    assert [request.partition_key for request in tick.run_requests or ()] == ["2025-01-10"]
+    [request] = tick.run_requests or ()
+    assert request.partition_key == "2025-01-10"
+    assert int(request.tags["dagster/priority"]) > 0, "it does not wait behind a backfill in the queue"
 
 
 def test_the_workspace_loads_the_one_code_location() -> None:

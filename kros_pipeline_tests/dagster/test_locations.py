@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 import pytest
 
 from kros_pipeline import definitions, operator_location, pipeline_location
+from kros_pipeline.run_outcomes import read_run_outcomes
 
 OPERATORS_JOBS = {"erase_calls", "turn_on_recording"}
 
@@ -33,13 +35,15 @@ def test_the_two_locations_are_the_whole_one_split_by_what_their_jobs_may_do(who
     pipeline, operators = names_in(pipeline_location.location), names_in(operator_location.location)
     assert operators["jobs"] == OPERATORS_JOBS
     assert pipeline["jobs"] == whole["jobs"] - OPERATORS_JOBS and whole["jobs"] > OPERATORS_JOBS
-    for kind in ("assets", "checks", "schedules"):
+    for kind in ("assets", "checks", "schedules", "sensors"):
         assert pipeline[kind] == whole[kind] and not operators[kind]
 
 
-def test_failures_of_every_location_are_reported(whole: dict[str, set[str]]) -> None:
-    for load in (pipeline_location.location, operator_location.location):
-        assert names_in(load)["sensors"] == whole["sensors"]
+def test_the_pipelines_sensor_sees_the_runs_of_the_operators_location() -> None:
+    job = operator_location.location().resolve_job_def("turn_on_recording")
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert job.execute_in_process(instance=instance).success  # a dry run
+        assert "job turn_on_recording" in read_run_outcomes(instance, None, datetime.now(UTC)).observations
 
 
 def test_only_the_operators_location_sends_its_jobs_to_workers_of_its_own() -> None:

@@ -56,6 +56,44 @@ def test_what_is_deleted_is_old_and_shows_no_day(instance: dg.DagsterInstance) -
     assert delete_runs_before(instance, tomorrow) == (0, 3)
 
 
+def test_a_younger_run_of_a_part_of_the_day_does_not_replace_the_whole_one() -> None:
+    """Dagster continues a run from its failure: what the first run has made is not made again."""
+
+    @dg.asset(name="calls", partitions_def=DAYS)
+    def calls() -> None: ...
+
+    @dg.asset(name="recordings", partitions_def=DAYS, deps=[calls])
+    def recordings() -> None: ...
+
+    definitions = dg.Definitions(
+        assets=[calls, recordings], jobs=[dg.define_asset_job(DAILY_ARCHIVE, [calls, recordings])]
+    )
+    job, tomorrow = definitions.resolve_job_def(DAILY_ARCHIVE), datetime.now(UTC) + timedelta(days=1)
+    with dg.DagsterInstance.ephemeral() as instance:
+
+        def archive(*assets: str) -> str:
+            selection = [dg.AssetKey(name) for name in assets] or None
+            made = job.execute_in_process(partition_key="2025-01-01", instance=instance, asset_selection=selection)
+            return made.run_id
+
+        whole = archive()
+        archive("recordings")
+        continued = dg.DagsterRun(
+            job_name=DAILY_ARCHIVE,
+            status=dg.DagsterRunStatus.SUCCESS,
+            tags={PARTITION: "2025-01-01"},
+            step_keys_to_execute=["recordings"],
+        )
+        instance.run_storage.add_run(continued)
+        assert delete_runs_before(instance, tomorrow) == (1, 2)
+        assert {each.run_id for each in instance.get_runs()} == {whole, continued.run_id}
+        assert instance.get_materialized_partitions(dg.AssetKey("calls")) == {"2025-01-01"}
+
+        newest = archive()
+        assert delete_runs_before(instance, tomorrow) == (2, 1)
+        assert {each.run_id for each in instance.get_runs()} == {newest}
+
+
 def test_more_runs_than_a_page_are_deleted_at_once(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,7 @@ def open_machine(our: Account, seed: int) -> RunContext:
 def run_day(ctx: RunContext) -> str:
     """All that one run does, with the retry that Dagster would make of a step."""
     ctx.prepare_archive()
-    ctx.begin_day(DAY)
+    ctx.quota.begin_day(DAY)
     for step in STEPS:
         step(ctx, DAY)
     verdict = str(reconcile_day(ctx, DAY).verdict.verdict)

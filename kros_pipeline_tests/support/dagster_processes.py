@@ -156,7 +156,11 @@ class DagsterProcesses:
         """Run what the timer runs, and return the services that it would have restarted."""
         programs, restarted = self.folder / "programs", self.folder / "restarted"
         programs.mkdir(exist_ok=True)
-        (programs / "systemctl").write_text(f'#!/bin/sh\n[ "$1" = restart ] && echo "$2" >> {restarted}\nexit 0\n')
+        (programs / "systemctl").write_text(
+            "#!/bin/sh\n"
+            'case "$*" in is-active*operator*|is-active*viewer*) exit 3 ;; esac\n'  # units of deploy/login
+            f'[ "$1" = restart ] && echo "$2" >> {restarted}\nexit 0\n'
+        )
         (programs / "systemctl").chmod(0o755)
         script = (DEPLOY / "systemd/check-health.sh").read_text()
         script = script.replace("4000", str(self._code_port)).replace("3000", str(self.web_port))

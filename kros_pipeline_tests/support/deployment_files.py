@@ -57,6 +57,20 @@ def compose_services() -> dict[str, dict[str, Any]]:
     return services
 
 
+class _MergedCompose(yaml.SafeLoader):
+    """Knows the tag by which a compose file takes back what the file below it says."""
+
+
+_MergedCompose.add_constructor("!reset", lambda *_: None)
+
+
+def login_services() -> dict[str, dict[str, Any]]:
+    """Return the services of login/compose.yaml, which comes on top of compose.yaml; what is taken back is None."""
+    text = (DEPLOY / "login/compose.yaml").read_text()
+    services: dict[str, dict[str, Any]] = yaml.load(text, _MergedCompose)["services"]
+    return services
+
+
 def unit(path: Path) -> dict[str, dict[str, list[str]]]:
     """Return the sections of a systemd unit; a key may be there several times."""
     sections: dict[str, dict[str, list[str]]] = {}

@@ -7,24 +7,32 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
 from kros_pipeline.assets import KROSAI_POOL
+from kros_pipeline.core.browse_settings import LISTEN, parse_browse_settings
+from kros_pipeline.core.settings import SettingsReader
+from kros_pipeline.steps.metrics_settings import METRICS_ADDRESS
 from kros_pipeline_tests.support.deployment_files import (
     DEPLOY,
     ROOT,
     compose_services,
     dockerfile,
     environment_names,
+    login_services,
     unit,
 )
 
 PROGRAM = Path(sys.executable).parent
-UNITS = sorted(file for folder in ("systemd", "celery", "login") for file in DEPLOY.glob(f"{folder}/*.service"))
+UNITS = sorted(
+    file for folder in ("systemd", "celery", "login", "prometheus") for file in DEPLOY.glob(f"{folder}/*.service")
+)
 OURS = ("prepare", "code-server", "webserver", "daemon")
 IN_COMPOSE = (*OURS, "worker")
 PARTS = ["deploy/production.yaml", "deploy/celery/run-launcher.yaml", "deploy/workspace.yaml"]
@@ -74,6 +82,21 @@ def test_everything_that_is_copied_is_there_and_nothing_else_is_sent_to_the_engi
     assert {line[1:] for line in ignore if line.startswith("!")} == copied
 
 
+def test_files_of_credentials_get_neither_into_the_image_nor_into_the_repository() -> None:
+    """Such as operator.env, which compose reads from a folder that the image has, too."""
+    services = [*compose_services().values(), *login_services().values()]
+    named = {name for service in services for name in as_list(service.get("env_file", []))}
+    assert {Path(name).suffix or Path(name).name for name in named} == {".env"}
+    ignore = (DEPLOY / "compose/Dockerfile.dockerignore").read_text().splitlines()
+    last_included = max(number for number, line in enumerate(ignore) if line.startswith("!"))
+    assert "**/*.env" in ignore[last_included:], "the last pattern that fits decides"
+    assert "*.env" in (ROOT / ".gitignore").read_text().splitlines()
+
+
+def as_list(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
 def test_the_lock_of_the_image_has_versions_and_hashes_of_the_lock_of_the_tests() -> None:
     def pins(name: str) -> dict[str, set[str]]:
         entries = re.split(r"\n(?=[A-Za-z0-9])", (ROOT / name).read_text())
@@ -116,9 +139,9 @@ def test_services_start_once_the_storage_is_prepared_and_each_has_its_health_che
     assert "grpc" in services["code-server"]["command"]
 
 
-def test_only_the_web_server_is_reached_from_outside_and_only_from_this_machine() -> None:
+def test_only_the_web_server_and_the_metrics_are_reached_and_only_from_this_machine() -> None:
     ports = {name: service["ports"] for name, service in compose_services().items() if "ports" in service}
-    assert ports == {"webserver": ["127.0.0.1:3000:3000"]}
+    assert ports == {"webserver": ["127.0.0.1:3000:3000"], "metrics": ["127.0.0.1:9777:9777"]}
 
 
 def test_images_of_others_are_pinned_by_their_version() -> None:
@@ -128,7 +151,7 @@ def test_images_of_others_are_pinned_by_their_version() -> None:
 
 
 def test_compose_reads_its_files() -> None:
-    file = ["--file", "compose/compose.yaml", "--profile", "celery"]
+    file = ["--file", "compose/compose.yaml", "--profile", "celery", "--profile", "metrics"]
     command = ["docker", "compose", "--env-file", "/dev/null", *file, "config", "--quiet", "--no-env-resolution"]
     if (
         shutil.which("docker") is None
@@ -183,6 +206,62 @@ def test_a_process_starts_again_whenever_it_ends_and_only_once_the_storage_is_pr
 
 
 @pytest.mark.parametrize(
+    ("file", "role"), [("prometheus/kros-metrics.service", "metrics"), ("login/kros-browse.service", "browse")]
+)
+def test_a_process_beside_the_pipeline_has_credentials_of_its_own_and_starts_again(file: str, role: str) -> None:
+    sections = unit(DEPLOY / file)
+    service = sections["Service"]
+    assert service["EnvironmentFile"] == [f"/etc/kros/{role}.env"], "not the pipeline's"
+    assert service["ExecStart"] == [f"/opt/kros/.venv/bin/python -m kros_pipeline {role}"]
+    assert service["Restart"] == ["always"] and sections["Unit"]["StartLimitIntervalSec"] == ["0"]
+    assert "kros-prepare.service" not in str(sections["Unit"]), "it needs no Dagster"
+
+
+def test_the_metrics_of_compose_are_what_the_image_serves_without_dagster() -> None:
+    metrics = compose_services()["metrics"]
+    assert metrics["command"] == ["python", "-m", "kros_pipeline", "metrics"] and not metrics["entrypoint"]
+    assert metrics["environment"] == {METRICS_ADDRESS.name: "0.0.0.0:9777"} and not metrics["depends_on"]
+    assert metrics["env_file"] == "../prometheus/metrics.env", "credentials of its own"
+    assert metrics["read_only"] is True and metrics["cap_drop"] == ["ALL"]
+    assert METRICS_ADDRESS.parse("0.0.0.0:9777") == ("0.0.0.0", 9777)
+
+
+LOGINS = {file.stem.rpartition("-")[2]: tomllib.loads(file.read_text()) for file in DEPLOY.glob("login/*.cfg")}
+
+
+def test_each_login_has_an_address_a_cookie_and_a_server_of_its_own_on_this_machine() -> None:
+    listens = {who: each["http_address"] for who, each in LOGINS.items()}
+    servers = {who: urlsplit(one).netloc for who, each in LOGINS.items() for one in each["upstreams"]}
+    assert servers == {
+        "viewers": "127.0.0.1:3001", "operators": "127.0.0.1:3000", "reviewers": LISTEN.default,
+    }  # fmt: skip
+    assert len({*listens.values(), *servers.values()}) == 6
+    assert all(address.startswith("127.0.0.1:") for address in listens.values())
+    assert (
+        len({each["cookie_name"] for each in LOGINS.values()})
+        == len({each["redirect_url"] for each in LOGINS.values()})
+        == 3
+    )
+    for who, each in LOGINS.items():
+        assert each["pass_user_headers"] and each["cookie_secure"] and not each["insecure_oidc_skip_nonce"], who
+        assert each["redirect_url"].startswith("https://") and each["cookie_name"].startswith("__Host-"), who
+        assert bool(each.get("allowed_groups")) == (who != "viewers")
+
+
+def test_the_reviewers_page_answers_the_login_only_and_reads_the_header_that_it_sets() -> None:
+    [environment] = unit(DEPLOY / "login/kros-browse.service")["Service"]["Environment"]
+    given = dict(word.split("=") for word in environment.split())
+    reader = SettingsReader(
+        {name: text for name, text in given.items() if name.startswith("KROS_")}
+        | {"KROS_BROWSE_USERS": "*=read-without-numbers"}
+    )
+    settings = parse_browse_settings(reader)
+    assert not reader.problems
+    assert [str(network) for network in settings.proxies] == ["127.0.0.1/32"]
+    assert settings.user_header.lower() == "x-forwarded-email" and settings.host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
     ("failures", "restarted"), [(0, False), (1, False), (2, True)], ids=["answers", "answers late", "does not answer"]
 )
 def test_a_service_that_does_not_answer_twice_is_restarted(tmp_path: Path, failures: int, restarted: bool) -> None:
@@ -203,15 +282,40 @@ def test_a_service_that_does_not_answer_twice_is_restarted(tmp_path: Path, failu
     assert (log.read_text().split() if log.exists() else []) == (["kros-daemon.service"] if restarted else [])
 
 
-def test_a_code_server_ends_the_runs_that_the_last_one_took_with_it() -> None:
-    [after] = unit(DEPLOY / "systemd/kros-code-server.service")["Service"]["ExecStartPost"]
-    assert after.endswith("-m kros_pipeline end-lost-runs --port 4000")
-    words = " ".join(compose_services()["code-server"]["command"])
-    assert words.startswith("dagster api grpc ")
-    assert (
-        '"dagster api grpc "*) python -m kros_pipeline end-lost-runs --port 4000 &'
-        in (DEPLOY / "compose/start.sh").read_text()
+CODE_SERVERS = {"systemd/kros-code-server.service": "4000", "login/kros-operator-code-server.service": "4001"}
+
+
+@pytest.mark.parametrize(("file", "port"), CODE_SERVERS.items())
+def test_a_code_server_ends_the_runs_that_the_last_one_at_its_port_took_with_it(file: str, port: str) -> None:
+    service = unit(DEPLOY / file)["Service"]
+    assert f" --port {port} " in service["ExecStart"][0]
+    assert service["ExecStartPost"] == [f"/opt/kros/.venv/bin/python -m kros_pipeline end-lost-runs --port {port}"]
+    assert f"restart_unless {Path(file).name} " in (DEPLOY / "systemd/check-health.sh").read_text()
+
+
+@pytest.mark.parametrize(
+    ("name", "lost_runs_of"), [("code-server", "4000"), ("operator-code-server", "4001"), ("webserver", None)]
+)
+def test_a_container_renders_its_file_and_a_code_server_ends_lost_runs_of_its_own_port(
+    tmp_path: Path, name: str, lost_runs_of: str | None
+) -> None:
+    for program in ("python", "dagster", "dagster-webserver"):
+        (tmp_path / program).write_text(f'#!/bin/sh\necho {program} "$@" >> {tmp_path}/started\n')
+        (tmp_path / program).chmod(0o755)
+    command = (compose_services() | login_services())[name]["command"]
+    done = subprocess.run(
+        ["/bin/sh", DEPLOY / "compose/start.sh", *command],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "DAGSTER_PARTS": "deploy/celery/run-launcher.yaml"},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
+    assert (done.returncode, done.stderr) == (0, "")
+    parts = "dagster.yaml deploy/production.yaml deploy/celery/run-launcher.yaml"
+    lost = [f"python -m kros_pipeline end-lost-runs --port {lost_runs_of}"] if lost_runs_of else []
+    rendered, *then = (tmp_path / "started").read_text().splitlines()
+    assert rendered == f"python -m kros_pipeline render {parts}"
+    assert sorted(then) == sorted([" ".join(command), *lost])
 
 
 # Kubernetes and ECS: examples, which nothing here runs.
