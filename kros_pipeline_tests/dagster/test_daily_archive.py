@@ -20,7 +20,7 @@ import yaml
 
 import kros_pipeline.failures
 import kros_pipeline.steps.run_context
-from kros_pipeline.core.object_keys import usage_key
+from kros_pipeline.core.object_keys import quota_key, usage_key
 from kros_pipeline.core.schemas import TABLES
 from kros_pipeline.definitions import defs
 from kros_pipeline.sandbox import Fault, Faults
@@ -259,6 +259,7 @@ def test_a_second_run_changes_nothing_but_the_reconciliation_and_downloads_nothi
         f"state/listings/dt={DAY}.json",
         f"state/tables/dt={DAY}.json",
         usage_key(LAST_CHANCE.date()),
+        quota_key(LAST_CHANCE.date()),
     }
     assert our.krosai.counters()["storage_requests"] == 0
     assert {name for name in ASSETS if again.metadata(name)["table changed"]} <= {"reconciliation"}
@@ -610,4 +611,5 @@ def test_the_first_run_migrates_an_archive_of_version_0_1_0_and_sends_nothing_tw
         f"state/tables/dt={DAY}.json",
         table_key("reconciliation", DAY),
         usage_key(our.now.date()),
+        quota_key(our.now.date()),
     }

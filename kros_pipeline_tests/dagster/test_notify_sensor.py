@@ -130,7 +130,7 @@ def test_a_day_is_notified_once_when_it_is_red_and_once_when_it_is_resolved(ours
         "1 red: s3://bucket/p\n\n"
         "RED: day 2025-01-10: 2025-01-10 is incomplete. 5 × recording failed. Somebody called (number). "
         "‹!channel› owed_days_schedule tries the day again.\n"
-        "Runbook: docs/runbook.md\n"
+        "Runbook: docs/runbook.md#incomplete\n"
         f"Run: http://127.0.0.1:3000/runs/{first}"
     )
     ours.reconcile(DAY, "incomplete", failed=1)

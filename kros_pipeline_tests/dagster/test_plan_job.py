@@ -11,7 +11,7 @@ import pytest
 
 import kros_pipeline.steps.run_context
 from kros_pipeline.archive.plan_note import read_plan_note
-from kros_pipeline.core.object_keys import PLAN
+from kros_pipeline.core.object_keys import PLAN, quota_key
 from kros_pipeline.definitions import defs
 from kros_pipeline.sandbox import SandboxConfig
 from kros_pipeline.steps.run_context import RunContext, open_run_context
@@ -107,7 +107,7 @@ def test_an_archive_of_this_account_keeps_the_plan_for_the_order_of_its_backlog(
     our.ctx.identity.check()
     before = our.archive.objects()
     launch()
-    assert set(our.archive.objects()) - set(before) == {PLAN}
+    assert set(our.archive.objects()) - set(before) == {PLAN, quota_key(NOW.date())}
     note = read_plan_note(our.ctx.store)
     assert note is not None and note.late_days == {FIRST} and note.made_at == NOW
     launch(first_day="2025-01-08", last_day="2025-01-09")
