@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -32,7 +33,7 @@ from kros_pipeline_tests.support.accounts import DAY
 from kros_pipeline_tests.support.fake_days import FakeDay
 from kros_pipeline_tests.support.memory_store import open_memory_run
 from kros_pipeline_tests.support.sealed_days import BODIES, check_copy, copy_day, tools
-from kros_pipeline_tests.support.time_authority import TimeAuthority, time_authority, wait_until
+from kros_pipeline_tests.support.time_authority import TimeAuthority, time_authority, wait_until, with_status_text
 
 
 def write_key(path: Path, key: Any = None, password: bytes | None = None) -> str:
@@ -93,6 +94,28 @@ def test_a_seal_whose_signature_was_removed_or_is_of_another_key_is_not_verified
     assert "its signature is missing" in check(without=seal_key(1, "sig"))[1]
     (key,) = day.archive.objects(PUBLIC_KEYS)
     assert "no key in seals/keys made its signature" in check(without=key)[1]
+
+
+def test_seals_that_were_made_anew_with_another_key_or_none_are_noticed_by_the_key_or_the_head(
+    day: FakeDay, check: Callable[..., tuple[bool, str]], tmp_path: Path
+) -> None:
+    """The custodian's best try: everything below `seals/` is his own. Only what left the bucket earlier shows it."""
+    report = seal(day, KROS_SEAL_KEY=write_key(tmp_path / "key.pem"))
+    (key,) = day.archive.objects(PUBLIC_KEYS)
+    fingerprint = key.removeprefix(PUBLIC_KEYS).removesuffix(".pem")
+    known = (f"SEAL_KEY={'0' * 64} {fingerprint}", f"HEAD={report.head}")
+    is_verified, said = check(*known)
+    assert is_verified and "not compared with anything" not in said, said
+    for settings in ({"KROS_SEAL_KEY": write_key(tmp_path / "other.pem")}, {}):
+        for name in [*day.archive.objects("seals/"), "state/seals.json"]:
+            day.archive.delete(name)
+        shutil.rmtree(tmp_path / "copy")
+        seal(day, **settings)
+        is_verified, said = check()
+        assert is_verified and "not compared with anything from outside the bucket" in said, said
+        for one, why in zip(known, ("SEAL_KEY", f"it never had the head {report.head}"), strict=True):
+            is_verified, said = check(one)
+            assert not is_verified and why in said, said
 
 
 def test_a_rotated_key_signs_what_comes_later_and_earlier_signatures_hold(
@@ -224,6 +247,25 @@ def test_a_time_stamp_of_an_authority_that_is_not_trusted_or_of_another_seal_is_
         assert not is_verified and "its time-stamp is not of this seal, or its certificates" in said, said
     day.archive.write(seal_key(1, "tsr"), authority.token_for(authority.query_for(b"another text")))
     assert "its time-stamp is not of this seal" in check()[1]
+
+
+def test_the_time_is_that_of_the_signed_token_whatever_the_answer_around_it_says(
+    day: FakeDay, check: Callable[..., tuple[bool, str]], authority: TimeAuthority
+) -> None:
+    """A custodian could otherwise show an older time, and move the moment at which certificates must hold."""
+    seal(day, KROS_TIMESTAMP_URL=authority.url)
+    forged = with_status_text(day.archive.read(seal_key(1, "tsr")), "x\nTime stamp: Jan  1 00:00:00 2020 GMT (")
+    day.archive.write(seal_key(1, "tsr"), forged)
+    is_verified, said = check(f"TSA_ROOT={authority.root}")
+    assert is_verified and f" {datetime.now(UTC).year} GMT by an authority" in said and "2020" not in said, said
+
+
+def test_a_time_stamp_that_was_removed_is_missed_by_whoever_knows_the_authority(
+    day: FakeDay, check: Callable[..., tuple[bool, str]], authority: TimeAuthority
+) -> None:
+    seal(day, KROS_TIMESTAMP_URL=authority.url)
+    is_verified, said = check(f"TSA_ROOT={authority.root}", without=seal_key(1, "tsr"))
+    assert not is_verified and "it is not time-stamped" in said, said
 
 
 def test_a_time_stamp_holds_after_its_authority_has_expired(

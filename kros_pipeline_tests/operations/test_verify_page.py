@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.core.seal_keys import manifest_key, records_key, seal_key, verify_key
+from kros_pipeline.core.verify_page import write_page
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline_tests.support.accounts import DAY
 from kros_pipeline_tests.support.fake_days import FakeDay
-from kros_pipeline_tests.support.sealed_days import check_copy, copy_day, seal, sealed_day, tools
+from kros_pipeline_tests.support.sealed_days import COREUTILS, check_copy, copy_day, seal, sealed_day, tools
 from kros_pipeline_tests.support.steps import erase_calls
 
 ERASE_A = ErasureRequest(("call_a",), reason="request 17")
@@ -169,6 +171,30 @@ def test_a_removed_seal_of_the_chain_is_noticed(check: Callable[..., tuple[bool,
     assert is_verified and "version 2 of the day" in said, said
     is_verified, said = check(day, lambda copy: (copy / seal_key(1)).unlink())
     assert not is_verified and f"{seal_key(1)} is missing" in said, said
+
+
+def test_without_a_tool_nothing_is_verified(sealed: FakeDay, bin_folder: Path, tmp_path: Path) -> None:
+    """Without `comm`, for one, nothing would differ from anything."""
+    copy = copy_day(sealed.archive, DAY, tmp_path / "copy")
+    fewer = tmp_path / "bin"
+    shutil.copytree(bin_folder, fewer, symlinks=True)
+    (fewer / "comm").unlink()
+    is_verified, said = check_copy(copy, fewer)
+    assert not is_verified and "this machine has no comm" in said, said
+
+
+def test_the_page_looks_for_every_tool_that_it_uses() -> None:
+    page = "\n".join(line for line in write_page(DAY, "s3://b/").decode().splitlines() if not line.startswith("#"))
+    [listed] = re.findall(r"^for x in (.*); do$", page, re.MULTILINE)
+    builtins = {"echo", "printf", "test", "env"}
+    used = {
+        name for name in COREUTILS if re.search(rf"(?:^|[|;({{]|\$\(|do|then|else|if|&&|\|\|) *{name} ", page, re.M)
+    }
+    assert used - builtins <= set(listed.split()) and len(used) > 15
+
+
+def test_an_archive_whose_prefix_has_quotes_is_copied_by_the_page_s_command() -> None:
+    assert b"--recursive 's3://b/it'\"'\"'s(x)/'$p $p" in write_page(DAY, "s3://b/it's(x)/")
 
 
 def test_pasted_into_a_shell_the_commands_say_the_same(sealed: FakeDay, bin_folder: Path, tmp_path: Path) -> None:
