@@ -22,12 +22,14 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from kros_pipeline.archive.seal_chain import SealChain
 from kros_pipeline.archive.seal_signers import KmsSigner, PemSigner, open_signer, sign_and_verify
 from kros_pipeline.core.clock import Clock
 from kros_pipeline.core.errors import SigningFailed, TimestampFailed
 from kros_pipeline.core.seal_keys import PUBLIC_KEYS, seal_key
+from kros_pipeline.operations.seal_attachments import complete_seals
 from kros_pipeline.operations.sealing import SealingReport, seal_days_of
-from kros_pipeline.operations.timestamping import ask_for_timestamp
+from kros_pipeline.operations.timestamping import Timestamp, ask_for_timestamp
 from kros_pipeline.sandbox import LocalS3
 from kros_pipeline_tests.support.accounts import DAY
 from kros_pipeline_tests.support.fake_days import FakeDay
@@ -297,6 +299,28 @@ def test_an_authority_that_lies_or_fails_leaves_the_time_stamp_owed_and_the_day_
     assert "time-stamps are owed: " in sentence and "127.0.0.1" in sentence and "/tsa" not in sentence
     assert seal_key(1, "tsr") not in day.archive.objects("seals/")
     assert seal(day, KROS_TIMESTAMP_URL=authority.url).attachments.unstamped == 0
+
+
+def test_of_two_runs_at_once_one_keeps_the_request_and_its_own_answer(day: FakeDay) -> None:
+    seal(day)
+    ctx = day.open()
+
+    def stamp(*_: object) -> Timestamp:
+        day.archive.write(seal_key(1, "tsq"), b"of another run")
+        return Timestamp(b"own", b"reply", b"certificates")
+
+    chain = SealChain(ctx.store, ctx.clock)
+    found = complete_seals(
+        store=ctx.store,
+        governance=ctx.governance,
+        chain=chain,
+        signer=None,
+        stamp=stamp,
+        retain_days=None,
+        clock=ctx.clock,
+    )
+    assert found.unstamped == 1 and "another run asks" in found.owed[0]
+    assert seal_key(1, "tsr") not in day.archive.objects("seals/")
 
 
 def test_an_authority_that_never_ends_its_answer_is_left(day: FakeDay, authority: TimeAuthority) -> None:
