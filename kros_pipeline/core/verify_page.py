@@ -5,7 +5,6 @@ shell of nobody who pastes it: no `exit`, no `set -e`.
 """
 
 from datetime import date
-from shlex import quote
 
 _TOOLS = r"""
 for x in cat cmp comm csplit cut date head ls mkdir mktemp mv openssl paste rm seq sha256sum sort split tail tr wc; do
@@ -80,6 +79,12 @@ hash_lines() { # print the SHA-256 of each line of a file, in order
   done; rm -r "$w/c" "$w/l"; }
 lines_from() { # print a file from the first line on that matches; what is before it are remarks
   rm -f "$w/s00" "$w/s01"; csplit -s -k -f "$w/s" "$2" "$1" 2>/dev/null; if [ -e "$w/s01" ]; then cat "$w/s01"; fi; }
+check_remarks() { # after `lines_from`: what is before the lines may be marks of erasures and withdrawn hashes only
+  if [ -e "$w/s00" ]; then
+    while IFS= read -r l || [ -n "$l" ]; do
+      x=${l#'{"erasure":"'}; x=${x#'# erasure '}; x=${x#'# withdrawn '}; x=${x%'"}'}
+      case $x in "$l"|''|*[!0-9a-f]*) fail "$1: before its first line it has something that was never sealed" ;; esac
+    done < "$w/s00"; fi; }
 
 # 1. The chain: the seals are numbered without a gap, and each names the SHA-256 of the seal before it.
 for f in seals/seal-*.txt; do printf '%s\n' "$f"; done > "$w/seals"; n=$(wc -l < "$w/seals")
@@ -104,7 +109,9 @@ paste -d '|' "$w/seals" "$w/heads" | while IFS='|' read -r f s p of; do
 while read -r f; do
   v=$((v + 1)); [ "$(head -n 4 "$f" | tail -n 1)" = "version: $v" ] || fail "$f: it is not version $v of the day"
   csplit -s -f "$w/part" "$f" '/^records:/' '/^audio:/' '/^withdrawn:/' '/^end$/' || fail "$f: it is cut"
+  [ "$(cat "$w/part04")" = end ] || fail "$f: it goes on behind its end"
   never=$(head -n 5 "$f" | tail -n 1 | cut -c15-); verdict=$(head -n 8 "$f" | tail -n 1 | cut -c10-)
+  case $verdict in ''|*[!a-z]*) fail "$f: its verdict is none" ;; esac
   case $never in 0|[1-9]*) ;; *) never=x ;; esac
   case $never in *[!0-9]*) fail "$f: its count of calls that were never sealed is no number"; never=0 ;; esac
   tail -n +2 "$w/part03" | sort > "$w/gone"
@@ -116,7 +123,9 @@ done < "$w/mine"
 [ "$(ls -AN "$d" | paste -s -d ' ' -)" = "VERIFY.txt manifest-sha256.txt records.jsonl" ] \
   || fail "$d: a file is missing, or there are others"
 lines_from '/^{"audio":/' "$d/records.jsonl" > "$w/rows"; r=$(wc -l < "$w/rows")
+check_remarks "$d/records.jsonl"
 lines_from '/^[0-9a-f]\{64\}  /' "$d/manifest-sha256.txt" > "$w/lines"
+check_remarks "$d/manifest-sha256.txt"
 head -n "-$r" "$w/lines" > "$w/of-audio"; tail -n "$r" "$w/lines" > "$w/of-records"; m=$(wc -l < "$w/of-audio")
 for kind in records audio; do
   hash_lines "$w/of-$kind" | sort > "$w/now"
@@ -186,6 +195,7 @@ LC_ALL=C; export LC_ALL; bad=; calls=0
 for f in seals/seal-*.txt; do if [ -e "$f" ]; then printf '%s\n' "$f"; fi; done > "$w/mine"; : > "$w/sealed"
 while read -r f; do
   csplit -s -f "$w/part" "$f" '/^records:/' '/^audio:/' '/^withdrawn:/' '/^end$/' || fail "$f: it is cut"
+  [ "$(cat "$w/part04")" = end ] || fail "$f: it goes on behind its end"
   tail -n +2 "$w/part03" | sort > "$w/gone"
   { tail -n +2 "$w/part01"; tail -n +2 "$w/part02"; cat "$w/sealed"; } | sort -u | comm -23 - "$w/gone" > "$w/next"
   mv "$w/next" "$w/sealed"
@@ -220,7 +230,8 @@ rm -rf "$w"; [ -z "$bad" ]
 
 def write_page(day: date, archive_url: str) -> bytes:
     """Return the page of a day. `archive_url` is `s3://bucket/prefix/`."""
-    page = _complete(_PAGE).replace("@ARCHIVE@", quote(archive_url))  # a prefix may have quotes and brackets
+    quoted = "'" + archive_url.replace("'", "'\"'\"'") + "'"  # a prefix may have quotes and brackets
+    page = _complete(_PAGE).replace("@ARCHIVE@", quoted)
     return page.replace("@DAY@", day.isoformat()).encode()
 
 

@@ -56,6 +56,10 @@ def cut_line(key: str, text: str) -> Callable[[Path], object]:
     return change
 
 
+def prepend(key: str, text: str) -> Callable[[Path], object]:
+    return lambda copy: (copy / key).write_text(text + (copy / key).read_text())
+
+
 def remove(key: str) -> Callable[[Path], object]:
     return lambda copy: (copy / key).unlink()
 
@@ -120,7 +124,22 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda copy: write(copy / f"state/erased/dt={DAY}/{'0' * 64}.json", f'{{"day": "{DAY}"}}'),
         "1 tombstones account",
     ),
+    "a record before the first one": (prepend(records_key(DAY), '{"call_id":"call_zz"}\n'), "never sealed"),
+    "a mark that is none": (prepend(records_key(DAY), '{"erasure":"0","call_id":"call_zz"}\n'), "never sealed"),
+    "a line before the manifest": (prepend(manifest_key(DAY), "# this day is whole\n"), "never sealed"),
+    "a line of a recording that was never sealed": (
+        prepend(manifest_key(DAY), "0" * 64 + "  a/b\n"),
+        "never sealed",
+    ),
     # Seals that somebody else made.
+    "a text behind the end of a seal": (
+        lambda copy: (copy / seal_key(1)).write_text((copy / seal_key(1)).read_text() + "not complete\n"),
+        "goes on behind its end",
+    ),
+    "a verdict that is a command for a terminal": (
+        lambda copy: replace_in(copy / seal_key(1), "verdict: complete", "verdict: \\c\x1b[2J"),
+        "its verdict is none",
+    ),
     "a second seal without the right predecessor": (
         lambda copy: write(
             copy / seal_key(2),
