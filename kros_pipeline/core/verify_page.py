@@ -72,11 +72,15 @@ _PAGE = r"""# How to check the calls of @DAY@ with nothing but a shell, GNU core
 LC_ALL=C; export LC_ALL; day=@DAY@; d=seals/dt=$day; a=audio/dt=$day; bad=
 @FUNCTIONS@
 @TOOLS@
-hash_lines() { # print the SHA-256 of each line of a file, in order
-  mkdir "$w/c" "$w/l"; split -l 5000 -a 5 "$1" "$w/c/"
+hash_lines() { # print the SHA-256 of each line of a file, in order; a file for each line, in memory where there is room
+  mkdir "$w/c"; split -l 1000 -a 5 "$1" "$w/c/"
   for c in "$w"/c/*; do
-    if [ -e "$c" ]; then split -l 1 -a 4 "$c" "$w/l/"; sha256sum "$w"/l/* | cut -c1-64; rm -r "$w/l"; mkdir "$w/l"; fi
-  done; rm -r "$w/c" "$w/l"; }
+    if [ -e "$c" ]; then
+      for q in /dev/shm "$w"; do
+        l=$(mktemp -d -p "$q" 2>/dev/null) && split -l 1 -a 4 "$c" "$l/" 2>/dev/null && break; rm -rf "$l"; done
+      sha256sum "$l"/* | cut -c1-64; rm -r "$l"
+    fi
+  done; rm -r "$w/c"; }
 lines_from() { # print a file from the first line on that matches; what is before it are remarks
   rm -f "$w/s00" "$w/s01"; csplit -s -k -f "$w/s" "$2" "$1" 2>/dev/null; if [ -e "$w/s01" ]; then cat "$w/s01"; fi; }
 check_remarks() { # after `lines_from`: what is before the lines may be marks of erasures and withdrawn hashes only
