@@ -87,9 +87,10 @@ screenshots: setup ## take the README's pictures of the Dagster UI again (Debian
 picture: setup ## draw the README's picture of the reviewer's page (Debian's chromium)
 	@$(BIN)/python -m kros_pipeline_tests.chromium.listen_picture
 
-soak: setup ## try 2,000 random worlds, and kill runs at 200 random moments; SEED=7 repeats a trial
+soak: setup ## try 2,000 random worlds, kill runs at 200 random moments, and sealing at 300; SEED=7 repeats a trial
 	@$(BIN)/python -m kros_pipeline_tests.support.worlds --worlds 2000 $(if $(SEED),--first $(SEED))
 	@$(BIN)/python -m kros_pipeline_tests.support.crash_trial --kills 200 --cli-kills 8 $(if $(SEED),--seed $(SEED))
+	@$(BIN)/python -m kros_pipeline_tests.support.seal_trial --kills 500 --days 30 $(if $(SEED),--seed $(SEED),--seeds 5)
 
 fault-matrix: setup ## run every row of docs/fault-matrix.md and write the file
 	@$(BIN)/python -m kros_pipeline_tests.support.fault_matrix --write

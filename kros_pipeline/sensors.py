@@ -3,7 +3,9 @@
 import json
 import threading
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -86,14 +88,15 @@ def _notify(
     Where settings are bad, the bucket is down, or the archive is nobody's yet, that is when somebody must be notified.
     """
     from .archive.notification_notes import ArchiveNotes, TextNotes
+    from .archive.seal_chain import describe_head_or_fault
     from .operations.change_notifications import Links, observe_days, send_changes
     from .steps.run_context import SYSTEM_CLOCK
 
-    def send(notes: "NotificationNotes") -> "Notified":
+    def send(notes: "NotificationNotes", seal_head: Callable[[], str] = lambda: "") -> "Notified":
         return send_changes(
             notes,
             targets,
-            links=Links(lambda run_id: f"{settings.ui_url}/runs/{run_id}", find_runbook_link),
+            links=Links(lambda run_id: f"{settings.ui_url}/runs/{run_id}", find_runbook_link, seal_head),
             archive_url=_name_archive(archive),
             now=SYSTEM_CLOCK.now,
             me=uuid.uuid4().hex,
@@ -109,7 +112,7 @@ def _notify(
             red = state.red if outcomes.looked_at_archive else {}
             seen = observe_days(outcomes.observations, red, tables=ctx.tables)
             notes.update(lambda present: observe(present, seen))
-            return send(notes), ""
+            return send(notes, partial(describe_head_or_fault, ctx.store, ctx.clock)), ""
         except ExternalError as error:
             context.log.warning(f"The archive does not keep what was sent, so that Dagster does: {error}")
     unconfirmed = {

@@ -164,3 +164,11 @@ def describe_head(store: ObjectStore, clock: Clock) -> str:
     chain.catch_up()
     number, digest = chain.head
     return f"{number:06d} {digest}" if number else ""
+
+
+def describe_head_or_fault(store: ObjectStore, clock: Clock) -> str:
+    """Return the head of the chain, or why it cannot be shown: a message about something else goes out all the same."""
+    try:
+        return describe_head(store, clock)
+    except ArchiveError as error:
+        return f"it cannot be shown: {error}"

@@ -55,7 +55,10 @@ def _plain_value(value: Any) -> Any:
 
 
 def is_same_record(line: bytes, record: Record) -> bool:
-    """Return whether a stored line says of a call what the record says, whatever its salt and the times of checks."""
+    """Return whether a stored line says of a call what the record says, whatever its salt and the times of checks.
+
+    A column or a table that was added since and has nothing is no difference: no day is sealed again for that.
+    """
     stored = parse_record(line)
     return stored is not None and _compared(stored) == _compared(record)
 
@@ -65,8 +68,12 @@ def _compared(record: Record) -> object:
     if not isinstance(tables, dict):
         return None
     compared = {
-        name: [{key: value for key, value in row.items() if key not in _NOT_COMPARED.get(name, ())} for row in rows]
+        name: [
+            {key: value for key, value in row.items() if value is not None and key not in _NOT_COMPARED.get(name, ())}
+            for row in rows
+        ]
         for name, rows in tables.items()
+        if rows
     }
     return {**{name: value for name, value in record.items() if name != "salt"}, "tables": compared}
 

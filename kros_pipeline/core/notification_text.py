@@ -65,12 +65,19 @@ def write_title(changes: Iterable[Change], archive: str) -> str:
     return f"{', '.join(f'{count} {name}' for name, count in counts.items())}: {neutralise(archive)}"
 
 
-def write_body(changes: list[Change], *, run_url: Callable[[str], str], runbook_url: Callable[[str], str]) -> str:
-    """Return a paragraph for each change; days that changed for the same reason share one."""
+def write_body(
+    changes: list[Change], *, run_url: Callable[[str], str], runbook_url: Callable[[str], str], seal_head: str = ""
+) -> str:
+    """Return a paragraph for each change; days that changed for the same reason share one.
+
+    `seal_head` is the head of the seal chain, which a message carries out of the account.
+    """
     groups = [list(group) for _, group in groupby(sorted(changes, key=_place_of), key=_place_of)]
     shown = [_write_paragraph(group, run_url, runbook_url) for group in groups[:_MAX_PARAGRAPHS]]
     hidden = sum(map(len, groups[_MAX_PARAGRAPHS:]))
-    return "\n\n".join([*shown, *([f"And {hidden} more changes: see the Dagster UI."] if hidden else [])])
+    more = [f"And {hidden} more changes: see the Dagster UI."] if hidden else []
+    witness = [f"Head of the seal chain: {neutralise(seal_head)}"] if seal_head else []
+    return "\n\n".join([*shown, *more, *witness])
 
 
 def _place_of(change: Change) -> tuple[str, ...]:

@@ -100,15 +100,20 @@ def _describe_encryption(settings: Settings, store: ObjectStore, *, has_written:
 
 
 def _look_at_locks(settings: Settings, governance: Governance) -> str:
+    retains_seals = settings.archive.seal_retain_days is not None
     try:
         has_lock, keeps_all = governance.has_object_lock(), governance.has_default_retention()
     except ArchiveDenied as error:
-        if settings.legal_hold:
+        if settings.legal_hold or retains_seals:
             raise
         raise Skipped(f"it cannot be seen, and nothing needs it: {str(error).rstrip('.')}.") from None
     if settings.legal_hold and not has_lock:
         raise ArchiveError(
             "KROS_LEGAL_HOLD is on, and the bucket has no Object Lock: enable it for the bucket, or set it to off."
+        )
+    if retains_seals and not has_lock:
+        raise ArchiveError(
+            "KROS_SEAL_RETAIN_DAYS is set, and the bucket has no Object Lock: enable it for the bucket, or unset it."
         )
     if not has_lock:
         raise Skipped("the bucket has none, and no setting needs it: KROS_LEGAL_HOLD is off.")

@@ -47,10 +47,14 @@ class Notified:
 
 @dataclass(frozen=True)
 class Links:
-    """What a message links to: the page of a run, and the section of the runbook about a subject."""
+    """What a message links to: the page of a run, and the section of the runbook about a subject.
+
+    `seal_head` returns the head of the seal chain, empty where there is none. It is asked for when a message is sent.
+    """
 
     run_url: Callable[[str], str]
     runbook_url: Callable[[str], str]
+    seal_head: Callable[[], str] = lambda: ""
 
 
 def observe_days(
@@ -131,7 +135,7 @@ def _send_to(
     changes = find_changes(state, target.name)
     if not changes:
         return notes.update(lambda present: record_sent(present, target.name, [], now()))
-    body = write_body(changes, run_url=links.run_url, runbook_url=links.runbook_url)
+    body = write_body(changes, run_url=links.run_url, runbook_url=links.runbook_url, seal_head=links.seal_head())
     try:
         target.send(write_title(changes, archive_url), body)
     except NotificationFailed as error:

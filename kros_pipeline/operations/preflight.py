@@ -17,6 +17,7 @@ from ..steps.run_context import SYSTEM_CLOCK
 from ..steps.settings import FLAG_RULES, SETTINGS, START_DATE, Settings, parse_settings_and_rules, parse_start_date
 from .archive_preflight import check_archive
 from .preflight_result import Outcome, PreflightResult, Skipped, run_check
+from .seal_preflight import check_seals
 from .source_preflight import check_source
 
 __all__ = ["Outcome", "PreflightResult", "run_preflight"]
@@ -43,6 +44,7 @@ def run_preflight(
     yield run_check("rules", lambda: _describe_rules(settings, rule_count))
     yield run_check("notifications", lambda: _look_at_targets(settings))
     yield from check_archive(settings, clock, open_archive)
+    yield from check_seals(settings.archive, clock)
     yield from check_source(settings, clock)
 
 

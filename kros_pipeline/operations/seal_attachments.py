@@ -12,7 +12,7 @@ from ..archive.seal_chain import SealChain
 from ..archive.seal_signers import Signer, fingerprint_of, pem_of, sign_and_verify
 from ..core.clock import Clock
 from ..core.errors import ArchiveError, ObjectExists, SigningFailed, TimestampFailed
-from ..core.seal_keys import public_key_key, seal_key
+from ..core.seal_keys import PUBLIC_KEYS, public_key_key, seal_key
 from .timestamping import Timestamp
 
 Stamp = Callable[[bytes, bytes | None], Timestamp]
@@ -67,8 +67,12 @@ def complete_seals(
     found.unsigned, found.unstamped = len(unsigned) - signed, len(unstamped) - stamped
     if retain_days is not None:
         try:
-            for number in sorted(number for number in present if number > chain.index.retained_until):
-                writer.retain(seal_key(number))
+            due = sorted(number for number in present if number > chain.index.retained_until)
+            for entry in store.list(PUBLIC_KEYS) if due else ():
+                writer.retain(entry.key)
+            for number in due:
+                for suffix in sorted(present[number]):  # what was added before the setting was made, too
+                    writer.retain(seal_key(number, suffix))
                 chain.index.retained_until = number
         except ArchiveError as error:
             found.owed.append(
@@ -117,9 +121,11 @@ def _add_signature(number: int, writer: _Writer, signer: Signer) -> None:
 
 
 def _add_timestamp(number: int, writer: _Writer, stamp: Stamp) -> None:
-    """Add the answer last: where it is, the request is the one that it answers."""
+    """Add the answer last: where it is, the request that it answers and its certificates are, too."""
     query_key = seal_key(number, "tsq")
     timestamp = stamp(writer.read(number), writer.store.read(query_key))
     writer.create(query_key, timestamp.query, "application/timestamp-query")
-    writer.create(seal_key(number, "tsr"), timestamp.reply, "application/timestamp-reply")
+    if writer.store.read(query_key) != timestamp.query:
+        raise TimestampFailed(f"another run asks for that of {seal_key(number)} at the same time")
     writer.create(seal_key(number, "tsa.pem"), timestamp.certificates, "application/x-pem-file")
+    writer.create(seal_key(number, "tsr"), timestamp.reply, "application/timestamp-reply")

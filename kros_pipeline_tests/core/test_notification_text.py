@@ -138,6 +138,12 @@ def test_a_message_has_at_most_twelve_paragraphs_and_says_how_many_changes_it_le
     assert body.count("\n\n") == 12 and body.endswith("And 88 more changes: see the Dagster UI.")
 
 
+def test_a_message_ends_with_the_head_of_the_seal_chain_whatever_it_left_out() -> None:
+    changes = [change(f"job {number:03}") for number in range(100)]
+    body = write_body(changes, run_url=str, runbook_url=str, seal_head="000012 " + "a" * 64)
+    assert body.endswith("UI.\n\nHead of the seal chain: 000012 " + "a" * 64)
+
+
 def test_the_title_counts_what_changed_in_which_archive() -> None:
     changes = [
         change(CHECK),

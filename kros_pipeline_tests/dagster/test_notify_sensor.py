@@ -18,8 +18,10 @@ import kros_pipeline.steps.run_context
 from kros_pipeline.archive_checks import BYTES_CHECK, THE_ARCHIVE, bytes_result
 from kros_pipeline.core.errors import ArchiveDenied, ArchiveUnavailable, TooManyRequests
 from kros_pipeline.core.object_keys import NOTIFICATIONS
+from kros_pipeline.core.seal_keys import seal_key
 from kros_pipeline.definitions import defs
 from kros_pipeline.failures import failure
+from kros_pipeline.operations.sealing import seal_days_of
 from kros_pipeline.operations.verification import Coverage, Verification
 from kros_pipeline.partitions import days_under_way
 from kros_pipeline.resources import Archive
@@ -29,6 +31,7 @@ from kros_pipeline_tests.operations.test_backlog import checked
 from kros_pipeline_tests.support.clocks import clock_without_waits
 from kros_pipeline_tests.support.fake_call_source import FakeCallSource
 from kros_pipeline_tests.support.memory_store import MemoryArchive, open_memory_run
+from kros_pipeline_tests.support.sealed_days import write_settled_day
 from kros_pipeline_tests.support.webhook_server import Webhook, webhook_server
 
 DAY = date(2025, 1, 10)
@@ -145,6 +148,20 @@ def test_a_day_is_notified_once_when_it_is_red_and_once_when_it_is_resolved(ours
         f"Run: http://127.0.0.1:3000/runs/{last}"
     )
     assert ours.tick() == [] and ours.skipped[-1] == "No run ended that shows anything new."
+
+
+def test_a_message_carries_the_head_of_the_seal_chain_out_of_the_account(
+    ours: Deployment, archive: MemoryArchive
+) -> None:
+    write_settled_day(ours.ctx, DAY)
+    head = seal_days_of(ours.ctx).head
+    ours.run(error=RuntimeError("x"), job="erase_calls", day=None)
+    [message] = ours.tick()
+    assert head and message.endswith(f"\n\nHead of the seal chain: {head}")
+    archive.delete(seal_key(1))
+    ours.run(error=RuntimeError("x"), job="verify_archive", day=None)
+    [message] = ours.tick()
+    assert "RED: job verify_archive" in message and "it cannot be shown: seals/seal-000001.txt is gone" in message
 
 
 def test_a_day_that_became_worse_is_notified_again(ours: Deployment) -> None:

@@ -102,12 +102,38 @@ def forge(path: str, old: bytes, new: bytes) -> Callable[[Path], None]:
     return change
 
 
+def present_another_recording(calls: Path) -> None:
+    """Another call's recording, which is sealed too, with its line, in the folder of a call."""
+    own, other = calls / "call_a", next(path for path in calls.iterdir() if path.name != "call_a")
+    (own / "recording.mp3").write_bytes((other / "recording.mp3").read_bytes())
+    lines = [line for folder in (own, other) for line in (folder / "manifest-lines.txt").read_text().splitlines(True)]
+    kept = [line for line in lines if ("records/call_a" in line) or (line.endswith(".mp3\n") and "call_a" not in line)]
+    (own / "manifest-lines.txt").write_text("".join(kept))
+
+
+def present_another_call(calls: Path) -> None:
+    """All that is sealed of one call, in the folder of another."""
+    own, other = calls / "call_a", next(path for path in calls.iterdir() if path.name != "call_a")
+    for name in ("recording.mp3", "record.json", "manifest-lines.txt"):
+        (own / name).write_bytes((other / name).read_bytes())
+
+
+def withhold_recording(call: Path) -> None:
+    (call / "recording.mp3").unlink()
+    lines = [line for line in (call / "manifest-lines.txt").read_text().splitlines(True) if not line.endswith(".mp3\n")]
+    (call / "manifest-lines.txt").write_text("".join(lines))
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [
         (forge(f"calls/{DAY}/call_a/record.json", b"Hello", b"Jello"), "record.json: it is not as it was sealed"),
         (forge(f"calls/{DAY}/call_a/recording.mp3", b"\xff\xfb", b"\xff\xfa"), "recording.mp3: it is not as it was"),
-        (forge(f"calls/{DAY}/call_a/manifest-lines.txt", b"call_a.mp3", b"call_b.mp3"), "no seal has the line"),
+        (forge(f"calls/{DAY}/call_a/manifest-lines.txt", b"call_a.mp3", b"call_b.mp3"), "of another call"),
+        (forge(f"calls/{DAY}/call_a/manifest-lines.txt", b"  audio/dt=2025", b"0  audio/dt=2025"), "no seal has"),
+        (lambda package: present_another_recording(package / f"data/calls/{DAY}"), "is a line of another call"),
+        (lambda package: present_another_call(package / f"data/calls/{DAY}"), "is a line of another call"),
+        (lambda package: withhold_recording(package / f"data/calls/{DAY}/call_a"), "its recording is missing"),
         (lambda package: (package / f"data/calls/{DAY}/call_a/manifest-lines.txt").write_text(""), "is not sealed"),
         (lambda package: (package / "data/seals/seal-000001.txt").unlink(), "no seal has the line"),
     ],

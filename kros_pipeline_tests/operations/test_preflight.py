@@ -76,6 +76,8 @@ def test_each_check_is_a_line_with_what_it_found_and_what_to_do(account: MakeAcc
         f"skipped region: the server is not AWS ({our.ctx.store.server.endpoint}), and takes the region that is set.",
         "skipped encryption: KROS_SSE is not set: each object gets the bucket's default.",
         "skipped Object Lock: the bucket has none, and no setting needs it: KROS_LEGAL_HOLD is off.",
+        "skipped seal key: KROS_SEAL_KEY is not set: days are sealed and chained, and not signed.",
+        "skipped time-stamps: KROS_TIMESTAMP_URL is not set: no authority says before which time a day was sealed.",
         f"ok      API: it accepts the key (dialect: offset); yesterday ({DAY}, UTC) has {calls} completed calls.",
         "skipped API key: it may list calls. No answer of the API shows its other scopes or when it expires: look at "
         "the key in the KrosAI dashboard. The pipeline needs it to list calls, and to read recordings and transcripts.",
@@ -306,6 +308,12 @@ def test_object_lock_is_needed_for_holds_only(
             return keeps_all
 
     assert look_into(account(), store, Locked(store), KROS_LEGAL_HOLD=hold)["Object Lock"].startswith(said)
+
+
+def test_seals_under_retention_need_object_lock(account: MakeAccount) -> None:
+    store = MemoryObjectStore("preflight", "seals")
+    said = look_into(account(), store, KROS_SEAL_RETAIN_DAYS="10")["Object Lock"]
+    assert said.startswith("FAILED  Object Lock: KROS_SEAL_RETAIN_DAYS is set, and the bucket has no Object Lock")
 
 
 def test_encryption_is_seen_at_the_probe(account: MakeAccount) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -21,18 +22,20 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
+from kros_pipeline.archive.seal_chain import SealChain
 from kros_pipeline.archive.seal_signers import KmsSigner, PemSigner, open_signer, sign_and_verify
 from kros_pipeline.core.clock import Clock
 from kros_pipeline.core.errors import SigningFailed, TimestampFailed
 from kros_pipeline.core.seal_keys import PUBLIC_KEYS, seal_key
+from kros_pipeline.operations.seal_attachments import complete_seals
 from kros_pipeline.operations.sealing import SealingReport, seal_days_of
-from kros_pipeline.operations.timestamping import ask_for_timestamp
+from kros_pipeline.operations.timestamping import Timestamp, ask_for_timestamp
 from kros_pipeline.sandbox import LocalS3
 from kros_pipeline_tests.support.accounts import DAY
 from kros_pipeline_tests.support.fake_days import FakeDay
 from kros_pipeline_tests.support.memory_store import open_memory_run
 from kros_pipeline_tests.support.sealed_days import BODIES, check_copy, copy_day, tools
-from kros_pipeline_tests.support.time_authority import TimeAuthority, time_authority, wait_until
+from kros_pipeline_tests.support.time_authority import TimeAuthority, time_authority, wait_until, with_status_text
 
 
 def write_key(path: Path, key: Any = None, password: bytes | None = None) -> str:
@@ -93,6 +96,28 @@ def test_a_seal_whose_signature_was_removed_or_is_of_another_key_is_not_verified
     assert "its signature is missing" in check(without=seal_key(1, "sig"))[1]
     (key,) = day.archive.objects(PUBLIC_KEYS)
     assert "no key in seals/keys made its signature" in check(without=key)[1]
+
+
+def test_seals_that_were_made_anew_with_another_key_or_none_are_noticed_by_the_key_or_the_head(
+    day: FakeDay, check: Callable[..., tuple[bool, str]], tmp_path: Path
+) -> None:
+    """The custodian's best try: everything below `seals/` is his own. Only what left the bucket earlier shows it."""
+    report = seal(day, KROS_SEAL_KEY=write_key(tmp_path / "key.pem"))
+    (key,) = day.archive.objects(PUBLIC_KEYS)
+    fingerprint = key.removeprefix(PUBLIC_KEYS).removesuffix(".pem")
+    known = (f"SEAL_KEY={'0' * 64} {fingerprint}", f"HEAD={report.head}")
+    is_verified, said = check(*known)
+    assert is_verified and "not compared with anything" not in said, said
+    for settings in ({"KROS_SEAL_KEY": write_key(tmp_path / "other.pem")}, {}):
+        for name in [*day.archive.objects("seals/"), "state/seals.json"]:
+            day.archive.delete(name)
+        shutil.rmtree(tmp_path / "copy")
+        seal(day, **settings)
+        is_verified, said = check()
+        assert is_verified and "not compared with anything from outside the bucket" in said, said
+        for one, why in zip(known, ("SEAL_KEY", f"it never had the head {report.head}"), strict=True):
+            is_verified, said = check(one)
+            assert not is_verified and why in said, said
 
 
 def test_a_rotated_key_signs_what_comes_later_and_earlier_signatures_hold(
@@ -226,6 +251,25 @@ def test_a_time_stamp_of_an_authority_that_is_not_trusted_or_of_another_seal_is_
     assert "its time-stamp is not of this seal" in check()[1]
 
 
+def test_the_time_is_that_of_the_signed_token_whatever_the_answer_around_it_says(
+    day: FakeDay, check: Callable[..., tuple[bool, str]], authority: TimeAuthority
+) -> None:
+    """A custodian could otherwise show an older time, and move the moment at which certificates must hold."""
+    seal(day, KROS_TIMESTAMP_URL=authority.url)
+    forged = with_status_text(day.archive.read(seal_key(1, "tsr")), "x\nTime stamp: Jan  1 00:00:00 2020 GMT (")
+    day.archive.write(seal_key(1, "tsr"), forged)
+    is_verified, said = check(f"TSA_ROOT={authority.root}")
+    assert is_verified and f" {datetime.now(UTC).year} GMT by an authority" in said and "2020" not in said, said
+
+
+def test_a_time_stamp_that_was_removed_is_missed_by_whoever_knows_the_authority(
+    day: FakeDay, check: Callable[..., tuple[bool, str]], authority: TimeAuthority
+) -> None:
+    seal(day, KROS_TIMESTAMP_URL=authority.url)
+    is_verified, said = check(f"TSA_ROOT={authority.root}", without=seal_key(1, "tsr"))
+    assert not is_verified and "it is not time-stamped" in said, said
+
+
 def test_a_time_stamp_holds_after_its_authority_has_expired(
     day: FakeDay, check: Callable[..., tuple[bool, str]]
 ) -> None:
@@ -255,6 +299,28 @@ def test_an_authority_that_lies_or_fails_leaves_the_time_stamp_owed_and_the_day_
     assert "time-stamps are owed: " in sentence and "127.0.0.1" in sentence and "/tsa" not in sentence
     assert seal_key(1, "tsr") not in day.archive.objects("seals/")
     assert seal(day, KROS_TIMESTAMP_URL=authority.url).attachments.unstamped == 0
+
+
+def test_of_two_runs_at_once_one_keeps_the_request_and_its_own_answer(day: FakeDay) -> None:
+    seal(day)
+    ctx = day.open()
+
+    def stamp(*_: object) -> Timestamp:
+        day.archive.write(seal_key(1, "tsq"), b"of another run")
+        return Timestamp(b"own", b"reply", b"certificates")
+
+    chain = SealChain(ctx.store, ctx.clock)
+    found = complete_seals(
+        store=ctx.store,
+        governance=ctx.governance,
+        chain=chain,
+        signer=None,
+        stamp=stamp,
+        retain_days=None,
+        clock=ctx.clock,
+    )
+    assert found.unstamped == 1 and "another run asks" in found.owed[0]
+    assert seal_key(1, "tsr") not in day.archive.objects("seals/")
 
 
 def test_an_authority_that_never_ends_its_answer_is_left(day: FakeDay, authority: TimeAuthority) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kros_pipeline.core.seal_keys import manifest_key, records_key, seal_key, verify_key
+from kros_pipeline.core.seal_keys import PUBLIC_KEYS, manifest_key, records_key, seal_key, verify_key
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.operations.sealing import seal_days_of
+from kros_pipeline_tests.operations.test_seal_attachments import write_key
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, LAST_CHANCE, PLAIN, MakeAccount
 from kros_pipeline_tests.support.steps import erase_calls
 
@@ -35,13 +37,18 @@ def versions_of(our: Any, key: str) -> list[bytes]:
 
 
 @pytest.mark.slow
-def test_seals_are_locked_and_an_erased_call_leaves_every_version_of_records_and_manifest(account: MakeAccount) -> None:
+def test_seals_are_locked_and_an_erased_call_leaves_every_version_of_records_and_manifest(
+    account: MakeAccount, tmp_path: Path
+) -> None:
     our = account(SMALL, bucket="locked", now=LAST_CHANCE, KROS_ERASURE_KEY="k" * 40)
     our.run_day()
-    ctx = our.open(KROS_SEAL_RETAIN_DAYS="30")
-    report = seal_days_of(ctx)
+    report = seal_days_of(our.open(KROS_SEAL_KEY=write_key(tmp_path / "key.pem")))
     assert (report.sealed, report.owed, report.refused) == ([DAY], [], []), report
-    assert lock_of(our, seal_key(1)) == ("COMPLIANCE", LAST_CHANCE + timedelta(days=30))
+    assert lock_of(our, seal_key(1)) == (None, None)
+    assert not seal_days_of(our.open(KROS_SEAL_RETAIN_DAYS="30")).owed
+    (public_key,) = our.archive.objects(PUBLIC_KEYS)
+    for key in (seal_key(1), seal_key(1, "sig"), public_key):
+        assert lock_of(our, key) == ("COMPLIANCE", LAST_CHANCE + timedelta(days=30)), "also what was there before"
     for key in (records_key(DAY), manifest_key(DAY), verify_key(DAY)):
         assert lock_of(our, key) == (None, None), "the day's files stay erasable"
     call_id = min(our.archive.by_call("calls", DAY))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 
 from kros_pipeline.core.object_keys import audio_key
 from kros_pipeline.core.seal_keys import manifest_key, records_key, seal_key, verify_key
+from kros_pipeline.core.verify_page import write_page
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline_tests.support.accounts import DAY
 from kros_pipeline_tests.support.fake_days import FakeDay
-from kros_pipeline_tests.support.sealed_days import check_copy, copy_day, seal, sealed_day, tools
+from kros_pipeline_tests.support.sealed_days import COREUTILS, check_copy, copy_day, seal, sealed_day, tools
 from kros_pipeline_tests.support.steps import erase_calls
 
 ERASE_A = ErasureRequest(("call_a",), reason="request 17")
@@ -52,6 +54,10 @@ def cut_line(key: str, text: str) -> Callable[[Path], object]:
         (copy / key).write_text("".join(line for line in lines if text not in line))
 
     return change
+
+
+def prepend(key: str, text: str) -> Callable[[Path], object]:
+    return lambda copy: (copy / key).write_text(text + (copy / key).read_text())
 
 
 def remove(key: str) -> Callable[[Path], object]:
@@ -118,7 +124,22 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda copy: write(copy / f"state/erased/dt={DAY}/{'0' * 64}.json", f'{{"day": "{DAY}"}}'),
         "1 tombstones account",
     ),
+    "a record before the first one": (prepend(records_key(DAY), '{"call_id":"call_zz"}\n'), "never sealed"),
+    "a mark that is none": (prepend(records_key(DAY), '{"erasure":"0","call_id":"call_zz"}\n'), "never sealed"),
+    "a line before the manifest": (prepend(manifest_key(DAY), "# this day is whole\n"), "never sealed"),
+    "a line of a recording that was never sealed": (
+        prepend(manifest_key(DAY), "0" * 64 + "  a/b\n"),
+        "never sealed",
+    ),
     # Seals that somebody else made.
+    "a text behind the end of a seal": (
+        lambda copy: (copy / seal_key(1)).write_text((copy / seal_key(1)).read_text() + "not complete\n"),
+        "goes on behind its end",
+    ),
+    "a verdict that is a command for a terminal": (
+        lambda copy: replace_in(copy / seal_key(1), "verdict: complete", "verdict: \\c\x1b[2J"),
+        "its verdict is none",
+    ),
     "a second seal without the right predecessor": (
         lambda copy: write(
             copy / seal_key(2),
@@ -169,6 +190,30 @@ def test_a_removed_seal_of_the_chain_is_noticed(check: Callable[..., tuple[bool,
     assert is_verified and "version 2 of the day" in said, said
     is_verified, said = check(day, lambda copy: (copy / seal_key(1)).unlink())
     assert not is_verified and f"{seal_key(1)} is missing" in said, said
+
+
+def test_without_a_tool_nothing_is_verified(sealed: FakeDay, bin_folder: Path, tmp_path: Path) -> None:
+    """Without `comm`, for one, nothing would differ from anything."""
+    copy = copy_day(sealed.archive, DAY, tmp_path / "copy")
+    fewer = tmp_path / "bin"
+    shutil.copytree(bin_folder, fewer, symlinks=True)
+    (fewer / "comm").unlink()
+    is_verified, said = check_copy(copy, fewer)
+    assert not is_verified and "this machine has no comm" in said, said
+
+
+def test_the_page_looks_for_every_tool_that_it_uses() -> None:
+    page = "\n".join(line for line in write_page(DAY, "s3://b/").decode().splitlines() if not line.startswith("#"))
+    [listed] = re.findall(r"^for x in (.*); do$", page, re.MULTILINE)
+    builtins = {"echo", "printf", "test", "env"}
+    used = {
+        name for name in COREUTILS if re.search(rf"(?:^|[|;({{]|\$\(|do|then|else|if|&&|\|\|) *{name} ", page, re.M)
+    }
+    assert used - builtins <= set(listed.split()) and len(used) > 15
+
+
+def test_an_archive_whose_prefix_has_quotes_is_copied_by_the_page_s_command() -> None:
+    assert b"--recursive 's3://b/it'\"'\"'s(x)/'$p $p" in write_page(DAY, "s3://b/it's(x)/")
 
 
 def test_pasted_into_a_shell_the_commands_say_the_same(sealed: FakeDay, bin_folder: Path, tmp_path: Path) -> None:

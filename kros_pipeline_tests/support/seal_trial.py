@@ -112,8 +112,9 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=30)
     parser.add_argument("--runs", type=int, default=8)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0, help="the first one")
     options = parser.parse_args()
-    for seed in range(options.seeds):
+    for seed in range(options.seed, options.seed + options.seeds):
         killed = try_sealing(seed, days=options.days, runs=options.runs, kills=options.kills)
         print(f"seed {seed}: {options.days} days by {options.runs} runs, {killed} kills: one chain")
 

@@ -145,6 +145,28 @@ def time_authority(*, certificates_end_in: timedelta = timedelta(days=30)) -> It
             server.server_close()
 
 
+def _content(der: bytes, at: int) -> tuple[int, int]:
+    """Where the content of an element of DER begins and ends."""
+    size, begin = der[at + 1], at + 2
+    if size & 0x80:
+        begin += size & 0x7F
+        size = int.from_bytes(der[at + 2 : begin], "big")
+    return begin, begin + size
+
+
+def _der(tag: int, content: bytes) -> bytes:
+    size = len(content).to_bytes(2, "big")
+    return bytes([tag, 0x82]) + size + content if len(content) > 127 else bytes([tag, size[1]]) + content
+
+
+def with_status_text(reply: bytes, text: str) -> bytes:
+    """The same answer with a text of anybody's in its status, which no signature covers."""
+    answer_begin, _ = _content(reply, 0)
+    begin, end = _content(reply, answer_begin)
+    status = reply[begin:end] + _der(0x30, _der(0x0C, text.encode()))
+    return _der(0x30, _der(0x30, status) + reply[end:])
+
+
 def wait_until(moment: datetime) -> None:
     """Waits until a certificate has expired: openssl reads the system's clock."""
     time.sleep(max(0.0, (moment - datetime.now(UTC)).total_seconds()))
