@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from kros_pipeline import __main__ as command_line
 from kros_pipeline.archive.settings import ArchiveSettings
@@ -76,6 +78,8 @@ def test_each_check_is_a_line_with_what_it_found_and_what_to_do(account: MakeAcc
         f"skipped region: the server is not AWS ({our.ctx.store.server.endpoint}), and takes the region that is set.",
         "skipped encryption: KROS_SSE is not set: each object gets the bucket's default.",
         "skipped Object Lock: the bucket has none, and no setting needs it: KROS_LEGAL_HOLD is off.",
+        "skipped seal key: KROS_SEAL_KEY is not set: days are sealed without a signature.",
+        "skipped time-stamps: KROS_TIMESTAMP_URL is not set: seals get no time-stamp.",
         f"ok      API: it accepts the key (dialect: offset); yesterday ({DAY}, UTC) has {calls} completed calls.",
         "skipped API key: it may list calls. No answer of the API shows its other scopes or when it expires: look at "
         "the key in the KrosAI dashboard. The pipeline needs it to list calls, and to read recordings and transcripts.",
@@ -395,6 +399,28 @@ def test_the_rules_are_counted(account: MakeAccount, tmp_path: Path) -> None:
     assert line(account(), "rules", KROS_FLAG_RULES=str(rules)) == (
         f"ok      rules: {rules} has 2 rules. The job test_rules shows what they flag."
     )
+
+
+def test_the_seal_key_is_tried_and_nothing_is_sealed(
+    account: MakeAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    our, key = account(), tmp_path / "key.pem"
+    set_to = {"KROS_SEAL_KEY": str(key), "KROS_TIMESTAMP_URL": "https://timestamp.example.com"}
+    assert [one.check for one in failures(our, **set_to)] == ["seal key"]
+    pem = generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    key.write_bytes(pem)
+    assert not failures(our, **set_to) and not our.archive.objects("seals/")
+    monkeypatch.setenv("PATH", "")
+    assert [one.check for one in failures(our, **set_to)] == ["time-stamps"]
+
+
+def test_a_bad_setting_of_the_reviewers_page_is_a_line(account: MakeAccount) -> None:
+    found = failures(account(), KROS_BROWSE_LISTEN="0.0.0.0", KROS_BROWSE_USERS="amina")
+    assert [one.sentence.split()[0] for one in found] == [
+        "KROS_BROWSE_LISTEN",
+        "KROS_BROWSE_USERS",
+        "KROS_BROWSE_USERS",
+    ]
 
 
 @pytest.mark.parametrize(
