@@ -174,14 +174,16 @@ def _extensions_result(totals: "ArchiveTotals") -> dg.AssetCheckResult:
     refused, unconfirmed = totals.extensions_refused, totals.extensions_unconfirmed
     days = totals.days_with_open_extensions
     named = ", ".join(map(str, days[:_MAX_NAMED_DAYS])) + (", …" if len(days) > _MAX_NAMED_DAYS else "")
+    kinds = [f"{refused} extensions of the retention were refused"] if refused else []
+    kinds += [f"of {unconfirmed} nobody knows whether upstream acted"] if unconfirmed else []
     return dg.AssetCheckResult(
         check_name=REFUSALS_CHECK,
         asset_key=THE_ARCHIVE,
         passed=not days,
         severity=dg.AssetCheckSeverity.WARN,
         description=(
-            f"Upstream refused {refused} extensions of the retention, and of {unconfirmed} nobody knows whether it "
-            f"acted ({len(days)} days: {named}). The archive has the recordings; upstream deletes its own as planned. "
+            f"Upstream's answers to extensions: {'; '.join(kinds)}. Days ({len(days)}): {named}. "
+            "The archive has the recordings; upstream deletes its own as planned. "
             "The check of `retention_extensions` of each day says why, and how to settle or resend them."
             if days
             else "0 extensions are refused, and 0 unconfirmed, of the days that upstream still has."

@@ -174,10 +174,13 @@ def verification_check() -> dg.AssetChecksDefinition:
                 log=ctx.log,
             )
             coverage = read_coverage(store=ctx.store, tables=ctx.tables, clock=ctx.clock)
-        yield bytes_result(found, coverage)
+        result = bytes_result(found, coverage)
+        yield result
         if not found.is_sound:
             raise dg.Failure(
-                description=f"{BYTES_CHECK} is red.", metadata=runbook_metadata(BYTES_CHECK), allow_retries=False
+                description=f"{BYTES_CHECK} is red. {result.description}",
+                metadata=runbook_metadata(BYTES_CHECK),
+                allow_retries=False,
             )
 
     return verification

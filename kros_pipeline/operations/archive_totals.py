@@ -7,7 +7,6 @@ days, one for each year, three more; and for each day that changed two, and for 
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
@@ -24,6 +23,7 @@ from ..core.days import days_from
 from ..core.errors import UnreadablePartition
 from ..core.s3_prices import estimate_month_usd
 from ..core.statuses import DayVerdict
+from ..core.worker_threads import worker_threads
 from ..steps.reconciliation import read_reconciliation
 from .verification import Coverage, measure_coverage
 
@@ -171,7 +171,7 @@ def _read_days(store: ObjectStore, tables: Tables, today: date) -> dict[date, Ke
         list_table_versions(store, table.name) for table in (schemas.RECONCILIATION, schemas.RETENTION_EXTENSIONS)
     )
     years = sorted({day.year for day in row_versions})
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with worker_threads(_THREADS, "totals") as pool:
         kept_years = dict(zip(years, pool.map(lambda year: read_kept_days(store, year), years), strict=True))
         kept = {day: value for days in kept_years.values() for day, value in days.items()}
         changed = [

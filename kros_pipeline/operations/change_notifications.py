@@ -5,7 +5,6 @@ never not at all.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -29,6 +28,7 @@ from ..core.notification_state import (
 )
 from ..core.notification_text import write_body, write_title
 from ..core.statuses import DayVerdict
+from ..core.worker_threads import worker_threads
 from .day_rows import read_day_rows
 from .notifications import NotificationTarget
 
@@ -67,7 +67,7 @@ def observe_days(
     """
     seen = dict(observations)
     days = {subject: day for subject in {*observations, *red} if (day := day_of_subject(subject)) is not None}
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with worker_threads(_THREADS, "day-rows") as pool:
         rows = read_day_rows(days.values(), tables, pool).rows
     for subject, day in days.items():
         run, row = observations.get(subject), rows[day]

@@ -1,7 +1,6 @@
 """Plan the days that are owed: count their calls, and estimate what they need. Nothing is moved."""
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 
@@ -15,6 +14,7 @@ from ..core import schemas
 from ..core.backlog_plan import DAYS_PER_TICK, BacklogPlan, Capacity, Past, plan_backlog
 from ..core.clock import Clock
 from ..core.statuses import DayVerdict
+from ..core.worker_threads import worker_threads
 from ..source.call_source import CallSource
 from .backlog import find_backlog
 from .day_counts import CallCounts, count_calls
@@ -90,7 +90,7 @@ def is_large_and_new(days: Iterable[date], store: ObjectStore) -> bool:
 def _read_past(store: ObjectStore, tables: Tables) -> Past:
     """Read the ratios of the newest days of the archive that are complete and have recordings."""
     newest = days_of_table(store, schemas.RECONCILIATION.name)[-_PAST_DAYS:]
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with worker_threads(_THREADS, "planning") as pool:
         rows = read_day_rows(newest, tables, pool).rows.values()
     return _find_ratios(row for row in rows if row is not None and row["verdict"] == DayVerdict.COMPLETE)
 

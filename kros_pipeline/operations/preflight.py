@@ -9,10 +9,11 @@ from ..archive.governance import Governance
 from ..archive.object_store import ObjectStore
 from ..archive.s3_governance import open_s3
 from ..archive.settings import ArchiveSettings
+from ..core.browse_settings import parse_browse_settings
 from ..core.clock import Clock
 from ..core.errors import NotificationFailed
 from ..core.notification_settings import NOTIFY, WEBHOOK_URL
-from ..core.settings import BadSettings
+from ..core.settings import BadSettings, SettingsReader
 from ..steps.run_context import SYSTEM_CLOCK
 from ..steps.settings import FLAG_RULES, SETTINGS, START_DATE, Settings, parse_settings_and_rules, parse_start_date
 from .archive_preflight import check_archive
@@ -62,7 +63,9 @@ def _read_settings(texts: Mapping[str, str | None]) -> tuple[Settings | None, in
         parse_start_date(texts.get(START_DATE.name))
     except BadSettings as error:
         problems += error.problems
-    return settings, rule_count, problems
+    browse = SettingsReader(texts)
+    parse_browse_settings(browse)  # no run reads them: a mistake in them must not stop the archive
+    return settings, rule_count, problems + browse.problems
 
 
 def _describe_rules(settings: Settings, rule_count: int) -> str:

@@ -5,7 +5,6 @@ record. So a day that was checked stays checked, and a day whose table somebody 
 """
 
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -20,6 +19,7 @@ from ..core import schemas
 from ..core.errors import ArchiveDenied, ArchiveError
 from ..core.speaker_roles import SpeakerRoles
 from ..core.transcript_changes import recount_words
+from ..core.worker_threads import worker_threads
 
 _THREADS = 8
 
@@ -53,7 +53,7 @@ def rewrite_days(
     def rewrite(day: date) -> Rewriting:
         return _rewrite_day(day, store=store, tables=tables, roles=roles, dry_run=dry_run)
 
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="rewriting") as pool:
+    with worker_threads(_THREADS, "rewriting") as pool:
         for of_day in pool.map(rewrite, days):
             result.changed_days += of_day.changed_days
             result.problems += of_day.problems

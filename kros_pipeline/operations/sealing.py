@@ -6,7 +6,6 @@ verdict, has changed. Nothing here asks KrosAI.
 
 import logging
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -25,6 +24,7 @@ from ..core.days import grace_is_over
 from ..core.errors import ArchiveDenied, ArchiveError
 from ..core.object_keys import day_in, table_versions_key
 from ..core.statuses import DayVerdict
+from ..core.worker_threads import worker_threads
 from ..steps.run_context import RunContext
 from .day_states import DayState, read_day_states
 from .seal_attachments import Attachments, Stamp, complete_seals
@@ -146,7 +146,7 @@ def _find_due(store: ObjectStore, looked: Mapping[str, str]) -> dict[date, str]:
     It costs a request for each table and 1,000 days.
     """
     names = list(schemas.TABLES)
-    with ThreadPoolExecutor(_THREADS, thread_name_prefix="sealing") as pool:
+    with worker_threads(_THREADS, "sealing") as pool:
         listed = dict(zip(names, pool.map(partial(list_table_versions, store), names), strict=True))
     checked = {day_in(entry.key): str(entry.version) for entry in store.list(_CHECKED)}
     due = {}

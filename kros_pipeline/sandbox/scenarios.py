@@ -207,7 +207,7 @@ SCENARIOS = (
         "the API answers 403 to extensions",
         "every_extension_is_confirmed",
         _DAY,
-        "switch it off, and materialize `retention_extensions` with the calls' ids in `resend`",
+        "switch it off, and materialize `retention_extensions`, with the calls' ids in `resend`, and `reconciliation`",
         {"extend_refused": Fault()},
     ),
     Scenario(
@@ -215,7 +215,7 @@ SCENARIOS = (
         "the API extends, and answers 502",
         "every_extension_is_confirmed",
         _DAY,
-        "switch it off, and materialize `retention_extensions` with the calls' ids in `settle`",
+        "switch it off, and materialize `retention_extensions`, with the calls' ids in `settle`, and `reconciliation`",
         {"extend_lost": Fault()},
     ),
     Scenario(

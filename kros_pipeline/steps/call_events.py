@@ -28,6 +28,7 @@ from ..core.errors import (
     UnexpectedResponse,
 )
 from ..core.sorted_lookup import group_by_call, outer_join
+from ..core.worker_threads import worker_threads
 from ..source.call_source import CallEvent, CallSource
 from .circuit_breaker import CircuitBreaker
 from .report import Report
@@ -60,7 +61,7 @@ def fetch_call_events(
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
         with (
             tables.required(schemas.CALLS, day) as calls,
-            ThreadPoolExecutor(download_workers, thread_name_prefix="call-events") as pool,
+            worker_threads(download_workers, "call-events", clock) as pool,
         ):
             yield from batches_of(schemas.CALL_EVENTS, fetcher.rows(calls, present, pool))
 

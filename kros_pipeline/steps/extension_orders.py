@@ -100,7 +100,7 @@ def describe_open_decisions(rows: Collection[Row], day: date) -> list[str]:
         )
     if sentences:
         sentences.append(
-            f"How: launch only retention_extensions for {day}, with the run config "
+            f"How: launch retention_extensions and reconciliation for {day}, with the run config "
             '{ops: {retention_extensions: {config: {settle: ["call id"], resend: ["call id"]}}}}.'
         )
     return sentences

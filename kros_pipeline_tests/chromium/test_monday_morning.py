@@ -93,7 +93,9 @@ def test_a_waiting_day_is_a_warning_that_says_until_when(page: Page, monday: Mon
 
 def test_the_check_of_refused_extensions_names_the_days(page: Page, monday: Monday) -> None:
     page.goto(f"{monday.url}/assets/archive?view=checks&checkDetail=no_extension_is_refused")
-    expect(page.get_by_text(re.compile(r"Upstream refused \d+ extensions")).first).to_be_visible(timeout=_PATIENCE_MS)
+    expect(page.get_by_text(re.compile(r"\d+ extensions of the retention were refused")).first).to_be_visible(
+        timeout=_PATIENCE_MS
+    )
 
 
 def test_the_events_of_a_failed_day_have_its_reasons(page: Page, monday: Monday) -> None:

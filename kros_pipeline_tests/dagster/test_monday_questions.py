@@ -186,7 +186,7 @@ def test_the_check_of_a_failed_day_has_the_reason_and_what_to_do(ui: UI) -> None
 def test_refused_extensions_are_a_warning_with_their_days(ui: UI) -> None:
     check = ui.check("archive", REFUSALS_CHECK)
     assert (check["success"], check["severity"]) == (False, "WARN")
-    assert "refused 8 extensions" in check["description"] and str(BAD) in check["description"]
+    assert "8 extensions of the retention were refused." in check["description"] and str(BAD) in check["description"]
     assert (
         "8 × extension of the retention refused by upstream"
         in values_of(ui.asset("reconciliation", str(BAD))["assetObservations"])["problems"]

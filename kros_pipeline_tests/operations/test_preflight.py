@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from kros_pipeline import __main__ as command_line
 from kros_pipeline.archive.settings import ArchiveSettings
@@ -403,6 +405,28 @@ def test_the_rules_are_counted(account: MakeAccount, tmp_path: Path) -> None:
     assert line(account(), "rules", KROS_FLAG_RULES=str(rules)) == (
         f"ok      rules: {rules} has 2 rules. The job test_rules shows what they flag."
     )
+
+
+def test_the_seal_key_is_tried_and_nothing_is_sealed(
+    account: MakeAccount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    our, key = account(), tmp_path / "key.pem"
+    set_to = {"KROS_SEAL_KEY": str(key), "KROS_TIMESTAMP_URL": "https://timestamp.example.com"}
+    assert [one.check for one in failures(our, **set_to)] == ["seal key"]
+    pem = generate_private_key(SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    key.write_bytes(pem)
+    assert not failures(our, **set_to) and not our.archive.objects("seals/")
+    monkeypatch.setenv("PATH", "")
+    assert [one.check for one in failures(our, **set_to)] == ["time-stamps"]
+
+
+def test_a_bad_setting_of_the_reviewers_page_is_a_line(account: MakeAccount) -> None:
+    found = failures(account(), KROS_BROWSE_LISTEN="0.0.0.0", KROS_BROWSE_USERS="amina")
+    assert [one.sentence.split()[0] for one in found] == [
+        "KROS_BROWSE_LISTEN",
+        "KROS_BROWSE_USERS",
+        "KROS_BROWSE_USERS",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,21 @@ def test_an_erased_call_has_no_events_and_none_comes_back(our: Account) -> None:
     assert call_id not in ids and len(ids) == 7
 
 
+def test_a_run_that_is_terminated_interrupts_the_threads_that_ask(
+    our: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted = list[bool]()
+
+    def end_run(call_id: str) -> list[CallEvent]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(our.ctx.source, "events", end_run)
+    our.ctx.clock = replace(our.ctx.clock, interrupt=lambda: interrupted.append(True))
+    with pytest.raises(KeyboardInterrupt):
+        fetch_call_events(our.ctx, DAY)
+    assert interrupted
+
+
 def test_an_empty_day_has_an_empty_table(memory_account: MakeAccount) -> None:
     our = memory_account(replace(PLAIN, days={f"{DAY + timedelta(days=1)}": 1}))
     our.run_day()

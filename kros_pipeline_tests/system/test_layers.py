@@ -157,6 +157,13 @@ def test_only_the_entry_points_read_the_environment(module: str) -> None:
         assert not names_in(module) & {"environ", "getenv", "EnvVar"}
 
 
+@pytest.mark.parametrize("module", [module for module in MODULES if room_of(module) not in ("browser", "sandbox")])
+def test_a_pool_of_threads_ends_with_the_run_that_it_works_for(module: str) -> None:
+    """A plain pool does all that it was given before a terminated run ends: `core/worker_threads.py` drops it."""
+    if module != "core/worker_threads":
+        assert not calls_in(module) & {"ThreadPoolExecutor", "ProcessPoolExecutor"}
+
+
 @every_module
 def test_folders_are_one_level_deep(module: str) -> None:
     assert module.count("/") <= 1
