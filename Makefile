@@ -81,11 +81,8 @@ test-readers: setup ## read an archive with Spark, chDB, DataFusion and dbt; ins
 tables: setup ## write what is derived from the tables' schemas: analytics/, docs/tables.md
 	@$(BIN)/python -m analytics.generate
 
-screenshots: setup ## take the README's pictures of the Dagster UI again (Debian's chromium); writes docs/images
+screenshots: setup ## take the README's pictures again (Debian's chromium); writes docs/images
 	@$(BIN)/python -m kros_pipeline_tests.chromium.screenshots 2>/dev/null
-
-picture: setup ## draw the README's picture of the reviewer's page (Debian's chromium)
-	@$(BIN)/python -m kros_pipeline_tests.chromium.listen_picture
 
 soak: setup ## try 2,000 random worlds, and kill runs at 200 random moments; SEED=7 repeats a trial
 	@$(BIN)/python -m kros_pipeline_tests.support.worlds --worlds 2000 $(if $(SEED),--first $(SEED))
@@ -114,4 +111,4 @@ lock: ## write requirements.lock and requirements-production.lock from pyproject
 	uv pip compile pyproject.toml --extra production --universal --python-version 3.11 --constraint requirements.lock \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-production.lock
 
-.PHONY: help setup demo dev check notify-test browse up test test-s3 test-cluster test-browser test-readers tables screenshots picture soak fault-matrix bench bench-quick lint audit lock
+.PHONY: help setup demo dev check notify-test browse up test test-s3 test-cluster test-browser test-readers tables screenshots soak fault-matrix bench bench-quick lint audit lock

@@ -8,10 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from kros_pipeline.browser.review_form import BadForm, check_review, read_form
 from kros_pipeline_tests.support.listen_archive import DAY, PROXIED, ListedCall, ListenArchive, as_user
+from kros_pipeline_tests.support.recipes import ROOT
 
 CALL = "/call/2025-01-10/call_1"
 OWN = {"sec-fetch-site": "same-origin"}
@@ -156,3 +158,47 @@ def test_the_sample_shows_what_is_reviewed(many: ListenArchive) -> None:
 @pytest.mark.parametrize("query", ["size=0&seed=a", "size=501&seed=a", "size=x&seed=a", "by=mood&seed=a"])
 def test_a_sample_that_cannot_be_drawn_says_so(many: ListenArchive, query: str) -> None:
     assert many.client().get(f"/sample?{query}").status_code == 400
+
+
+def read_view(archive: ListenArchive, folder: Path) -> list[dict[str, Any]]:
+    """Run analytics/reviews.sql over the reviews, as an analyst does."""
+    for entry in archive.store.list("reviews/"):
+        file = folder / entry.key
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(archive.store.read(entry.key) or b"")
+    statement = (ROOT / "analytics/reviews.sql").read_text("utf-8").replace("{archive}", str(folder))
+    with duckdb.connect() as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute(statement)
+        found = connection.execute("SELECT * FROM reviews ORDER BY reviewed_at, reviewer")
+        names = [column[0] for column in found.description]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def test_analysts_read_every_review_by_the_view(archive: ListenArchive, tmp_path: Path) -> None:
+    client = archive.client(**PROXIED)
+    hostile = {"verdict": "good", "comment": "nul \0, bell \a, \u2028 \ufeff '; DROP TABLE x; -- \"} {é\r\nend"}
+    assert client.post(f"{CALL}/reviews", data=GOOD, headers=OWN | as_user("amina")).status_code == 200
+    archive.now += timedelta(seconds=1)
+    assert client.post(f"{CALL}/reviews", data=hostile, headers=OWN | as_user("o=x@example.com")).status_code == 200
+    archive.now += timedelta(seconds=1)
+    second = {"verdict": "good"}
+    assert client.post(f"{CALL}/reviews", data=second, headers=OWN | as_user("amina")).status_code == 200
+    rows = read_view(archive, tmp_path / "copy")
+    assert [(row["reviewer"], row["verdict"], row["is_latest_of_reviewer"]) for row in rows] == [
+        ("amina", "problem", False), ("o=x@example.com", "good", True), ("amina", "good", True),
+    ]  # fmt: skip
+    assert rows[0]["call_id"] == "call_1" and rows[0]["call_date"] == DAY and rows[0]["form"] == read_form(None).version
+    assert rows[0]["answers"] == {"consent": "no"} and rows[2]["answers"] in ({}, None)
+    assert rows[0]["reviewed_at"].isoformat() == "2025-01-20T09:00:00+00:00"
+    assert rows[1]["comment"].startswith("nul ") and rows[1]["comment"].endswith("{é\nend")
+
+
+def test_one_damaged_object_takes_no_review_from_analysts(archive: ListenArchive, tmp_path: Path) -> None:
+    client = archive.client()
+    assert client.post(f"{CALL}/reviews", data=GOOD, headers=OWN).status_code == 200
+    for name, body in {"cut": b'{"verdict": ', "list": b"[1, 2]", "empty": b"", "text": b"\xff\xfe"}.items():
+        file = tmp_path / f"copy/reviews/dt={DAY}/call_2/{name}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(body)
+    assert [row["call_id"] for row in read_view(archive, tmp_path / "copy")] == ["call_1"]
