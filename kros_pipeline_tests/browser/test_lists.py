@@ -12,6 +12,7 @@ import pytest
 
 from kros_pipeline.archive.object_store import Replace
 from kros_pipeline.browser.call_filter import MAX_DAYS, parse_filter
+from kros_pipeline.browser.csv_export import safe_cell
 from kros_pipeline_tests.support.listen_archive import DAY, ListedCall, ListenArchive
 
 BEFORE = DAY - timedelta(days=1)
@@ -159,6 +160,20 @@ def test_no_cell_is_a_formula(tmp_path: Path) -> None:
     assert rows[0]["call_id"] == "'=cmd|' /C calc'!A0"
     assert rows[0]["from_number"] == "'@SUM(1)" and rows[0]["language"] == "'+1+cmd"
     assert rows[0]["to_number"] == "+14155551234"  # a number is one
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
+def test_a_cell_with_a_formula_is_a_text(begin: str) -> None:
+    assert safe_cell(f"{begin}HYPERLINK(1)") == f"'{begin}HYPERLINK(1)"
+
+
+@pytest.mark.parametrize("words", ["refund", "sorry"])
+@pytest.mark.parametrize("turn", ["with", "without"])
+def test_a_search_has_a_record_also_where_it_shows_no_turn(archive: ListenArchive, turn: str, words: str) -> None:
+    before = len(archive.audit_lines())
+    page = archive.client().get("/calls", params={"turn": turn, "by": "anyone", "words": words}).text
+    shown = len(re.findall('class="call"', page))
+    assert len(archive.audit_lines()) - before == shown
 
 
 def test_the_calendar_has_verdicts_counts_and_minutes(archive: ListenArchive) -> None:

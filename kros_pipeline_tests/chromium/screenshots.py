@@ -1,4 +1,4 @@
-"""Take the README's screenshots of the Dagster UI and of the reviewer's page: `python -m kros_pipeline_tests.chromium.screenshots`."""
+"""Take the pictures of the README: `python -m kros_pipeline_tests.chromium.screenshots`."""
 
 from __future__ import annotations
 
