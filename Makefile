@@ -41,7 +41,7 @@ dev: setup ## run the sandbox with the Dagster UI on http://127.0.0.1:3000 and f
 	  KROS_ERASURE_KEY=public-key-of-the-sandbox-for-no-other-use \
 	  ../../$(BIN)/python -m kros_pipeline.sandbox --last-days 7 --calls-per-day 80 --audio-seconds 5,240 \
 	  --fault-page 3001 -- \
-	  sh -c 'env | grep -E "^(KROS|AWS_|NO_PROXY)" > .env; echo "make browse DEV=1 opens the reviewer page, in another terminal."; \
+	  sh -c 'env | grep -E "^(KROS|AWS_|NO_PROXY)" > .env; echo $$$$ > dev.pid; echo "make browse DEV=1 opens the reviewer page, in another terminal."; \
 	    exec ../../$(BIN)/dagster dev -w ../../workspace.yaml'
 
 check: setup ## check everything that the account in .env relies on; writes a probe object only
@@ -51,7 +51,7 @@ notify-test: setup ## send one test message to each target of notifications in .
 	@$(BIN)/python -m kros_pipeline notify-test
 
 browse: setup ## serve the reviewer's page over the archive in .env; DEV=1: over the sandbox of `make dev`
-	@$(if $(DEV),test -f $(SANDBOX_HOME)/.env || { echo "make dev is not running: start it in another terminal."; exit 1; })
+	@$(if $(DEV),kill -0 "$$(cat $(SANDBOX_HOME)/dev.pid 2>/dev/null)" 2>/dev/null || { echo "make dev is not running: start it in another terminal."; exit 1; })
 	@cd $(if $(DEV),$(SANDBOX_HOME),.) && exec "$(CURDIR)/$(BIN)/python" -m kros_pipeline browse
 
 up: setup ## run the Dagster UI and its daemon for the account in .env; keeps its state in .dagster/home
