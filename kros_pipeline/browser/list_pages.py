@@ -16,7 +16,7 @@ from ..core.search_terms import find_marks, has_digits
 from . import call_filter
 from .access import Viewer, viewer_of
 from .access_log import AccessLog
-from .call_filter import BadFilter, CallFilter, parse_filter
+from .call_filter import CallFilter, parse_filter, read_day
 from .call_search import CallSearch, FoundCall
 from .call_states import describe_recording
 from .csv_export import csv_lines, csv_response
@@ -133,10 +133,7 @@ class ListPages:
 
     def _filter(self, request: Request) -> CallFilter:
         span = self._calendar.span()
-        try:
-            wanted = parse_filter(request.url.query, self._clock.now().date(), span[1] if span else None)
-        except BadFilter as error:
-            raise HTTPException(400, str(error)) from None
+        wanted = parse_filter(request.url.query, self._clock.now().date(), span[1] if span else None)
         if viewer_of(request).sees_numbers:
             return wanted
         kept = tuple(condition for condition in wanted.conditions if not has_digits(condition.terms))
@@ -184,7 +181,7 @@ def _totals(states: list[DayState], months: list[date]) -> dict[date, tuple[int,
 
 def _day(text: str | None) -> date | None:
     try:
-        return date.fromisoformat(text) if text else None
+        return read_day(text) if text else None
     except ValueError:
         raise HTTPException(400, "The address has a date that is none, like 2025-01-31.") from None
 

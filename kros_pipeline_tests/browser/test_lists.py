@@ -213,3 +213,13 @@ def test_a_table_that_cannot_be_read_is_named_and_the_other_days_are_shown(tmp_p
     page = broken.client().get(f"/calls?{BOTH}").text
     assert "cannot be read as a partition" in page and "a_refund" in page
     assert broken.client().get(f"/call/{BEFORE}/c_agent").status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/calls", "/calls.csv", "/sample", "/sample.csv", f"/call/{DAY}/call_1", "/days"])
+@pytest.mark.parametrize(
+    "query",
+    ["to=0001-01-02", "from=9999-12-31&to=9999-12-31", "from=0001-01-01&to=9999-12-31", "month=9999-12",
+     "month=0001-01", "&".join(["turn=with"] * 200), "size=0", "shortest=nan&longest=inf", "words=%ED%A0%80%00"],
+)  # fmt: skip
+def test_no_address_makes_the_page_fail(archive: ListenArchive, path: str, query: str) -> None:
+    assert archive.client().get(f"{path}?{query}").status_code in (200, 400, 404)
