@@ -41,7 +41,7 @@ dev: setup ## run the sandbox with the Dagster UI on http://127.0.0.1:3000 and f
 	  KROS_ERASURE_KEY=public-key-of-the-sandbox-for-no-other-use \
 	  ../../$(BIN)/python -m kros_pipeline.sandbox --last-days 7 --calls-per-day 80 --audio-seconds 5,240 \
 	  --fault-page 3001 -- \
-	  sh -c 'env | grep -E "^(KROS|AWS_|NO_PROXY)" > .env; echo "make browse DEV=1 opens the reviewer page, in another terminal."; \
+	  sh -c 'env | grep -E "^(KROS|AWS_|NO_PROXY)" > .env; echo $$$$ > dev.pid; echo "make browse DEV=1 opens the reviewer page, in another terminal."; \
 	    exec ../../$(BIN)/dagster dev -w ../../workspace.yaml'
 
 check: setup ## check everything that the account in .env relies on; writes a probe object only
@@ -51,7 +51,7 @@ notify-test: setup ## send one test message to each target of notifications in .
 	@$(BIN)/python -m kros_pipeline notify-test
 
 browse: setup ## serve the reviewer's page over the archive in .env; DEV=1: over the sandbox of `make dev`
-	@$(if $(DEV),test -f $(SANDBOX_HOME)/.env || { echo "make dev is not running: start it in another terminal."; exit 1; })
+	@$(if $(DEV),kill -0 "$$(cat $(SANDBOX_HOME)/dev.pid 2>/dev/null)" 2>/dev/null || { echo "make dev is not running: start it in another terminal."; exit 1; })
 	@cd $(if $(DEV),$(SANDBOX_HOME),.) && exec "$(CURDIR)/$(BIN)/python" -m kros_pipeline browse
 
 up: setup ## run the Dagster UI and its daemon for the account in .env; keeps its state in .dagster/home
@@ -81,11 +81,8 @@ test-readers: setup ## read an archive with Spark, chDB, DataFusion and dbt; ins
 tables: setup ## write what is derived from the tables' schemas: analytics/, docs/tables.md
 	@$(BIN)/python -m analytics.generate
 
-screenshots: setup ## take the README's pictures of the Dagster UI again (Debian's chromium); writes docs/images
+screenshots: setup ## take the README's pictures again (Debian's chromium); writes docs/images
 	@$(BIN)/python -m kros_pipeline_tests.chromium.screenshots 2>/dev/null
-
-picture: setup ## draw the README's picture of the reviewer's page (Debian's chromium)
-	@$(BIN)/python -m kros_pipeline_tests.chromium.listen_picture
 
 soak: setup ## try 2,000 random worlds, kill runs at 200 random moments, and sealing at 300; SEED=7 repeats a trial
 	@$(BIN)/python -m kros_pipeline_tests.support.worlds --worlds 2000 $(if $(SEED),--first $(SEED))
@@ -115,4 +112,4 @@ lock: ## write requirements.lock and requirements-production.lock from pyproject
 	uv pip compile pyproject.toml --extra production --universal --python-version 3.11 --constraint requirements.lock \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-production.lock
 
-.PHONY: help setup demo dev check notify-test browse up test test-s3 test-cluster test-browser test-readers tables screenshots picture soak fault-matrix bench bench-quick lint audit lock
+.PHONY: help setup demo dev check notify-test browse up test test-s3 test-cluster test-browser test-readers tables screenshots soak fault-matrix bench bench-quick lint audit lock

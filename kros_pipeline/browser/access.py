@@ -96,8 +96,7 @@ class Access:
 
     def _local(self, headers: Mapping[str, str]) -> Viewer:
         """Return the person at this machine. A foreign host name would be another site's, rebound to this address."""
-        host = urlsplit(f"//{headers.get('host', '')}").hostname or ""
-        if not is_loopback(host):
+        if not is_loopback(_hostname(headers.get("host", ""))):
             raise Refused("This page is for this machine only: open it as http://127.0.0.1 with its port.")
         return Viewer(self._local_user, Role.LISTEN)
 
@@ -116,6 +115,13 @@ class Access:
         return Viewer(name, role)
 
 
+def _hostname(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # like `[::1`
+        return ""
+
+
 def _decode(header: str) -> str:
     """Return a header's text as UTF-8, which proxies send; Starlette reads it as Latin-1."""
     return header.encode("latin-1").decode("utf-8", "replace")
@@ -124,17 +130,18 @@ def _decode(header: str) -> str:
 def _refuse_other_sites(method: str, headers: Mapping[str, str]) -> None:
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if method in _SAFE_METHODS:
-        # A link from elsewhere may open a page; nothing else may be asked for from there.
-        if site in ("cross-site", "same-site") and headers.get("sec-fetch-mode") != "navigate":
+        # A link from elsewhere may open a page; nothing else may be asked for from there, nor put into a frame.
+        opens_page = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") in (None, "document")
+        if site in ("cross-site", "same-site") and not opens_page:
             raise Refused("Another web site asked for this. Open the page itself.")
         return
-    is_own = site == "same-origin" if site is not None else _host_of(origin) == headers.get("host")
+    is_own = site == "same-origin" if site is not None else _is_origin_of(origin, headers.get("host"))
     if not is_own:
         raise Refused("This was not sent by the page itself. Open the page and try again.")
 
 
-def _host_of(origin: str | None) -> str | None:
-    return urlsplit(origin).netloc if origin else None
+def _is_origin_of(origin: str | None, host: str | None) -> bool:
+    return bool(host) and origin in (f"http://{host}", f"https://{host}")
 
 
 def viewer_of(request: Request) -> Viewer:

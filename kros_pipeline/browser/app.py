@@ -23,6 +23,7 @@ from ..core.clock import Clock
 from ..core.errors import ExternalError
 from .access import Access
 from .access_log import AccessLog
+from .call_filter import BadFilter
 from .call_pages import CallFinder, CallPages
 from .call_search import CallSearch
 from .day_calendar import DayCalendar
@@ -117,6 +118,7 @@ def make_app(
         middleware=[Middleware(Access, settings=settings, local_user=local_user)],
         exception_handlers={
             HTTPException: show_problem,
+            BadFilter: show_problem,
             ExternalError: show_problem,
             sqlite3.Error: show_problem,
             Exception: show_problem,
@@ -130,6 +132,8 @@ def _show_problem(renderer: Renderer, request: Request, error: Exception) -> Res
     """Answer with what happened and what to do; of an error of ours, nothing that may show speech or a key."""
     if isinstance(error, HTTPException):
         status, message = error.status_code, error.detail
+    elif isinstance(error, BadFilter):
+        status, message = 400, str(error)
     elif isinstance(error, ExternalError):
         status, message = 503, f"{error}. Load the page again; if this stays, tell whoever runs it."
     elif isinstance(error, sqlite3.Error):

@@ -17,6 +17,7 @@ MAX_CONDITIONS = 8
 MAX_DAYS = 3_700
 DEFAULT_DAYS = 7
 MAX_PAGE = 200
+_FIRST_YEAR, _LAST_YEAR = 1900, 9_000
 
 
 class BadFilter(ValueError):
@@ -97,6 +98,14 @@ class CallFilter:
         return urlencode(pairs)
 
 
+def read_day(text: str) -> date:
+    """Read a date, of years around which a calendar has others. Raises `ValueError`."""
+    day = date.fromisoformat(text)
+    if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise ValueError(text)
+    return day
+
+
 def parse_filter(query: str, today: date, newest: date | None) -> CallFilter:
     """Read a list's URL query. A value that cannot be read is left out, and `problems` has a sentence for it.
 
@@ -154,7 +163,7 @@ class _Reader:
     def day(self, name: str) -> date | None:
         text = self.text(name)
         try:
-            return date.fromisoformat(text) if text else None
+            return read_day(text) if text else None
         except ValueError:
             self.problems.append(f"“{name}” is no date like 2025-01-31, and was left out.")
             return None

@@ -22,6 +22,7 @@ from .audio import RangeRefused, iterate_range, open_recording, parse_range
 from .call_filter import parse_filter
 from .call_states import describe_recording, describe_transcript, rule_marks
 from .day_index import DayIndex, IndexedTurn, WholeCall
+from .day_seals import DaySeals
 from .erased_calls import ErasedCalls
 from .index_cache import IndexCache
 from .peaks import PeakReader
@@ -90,7 +91,7 @@ class CallPages:
     ):
         self._renderer, self._finder, self._cache, self._store = renderer, finder, cache, store
         self._log, self._reviews, self._form, self._clock = access_log, reviews, form, clock
-        self._dagster_url, self._peaks = dagster_url, PeakReader(store)
+        self._dagster_url, self._peaks, self._seals = dagster_url, PeakReader(store), DaySeals(store, clock)
 
     def routes(self) -> list[Route]:
         """Return the addresses of one call."""
@@ -120,11 +121,11 @@ class CallPages:
             transcript=describe_transcript(call.row.transcript),
             is_archived=call.row.recording == RecordingStatus.ARCHIVED,
             holds=sum(1 for entry in self._store.list(f"{prefix}{call.row.key}.") if call_key_in(entry.key)),
-            seals=[entry.key for entry in self._store.list(f"seals/dt={index.day}")],
+            seal=self._seals.describe(index.day, call.row.call_id, call.recording.get("sha256")),
             reviews=self._reviews.of_call(index.day, call.row.key),
             form=self._form,
             query=request.url.query,
-            export_url=self._export_url(index.day, call.row.call_id),
+            export_url=evidence_url(self._dagster_url, call.row.call_id),
             problem="",
         )
 
@@ -146,12 +147,6 @@ class CallPages:
             shown.append(ShownTurn(turn, cut_into_segments(text, [*places, *found]), time, is_marked))
         return shown
 
-    def _export_url(self, day: date, call_id: str) -> str:
-        """Return the address of the job `export_evidence` in the Dagster UI, with the call filled in."""
-        config = {"ops": {"export_evidence": {"config": {"day": day.isoformat(), "call_ids": [call_id]}}}}
-        text = quote(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), safe="")
-        return f"{self._dagster_url}/locations/kros_pipeline/jobs/export_evidence/playground/setup?config={text}"
-
     def audio(self, request: Request) -> Response:
         """Send the recording, or the part of it that the player asks for."""
         viewer = viewer_of(request)
@@ -165,9 +160,10 @@ class CallPages:
         )
         if recording is None:
             raise HTTPException(404, _missing(call))
-        headers = {"Accept-Ranges": "bytes"}
+        headers, range_header = {"Accept-Ranges": "bytes"}, request.headers.get("range")
         try:
-            asked = parse_range(request.headers.get("range"), recording.size_bytes)
+            # No answer has a validator, so that none can match: the whole recording, as RFC 9110 says.
+            asked = None if "if-range" in request.headers else parse_range(range_header, recording.size_bytes)
         except RangeRefused:
             return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{recording.size_bytes}"})
         begin, end = asked or (0, recording.size_bytes)
@@ -194,7 +190,11 @@ class CallPages:
         if call.row.recording != RecordingStatus.ARCHIVED or not digest:
             raise HTTPException(404, _missing(call))
         key = audio_key(index.day, call.row.call_id)
-        peaks = self._peaks.read(key, self._cache.peaks_path(index.day, digest))
+        cached = self._cache.peaks_path(index.day, digest)
+        peaks = self._peaks.read(key, cached)
+        if self._finder.is_erased(call.row.key, max_age_seconds=0):
+            cached.unlink(missing_ok=True)  # the erasure came while they were computed
+            raise HTTPException(410, _ERASED)
         if peaks is None:
             raise HTTPException(404, _missing(call))
         return JSONResponse({"peaks": peaks.values, "seconds": peaks.duration_seconds})
@@ -212,6 +212,17 @@ class CallPages:
             is_same=found is not None and found[0] == expected,
             checked_at=self._clock.now(),
         )
+
+
+def evidence_url(dagster_url: str, call_id: str) -> str:
+    """Return the address of the job `export_evidence` in the Dagster UI, with the call filled in.
+
+    Whoever follows it writes reason and folder; it opens as a dry run, so that nothing is written by a click.
+    """
+    asked = {"call_ids": [call_id], "day": "", "reason": "", "folder": "", "as_zip": False, "dry_run": True}
+    config = {"ops": {"export": {"config": asked}}}
+    text = quote(yaml.safe_dump(config, allow_unicode=True, sort_keys=False), safe="")
+    return f"{dagster_url}/locations/kros_pipeline/jobs/export_evidence/playground/setup?config={text}"
 
 
 def _missing(call: WholeCall) -> str:

@@ -1,9 +1,10 @@
 """Find calls over all days of a range, and the turns that matched."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import date
 from itertools import islice
 
 from .call_filter import CallFilter
@@ -14,6 +15,7 @@ from .index_cache import IndexCache
 PAGE_SIZE = 25
 _SNIPPETS_PER_CALL = 3
 _THREADS = 4  # SQLite works without the GIL
+_FIRST_ROWS = PAGE_SIZE + 1  # of each day; more are read of the days that fill a later page
 _BUILD_SECONDS = 2.0  # how long an answer waits for days that have no index yet
 
 
@@ -53,8 +55,9 @@ class CallSearch:
         erased = self._erased.look()
         ready = self._cache.ready(wanted.first, wanted.last, within_seconds=_BUILD_SECONDS)
         begin, end = (wanted.page - 1) * PAGE_SIZE, wanted.page * PAGE_SIZE
-        results = list(self._pool.map(lambda index: index.find(wanted, end + 1), ready.indexes))
-        rows = _merge([rows for _, rows in results], wanted.effective_order)
+        results = list(self._pool.map(lambda index: index.find(wanted, _FIRST_ROWS), ready.indexes))
+        days = [_all_rows(index, wanted, *found) for index, found in zip(ready.indexes, results, strict=True)]
+        rows = _merge(days, wanted.effective_order)
         kept = list(islice((row for row in rows if not self._erased.matches(row.key, erased)), begin, end + 1))
         by_day = {index.day: index for index in ready.indexes}
         calls = list(self._pool.map(lambda row: self._with_turns(by_day[row.day], row, wanted), kept[:PAGE_SIZE]))
@@ -76,6 +79,17 @@ class CallSearch:
             if index is not None:
                 yield from (row for row in index.iterate(wanted) if not self._erased.matches(row.key, erased))
 
+    def rows(self, places: Iterable[tuple[date, str]]) -> list[CallRow]:
+        """Return the calls at these days and keys, in their order, without those that are gone or erased."""
+        erased = self._erased.look()
+        found = []
+        for day, key in places:
+            index = self._cache.open(day)
+            call = index.call(key) if index is not None and not self._erased.matches(key, erased) else None
+            if call is not None:
+                found.append(call.row)
+        return found
+
     def values(self, wanted: CallFilter) -> tuple[list[str], list[str]]:
         """Return the languages and rules of a range, for the filter's choices."""
         ready = self._cache.ready(wanted.first, wanted.last, within_seconds=0)
@@ -90,7 +104,16 @@ class CallSearch:
         return FoundCall(row, index.matching_turns(row.no, conditions, _SNIPPETS_PER_CALL) if conditions else [])
 
 
-def _merge(days: list[list[CallRow]], order: str) -> Iterator[CallRow]:
+def _all_rows(index: DayIndex, wanted: CallFilter, total: int, first: list[CallRow]) -> Iterator[CallRow]:
+    """Yield the rows of a day, the first of which are known; the others are read in larger and larger parts."""
+    rows, at = first, 0
+    while rows:
+        yield from rows
+        at += len(rows)
+        rows = index.find(wanted, at, at)[1] if at < total else []
+
+
+def _merge(days: list[Iterator[CallRow]], order: str) -> Iterator[CallRow]:
     """Merge the days' rows, each in order already."""
 
     def place(row: CallRow) -> tuple[float, float]:

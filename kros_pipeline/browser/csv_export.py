@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from starlette.responses import StreamingResponse
 
 _IS_NUMBER = re.compile(r"[+-]?[\d.,: ()-]+").fullmatch
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def safe_cell(value: object) -> str:

@@ -92,14 +92,14 @@ class DayIndex:
     def _open(self) -> AbstractContextManager[sqlite3.Connection]:
         return self._connections.borrow(self.path)
 
-    def find(self, wanted: CallFilter, limit: int) -> tuple[int, list[CallRow]]:
-        """Return how many calls of the day a filter holds for, and the first of them in the filter's order."""
+    def find(self, wanted: CallFilter, limit: int, offset: int = 0) -> tuple[int, list[CallRow]]:
+        """Return how many calls of the day a filter holds for, and some of them in the filter's order."""
         with self._open() as index:
             joins, where, values, score = _conditions(wanted)
             # Counted and sorted by number, score and time only: the other columns are read of the first calls.
             statement = (
                 f"WITH found AS (SELECT c.no, {score} AS score, count(*) OVER () AS total FROM calls c {joins} "
-                f"WHERE {where} ORDER BY {_ORDERS[wanted.effective_order]} LIMIT {max(limit, 1):d}) "
+                f"WHERE {where} ORDER BY {_ORDERS[wanted.effective_order]} LIMIT {max(limit, 1):d} OFFSET {offset:d}) "
                 f"SELECT {_COLUMNS}, score, total FROM found JOIN calls c ON c.no = found.no "
                 f"ORDER BY {_ORDERS[wanted.effective_order]}"
             )

@@ -19,7 +19,7 @@ from pathlib import Path
 from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..core.clock import Clock
-from ..core.errors import ExternalError
+from ..core.errors import ArchiveError, ExternalError
 from ..core.object_keys import day_in, table_prefix
 from .day_index import DayIndex
 from .erased_calls import ErasedCalls
@@ -28,6 +28,11 @@ from .index_connections import IndexConnections
 
 REFRESH_SECONDS = 30.0
 _BUILDERS = 2
+_ATTEMPTS = 3  # to open a day that changes while it is indexed
+
+
+class IndexOutdated(ArchiveError):
+    """A day changed while its index was built: the next question builds another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +80,18 @@ class IndexCache:
         """Return the indexes of a range, the newest first. Those that are missing are built for so long at most."""
         self._refresh_if_due()
         days = [day for day in sorted(self._versions, reverse=True) if first <= day <= last]
-        builds = {day: self._build(day) for day in days}
-        wait([build for build in builds.values() if build is not None], timeout=within_seconds)
+        # Each path once: where a table is replaced meanwhile, the answer is of the version before.
+        builds = {day: (path := self._path(day), self._build(day, path)) for day in days}
+        wait([build for _, build in builds.values() if build is not None], timeout=within_seconds)
         indexes, problems, pending = [], [], 0
-        for day, build in builds.items():
-            if build is not None and not build.done():
+        for day, (path, build) in builds.items():
+            error = build.exception() if build is not None and build.done() else None
+            if isinstance(error, IndexOutdated) or (build is not None and not build.done()):
                 pending += 1
-            elif build is not None and (error := build.exception()) is not None:
+            elif error is not None:
                 problems.append(f"{day}: {error if isinstance(error, ExternalError) else 'its index cannot be built'}")
             else:
-                indexes.append(DayIndex(day, self._path(day), self._connections))
+                indexes.append(DayIndex(day, path, self._connections))
         return ReadyDays(indexes, pending, problems)
 
     def open(self, day: date) -> DayIndex | None:
@@ -95,9 +102,16 @@ class IndexCache:
         self._refresh_if_due()
         if day not in self._versions:
             return None
-        if (build := self._build(day)) is not None:
-            build.result()
-        return DayIndex(day, self._path(day), self._connections)
+        for attempt in range(_ATTEMPTS):
+            path = self._path(day)
+            try:
+                if (build := self._build(day, path)) is not None:
+                    build.result()
+                break
+            except IndexOutdated:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+        return DayIndex(day, path, self._connections)
 
     def peaks_path(self, day: date, digest: str) -> Path:
         """Return where the peaks of a recording are kept."""
@@ -125,6 +139,8 @@ class IndexCache:
                         versions.setdefault(day, {})[table.name] = entry.version
         has_changed = versions != self._versions or pseudonyms != self._known_pseudonyms
         self._versions, self._known_pseudonyms, self._refreshed_at = versions, pseudonyms, began
+        with self._lock:  # what failed is tried again: S3 may have been away
+            self._builds = {path: build for path, build in self._builds.items() if not build.done()}
         if has_changed:
             self._delete_outdated()
 
@@ -135,9 +151,8 @@ class IndexCache:
             self._folder / f"{day.isoformat()}-{hashlib.sha256(chr(10).join(facts).encode()).hexdigest()[:24]}.sqlite"
         )
 
-    def _build(self, day: date) -> Future[None] | None:
+    def _build(self, day: date, path: Path) -> Future[None] | None:
         """Begin to build a day's index; None where it is there."""
-        path = self._path(day)
         with self._lock:
             build = self._builds.get(path)
             if build is not None and not (build.done() and build.exception() is None):
@@ -158,6 +173,9 @@ class IndexCache:
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)
+        if path != self._path(day):
+            path.unlink(missing_ok=True)  # the day has changed while it was read: a call may have been erased
+            raise IndexOutdated(f"{day} has changed while its index was built")
         self._delete_old_peaks(day, path)
 
     def _delete_outdated(self) -> None:
@@ -180,7 +198,7 @@ class IndexCache:
     def _delete_old_peaks(self, day: date, path: Path) -> None:
         """Delete the peaks of recordings that the day no longer has."""
         present = DayIndex(day, path, self._connections).audio_digests()
-        for peaks in self.peaks_path(day, "any").parent.glob("*.json"):
+        for peaks in self.peaks_path(day, "any").parent.glob("*"):
             if peaks.stem not in present:
                 peaks.unlink(missing_ok=True)
 
@@ -198,7 +216,7 @@ class IndexCache:
         for day in days:
             if self._is_closed.is_set():
                 return
-            build = self._build(day)
+            build = self._build(day, self._path(day))
             if build is not None:
                 wait([build])
 

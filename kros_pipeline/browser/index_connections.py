@@ -25,14 +25,14 @@ class IndexConnections:
         connection = self._take(path) or _open(path)
         try:
             yield connection
-        except sqlite3.DatabaseError:
+        except BaseException as error:
             connection.close()
-            path.unlink(missing_ok=True)  # damaged: the next question builds it again
+            _delete_if_damaged(path, error)
             raise
-        except BaseException:
-            connection.close()
-            raise
-        self._give_back(path, connection)
+        if path.exists():
+            self._give_back(path, connection)
+        else:
+            connection.close()  # an open file outlives its name: one of an erased call must not
 
     def close(self) -> None:
         """Close the idle connections."""
@@ -67,8 +67,16 @@ def _open(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"{path.as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False)
     try:
         connection.executescript(_SETTINGS)
-    except sqlite3.DatabaseError:
+    except sqlite3.DatabaseError as error:
         connection.close()
-        path.unlink(missing_ok=True)  # damaged: the next question builds it again
+        _delete_if_damaged(path, error)
         raise
     return connection
+
+
+def _delete_if_damaged(path: Path, error: BaseException) -> None:
+    """Delete a damaged or empty file, which the next question builds again; not one that cannot be opened just now."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB) or "no such table" in str(error):
+            path.unlink(missing_ok=True)

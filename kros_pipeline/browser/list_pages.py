@@ -12,11 +12,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ..core.clock import Clock
-from ..core.search_terms import find_marks, has_many_digits
+from ..core.search_terms import find_marks, has_digits
 from . import call_filter
 from .access import Viewer, viewer_of
 from .access_log import AccessLog
-from .call_filter import BadFilter, CallFilter, parse_filter
+from .call_filter import CallFilter, parse_filter, read_day
 from .call_search import CallSearch, FoundCall
 from .call_states import describe_recording
 from .csv_export import csv_lines, csv_response
@@ -28,8 +28,8 @@ from .rendering import Renderer, Segment, shorten_around
 
 _MONTHS = 3
 _NO_NUMBERS = (
-    "You may not see phone numbers, so the search does not look for them: a condition with four digits or more in a "
-    "word was left out."
+    "You may not see phone numbers, so the search looks for no digits, of which a number could be put together: a "
+    "condition with digits was left out."
 )
 _CALL_COLUMNS = (
     "call_date", "call_id", "created_at", "direction", "duration_seconds", "from_number", "to_number", "language",
@@ -81,7 +81,7 @@ class ListPages:
         return self._renderer.page(
             request,
             "days.html",
-            months=[(month, _weeks(month, states)) for month in months],
+            months=[(month, _weeks(month, states)) for month in months if span and month >= span[0].replace(day=1)],
             totals=_totals(list(states.values()), months),
             earlier=_months_before(shown, _MONTHS) if span and span[0] < months[-1] else None,
             later=min(_months_before(shown, -_MONTHS), newest) if shown < newest else None,
@@ -100,7 +100,7 @@ class ListPages:
         """Show one page of the calls that the address describes."""
         viewer, wanted = viewer_of(request), self._filter(request)
         found = self._search.find(wanted)
-        if wanted.is_search:  # the list shows what was said
+        if wanted.conditions:  # the list shows what was said, or in which calls it was not
             self._log.read(viewer.name, [(call.row.day, call.row.call_id) for call in found.calls], "search")
         languages, rules = self._search.values(wanted)
         return self._renderer.page(
@@ -133,13 +133,10 @@ class ListPages:
 
     def _filter(self, request: Request) -> CallFilter:
         span = self._calendar.span()
-        try:
-            wanted = parse_filter(request.url.query, self._clock.now().date(), span[1] if span else None)
-        except BadFilter as error:
-            raise HTTPException(400, str(error)) from None
+        wanted = parse_filter(request.url.query, self._clock.now().date(), span[1] if span else None)
         if viewer_of(request).sees_numbers:
             return wanted
-        kept = tuple(condition for condition in wanted.conditions if not has_many_digits(condition.terms))
+        kept = tuple(condition for condition in wanted.conditions if not has_digits(condition.terms))
         if kept == wanted.conditions:
             return wanted
         return replace(wanted, conditions=kept, problems=(*wanted.problems, _NO_NUMBERS))
@@ -149,7 +146,9 @@ class ListPages:
         for turn in call.turns:
             marks = [(begin, end, "found") for begin, end in find_marks(turn.text, wanted.found_terms)]
             text = turn.text if viewer.sees_numbers else mask_numbers_in(turn.text)
-            snippets.append((turn.label or turn.speaker, turn.turn_index, shorten_around(text, marks)))
+            who = turn.label or turn.speaker
+            who = who if viewer.sees_numbers else mask_numbers_in(who)
+            snippets.append((who, turn.turn_index, shorten_around(text, marks)))
         return snippets
 
 
@@ -182,7 +181,7 @@ def _totals(states: list[DayState], months: list[date]) -> dict[date, tuple[int,
 
 def _day(text: str | None) -> date | None:
     try:
-        return date.fromisoformat(text) if text else None
+        return read_day(text) if text else None
     except ValueError:
         raise HTTPException(400, "The address has a date that is none, like 2025-01-31.") from None
 

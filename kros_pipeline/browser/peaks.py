@@ -14,7 +14,7 @@ import soundfile
 from ..archive.object_store import ObjectStore
 
 COUNT = 800
-_BLOCK_FRAMES = 1 << 16
+_BLOCK_SAMPLES = 1 << 17
 _MAX_DECODERS = 2  # a decoder keeps one CPU busy
 _MAX_FRAMES = 48_000 * 6 * 3_600
 
@@ -50,9 +50,9 @@ class PeakReader:
     def _keep(self, cached: Path, peaks: Peaks) -> None:
         try:
             cached.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            part = cached.with_suffix(".part")
-            part.write_text(json.dumps({"values": peaks.values, "duration_seconds": peaks.duration_seconds}))
-            part.replace(cached)
+            with tempfile.NamedTemporaryFile("w", dir=cached.parent, suffix=".part", delete=False) as part:
+                json.dump({"values": peaks.values, "duration_seconds": peaks.duration_seconds}, part)
+            Path(part.name).replace(cached)
         except OSError as error:  # a full disk: the waveform is computed again next time
             logging.getLogger(__name__).warning("Peaks are not kept: %s", error.strerror)
 
@@ -73,7 +73,8 @@ def _peaks_of(sound: soundfile.SoundFile) -> Peaks:
     count = min(COUNT, frames)
     loudest = np.zeros(count)
     at = 0
-    for block in sound.blocks(blocksize=_BLOCK_FRAMES, dtype="float32", always_2d=True):
+    size = max(1, _BLOCK_SAMPLES // sound.channels)  # a hostile file has 1,024 channels
+    for block in sound.blocks(blocksize=size, dtype="float32", always_2d=True):
         samples = np.abs(block).max(axis=1)[: frames - at]
         if not len(samples):
             break

@@ -2,7 +2,7 @@
 
 import re
 
-_RUN = re.compile(r"\d(?:[^\w\n]{0,3}\d){4,}")  # five digits or more, of any script, with separators between them
+_RUN = re.compile(r"\d(?:(?:[^\w\n]|_){0,4}\d){4,}")  # five digits or more, of any script, with separators between them
 _DIGIT = re.compile(r"\d")
 HIDDEN = "•"
 _SHOWN_DIGITS = 2

@@ -138,8 +138,9 @@ class ReviewPages:
         )
 
     def _draw(self, wanted: CallFilter, by: str, size: int, seed: str) -> list[CallRow]:
-        rows = {f"{row.day}/{row.key}": row for row in self._search.iterate(wanted)}
-        return [rows[key] for key in draw_sample(((key, STRATA[by](row)) for key, row in rows.items()), size, seed)]
+        calls = ((f"{row.day}/{row.key}", STRATA[by](row)) for row in self._search.iterate(wanted))
+        places = (place.split("/", 1) for place in draw_sample(calls, size, seed))
+        return self._search.rows((date.fromisoformat(day), key) for day, key in places)
 
     def _wanted(self, request: Request) -> tuple[CallFilter, str, int, str]:
         values = request.query_params

@@ -5,6 +5,7 @@ order. A call that comes or goes changes its own stratum only, and there little.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable
 
 MAX_SAMPLE = 500
@@ -14,13 +15,19 @@ def draw_sample(calls: Iterable[tuple[str, str]], size: int, seed: str) -> list[
     """Return the keys of the sample, in the order in which they are to be reviewed.
 
     `calls` are pairs of key and stratum. Each stratum gets its share of `size`, by largest remainder, and at least one
-    call as long as there are as many strata as `size`.
+    call as long as there are as many strata as `size`. Memory holds a few times `size` calls of each stratum.
     """
     strata: dict[str, list[tuple[str, str]]] = {}
+    counts: Counter[str] = Counter()
     for key, stratum in calls:
         place = hashlib.sha256(f"{seed}\n{key}".encode()).hexdigest()
-        strata.setdefault(stratum, []).append((place, key))
-    shares = _share_out({stratum: len(members) for stratum, members in strata.items()}, size)
+        counts[stratum] += 1
+        members = strata.setdefault(stratum, [])
+        members.append((place, key))
+        if len(members) >= 4 * size:
+            members.sort()
+            del members[size:]
+    shares = _share_out(counts, size)
     drawn = [pair for stratum, members in strata.items() for pair in sorted(members)[: shares[stratum]]]
     return [key for _, key in sorted(drawn)]
 

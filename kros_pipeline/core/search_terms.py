@@ -108,9 +108,9 @@ def _plain_quotes(text: str) -> str:
     return re.sub("[“”„‟«»＂]", '"', text)
 
 
-def has_many_digits(terms: Terms) -> bool:
-    """Return whether a term looks for a number: who may not see numbers must not find them either."""
-    return any(sum(char.isdecimal() for word in term.words for char in word) >= 4 for group in terms for term in group)
+def has_digits(terms: Terms) -> bool:
+    """Return whether a term has a digit: who may not see numbers must not find one either, in parts and by trying."""
+    return any(char.isdigit() for group in terms for term in group for word in term.words for char in word)
 
 
 def fts5_expression(terms: Terms, columns: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ from kros_pipeline.browser.access import HEADERS
 from kros_pipeline_tests.support.listen_archive import PROXIED, ListedCall, ListenArchive, as_user
 
 CALL = "/call/2025-01-10/call_1"
-TEXT = "[Agent]: Hello, call 0801 234 5678\n[Caller]: refund +2348099999999 please"
+TEXT = "[Agent]: Hello, call 0801 234 5678\n[Caller]: refund +2348099999999 please\n[+2348055555555]: 0803_111_2222"
 EVERY_PATH = ["/", "/days", "/days.csv", "/calls", "/calls.csv", "/sample", "/sample.csv?seed=a", CALL, f"{CALL}/audio",
               f"{CALL}/peaks", "/static/listen.js", "/nowhere"]  # fmt: skip
 
@@ -17,12 +17,15 @@ EVERY_PATH = ["/", "/days", "/days.csv", "/calls", "/calls.csv", "/sample", "/sa
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> ListenArchive:
     return ListenArchive(
-        tmp_path_factory.mktemp("listen"), [ListedCall("call_1", TEXT, extra='{"note": "0801 234 5678"}')]
+        tmp_path_factory.mktemp("listen"),
+        [ListedCall("call_1", TEXT, extra='{"note": "0801 234 5678"}'), ListedCall("call_2", state="pending")],
     )
 
 
 @pytest.mark.parametrize("path", EVERY_PATH)
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "192.168.1.5:8757", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example", "127.0.0.1@evil.example", "[::1", "192.168.1.5:8757", ""]
+)
 def test_without_a_login_a_foreign_host_name_is_refused(archive: ListenArchive, path: str, host: str) -> None:
     """A site whose name was rebound to this machine's address."""
     assert archive.client().get(path, headers={"host": host}).status_code == 403
@@ -69,17 +72,18 @@ def test_only_who_may_listen_hears(archive: ListenArchive, user: str, status: in
     assert ("<audio" in client.get(CALL, headers=as_user(user)).text) is (user == "amina")
 
 
-@pytest.mark.parametrize("path", ["/calls", "/calls.csv", CALL, "/calls?turn=with&words=refund", "/sample?seed=a"])
+@pytest.mark.parametrize("path", ["/calls", "/calls.csv", CALL, "/calls?turn=with&words=refund", "/sample?seed=a",
+                                  "/calls?turn=with&words=hello&turn=with&words=111&by=anyone"])  # fmt: skip
 def test_numbers_are_masked_for_those_who_may_not_see_them(archive: ListenArchive, path: str) -> None:
     client = archive.client(**PROXIED)
     page = client.get(path, headers=as_user("chi")).text
-    for number in ("2348012345678", "14155551234", "0801 234 5678", "2348099999999"):
+    for number in ("2348012345678", "14155551234", "0801 234 5678", "2348099999999", "2348055555555", "0803_111_2222"):
         assert number not in page, number
     if "sample" not in path:
         assert "2348012345678" in client.get(path, headers=as_user("bola")).text
 
 
-@pytest.mark.parametrize("words", ["0801", "2348099999999", "refund 23480*", "٠٨٠١"])
+@pytest.mark.parametrize("words", ["0801", "2348099999999", "refund 23480*", "٠٨٠١", "234 567", "0*", "5678 refund"])
 def test_who_may_not_see_numbers_does_not_find_them(archive: ListenArchive, words: str) -> None:
     client = archive.client(**PROXIED)
     query = {"turn": "with", "by": "anyone", "words": words, "from": "2025-01-10", "to": "2025-01-10"}
@@ -98,6 +102,9 @@ def test_who_may_not_see_numbers_does_not_find_them(archive: ListenArchive, word
         {"sec-fetch-site": "cross-site", "origin": "http://127.0.0.1:8757"},
         {"sec-fetch-site": "same-site"},
         {"sec-fetch-site": "none"},
+        {"origin": "http://["},
+        {"origin": "http://127.0.0.1:8757@evil.example"},
+        {"origin": "http://evil.example/127.0.0.1:8757"},
     ],
 )
 def test_a_review_that_another_site_sends_is_refused(archive: ListenArchive, headers: dict[str, str]) -> None:
@@ -112,7 +119,10 @@ def test_another_site_can_play_and_embed_nothing(archive: ListenArchive, path: s
     embedded = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}
     assert client.get(path, headers=embedded).status_code == 403
     assert len(archive.audit_lines()) == before
-    opened = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    framed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
+    assert client.get(path, headers=framed).status_code == 403
+    assert len(archive.audit_lines()) == before
+    opened = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
     assert client.get(path, headers=opened).status_code == 200
 
 

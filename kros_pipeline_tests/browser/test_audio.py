@@ -68,6 +68,11 @@ def test_a_range_beyond_the_end_is_refused(archive: ListenArchive, asked: str) -
     assert answer.status_code == 416 and answer.headers["content-range"] == f"bytes */{SIZE}"
 
 
+def test_a_condition_that_no_answer_fulfils_gives_the_whole_recording(archive: ListenArchive) -> None:
+    headers = {"Range": "bytes=0-9", "If-Range": '"another"'}
+    assert archive.client().get(f"{CALL}/audio", headers=headers).status_code == 200
+
+
 def test_a_recording_is_read_in_pieces(archive: ListenArchive, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audio, "PIECE_BYTES", 10_000)
     asked: list[int] = []

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import dagster as dg
 import pytest
 import yaml
 
 from kros_pipeline.archive.json_objects import create_json
-from kros_pipeline.core.object_keys import call_key, held_key
+from kros_pipeline.archive.object_store import CREATE
+from kros_pipeline.core import schemas
+from kros_pipeline.core.call_records import hash_line, write_manifest_line
+from kros_pipeline.core.object_keys import audio_key, call_key, held_key
+from kros_pipeline.core.seal_keys import seal_key
+from kros_pipeline.core.seal_text import NO_PREVIOUS, Seal
+from kros_pipeline.evidence_job import EvidenceConfig, export_evidence_job
 from kros_pipeline_tests.support.listen_archive import DAY, ListedCall, ListenArchive
 
 HOSTILE = [
@@ -125,13 +133,46 @@ def test_a_legal_hold_and_a_seal_are_shown(tmp_path: Path) -> None:
     call = ListedCall("call_1")
     archive = ListenArchive(tmp_path, [call, ListedCall("call_10")])
     page = page_of(archive, call)
-    assert "The day has no seal" in page and "none placed" in page
+    assert "none placed" in page
     create_json(archive.store, held_key(DAY, "call_10", "v1"), {})
     assert "none placed" in page_of(archive, call)  # it is another call's
     create_json(archive.store, held_key(DAY, "call_1", "v1"), {})
-    create_json(archive.store, f"seals/dt={DAY}/manifest.json", {})
-    page = page_of(archive, call)
-    assert "S3 lets nobody delete" in page and "The day is sealed" in page
+    assert "S3 lets nobody delete" in page_of(archive, call)
+
+
+def put_seal(archive: ListenArchive, number: int, previous: str, audio: tuple[str, ...], version: int = 1) -> str:
+    seal = Seal(number, previous, DAY, version, 0, number - 1 or None, "complete", archive.now, False, audio=audio)
+    body = seal.to_bytes()
+    digest = hashlib.sha256(body).hexdigest()
+    archive.store.put(seal_key(number), body, sha256=digest, mode=CREATE, content_type="text/plain")
+    return digest
+
+
+def test_the_seal_of_a_recording_is_said_with_its_number(tmp_path: Path) -> None:
+    call, late = ListedCall("call_1"), ListedCall("call_2", seconds=9)
+    archive = ListenArchive(tmp_path, [call, late, ListedCall("call_3", state="pending")])
+    assert "unsealed" in page_of(archive, call) and "The day has no seal yet" in page_of(archive, call)
+    lines = {
+        row["call_id"]: hash_line(write_manifest_line(row["sha256"], audio_key(DAY, row["call_id"])))
+        for row in archive.tables.rows(schemas.RECORDINGS, DAY)
+        if row["sha256"]
+    }
+    first = put_seal(archive, 1, NO_PREVIOUS, (lines["call_1"],))
+    client = archive.client()
+    pages = [client.get(f"/call/{DAY}/call_{number}").text for number in (1, 2, 3)]
+    assert '<span class="state good">sealed</span>' in pages[0] and "is in seal 000001" in pages[0]
+    assert '<span class="state wait">unsealed</span>' in pages[1] and "none of them" in pages[1]
+    assert "has seal 000001 of 2025-01-20 09:00, its version 1." in pages[2]
+    put_seal(archive, 2, first, (lines["call_2"],), version=2)
+    page = page_of(archive, late)
+    assert "has seal 000002" in page and "is in seal 000002" in page
+    assert "is in seal 000001" in page_of(archive, call)
+
+
+def test_a_broken_chain_of_seals_is_said(tmp_path: Path) -> None:
+    archive = ListenArchive(tmp_path, [ListedCall("call_1")])
+    put_seal(archive, 2, NO_PREVIOUS, ())
+    assert "The chain of seals is broken" in page_of(archive, archive.calls[0])
 
 
 def test_the_link_to_the_evidence_has_the_call_in_it(tmp_path: Path) -> None:
@@ -141,7 +182,11 @@ def test_the_link_to_the_evidence_has_the_call_in_it(tmp_path: Path) -> None:
     parts = urlsplit(link)
     assert parts.path == "/locations/kros_pipeline/jobs/export_evidence/playground/setup"
     config = yaml.safe_load(parse_qs(parts.query)["config"][0])
-    assert config["ops"]["export_evidence"]["config"] == {"day": "2025-01-10", "call_ids": [call.call_id]}
+    assert config["ops"]["export"]["config"]["call_ids"] == [call.call_id]
+    job = export_evidence_job().graph.to_job(resource_defs={"archive": dg.ResourceDefinition.none_resource()})
+    assert dg.validate_run_config(job, config)
+    asked = EvidenceConfig(**config["ops"]["export"]["config"])
+    assert asked.dry_run and not asked.day  # of id and day the job takes one
 
 
 def test_the_calls_before_and_after_are_linked(tmp_path: Path) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 import stat
 import threading
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.testclient import TestClient
 
 from kros_pipeline.browser import index_builder, index_cache
+from kros_pipeline.browser.day_index import CallRow, DayIndex
 from kros_pipeline.browser.index_cache import default_folder
+from kros_pipeline.browser.index_connections import IndexConnections
+from kros_pipeline.core.errors import ArchiveUnavailable
 from kros_pipeline_tests.support.listen_archive import DAY, ListedCall, ListenArchive
 
 CALL = "/call/2025-01-10/call_1"
@@ -100,8 +107,6 @@ def test_archives_do_not_share_a_folder() -> None:
 
 
 def test_the_background_builds_every_day(tmp_path: Path) -> None:
-    from starlette.testclient import TestClient
-
     days = [date(2025, 1, day) for day in (8, 9, 10)]
     archive = ListenArchive(tmp_path, [ListedCall(f"call_{day.day}", day=day) for day in days])
     with TestClient(archive.open().app, base_url="http://127.0.0.1"):
@@ -127,3 +132,83 @@ def test_a_call_that_lost_its_row_is_still_shown(tmp_path: Path) -> None:
     page = archive.client().get(CALL)
     assert page.status_code == 200 and "refund" in page.text
     assert "call_1" in archive.client().get("/calls").text
+
+
+def test_a_day_that_s3_did_not_give_is_tried_again(archive: ListenArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_cache, "REFRESH_SECONDS", 0.0)
+    build, failures = index_builder.build_index, [ArchiveUnavailable("S3 does not answer")]
+
+    def fail_first(*arguments: object) -> None:
+        if failures:
+            raise failures.pop()
+        build(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(index_cache, "build_index", fail_first)
+    client = archive.client()
+    assert client.get(CALL).status_code == 503
+    assert client.get(CALL).status_code == 200
+
+
+@pytest.mark.parametrize("path", [CALL, "/calls"])
+def test_a_call_that_is_erased_while_its_day_is_indexed_is_in_no_file(
+    archive: ListenArchive, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    archive.calls.append(ListedCall("call_2", "[Caller]: hello"))
+    archive.write_day(DAY)
+    build = index_builder.build_index
+
+    def erase_meanwhile(*arguments: object) -> None:
+        build(*arguments)  # type: ignore[arg-type]
+        if not archive.tombstones.pseudonyms():
+            archive.erase("call_1")
+            client.get("/call/2024-01-01/other")  # somebody looks at the tombstones
+
+    monkeypatch.setattr(index_cache, "build_index", erase_meanwhile)
+    listen = archive.open()
+    client = TestClient(listen.app, base_url="http://127.0.0.1", raise_server_exceptions=False)
+    client.get(path)
+    assert "call_2" in client.get("/calls").text
+    assert all(b"call_1" not in file.read_bytes() for file in files(archive)) and files(archive)
+
+
+def test_a_connection_to_a_deleted_file_is_not_kept(archive: ListenArchive) -> None:
+    archive.client().get(CALL)
+    [file] = files(archive)
+    connections = IndexConnections()
+    with connections.borrow(file) as connection:
+        file.unlink()
+    with pytest.raises(sqlite3.ProgrammingError):  # it is closed
+        connection.execute("SELECT 1")
+
+
+def test_a_question_that_fails_deletes_no_good_file(archive: ListenArchive) -> None:
+    archive.client().get(CALL)
+    [file] = files(archive)
+    connections = IndexConnections()
+    with pytest.raises(sqlite3.OperationalError), connections.borrow(file) as connection:
+        connection.execute("SELECT * FROM words WHERE words MATCH '\"'")
+    assert file.exists()
+
+
+def test_a_late_page_reads_no_more_rows_of_a_day_than_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    days = [date(2025, 1, day) for day in (8, 9, 10)]
+    archive = ListenArchive(tmp_path, [ListedCall(f"call_{day.day}_{n:02}", day=day, has_audio=False)
+                                       for day in days for n in range(40)])  # fmt: skip
+    read: list[int] = []
+    find = DayIndex.find
+
+    def counted(self: DayIndex, *arguments: Any) -> tuple[int, list[CallRow]]:
+        found = find(self, *arguments)
+        read.append(len(found[1]))
+        return found
+
+    monkeypatch.setattr(DayIndex, "find", counted)
+    client = archive.client()
+    for order in ("newest", "oldest", "longest"):
+        seen = [re.findall(r'class="call" href="/call/[^/]+/(\w+)', client.get(f"/calls?order={order}&page={n}").text)
+                for n in range(1, 7)]  # fmt: skip
+        calls = [call for page in seen for call in page]
+        assert len(calls) == len(set(calls)) == 120, order
+    read.clear()
+    client.get("/calls?page=2&order=newest")
+    assert sum(read) <= 3 * 26 + 26

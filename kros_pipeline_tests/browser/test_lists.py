@@ -12,6 +12,7 @@ import pytest
 
 from kros_pipeline.archive.object_store import Replace
 from kros_pipeline.browser.call_filter import MAX_DAYS, parse_filter
+from kros_pipeline.browser.csv_export import safe_cell
 from kros_pipeline_tests.support.listen_archive import DAY, ListedCall, ListenArchive
 
 BEFORE = DAY - timedelta(days=1)
@@ -161,6 +162,20 @@ def test_no_cell_is_a_formula(tmp_path: Path) -> None:
     assert rows[0]["to_number"] == "+14155551234"  # a number is one
 
 
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
+def test_a_cell_with_a_formula_is_a_text(begin: str) -> None:
+    assert safe_cell(f"{begin}HYPERLINK(1)") == f"'{begin}HYPERLINK(1)"
+
+
+@pytest.mark.parametrize("words", ["refund", "sorry"])
+@pytest.mark.parametrize("turn", ["with", "without"])
+def test_a_search_has_a_record_also_where_it_shows_no_turn(archive: ListenArchive, turn: str, words: str) -> None:
+    before = len(archive.audit_lines())
+    page = archive.client().get("/calls", params={"turn": turn, "by": "anyone", "words": words}).text
+    shown = len(re.findall('class="call"', page))
+    assert len(archive.audit_lines()) - before == shown
+
+
 def test_the_calendar_has_verdicts_counts_and_minutes(archive: ListenArchive) -> None:
     page = archive.client().get("/days").text
     assert re.search(rf'class="day complete"[^>]*href="/calls\?from={DAY}&amp;to={DAY}"', page)
@@ -198,3 +213,13 @@ def test_a_table_that_cannot_be_read_is_named_and_the_other_days_are_shown(tmp_p
     page = broken.client().get(f"/calls?{BOTH}").text
     assert "cannot be read as a partition" in page and "a_refund" in page
     assert broken.client().get(f"/call/{BEFORE}/c_agent").status_code == 503
+
+
+@pytest.mark.parametrize("path", ["/calls", "/calls.csv", "/sample", "/sample.csv", f"/call/{DAY}/call_1", "/days"])
+@pytest.mark.parametrize(
+    "query",
+    ["to=0001-01-02", "from=9999-12-31&to=9999-12-31", "from=0001-01-01&to=9999-12-31", "month=9999-12",
+     "month=0001-01", "&".join(["turn=with"] * 200), "size=0", "shortest=nan&longest=inf", "words=%ED%A0%80%00"],
+)  # fmt: skip
+def test_no_address_makes_the_page_fail(archive: ListenArchive, path: str, query: str) -> None:
+    assert archive.client().get(f"{path}?{query}").status_code in (200, 400, 404)

@@ -1,4 +1,4 @@
-"""Take the README's screenshots of the Dagster UI: `python -m kros_pipeline_tests.chromium.screenshots`."""
+"""Take the pictures of the README: `python -m kros_pipeline_tests.chromium.screenshots`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from kros_pipeline_tests.chromium.listen_picture import draw_call
 from kros_pipeline_tests.support.debian import need_program
 from kros_pipeline_tests.support.monday import ROOT, Monday, monday_morning
 
@@ -43,6 +44,7 @@ def main() -> int:
             page.get_by_text(text).first.wait_for()
             page.wait_for_load_state("networkidle")
             sizes[name] = len(page.screenshot(path=FOLDER / f"{name}.png"))
+        sizes["listen"] = draw_call(browser, FOLDER / "listen.png")
         browser.close()
     for name, size in sizes.items():
         print(f"docs/images/{name}.png: {size / 1000:.0f} KB")

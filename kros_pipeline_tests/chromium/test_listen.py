@@ -185,6 +185,7 @@ def test_everything_can_be_done_with_the_keyboard(site: Site, watched: Page) -> 
     page.keyboard.press("?")
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
     first = page.url
     page.keyboard.press("p")
     expect(page).not_to_have_url(first)

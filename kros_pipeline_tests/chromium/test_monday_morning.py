@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Page, expect
 
+from kros_pipeline.browser.call_pages import evidence_url
 from kros_pipeline_tests.support.monday import Monday
 
 pytestmark = pytest.mark.timeout(600)  # the first test has the archive made, and the UI started
@@ -102,3 +103,9 @@ def test_the_events_of_a_failed_day_have_its_reasons(page: Page, monday: Monday)
     page.goto(f"{monday.url}/assets/reconciliation?view=events&filter=Observations")
     page.get_by_text(str(monday.bad_day)).first.click(timeout=_PATIENCE_MS)
     expect(page.get_by_text("what happens next").first).to_be_visible(timeout=_PATIENCE_MS)
+
+
+def test_the_link_to_the_evidence_fills_in_the_launchpad(page: Page, monday: Monday) -> None:
+    page.goto(evidence_url(monday.url, "weird id: é & #1"))
+    expect(page.get_by_text("weird id: é & #1").first).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("No errors").first).to_be_visible(timeout=60_000)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import boto3
 import pytest
 
+from kros_pipeline.archive.json_objects import create_json
+from kros_pipeline.archive.object_store import CREATE
+from kros_pipeline.archive.seal_index import SealIndex
 from kros_pipeline.browser.reviews import Reviews
 from kros_pipeline.core.object_keys import audit_key, review_key
+from kros_pipeline.core.seal_keys import SEALS_INDEX, seal_key
+from kros_pipeline.core.seal_text import NO_PREVIOUS, Seal, sha256_of_text
 from kros_pipeline.sandbox import LocalS3
 from kros_pipeline_tests.support.listen_archive import DAY, NOW, ListedCall, ListenArchive
 from kros_pipeline_tests.support.listen_page import open_store
@@ -66,6 +72,11 @@ def test_whatever_the_page_asks_of_s3_is_allowed_and_recordings_are_read_in_rang
         tmp_path, [ListedCall("call_1"), ListedCall("call_2", has_audio=False)], open_store(aws.bucket, "page")
     )
     policy = document("reviewer-policy.json", BUCKET=aws.bucket, PREFIX="page")
+    store = open_store(aws.bucket, "page")
+    seal = Seal(1, NO_PREVIOUS, DAY, 1, 0, None, "complete", NOW, is_signature_due=False)
+    digest = sha256_of_text(seal.to_bytes())
+    store.put(seal_key(1), seal.to_bytes(), sha256=digest, mode=CREATE, content_type="text/plain")
+    create_json(store, SEALS_INDEX, asdict(SealIndex(1, digest, {DAY.isoformat(): [1]})))
     with role(aws.endpoint_url, policy) as asked:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", asked.url)
         archive = ListenArchive(tmp_path, [], open_store(aws.bucket, "page"))
@@ -81,6 +92,7 @@ def test_whatever_the_page_asks_of_s3_is_allowed_and_recordings_are_read_in_rang
             f"{call}/peaks",
         )
         assert [client.get(path).status_code for path in paths] == [200] * len(paths)
+        assert "seal 000001" in client.get(call).text
         begin = len(asked.requests)
         assert client.get(f"{call}/audio", headers={"Range": "bytes=0-"}).status_code == 206
         heard = [
