@@ -5,6 +5,7 @@ is served by a code server of its own, with the rights that its runs need.
 """
 
 import os
+import sys
 from typing import Any
 
 import dagster as dg
@@ -71,7 +72,7 @@ def operator_definitions() -> dg.Definitions:
 
 
 def _pipeline(*, operators_jobs: list[dg.JobDefinition]) -> dict[str, Any]:
-    days = daily_partitions(os.environ, os.environ.get("DAGSTER_HOME"))
+    days = daily_partitions(os.environ, os.environ.get("DAGSTER_HOME"), sys.argv)
     url = os.environ.get("KROS_ARCHIVE_URL")
     assets = daily_assets(days, read_code_versions(os.environ), url)
     if wants_call_events(os.environ):

@@ -1,6 +1,7 @@
 """The daily partition, and the days that runs are about."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import dagster as dg
 from .core.days import is_over, parse_day
 from .core.redaction import redact
 from .runbook import runbook_metadata
+from .steps.settings import START_DATE, parse_start_date
 from .steps.start_date import find_start_date, record_start_date
 
 _BACKFILL = "dagster/backfill"
@@ -20,10 +22,24 @@ _UNFINISHED = [
 ]
 
 
-def daily_partitions(texts: Mapping[str, str | None], home: str | None) -> dg.DailyPartitionsDefinition:
-    """Make the partitions: UTC days from the first one to yesterday. `home` is DAGSTER_HOME. Raises `BadSettings`."""
+def daily_partitions(
+    texts: Mapping[str, str | None], home: str | None, arguments: Sequence[str] = ()
+) -> dg.DailyPartitionsDefinition:
+    """Make the partitions: UTC days from the first one to yesterday. `home` is DAGSTER_HOME. Raises `BadSettings`.
+
+    Dagster fails a run of an earlier day. Upstream may still have calls of one, because their retention was extended:
+    so the day that `arguments`, the command line, name is among the partitions, unless KROS_START_DATE is set.
+    """
     start_date = find_start_date(texts, Path(home) if home else None, datetime.now(UTC).date())
+    if parse_start_date(texts.get(START_DATE.name)) is None:
+        start_date = min(start_date, find_day_by_hand(arguments) or start_date)
     return dg.DailyPartitionsDefinition(start_date=start_date.isoformat())
+
+
+def find_day_by_hand(arguments: Sequence[str]) -> date | None:
+    """Return the day that a command line names, as in `--tags '{"dagster/partition": "2025-01-10"}'`."""
+    named = re.search(r'"dagster/partition"\s*:\s*"([^"]*)"', " ".join(arguments))
+    return parse_day(named[1]) if named is not None else None
 
 
 def show_earlier_days(home: str, first_archived: date, first: date) -> str:

@@ -428,6 +428,7 @@ class Trial:
             sandbox = stack.enter_context(Sandbox(self.config))
             environment = sandbox.environment | {
                 "KROS_FLAG_RULES": str(rules),
+                "KROS_START_DATE": "2025-01-01",
                 "KROSAI_PLAN": "business",
                 "KROSAI_REQUESTS_PER_SECOND": "100000",
                 "KROS_DOWNLOAD_WORKERS": str(WORKERS),

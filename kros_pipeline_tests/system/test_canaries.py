@@ -209,6 +209,7 @@ def output(
         "KROSAI_BASE_URL": f"{upstream.origin}/v1",
         "KROSAI_PLAN": "business",
         "KROS_ARCHIVE_URL": f"s3://{aws.bucket}/{prefix}",
+        "KROS_START_DATE": "2025-01-01",
         "KROS_RECORDING_HOSTS": "127.0.0.1",
         "KROS_FLAG_RULES": str(tmp_path / "rules.yaml"),
         "KROS_NOTIFY": f"jsons://hooks.example.com/{HOOK} slack://{HOOK}",
