@@ -186,6 +186,7 @@ class DayMachine(RuleBasedStateMachine):
         clock = clock_without_waits(lambda: self.now)
         ctx = open_run_context(environment, clock=clock, open_archive=open_memory_archive)
         ctx.close()
+        ctx.identity.claim()  # as the run of any asset does before its step
         ctx.source = Source(self.world)  # type: ignore[assignment]
         return ctx
 
