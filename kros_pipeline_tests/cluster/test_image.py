@@ -165,4 +165,4 @@ def test_the_image_prepares_the_storage_and_serves_the_code_and_writes_nothing_i
         assert process.poll() is None, log[-2000:]
         assert all(line.startswith("{") for line in log.splitlines()), log
     assert image.files() == before
-    assert [path.name for path in image.path("/run/dagster").iterdir()] == ["dagster.yaml"]
+    assert {path.name for path in image.path("/run/dagster").iterdir()} == {"dagster.yaml", "kros_start_date"}

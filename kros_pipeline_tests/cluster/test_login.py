@@ -48,7 +48,11 @@ def running(*command: str, environment: dict[str, str], folder: Path) -> Iterato
             yield
         finally:
             process.terminate()
-            process.wait(30)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:  # a code server that still has a client
+                process.kill()
+                process.wait()
 
 
 def wait_for(url: str, seconds: float = 120) -> None:
