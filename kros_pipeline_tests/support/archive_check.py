@@ -105,7 +105,7 @@ def assert_nothing_is_false(krosai: KrosaiSimulator, archive: Archive, day: date
             assert re.fullmatch(r"tables/\w+/dt=\d{4}-\d\d-\d\d/part-0\.parquet", key), key
             assert key.split("/")[1] in {*TABLES, "call_events"}, key  # an erasure creates the second one
         else:
-            assert key.split("/")[0] in ("audio", "state", "quarantine", "audit"), key
+            assert key.split("/")[0] in ("audio", "state", "quarantine", "audit", "seals", "reviews"), key
 
     # Rows: unique, of this day, sorted as promised.
     for name, unique in TABLES.items():
