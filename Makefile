@@ -78,6 +78,9 @@ test-readers: setup ## read an archive with Spark, chDB, DataFusion and dbt; ins
 	@$(BIN)/python -m kros_pipeline_tests.support.reader_engines $(VENV)-readers
 	@$(VENV)-readers/bin/python -m pytest -n0 kros_pipeline_tests/readers $(ARGS)
 
+scale: setup ## measure a backfill with one, two and four Celery workers on a source of 400 ms latency (8 minutes)
+	@$(BIN)/python -m pytest kros_pipeline_tests/cluster/scale.py -n 0 -s $(ARGS)
+
 tables: setup ## write what is derived from the tables' schemas: analytics/, docs/tables.md
 	@$(BIN)/python -m analytics.generate
 
@@ -112,4 +115,4 @@ lock: ## write requirements.lock and requirements-production.lock from pyproject
 	uv pip compile pyproject.toml --extra production --universal --python-version 3.11 --constraint requirements.lock \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-production.lock
 
-.PHONY: help setup demo dev check notify-test browse up test test-s3 test-cluster test-browser test-readers tables screenshots soak fault-matrix bench bench-quick lint audit lock
+.PHONY: help setup demo dev check notify-test browse up test test-s3 test-cluster test-browser test-readers scale tables screenshots soak fault-matrix bench bench-quick lint audit lock
