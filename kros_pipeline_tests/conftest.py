@@ -1,5 +1,7 @@
 """The fixtures that every test may ask for; what they do is in `support`."""
 
+from hypothesis import settings
+
 from kros_pipeline_tests.support.accounts import (
     account,
     aws,
@@ -23,3 +25,6 @@ __all__ = [
     "seaweedfs",
     "simulators",
 ]
+
+settings.register_profile("no deadline", deadline=None)  # a busy machine is no fault of the code
+settings.load_profile("no deadline")
