@@ -1,6 +1,5 @@
 """The job `accept_quarantined`: an operator makes bodies that are kept in quarantine the recordings of their calls."""
 
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -8,9 +7,9 @@ from pydantic import Field
 
 from .failures import raise_as_dagster_failure
 from .jobs import NO_RETRY, opens_with
+from .partitions import parse_config_day
 from .reporting import sample_table
 from .resources import Archive
-from .runbook import runbook_metadata
 
 if TYPE_CHECKING:
     from .operations.acceptance import Acceptance
@@ -35,7 +34,7 @@ def accept_quarantined_job() -> dg.JobDefinition:
     def accept(context: dg.OpExecutionContext, config: AcceptanceConfig, archive: Archive) -> None:
         from .operations.acceptance import open_accepter
 
-        day = _parse_day(config.day)
+        day = parse_config_day(config.day)
         with raise_as_dagster_failure(NO_RETRY):
             ctx = archive.open(context)
             ctx.prepare_archive()
@@ -51,17 +50,6 @@ def accept_quarantined_job() -> dg.JobDefinition:
         accept()
 
     return accept_bodies
-
-
-def _parse_day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text.strip()) if text.strip() else None
-    except ValueError:
-        raise dg.Failure(
-            description=f"day: {text!r} is no day; write it like 2025-01-10.",
-            metadata=runbook_metadata("BadDays"),
-            allow_retries=False,
-        ) from None
 
 
 def _acceptance_metadata(result: "Acceptance", *, is_dry_run: bool) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """The job `export_evidence`: calls, with what proves that they are as they were archived, for somebody outside."""
 
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -8,8 +7,8 @@ from pydantic import Field
 
 from .failures import raise_as_dagster_failure
 from .jobs import NO_RETRY, opens_with
+from .partitions import parse_config_day
 from .resources import Archive
-from .runbook import runbook_metadata
 
 if TYPE_CHECKING:
     from .operations.evidence import EvidenceResult
@@ -37,7 +36,7 @@ def export_evidence_job() -> dg.JobDefinition:
         from .operations.evidence import EvidenceRequest, export_evidence
 
         request = EvidenceRequest(
-            tuple(config.call_ids), _parse_day(config.day), config.reason, config.folder, config.as_zip
+            tuple(config.call_ids), parse_config_day(config.day), config.reason, config.folder, config.as_zip
         )
         with raise_as_dagster_failure(NO_RETRY):
             ctx = archive.open(context)
@@ -62,17 +61,6 @@ def export_evidence_job() -> dg.JobDefinition:
         export()
 
     return export_calls
-
-
-def _parse_day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text.strip()) if text.strip() else None
-    except ValueError:
-        raise dg.Failure(
-            description=f"day: {text!r} is no day; write it like 2025-01-10.",
-            metadata=runbook_metadata("BadDays"),
-            allow_retries=False,
-        ) from None
 
 
 def _evidence_metadata(result: "EvidenceResult", *, is_dry_run: bool) -> dict[str, Any]:

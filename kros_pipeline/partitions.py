@@ -70,6 +70,14 @@ def day_of(context: dg.AssetExecutionContext) -> date:
     return day
 
 
+def parse_config_day(text: str) -> date | None:
+    """Return the day in a job's config; None where it is empty. Raises `dg.Failure` for what is no day."""
+    try:
+        return date.fromisoformat(text.strip()) if text.strip() else None
+    except ValueError:
+        raise _refuse(f"day: {text!r} is no day; write it like 2025-01-10.") from None
+
+
 def days_under_way(instance: dg.DagsterInstance) -> set[date]:
     """Return the days of the runs that are queued or running."""
     runs = instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED))

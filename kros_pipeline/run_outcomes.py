@@ -141,8 +141,8 @@ def _describe_failure(instance: dg.DagsterInstance, run: dg.DagsterRun, at: date
 def _describe_first(failures: Sequence[Any]) -> tuple[str, str]:
     for failure in failures:
         if failure is not None and failure.description:
-            told = failure.metadata.get("what_to_do")
-            what_to_do = shorten_reason(str(told.value)) if told is not None else ""
+            shown = failure.metadata.get("what_to_do")
+            what_to_do = shorten_reason(str(shown.value)) if shown is not None else ""
             error = failure.metadata.get("error")
             return shorten_reason(str(error.value) if error is not None else failure.description), what_to_do
     return "", ""
