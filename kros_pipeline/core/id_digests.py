@@ -1,6 +1,6 @@
 """Digests of call ids: 8 bytes each, so that a listing names every call of a day in little space.
 
-With a million calls a day, two of them share a digest about once in 40,000 days.
+With a million calls a day, two of them share a digest about once in 40 million days.
 """
 
 import hashlib
