@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
-from kros_pipeline.assets import KROSAI_POOL
 from kros_pipeline.core.browse_settings import LISTEN, parse_browse_settings
 from kros_pipeline.core.settings import SettingsReader
 from kros_pipeline.steps.metrics_settings import METRICS_ADDRESS
@@ -316,69 +313,6 @@ def test_a_container_renders_its_file_and_a_code_server_ends_lost_runs_of_its_ow
     rendered, *then = (tmp_path / "started").read_text().splitlines()
     assert rendered == f"python -m kros_pipeline render {parts}"
     assert sorted(then) == sorted([" ".join(command), *lost])
-
-
-# Kubernetes and ECS: examples, which nothing here runs.
-
-
-def kubernetes(name: str) -> Any:
-    return yaml.safe_load((DEPLOY / "kubernetes" / name).read_text())
-
-
-def test_kubernetes_has_one_number_of_days_in_all_its_places() -> None:
-    values, pool = kubernetes("values.yaml"), kubernetes("pool.yaml")
-    [container] = pool["spec"]["template"]["spec"]["containers"]
-    *command, key, days = container["command"]
-    assert (command, key) == (["dagster", "instance", "concurrency", "set"], KROSAI_POOL)
-    coordinator = values["dagsterDaemon"]["runCoordinator"]["config"]["queuedRunCoordinator"]
-    assert coordinator["maxConcurrentRuns"] == int(days) + 2
-    assert values["additionalInstanceConfig"]["concurrency"]["pools"]["granularity"] == "run"
-    assert f'KROS_PARALLEL_DAYS: "{days}"' in (DEPLOY / "kubernetes/values.yaml").read_text()
-
-
-def test_kubernetes_values_say_of_the_instance_what_the_other_deployments_have() -> None:
-    values, base = kubernetes("values.yaml"), yaml.safe_load((ROOT / "dagster.yaml").read_text())
-    production = yaml.safe_load((DEPLOY / "production.yaml").read_text())
-    daemon = values["dagsterDaemon"]
-    monitoring = base["run_monitoring"] | production["run_monitoring"]
-    assert {in_snake_case(key): value for key, value in daemon["runMonitoring"].items()} == monitoring
-    assert {in_snake_case(key): value for key, value in daemon["runRetries"].items()} == base["run_retries"]
-    postgres = production["storage"]["postgres"]["postgres_db"]
-    assert values["postgresql"]["postgresqlScheme"] == postgres["scheme"]
-    logs = values["computeLogManager"]["config"]["s3ComputeLogManager"]
-    assert {in_snake_case(key): value for key, value in logs.items()} == production["compute_logs"]["config"]
-    for kind in ("schedule", "sensor"):
-        assert values["retention"][kind]["purgeAfterDays"] == production["retention"][kind]["purge_after_days"]
-
-
-def in_snake_case(name: str) -> str:
-    return re.sub(r"(?<!^)([A-Z])", r"_\1", name).lower()
-
-
-def test_the_task_of_ecs_has_the_processes_of_compose_with_their_commands_and_checks() -> None:
-    task = json.loads((DEPLOY / "ecs/task-definition.json").read_text())
-    containers = {container["name"]: container for container in task["containerDefinitions"]}
-    services = compose_services()
-    assert containers.keys() == set(OURS)
-    volumes = {volume["name"] for volume in task["volumes"]}
-    for name, container in containers.items():
-        assert container["entryPoint"] == services[name]["entrypoint"]
-        assert container["readonlyRootFilesystem"] is True
-        assert container["user"] == "10001:10001"
-        assert {mount["sourceVolume"] for mount in container["mountPoints"]} <= volumes
-        given = {each["name"] for each in container["environment"] + container["secrets"]}
-        assert names_read("deploy/production.yaml", "deploy/workspace.yaml") <= given
-        if name == "prepare":
-            continue
-        assert container["dependsOn"] == [{"containerName": "prepare", "condition": "SUCCESS"}]
-        expected = services[name].get("healthcheck", {}).get("test")
-        assert container["healthCheck"]["command"] == (expected or ["CMD", *health_check_of_the_image()])
-        assert set(services[name]["command"]) - {"0.0.0.0"} <= set(container["command"])
-
-
-def health_check_of_the_image() -> list[str]:
-    [check] = [line for line in dockerfile() if line.name == "HEALTHCHECK"]
-    return check.words
 
 
 def test_the_workers_read_the_variables_that_the_launcher_reads() -> None:
