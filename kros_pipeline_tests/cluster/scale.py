@@ -14,7 +14,7 @@ import pytest
 
 from kros_pipeline.sandbox import Faults, SandboxConfig
 from kros_pipeline_tests.cluster.conftest import Deployment
-from kros_pipeline_tests.support.dagster_processes import wait_until
+from kros_pipeline_tests.support.dagster_processes import CELERY_PART, wait_until
 from kros_pipeline_tests.support.databases import redis_server
 
 _LAST_DAY = datetime.now(UTC).date() - timedelta(days=6)
@@ -41,7 +41,7 @@ def test_the_days_of_a_backfill(broker: str, deployment: Callable[..., Deploymen
         CONFIG,
         KROSAI_REQUESTS_PER_SECOND="1000",  # the latency is the limit, not the rate
         KROS_PARALLEL_DAYS=str(workers),
-        DAGSTER_PARTS="deploy/celery/run-launcher.yaml",
+        DAGSTER_PARTS=CELERY_PART,
         DAGSTER_CELERY_BROKER=broker,
         DAGSTER_CELERY_QUEUE=f"kros-scale-{uuid.uuid4().hex[:12]}",
     )

@@ -14,7 +14,7 @@ import pytest
 from kros_pipeline.sandbox import Faults, SandboxConfig
 from kros_pipeline_tests.cluster.conftest import Deployment
 from kros_pipeline_tests.support.archive_check import Archive, assert_archive_is_true
-from kros_pipeline_tests.support.dagster_processes import DagsterProcesses, wait_until
+from kros_pipeline_tests.support.dagster_processes import CELERY_PART, DagsterProcesses, wait_until
 from kros_pipeline_tests.support.databases import redis_server
 
 # Past the grace days, and within retention: one run makes each of them complete.
@@ -52,7 +52,7 @@ def cluster(broker: str, deployment: Callable[..., Deployment]) -> Deployment:
         CONFIG,
         KROSAI_REQUESTS_PER_SECOND=str(RATE),
         KROS_PARALLEL_DAYS=str(PARALLEL_DAYS),
-        DAGSTER_PARTS="deploy/celery/run-launcher.yaml",
+        DAGSTER_PARTS=CELERY_PART,
         DAGSTER_CELERY_BROKER=broker,
         DAGSTER_CELERY_QUEUE=f"kros-test-{uuid.uuid4().hex[:12]}",
     )

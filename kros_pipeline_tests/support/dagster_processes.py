@@ -29,6 +29,9 @@ _GRACE_SECONDS = 10.0
 _LOCATION = {"repositoryLocationName": "kros_pipeline", "repositoryName": "__repository__"}
 
 
+CELERY_PART = "deploy/celery/run-launcher.yaml"
+
+
 class DagsterProcesses:
     """A code server, a web server, a daemon and Celery workers, with an environment of their own.
 
@@ -50,7 +53,8 @@ class DagsterProcesses:
         text = workspace.read_text().replace("port: 4000", f"port: {self._code_port}")
         workspace.unlink()
         workspace.write_text(text)
-        (folder / "changes.yaml").write_text(yaml.safe_dump(dict(changes)))
+        logs = {"config": {"local_dir": str(folder)}}  # otherwise in /tmp, whatever TMPDIR says
+        (folder / "changes.yaml").write_text(yaml.safe_dump({"compute_logs": logs, **changes}))
         parts = f"{environment.get('DAGSTER_PARTS', '')} {folder / 'changes.yaml'}"
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(("KROS", "AWS_", "DAGSTER"))
@@ -119,6 +123,8 @@ class DagsterProcesses:
                 words.append(self.environment[word.strip("${}")])
             elif word.startswith("$"):
                 words += self.environment[word[1:]].split()  # systemd splits it, too
+            elif word == CELERY_PART:  # a worker renders its file by itself, of parts that its unit names
+                words += self.environment["DAGSTER_PARTS"].split()
             else:
                 words.append(replaced.get(word, word.replace("/opt/kros/.venv/bin", str(_BIN))))
         return words

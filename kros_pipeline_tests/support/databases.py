@@ -1,8 +1,8 @@
 """PostgreSQL and Redis for the tests: running ones where they can be used, otherwise own ones on free ports.
 
 A running server is named by KROS_TEST_POSTGRES_URL or KROS_TEST_REDIS_URL, or answers on its standard port of this
-machine. It is left as it was found: tests use a database, or a queue, of their own. Otherwise Debian's packages are
-installed where the account is root, and started in a folder that ends with the context.
+machine. It is left as it was found: tests use a database of their own. Otherwise Debian's packages are installed where
+the account is root, and started in a folder that ends with the context.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from kros_pipeline_tests.support.debian import ProgramMissing, need_program
 from kros_pipeline_tests.support.s3_servers import free_ports
 
 _START_SECONDS = 60.0
+_REDIS_DATABASES = 16  # unless its configuration says otherwise
 
 
 @contextmanager
@@ -43,9 +44,25 @@ def postgres() -> Iterator[URL]:
 
 @contextmanager
 def redis_server() -> Iterator[str]:
-    """Yield the URL of a Redis."""
+    """Yield the URL of an empty database of a Redis, which is emptied afterwards: Celery leaves keys in it."""
     with ExitStack() as stack:
-        yield _running_redis() or stack.enter_context(_own_redis())
+        server = _running_redis() or stack.enter_context(_own_redis())
+        url, client = _empty_database(server)
+        with closing(client):
+            try:
+                yield url
+            finally:
+                client.flushdb()
+
+
+def _empty_database(server: str) -> tuple[str, redis.Redis]:
+    for number in reversed(range(_REDIS_DATABASES)):
+        url = make_url(server).set(database=str(number)).render_as_string(hide_password=False)
+        client = redis.Redis.from_url(url)
+        if not client.dbsize():
+            return url, client
+        client.close()
+    raise RuntimeError("each database of the Redis has keys: name another server in KROS_TEST_REDIS_URL")
 
 
 def _running_postgres() -> URL | None:
