@@ -273,6 +273,8 @@ def test_an_erased_call_is_gone_from_every_address(site: Site, watched: Page) ->
     page.goto(f"{site.address}/call/{LAST}/call_erased")
     expect(page.locator("main")).to_contain_text("purple elephant")
     site.archive.erase("call_erased")
+    page.get_by_role("button", name="Check now").click()
+    expect(page.get_by_role("alert").filter(has_text="This call was erased")).to_be_visible()
     for path in ("", "/audio", "/peaks"):
         answer = page.goto(f"{site.address}/call/{LAST}/call_erased{path}")
         assert answer is not None and answer.status == 410, path

@@ -5,6 +5,15 @@
   const all = (selector) => [...document.querySelectorAll(selector)];
   const say = (text) => { find("#spoken").textContent = text; };
 
+  // What htmx asks for and does not get: the page stays as it is, with what was typed, and says why.
+  const report = (text) => { find("#problem").textContent = text; find("#problem").hidden = !text; };
+  document.addEventListener("htmx:beforeRequest", () => report(""));
+  document.addEventListener("htmx:sendError", () => report("The page does not answer. Is it still running?"));
+  document.addEventListener("htmx:responseError", (event) => {
+    const answer = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
+    report((answer.querySelector("#message") || answer.body).textContent.trim());
+  });
+
   // On a phone the results come first.
   const more = find("#more");
   if (more && window.matchMedia("(max-width: 720px)").matches) more.open = false;
