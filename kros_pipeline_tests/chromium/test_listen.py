@@ -144,7 +144,7 @@ def test_next_and_back_follow_the_list_that_a_call_was_opened_from(site: Site, w
     page.goto(f"{site.address}/calls?turn=with&by=caller&words=refund")
     addresses = [link.get_attribute("href") for link in page.locator("ol.calls a.call").all()[:3]]
     page.locator("ol.calls a.call").nth(1).click()
-    expect(page.locator("#place")).to_have_text(re.compile(r"^2 of \d+$"))
+    expect(page.locator("#place")).to_have_text(re.compile(r"^2 of \d+ on this page$"))
     page.keyboard.press("n")
     expect(page).to_have_url(f"{site.address}{addresses[2]}")
     for address in (addresses[1], addresses[0]):

@@ -57,8 +57,8 @@
     const list = listOfThisTab();
     const at = list ? list.calls.findIndex((href) => new URL(href, location.href).pathname === location.pathname) : -1;
     if (at >= 0) {
-      find("#place").textContent = `${at + 1} of ${list.calls.length}`;
-      find("#place").title = "Place in the list that you came from";
+      find("#place").textContent = `${at + 1} of ${list.calls.length} on this page`;
+      find("#place").title = "Place in the list that the call was opened from";
       find("#back").href = list.at;
       if (list.at.startsWith("/sample")) find("#back").textContent = "← Sample";
       lead(find("#previous-call"), list.calls[at - 1], "Previous call of the list");
