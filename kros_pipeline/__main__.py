@@ -145,11 +145,19 @@ def _browse(_: argparse.Namespace) -> int:
 
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     listen, settings = open_listen(
-        os.environ, declared=SETTINGS, caches=caches, local_user=getpass.getuser(), clock=SYSTEM_CLOCK
+        os.environ, declared=SETTINGS, caches=caches, local_user=name_of_user(), clock=SYSTEM_CLOCK
     )
     with suppress(KeyboardInterrupt):  # Ctrl-C is how the page is ended
         serve(listen, settings, lambda sentence: print(sentence, flush=True))
     return 0
+
+
+def name_of_user() -> str:
+    """Return who runs this process; the number of a user without a name, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # KeyError before Python 3.13
+        return f"uid-{os.getuid()}"
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class Access:
 
     def _find_viewer(self, scope: Scope) -> Viewer:
         headers = Headers(scope=scope)
-        viewer = self._logged_in(scope, headers) if self._settings.proxies else self._local(headers)
+        viewer = self._logged_in(scope, headers) if self._settings.has_login else self._local(headers)
         _refuse_other_sites(scope["method"], headers)
         return viewer
 
@@ -100,10 +100,13 @@ class Access:
             raise Refused("This page is for this machine only: open it as http://127.0.0.1 with its port.")
         return Viewer(self._local_user, Role.LISTEN)
 
-    def _logged_in(self, scope: Scope, headers: Headers) -> Viewer:
+    def _is_proxy(self, scope: Scope) -> bool:
         peer = ipaddress.ip_address((scope.get("client") or ("0.0.0.0", 0))[0])  # noqa: S104 - of no network
         address = peer.ipv4_mapped or peer if isinstance(peer, ipaddress.IPv6Address) else peer
-        if not any(address in network for network in self._settings.proxies):
+        return any(address in network for network in self._settings.proxies)
+
+    def _logged_in(self, scope: Scope, headers: Headers) -> Viewer:
+        if not self._settings.is_unix_socket and not self._is_proxy(scope):
             raise Refused("This page is reached through its reverse proxy only, where you log in.")
         names = headers.getlist(self._settings.user_header)
         name = _decode(names[0]).strip() if len(names) == 1 else ""

@@ -3,7 +3,7 @@
 from calendar import Calendar
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from itertools import groupby
 
 from starlette.exceptions import HTTPException
@@ -81,7 +81,11 @@ class ListPages:
         return self._renderer.page(
             request,
             "days.html",
-            months=[(month, _weeks(month, states)) for month in months if span and month >= span[0].replace(day=1)],
+            months=[
+                (month, _months_before(month, -1) - timedelta(days=1), _weeks(month, states))
+                for month in months
+                if span and month >= span[0].replace(day=1)
+            ],
             totals=_totals(list(states.values()), months),
             earlier=_months_before(shown, _MONTHS) if span and span[0] < months[-1] else None,
             later=min(_months_before(shown, -_MONTHS), newest) if shown < newest else None,
@@ -103,7 +107,7 @@ class ListPages:
         if wanted.conditions:  # the list shows what was said, or in which calls it was not
             self._log.read(viewer.name, [(call.row.day, call.row.call_id) for call in found.calls], "search")
         languages, rules = self._search.values(wanted)
-        return self._renderer.page(
+        page = self._renderer.page(
             request,
             "calls.html",
             wanted=wanted,
@@ -113,9 +117,12 @@ class ListPages:
             languages=languages,
             rules=rules,
             choices=call_filter,
-            today=self._clock.now().date(),
             span=self._calendar.span(),
         )  # fmt: skip
+        if request.url.query != wanted.query():
+            # The address that a reviewer sends to a colleague: without the form's empty fields.
+            page.headers["HX-Push-Url"] = f"/calls?{wanted.query()}"
+        return page
 
     def calls_csv(self, request: Request) -> Response:
         """Send all calls that the address describes as CSV. No speech is in it; an audit record names each call."""
@@ -161,10 +168,10 @@ def _cells(row: CallRow, viewer: Viewer) -> list[object]:
     ]  # fmt: skip
 
 
-def _weeks(month: date, states: dict[date, DayState]) -> list[list[DayState | date | None]]:
-    """Return the weeks of a month: its days with their states, those without one, and None beside it."""
+def _weeks(month: date, states: dict[date, DayState]) -> list[tuple[date, date, list[DayState | date | None]]]:
+    """Return the weeks of a month: first and last day, the month's days with or without a state, and None beside it."""
     return [
-        [states.get(day, day) if day.month == month.month else None for day in week]
+        (week[0], week[-1], [states.get(day, day) if day.month == month.month else None for day in week])
         for week in Calendar().monthdatescalendar(month.year, month.month)
     ]
 

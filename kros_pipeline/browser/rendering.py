@@ -1,5 +1,6 @@
 """Render the templates. Everything that comes from a call is escaped; nothing of it is ever a script or a URL."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,8 +15,9 @@ from .phone_masking import mask_number, mask_numbers_in
 
 _FOLDER = Path(__file__).parent
 STATIC = _FOLDER / "static"
+_LONGEST_WORD = 24
 Segment = tuple[str, str]
-"""A part of a text, and how it is marked: `found`, `rule` or not at all."""
+"""A part of a text, and how it is marked: `found`, `rule`, both or not at all."""
 
 
 def format_seconds(seconds: float | None) -> str:
@@ -50,23 +52,33 @@ def find_label(value: str, choices: Sequence[Any]) -> str:
 
 
 def cut_into_segments(text: str, marks: Iterable[tuple[int, int, str]]) -> list[Segment]:
-    """Cut a text at marks: begin, end (exclusive) and kind. Where marks overlap, the one that begins first stays."""
+    """Cut a text at marks: begin, end (exclusive) and kind. Where marks overlap, a segment has the kinds of all."""
+    borders: list[tuple[int, int, str]] = [(len(text), 0, "")]
+    for begin, end, kind in marks:
+        if 0 <= begin < end <= len(text):
+            borders += [(begin, 1, kind), (end, -1, kind)]
     segments: list[Segment] = []
-    at = 0
-    for begin, end, kind in sorted(marks):
-        if begin < at or begin >= end or end > len(text):
-            continue
-        segments += [(text[at:begin], ""), (text[begin:end], kind)]
-        at = end
-    segments.append((text[at:], ""))
-    return [segment for segment in segments if segment[0]]
+    at, open_marks = 0, Counter[str]()
+    for border, change, kind in sorted(borders):
+        if border > at:
+            segments.append((text[at:border], " ".join(sorted(open_marks))))
+            at = border
+        open_marks[kind] += change
+        if open_marks[kind] == 0:
+            del open_marks[kind]
+    return segments
 
 
 def shorten_around(text: str, marks: Sequence[tuple[int, int, str]], width: int = 160) -> list[Segment]:
-    """Return the part of a text around its first mark, as segments."""
+    """Return the part of a text around its first mark, as segments. It is cut at blanks where there are some."""
     first = min((begin for begin, _, _ in marks), default=0)
     begin = max(0, first - width // 3)
     end = min(len(text), begin + width)
+    if begin:
+        begin = max(begin, text.find(" ", begin - 1, min(begin + _LONGEST_WORD, first)) + 1)
+    if end < len(text):
+        blank = text.rfind(" ", max(end - _LONGEST_WORD, first + 1), end + 1)
+        end = blank if blank > 0 else end
     inside = [(max(b, begin) - begin, min(e, end) - begin, kind) for b, e, kind in marks if b < end and e > begin]
     segments = cut_into_segments(text[begin:end], inside)
     return [*([("… ", "")] if begin else []), *segments, *([(" …", "")] if end < len(text) else [])]

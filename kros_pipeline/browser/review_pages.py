@@ -26,6 +26,10 @@ from .review_form import BadForm, ReviewForm, check_review
 from .reviews import Reviews
 
 _MAX_BODY_BYTES = 100_000
+_ERASED_MEANWHILE = (
+    "This call was erased while your review was sent, and the review may be left. Ask an operator to launch the job "
+    "erase_calls for this call once more."
+)
 _DEFAULT_SIZE = 20
 
 
@@ -125,6 +129,8 @@ class ReviewPages:
             return self._part(request, index.day, call.row.key, problem, 422)
         self._log.reviewed(viewer.name, index.day, call.row.call_id)
         self._reviews.add(index.day, call.row.key, call.row.call_id, viewer.name, content)
+        if self._finder.is_erased(call.row.key, max_age_seconds=0):
+            raise HTTPException(410, _ERASED_MEANWHILE)
         if request.headers.get("hx-request"):
             return self._part(request, index.day, call.row.key, "", 200)
         return RedirectResponse(f"/call/{index.day}/{call.row.key}#reviews", 303)

@@ -7,10 +7,11 @@ from typing import Any
 
 from ..archive.json_objects import create_json, read_json
 from ..archive.object_store import ObjectStore
+from ..archive.reviewed_calls import reviewed_keys
 from ..core.clock import Clock
 from ..core.days import parse_time
 from ..core.errors import ArchiveError
-from ..core.object_keys import call_reviews_prefix, review_key, reviews_prefix
+from ..core.object_keys import call_reviews_prefix, review_key
 
 _THREADS = 8
 
@@ -52,8 +53,7 @@ class Reviews:
         """Return the days and keys of the calls that somebody reviewed."""
 
         def keys(day: date) -> set[tuple[date, str]]:
-            prefix = reviews_prefix(day)
-            return {(day, folder.removeprefix(prefix).strip("/")) for folder in self._store.folders(prefix)}
+            return {(day, key) for key in reviewed_keys(self._store, day)}
 
         with ThreadPoolExecutor(_THREADS, thread_name_prefix="reviews") as pool:
             return set().union(*pool.map(keys, days))

@@ -25,6 +25,7 @@ from .index_cache import default_folder, protect
 from .review_form import BadForm, read_form
 
 _GRACEFUL_SECONDS = 3
+_SOCKET_MODE = 0o660
 _MAX_REQUESTS = 400  # at once; more are refused with 503
 
 
@@ -89,13 +90,10 @@ def _refuse_other_format(store: ObjectStore) -> None:
 
 def serve(listen: Listen, settings: BrowseSettings, say: Callable[[str], None]) -> None:
     """Serve until an interrupt comes. Port 0 is a free one; `say` gets the address. Raises `OSError`."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((settings.host, settings.port))
+    is_unix = settings.is_unix_socket
+    with _bound_to_path(settings.host) if is_unix else _bound(settings.host, settings.port) as listening:
         listening.listen()  # a browser that is opened at once waits, and is not refused
-        host = f"[{settings.host}]" if family == socket.AF_INET6 else settings.host
-        say(f"Listen is on http://{host}:{listening.getsockname()[1]} until Ctrl-C.")
+        say(f"Listen is on {_address_of(listening)} until Ctrl-C.")
         config = uvicorn.Config(
             listen.app,
             access_log=False,  # addresses have what was searched for
@@ -106,3 +104,27 @@ def serve(listen: Listen, settings: BrowseSettings, say: Callable[[str], None]) 
             timeout_graceful_shutdown=_GRACEFUL_SECONDS,
         )
         uvicorn.Server(config).run(sockets=[listening])
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    listening = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening.bind((host, port))
+    return listening
+
+
+def _bound_to_path(path: str) -> socket.socket:
+    """Make a Unix socket that its user and group can open. One that an ended process left is replaced."""
+    if Path(path).is_socket():
+        Path(path).unlink()
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listening.bind(path)
+    Path(path).chmod(_SOCKET_MODE)
+    return listening
+
+
+def _address_of(listening: socket.socket) -> str:
+    name = listening.getsockname()
+    if listening.family == socket.AF_UNIX:
+        return f"unix:{name}"
+    return f"http://[{name[0]}]:{name[1]}" if listening.family == socket.AF_INET6 else f"http://{name[0]}:{name[1]}"

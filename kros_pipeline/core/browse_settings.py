@@ -14,6 +14,7 @@ from .settings import BadValue, Setting, SettingsReader, is_loopback, show_value
 
 ANYBODY = "*"
 _is_header = re.compile(r"[A-Za-z0-9-]{1,64}").fullmatch
+_UNIX = "unix:"
 _LISTEN = re.compile(r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):(?P<port>\d{1,5})").fullmatch
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -27,6 +28,12 @@ class Role(StrEnum):
 
 
 def _parse_listen(text: str) -> tuple[str, int]:
+    """Return host and port; of a Unix socket its absolute path, and 0."""
+    if text.startswith(_UNIX):
+        path = text.removeprefix(_UNIX)
+        if not path.startswith("/"):
+            raise BadValue(f"is {show_value(text)}; a Unix socket has an absolute path, like unix:/run/kros/browse.")
+        return path, 0
     match = _LISTEN(text)
     if match is None or int(match["port"]) > 65_535:
         raise BadValue(f"is {show_value(text)}; it must be a host and a port, like 127.0.0.1:8757.")
@@ -65,7 +72,8 @@ def _parse_users(text: str) -> dict[str, Role]:
 LISTEN = Setting(
     "KROS_BROWSE_LISTEN",
     "127.0.0.1:8757",
-    "where `make browse` listens; another host than this machine needs `KROS_BROWSE_PROXIES`",
+    "where `make browse` listens; another host than this machine needs `KROS_BROWSE_PROXIES`; `unix:/run/kros/browse` "
+    "is a Unix socket, which only the reverse proxy should be able to open",
     _parse_listen,
 )
 PROXIES = Setting(
@@ -115,7 +123,10 @@ def _parse_web_url(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class BrowseSettings:
-    """Where the page listens and for whom. Without `proxies` there is no login, and it listens on this machine only."""
+    """Where the page listens and for whom. `host` is the path of the socket where that is a Unix socket.
+
+    Without a login it listens on this machine only.
+    """
 
     host: str
     port: int
@@ -125,6 +136,16 @@ class BrowseSettings:
     cache: str | None
     review_form: str | None
     dagster_url: str
+
+    @property
+    def is_unix_socket(self) -> bool:
+        """Whether it listens on a Unix socket. Whoever can open it is the reverse proxy: its folder's mode decides."""
+        return self.host.startswith("/")
+
+    @property
+    def has_login(self) -> bool:
+        """Whether a reverse proxy says who asks."""
+        return self.is_unix_socket or bool(self.proxies)
 
     def role_of(self, user: str) -> Role | None:
         """Return what a user behind the proxy may do; None where the settings let them do nothing."""
@@ -136,14 +157,18 @@ def parse_browse_settings(reader: SettingsReader) -> BrowseSettings:
     host, port = reader.value(LISTEN)
     proxies: tuple[Network, ...] = reader.optional(PROXIES, ())
     users: dict[str, Role] = reader.optional(USERS, {})
-    if not is_loopback(host) and not reader.is_given(PROXIES):
+    is_unix_socket = host.startswith("/")
+    if is_unix_socket and reader.is_given(PROXIES):
+        reader.add_problem(f"{PROXIES.name} is set, but on a Unix socket nobody has an address: leave it out.")
+    if not is_unix_socket and not is_loopback(host) and not reader.is_given(PROXIES):
         reader.add_problem(
             f"{LISTEN.name} is {host}, which other machines reach, and nobody logs in there. Put a reverse proxy with "
             f"a login before it, and name the proxy's addresses in {PROXIES.name}; or listen on 127.0.0.1."
         )
-    if reader.is_given(PROXIES) and not reader.is_given(USERS):
+    has_login = is_unix_socket or reader.is_given(PROXIES)
+    if has_login and not reader.is_given(USERS):
         reader.add_problem(f"{USERS.name} is missing: say who may do what, like amina=listen, *=read-without-numbers.")
-    if reader.is_given(USERS) and not reader.is_given(PROXIES):
+    if reader.is_given(USERS) and not has_login:
         reader.add_problem(f"{USERS.name} is set, but {PROXIES.name} is not: nobody logs in.")
     return BrowseSettings(
         host=host,

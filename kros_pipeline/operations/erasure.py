@@ -49,7 +49,7 @@ from .touched_days import reconcile_again
 from .upstream_deletion import NOT_SENT, UpstreamDeletion
 
 _SETTLE_SECONDS = 10.0
-"""The time that an upload of a recording gets to arrive before the search.
+"""The time that an upload of a recording or a review gets to arrive before the search.
 
 No condition can refuse it, because an object that it would meet would have the call's id in its key. The tables do not
 rely on this: their writes lose.

@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.object_store import ObjectStore
+from ..archive.reviewed_calls import reviews_of_erased_calls
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..archive.verified_days import record_verified_days
@@ -143,6 +144,7 @@ def _verify_day(
             found.erased.append(key)
         elif call_key_in(key) not in moved:  # the object of a call that an earlier day keeps stays: no step deletes
             found.unknown.append(key)
+    found.erased += reviews_of_erased_calls(store, day, tombstones, pseudonyms)
     keys = sorted(rows.keys() & stored)
     for key, digest in zip(keys, pool.map(lambda key: _read_digest(store, key, log), keys), strict=True):
         call_id, archived_sha256 = rows[key]["call_id"], rows[key]["sha256"]

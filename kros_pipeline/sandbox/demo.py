@@ -134,7 +134,10 @@ def _show_tables(archive: str) -> None:
     run(answer)
     print("The same turns in pandas, by day:\n")
     run(in_pandas)
-    print("\nThese queries ran. The sandbox has ended: use them with your own s3://bucket/prefix. In DuckDB:\n")
+    print(
+        "\nThese queries ran in the sandbox, which ends with this command. Use them with your own s3://bucket/prefix."
+    )
+    print("In DuckDB:\n")
     print(f"{_indented(DUCKDB_SETUP)}\n{_indented(answer)}")
     print(f"\nor in pandas:\n\n{_indented(in_pandas)}\n")
 

@@ -13,6 +13,7 @@ from ..archive.acknowledgements import acknowledged_call_keys
 from ..archive.listings import read_listing
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Partition
+from ..archive.reviewed_calls import reviews_of_erased_calls
 from ..archive.tables import Tables
 from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from ..core import schemas
@@ -83,6 +84,7 @@ def gather_evidence(
             evidence.objects_of_erased_calls.append(key)
         elif named not in moved:  # otherwise an earlier day has the call, and its recording
             evidence.objects_unknown.append(key)
+    evidence.objects_of_erased_calls += reviews_of_erased_calls(store, day, tombstones, pseudonyms)
     return evidence
 
 

@@ -58,6 +58,14 @@ def test_an_address_of_ipv4_inside_ipv6_is_the_same(archive: ListenArchive) -> N
     assert client.get("/days", headers=as_user("amina")).status_code == 200
 
 
+def test_on_a_unix_socket_whoever_opens_it_is_the_proxy_and_a_name_is_needed(archive: ListenArchive) -> None:
+    page = archive.open(LISTEN="unix:/run/browse", USERS="amina=listen")
+    client = TestClient(page.app, raise_server_exceptions=False)
+    assert client.get(CALL, headers=as_user("amina")).status_code == 200
+    for headers in ({}, as_user(""), as_user("chi"), {"host": "127.0.0.1"}):
+        assert client.get(CALL, headers=headers).status_code == 403
+
+
 def test_somebody_without_a_role_reads_why(archive: ListenArchive) -> None:
     client = archive.client(PROXIES="10.0.0.9", USERS="amina=listen")
     answer = client.get("/days", headers=as_user("chi"))

@@ -194,7 +194,8 @@ def test_the_calls_before_and_after_are_linked(tmp_path: Path) -> None:
     archive = ListenArchive(tmp_path, calls)
     assert 'rel="prev" href="/call/2025-01-10/call_1"' in page_of(archive, calls[1])
     assert 'rel="next" href="/call/2025-01-10/call_3"' in page_of(archive, calls[1])
-    assert 'rel="prev"' not in page_of(archive, calls[0]) and 'rel="next"' not in page_of(archive, calls[2])
+    assert 'rel="prev" href' not in page_of(archive, calls[0])
+    assert 'rel="next" href' not in page_of(archive, calls[2])
 
 
 def test_reading_a_call_has_an_audit_record(tmp_path: Path) -> None:

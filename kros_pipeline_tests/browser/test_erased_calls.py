@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kros_pipeline.browser import audio
+from kros_pipeline.browser.reviews import Reviews
 from kros_pipeline.core.errors import ArchiveDenied
 from kros_pipeline_tests.support.listen_archive import ListedCall, ListenArchive
 
@@ -57,6 +59,20 @@ def test_no_list_has_an_erased_call(archive: ListenArchive, path: str, is_warm: 
     page = client.get(path)
     assert page.status_code == 200
     assert "call_1" not in page.text and SECRET not in page.text
+
+
+def test_a_review_that_is_sent_while_its_call_is_erased_is_answered_with_410(
+    archive: ListenArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add = Reviews.add
+
+    def add_late(self: Reviews, *args: Any) -> None:
+        archive.erase("call_1")
+        add(self, *args)
+
+    monkeypatch.setattr(Reviews, "add", add_late)
+    answer = archive.client().post(f"{CALL}/reviews", data={"verdict": "good"}, headers=OWN)
+    assert answer.status_code == 410 and "erase_calls for this call once more" in answer.text
 
 
 def test_the_tombstone_alone_makes_the_index_be_built_without_the_call(archive: ListenArchive) -> None:

@@ -95,6 +95,14 @@ def test_a_snippet_shows_who_said_it_and_marks_it(archive: ListenArchive) -> Non
     assert ">Caller</a>" in page and "#turn-1" in page
 
 
+def test_the_address_of_a_search_has_no_empty_fields_and_is_pushed_once(archive: ListenArchive) -> None:
+    client = archive.client()
+    pushed = client.get(f"/calls?{BOTH}&{turn('caller', 'refund')}&turn=without&by=anyone&words=&direction=&order=")
+    address = pushed.headers["HX-Push-Url"]
+    assert address == f"/calls?{BOTH}&{turn('caller', 'refund')}"
+    assert "HX-Push-Url" not in client.get(address).headers
+
+
 def test_every_call_whose_speech_a_list_shows_has_an_audit_record(archive: ListenArchive) -> None:
     own = ListenArchive(archive.folder / "own", CALLS)
     own.client().get(f"/calls?{BOTH}")

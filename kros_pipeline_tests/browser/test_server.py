@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import getpass
+import os
+import socket
+import stat
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
+import uvicorn
 
-from kros_pipeline.browser.server import open_listen
+from kros_pipeline.__main__ import name_of_user
+from kros_pipeline.browser.server import open_listen, serve
 from kros_pipeline.core.errors import ArchiveDenied
 from kros_pipeline.core.settings import BadSettings
 from kros_pipeline.steps.settings import SETTINGS
-from kros_pipeline_tests.support.listen_archive import ERASURE_KEY, ListedCall, ListenArchive
+from kros_pipeline_tests.support.listen_archive import ERASURE_KEY, ListedCall, ListenArchive, browse_settings
 
 GOOD = {"KROS_ARCHIVE_URL": "s3://bucket/prefix", "KROS_ERASURE_KEY": ERASURE_KEY}
 
@@ -64,3 +71,48 @@ def test_the_command_says_every_problem_and_fails(tmp_path: Path) -> None:
     assert run.returncode == 1 and run.stdout == ""
     assert "KROS_ARCHIVE_URL must name a bucket" in run.stderr and "KROS_BROWSE_PROXIES" in run.stderr
     assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("error", [KeyError, OSError])
+def test_a_user_without_a_name_as_in_a_container_has_a_number(
+    monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    def refuse() -> str:
+        raise error("no such user")
+
+    monkeypatch.setattr(getpass, "getuser", refuse)
+    assert name_of_user() == f"uid-{os.getuid()}"
+
+
+def test_it_listens_on_a_unix_socket_that_only_its_group_can_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    servers: list[uvicorn.Server] = []
+
+    class Ended(uvicorn.Server):
+        def __init__(self, config: uvicorn.Config) -> None:
+            super().__init__(config)
+            servers.append(self)
+
+    monkeypatch.setattr(uvicorn, "Server", Ended)
+    path = tmp_path / "browse"
+    given = {"LISTEN": f"unix:{path}", "USERS": "amina=read"}
+    with socket.socket(socket.AF_UNIX) as left:  # by a process that was killed
+        left.bind(str(path))
+    listen = ListenArchive(tmp_path, [ListedCall("call_1")]).open(**given)
+    said: list[str] = []
+    thread = Thread(target=serve, args=(listen, browse_settings(**given), said.append))
+    thread.start()
+    try:
+        while not said:
+            thread.join(0.01)
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        for header, status in (("X-Forwarded-User: amina\r\n", b"200"), ("", b"403")):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+                client.sendall(f"GET /days HTTP/1.0\r\n{header}\r\n".encode())
+                assert client.recv(100).split(b" ")[1] == status
+    finally:
+        servers[0].should_exit = True
+        thread.join(20)
+    assert said == [f"Listen is on unix:{path} until Ctrl-C."]

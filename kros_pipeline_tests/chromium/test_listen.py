@@ -105,6 +105,7 @@ def test_a_new_reviewer_finds_plays_and_links_the_call(site: Site, watched: Page
     assert len(site.audit("played")) == before + 1
 
     page.locator("#copy-link").click()
+    expect(page.locator("#copied")).to_have_text(re.compile("link", re.I))
     link = page.url
     assert re.search(r"#t=\d+\.\d$", link)
     page.goto("about:blank")
@@ -136,6 +137,32 @@ def test_times_of_the_text_are_sought_and_estimates_can_be_switched_off(site: Si
     expect(page.locator(".seek.estimate").first).to_be_visible()
     page.get_by_label("estimated times").uncheck()
     expect(page.locator(".seek.estimate").first).to_be_hidden()
+
+
+def test_next_and_back_follow_the_list_that_a_call_was_opened_from(site: Site, watched: Page) -> None:
+    page = watched
+    page.goto(f"{site.address}/calls?turn=with&by=caller&words=refund")
+    addresses = [link.get_attribute("href") for link in page.locator("ol.calls a.call").all()[:3]]
+    page.locator("ol.calls a.call").nth(1).click()
+    expect(page.locator("#place")).to_have_text(re.compile(r"^2 of \d+ on this page$"))
+    page.keyboard.press("n")
+    expect(page).to_have_url(f"{site.address}{addresses[2]}")
+    for address in (addresses[1], addresses[0]):
+        page.keyboard.press("p")
+        expect(page).to_have_url(f"{site.address}{address}")
+    expect(page.locator("#previous-call")).to_be_hidden()
+    page.locator("#back").click()
+    expect(page.get_by_label("Condition 1: words")).to_have_value("refund")
+    page.goto(f"{site.address}/sample?seed=a")
+    page.locator("ol.calls a.call").first.click()
+    page.get_by_text("← Sample").click()
+    expect(page).to_have_url(re.compile("/sample\\?seed=a"))
+
+
+def test_a_week_of_the_calendar_is_a_list(site: Site, watched: Page) -> None:
+    watched.goto(f"{site.address}/days")
+    watched.get_by_title("Calls of 2025-01-13 – 2025-01-19").click()
+    expect(watched.locator("#results h2")).to_contain_text("2025-01-13 – 2025-01-19")
 
 
 def test_a_permalink_leads_to_the_turn(site: Site, watched: Page) -> None:
@@ -246,6 +273,8 @@ def test_an_erased_call_is_gone_from_every_address(site: Site, watched: Page) ->
     page.goto(f"{site.address}/call/{LAST}/call_erased")
     expect(page.locator("main")).to_contain_text("purple elephant")
     site.archive.erase("call_erased")
+    page.get_by_role("button", name="Check now").click()
+    expect(page.get_by_role("alert").filter(has_text="This call was erased")).to_be_visible()
     for path in ("", "/audio", "/peaks"):
         answer = page.goto(f"{site.address}/call/{LAST}/call_erased{path}")
         assert answer is not None and answer.status == 410, path

@@ -30,6 +30,9 @@ def test_this_machine_needs_none(host: str) -> None:
     [
         ({"LISTEN": "127.0.0.1"}, "must be a host and a port"),
         ({"LISTEN": "127.0.0.1:99999"}, "must be a host and a port"),
+        ({"LISTEN": "unix:browse", "USERS": "a=read"}, "absolute path"),
+        ({"LISTEN": "unix:/run/browse"}, "KROS_BROWSE_USERS is missing"),
+        ({"LISTEN": "unix:/run/browse", "PROXIES": "10.0.0.9", "USERS": "a=read"}, "nobody has an address"),
         ({"PROXIES": "10.0.0.300", "USERS": "a=read"}, "no IP address"),
         ({"PROXIES": "proxy.example.com", "USERS": "a=read"}, "no IP address"),
         ({"PROXIES": "0.0.0.0/0", "USERS": "a=read"}, "network of all addresses"),

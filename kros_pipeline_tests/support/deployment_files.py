@@ -64,11 +64,15 @@ class _MergedCompose(yaml.SafeLoader):
 _MergedCompose.add_constructor("!reset", lambda *_: None)
 
 
+def login_compose() -> dict[str, dict[str, Any]]:
+    """Return login/compose.yaml, which comes on top of compose.yaml; what is taken back is None."""
+    file: dict[str, dict[str, Any]] = yaml.load((DEPLOY / "login/compose.yaml").read_text(), _MergedCompose)
+    return file
+
+
 def login_services() -> dict[str, dict[str, Any]]:
-    """Return the services of login/compose.yaml, which comes on top of compose.yaml; what is taken back is None."""
-    text = (DEPLOY / "login/compose.yaml").read_text()
-    services: dict[str, dict[str, Any]] = yaml.load(text, _MergedCompose)["services"]
-    return services
+    """Return the services of login/compose.yaml."""
+    return login_compose()["services"]
 
 
 def unit(path: Path) -> dict[str, dict[str, list[str]]]:

@@ -8,13 +8,10 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 import yaml
 
-from kros_pipeline.core.browse_settings import LISTEN, parse_browse_settings
-from kros_pipeline.core.settings import SettingsReader
 from kros_pipeline.steps.metrics_settings import METRICS_ADDRESS
 from kros_pipeline_tests.support.deployment_files import (
     DEPLOY,
@@ -103,7 +100,9 @@ def test_the_lock_of_the_image_has_versions_and_hashes_of_the_lock_of_the_tests(
         }
 
     image, tests = pins("requirements-production.lock"), pins("requirements.lock")
-    assert {"dagster-postgres", "dagster-webserver", "redis"} <= {pin.split("==")[0] for pin in image}
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    needed = {re.split(r"[<>=]", package)[0] for package in extras["browser"]}  # the page is one of its processes
+    assert {"dagster-postgres", "dagster-webserver", "redis", *needed} <= {pin.split("==")[0] for pin in image}
     assert "pytest" not in {pin.split("==")[0] for pin in image}
     for pin, hashes in image.items():
         assert hashes, pin
@@ -221,41 +220,6 @@ def test_the_metrics_of_compose_are_what_the_image_serves_without_dagster() -> N
     assert metrics["env_file"] == "../prometheus/metrics.env", "credentials of its own"
     assert metrics["read_only"] is True and metrics["cap_drop"] == ["ALL"]
     assert METRICS_ADDRESS.parse("0.0.0.0:9777") == ("0.0.0.0", 9777)
-
-
-LOGINS = {file.stem.rpartition("-")[2]: tomllib.loads(file.read_text()) for file in DEPLOY.glob("login/*.cfg")}
-
-
-def test_each_login_has_an_address_a_cookie_and_a_server_of_its_own_on_this_machine() -> None:
-    listens = {who: each["http_address"] for who, each in LOGINS.items()}
-    servers = {who: urlsplit(one).netloc for who, each in LOGINS.items() for one in each["upstreams"]}
-    assert servers == {
-        "viewers": "127.0.0.1:3001", "operators": "127.0.0.1:3000", "reviewers": LISTEN.default,
-    }  # fmt: skip
-    assert len({*listens.values(), *servers.values()}) == 6
-    assert all(address.startswith("127.0.0.1:") for address in listens.values())
-    assert (
-        len({each["cookie_name"] for each in LOGINS.values()})
-        == len({each["redirect_url"] for each in LOGINS.values()})
-        == 3
-    )
-    for who, each in LOGINS.items():
-        assert each["pass_user_headers"] and each["cookie_secure"] and not each["insecure_oidc_skip_nonce"], who
-        assert each["redirect_url"].startswith("https://") and each["cookie_name"].startswith("__Host-"), who
-        assert bool(each.get("allowed_groups")) == (who != "viewers")
-
-
-def test_the_reviewers_page_answers_the_login_only_and_reads_the_header_that_it_sets() -> None:
-    [environment] = unit(DEPLOY / "login/kros-browse.service")["Service"]["Environment"]
-    given = dict(word.split("=") for word in environment.split())
-    reader = SettingsReader(
-        {name: text for name, text in given.items() if name.startswith("KROS_")}
-        | {"KROS_BROWSE_USERS": "*=read-without-numbers"}
-    )
-    settings = parse_browse_settings(reader)
-    assert not reader.problems
-    assert [str(network) for network in settings.proxies] == ["127.0.0.1/32"]
-    assert settings.user_header.lower() == "x-forwarded-email" and settings.host == "127.0.0.1"
 
 
 @pytest.mark.parametrize(

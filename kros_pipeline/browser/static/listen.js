@@ -5,6 +5,15 @@
   const all = (selector) => [...document.querySelectorAll(selector)];
   const say = (text) => { find("#spoken").textContent = text; };
 
+  // What htmx asks for and does not get: the page stays as it is, with what was typed, and says why.
+  const report = (text) => { find("#problem").textContent = text; find("#problem").hidden = !text; };
+  document.addEventListener("htmx:beforeRequest", () => report(""));
+  document.addEventListener("htmx:sendError", () => report("The page does not answer. Is it still running?"));
+  document.addEventListener("htmx:responseError", (event) => {
+    const answer = new DOMParser().parseFromString(event.detail.xhr.responseText, "text/html");
+    report((answer.querySelector("#message") || answer.body).textContent.trim());
+  });
+
   // On a phone the results come first.
   const more = find("#more");
   if (more && window.matchMedia("(max-width: 720px)").matches) more.open = false;
@@ -26,6 +35,35 @@
     const list = rows();
     const at = current ? list.indexOf(current) : -1;
     moveTo(list[Math.min(Math.max(at < 0 ? (by > 0 ? 0 : list.length - 1) : at + by, 0), list.length - 1)]);
+  }
+
+  // A call that was opened from a list (of a search, of a sample) has its neighbours there, not those of the day.
+  document.addEventListener("click", (event) => {
+    if (!event.target.closest("ol.calls a")) return;
+    const next = find('#results a[rel="next"]');
+    const calls = all("ol.calls a.call").map((link) => link.getAttribute("href"));
+    const list = { at: location.pathname + location.search, calls, next: next && next.getAttribute("href") };
+    try { sessionStorage.setItem("list", JSON.stringify(list)); } catch { /* the neighbours of the day stay */ }
+  }, true);
+  function listOfThisTab() {
+    try { return JSON.parse(sessionStorage.getItem("list")); } catch { return null; }
+  }
+  function lead(link, href, title) {
+    link.hidden = !href;
+    if (href) link.href = href;
+    link.title = title;
+  }
+  if (find("#place")) {
+    const list = listOfThisTab();
+    const at = list ? list.calls.findIndex((href) => new URL(href, location.href).pathname === location.pathname) : -1;
+    if (at >= 0) {
+      find("#place").textContent = `${at + 1} of ${list.calls.length} on this page`;
+      find("#place").title = "Place in the list that the call was opened from";
+      find("#back").href = list.at;
+      if (list.at.startsWith("/sample")) find("#back").textContent = "← Sample";
+      lead(find("#previous-call"), list.calls[at - 1], "Previous call of the list");
+      lead(find("#next-call"), list.calls[at + 1] || list.next, list.calls[at + 1] ? "Next call of the list" : "Next page of the list");
+    }
   }
 
   // The player.
@@ -60,7 +98,9 @@
   const wave = find("#wave");
   let peaks = [];
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
   function draw() {
+    if (audio) find("#at").textContent = clock(audio.currentTime);
     if (!wave || !peaks.length) return;
     const ratio = window.devicePixelRatio || 1;
     const width = wave.clientWidth, height = wave.clientHeight;
@@ -111,17 +151,24 @@
       }).catch(() => { problem.textContent = "The page does not answer. Is it still running?"; });
     });
     find("#speed").addEventListener("change", (event) => { audio.playbackRate = Number(event.target.value); });
-    find("#estimates").addEventListener("change", (event) => {
-      document.body.classList.toggle("no-estimates", !event.target.checked);
+    const estimates = find("#estimates");
+    if (estimates) estimates.addEventListener("change", () => {
+      document.body.classList.toggle("no-estimates", !estimates.checked);
     });
     find("#copy-link").addEventListener("click", copyLink);
     for (const button of all("[data-jump]")) button.addEventListener("click", () => jump(Number(button.dataset.jump)));
+  }
+  function confirmCopy(text) {
+    say(text);
+    find("#copied").textContent = text;
+    setTimeout(() => { find("#copied").textContent = ""; }, 4000);
   }
   function copyLink() {
     const link = new URL(location.href);
     link.hash = `t=${audio ? audio.currentTime.toFixed(1) : 0}`;
     history.replaceState(null, "", link.hash);
-    if (navigator.clipboard) navigator.clipboard.writeText(link.href).then(() => say("Link copied"), () => {});
+    const copied = navigator.clipboard ? navigator.clipboard.writeText(link.href) : Promise.reject();
+    copied.then(() => confirmCopy("Link copied"), () => confirmCopy("The address has the link"));
   }
 
   // Permalinks: #turn-12 and #t=63.5.
