@@ -16,7 +16,8 @@ from kros_pipeline.archive.object_store import CREATE, Entry, ObjectStore, PutMo
 from kros_pipeline.archive.s3_store import S3ObjectStore
 from kros_pipeline.archive.settings import ArchiveSettings
 from kros_pipeline.core.errors import ArchiveError, ObjectChanged, ObjectExists
-from kros_pipeline_tests.support.memory_store import MemoryObjectStore, objects_of
+from kros_pipeline_tests.support.memory_bucket import objects_of
+from kros_pipeline_tests.support.memory_store import MemoryObjectStore
 from kros_pipeline_tests.support.s3_servers import SeaweedFS
 from kros_pipeline_tests.support.years_store import YearsStore
 

@@ -29,7 +29,7 @@ from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.sandbox.mp3 import mp3_audio
 from kros_pipeline_tests.support.accounts import DAY, WITHIN_GRACE
 from kros_pipeline_tests.support.fake_days import FakeDay
-from kros_pipeline_tests.support.memory_store import objects_of
+from kros_pipeline_tests.support.memory_bucket import objects_of
 from kros_pipeline_tests.support.steps import erase_calls, find_backlog, verify_days
 
 AUDIO = Path(__file__).parents[1] / "data" / "audio"

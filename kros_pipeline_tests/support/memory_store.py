@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from typing import IO, Any
 
 import pyarrow.parquet as pq
 
-from kros_pipeline.archive.governance import Governance, ObjectVersion
+from kros_pipeline.archive.governance import NULL_VERSION, Governance, ObjectVersion
 from kros_pipeline.archive.object_store import Entry, Head, ObjectStore, PutMode, Replace, VersionToken
 from kros_pipeline.archive.settings import ArchiveSettings
 from kros_pipeline.core.clock import Clock
@@ -93,8 +93,10 @@ class MemoryObjectStore:
         found = self._get(key)
         return (hashlib.sha256(found.body).hexdigest(), len(found.body)) if found else None
 
-    def read_range(self, key: str, begin: int, end: int) -> bytes | None:
+    def read_range(self, key: str, begin: int, end: int, *, version: VersionToken | None = None) -> bytes | None:
         found = self._get(key)
+        if found is not None and version not in (None, found.version):
+            raise ObjectChanged(f"{key}: S3 says PreconditionFailed")
         if found is not None and begin >= len(found.body):
             raise ArchiveError(f"{key}: S3 says InvalidRange")
         return found.body[begin:end] if found else None
@@ -146,6 +148,18 @@ class MemoryObjectStore:
         return stored.version
 
 
+def split_level(prefix: str, versions: Iterable[ObjectVersion]) -> tuple[list[ObjectVersion], list[str]]:
+    """Return the versions directly below a prefix, and the folders of all others."""
+    direct, folders = list[ObjectVersion](), set[str]()
+    for version in versions:
+        name, slash, _ = version.key.removeprefix(prefix).partition("/")
+        if slash:
+            folders.add(f"{prefix}{name}/")
+        else:
+            direct.append(version)
+    return direct, sorted(folders)
+
+
 class MemoryGovernance:
     """Governs a bucket in memory; see `Governance` for every method.
 
@@ -190,11 +204,24 @@ class MemoryGovernance:
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
         if not isinstance(self._objects, VersionedObjects):
             for entry in self._store.list(prefix):
-                yield ObjectVersion(entry.key, "null", True, False, entry.size_bytes)
+                yield ObjectVersion(entry.key, NULL_VERSION, True, False, entry.size_bytes, entry.version)
             return
         self._store.requests_made += 1
         for version in self._objects.versions(self._store.full_key(prefix)):
             yield replace(version, key=version.key.removeprefix(self._store.full_key("")))
+
+    def level(self, prefix: str) -> tuple[list[ObjectVersion], list[str]]:
+        return split_level(prefix, self.versions(prefix))
+
+    def read_version_range(self, version: ObjectVersion, begin: int, end: int) -> bytes:
+        if version.version_id == NULL_VERSION:
+            part = self._store.read_range(version.key, begin, end, version=version.token)
+        else:
+            body = self.read_version(version)
+            part = body[begin:end] if body is not None else None
+        if part is None:
+            raise ObjectChanged(f"{version.key}: the version was deleted meanwhile")
+        return part
 
     def read_version(self, version: ObjectVersion) -> bytes | None:
         if not isinstance(self._objects, VersionedObjects):
