@@ -11,7 +11,7 @@ from .jobs import NO_RETRY, opens_with
 from .resources import Archive
 
 if TYPE_CHECKING:
-    from .operations.erasure import ErasureResult
+    from .operations.erasure_request import ErasureResult
 
 ERASE_CALLS = "erase_calls"
 _MAX_SHOWN = 200

@@ -25,8 +25,8 @@ from kros_pipeline.core.errors import ApiServerError, ApiUnreachable, ArchiveDen
 from kros_pipeline.core.notification_state import Level, Problem, observe
 from kros_pipeline.core.object_keys import NOTIFICATIONS, audio_key, call_key, tombstone_key
 from kros_pipeline.core.pseudonyms import pseudonym
-from kros_pipeline.operations.erasure import ErasureResult, ErasureUnfinished
-from kros_pipeline.operations.erasure_request import ErasureRefused, ErasureRequest
+from kros_pipeline.operations.erasure import ErasureUnfinished
+from kros_pipeline.operations.erasure_request import ErasureRefused, ErasureRequest, ErasureResult
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount

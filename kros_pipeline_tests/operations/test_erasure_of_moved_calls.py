@@ -14,8 +14,13 @@ from kros_pipeline.archive.parquet import Row, batches_of
 from kros_pipeline.archive.tables import Build
 from kros_pipeline.core import schemas
 from kros_pipeline.core.object_keys import LISTINGS, audio_key, decision_key, erasure_plan_key, moved_key
-from kros_pipeline.operations.erasure import ErasureResult
-from kros_pipeline.operations.erasure_request import ErasurePlan, ErasureRefused, ErasureRequest, save_plan
+from kros_pipeline.operations.erasure_request import (
+    ErasurePlan,
+    ErasureRefused,
+    ErasureRequest,
+    ErasureResult,
+    save_plan,
+)
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.extension_journal import Decision
 from kros_pipeline_tests.operations.test_erasure import KEY, RULES, SMALL, ids_of, mentions

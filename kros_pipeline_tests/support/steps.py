@@ -7,8 +7,8 @@ from datetime import date
 
 from kros_pipeline.core.listing import Listing
 from kros_pipeline.operations import archive_totals, backlog, health, settled_days, verification, webhook_witness
-from kros_pipeline.operations.erasure import ErasureResult, open_eraser
-from kros_pipeline.operations.erasure_request import ErasureRequest
+from kros_pipeline.operations.erasure import open_eraser
+from kros_pipeline.operations.erasure_request import ErasureRequest, ErasureResult
 from kros_pipeline.steps import (
     call_events,
     calls,

@@ -1,0 +1,116 @@
+"""Looks for calls in what every day of the archive has: its tables `calls` and `reconciliation`, and its listing.
+
+Of a table only the wanted columns are requested: two or three requests a day, however many calls the day has.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator
+from datetime import date
+from typing import TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from ..archive.object_store import Entry, ObjectStore
+from ..archive.parquet import Partition
+from ..archive.ranged_tables import list_partitions, read_in_ranges
+from ..archive.tables import Tables
+from ..core import schemas
+from ..core.id_digests import digest_id
+from ..core.listing import digests_in
+from ..core.object_keys import LISTINGS, day_in, listing_key, table_key
+from ..core.worker_threads import worker_threads
+from .residue_search import ResidueSearch
+
+_T = TypeVar("_T")
+
+
+class EveryDay:
+    """All days of an archive. Threads share nothing of it but the store."""
+
+    def __init__(self, store: ObjectStore, tables: Tables, threads: int):
+        self._store, self._tables, self._threads = store, tables, threads
+
+    def read(
+        self,
+        table: schemas.Table,
+        use: Callable[[date, Partition], _T],
+        *,
+        only: Collection[date] | None = None,
+        without: Collection[date] = (),
+    ) -> Iterator[tuple[date, _T]]:
+        """Yield what `use` makes of the partition of each day; `use` reads few columns, and may be called twice.
+
+        Raises `UnreadablePartition`.
+        """
+
+        def read(place: tuple[date, Entry]) -> _T | None:
+            day, entry = place
+            return read_in_ranges(self._tables, self._store, table, day, entry, lambda partition: use(day, partition))
+
+        listed = list_partitions(self._store, table)
+        places = [(day, entry) for day, entry in listed.items() if day not in without and (only is None or day in only)]
+        for (day, _), found in zip(places, self._map(read, places), strict=True):
+            if found is not None:
+                yield day, found
+
+    def find_calls(self, call_ids: Collection[str]) -> Iterator[tuple[date, str]]:
+        """Find calls in the tables `calls`, and yield each with its day."""
+        for day, found in self.read(schemas.CALLS, lambda _, calls: find_ids(calls, call_ids)):
+            for call_id in found:
+                yield day, call_id
+
+    def find_listed(self, call_ids: Collection[str]) -> Iterator[tuple[date, str]]:
+        """Find calls in the listings, and yield each with its day. What is no listing is reported by the search."""
+        by_digest = {digest_id(call_id): call_id for call_id in call_ids}
+        for day, body in self._listings():
+            for digest in _digests_in(body) & by_digest.keys():
+                yield day, by_digest[digest]
+
+    def find_residue(self, search: ResidueSearch, call_ids: Collection[str], without: Collection[date]) -> list[str]:
+        """Return the keys of present tables and listings in which something is left; days of `without` are left out."""
+
+        def is_in_calls(_: date, calls: Partition) -> bool:
+            if search.has_number:
+                return search.is_in_batches(calls.batches(("call_id", "from_number", "to_number", "extra")))
+            return bool(find_ids(calls, call_ids))
+
+        def is_in_row(_: date, rows: Partition) -> bool:
+            return search.is_in_batches(rows.batches(("problems",)))
+
+        found = []
+        for table, is_in in ((schemas.CALLS, is_in_calls), (schemas.RECONCILIATION, is_in_row)):
+            hits = self.read(table, is_in, without=without)
+            found += [f"{table_key(table.name, day)} (present)" for day, is_hit in hits if is_hit]
+        found += [
+            f"{listing_key(day)} (present)" for day, body in self._listings(without) if search.is_in_listing(body)
+        ]
+        return found
+
+    def _listings(self, without: Collection[date] = ()) -> Iterator[tuple[date, bytes]]:
+        keys = {day: entry.key for entry in self._store.list(LISTINGS) if (day := day_in(entry.key)) is not None}
+        keys = {day: key for day, key in keys.items() if day not in without}
+        for day, body in zip(keys, self._map(self._store.read, keys.values()), strict=True):
+            yield day, body or b"{}"
+
+    def _map(self, work: Callable[..., _T], items: Iterable[object]) -> Iterator[_T]:
+        with worker_threads(self._threads, "every-day") as pool:
+            yield from pool.map(work, items)
+
+
+def find_ids(partition: Partition, call_ids: Collection[str]) -> list[str]:
+    """Return those of the calls that a partition has; row groups that can have none of them are not read."""
+    wanted = pa.array(sorted(call_ids), pa.string())
+    found: list[str] = []
+    for batch in partition.batches(("call_id",), among=call_ids):
+        ids = batch.column("call_id")
+        found += ids.filter(pc.is_in(ids, wanted)).to_pylist()
+    return found
+
+
+def _digests_in(listing: bytes) -> set[bytes]:
+    """Return the digests of the calls that a listing names; none where it cannot be read."""
+    try:
+        return digests_in(json.loads(listing))
+    except ValueError:
+        return set()

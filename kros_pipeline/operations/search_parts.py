@@ -1,0 +1,62 @@
+"""Cuts the archive into parts for a search: every version of every object lies in exactly one of them."""
+
+import re
+from dataclasses import dataclass, field
+
+from ..archive.governance import Governance, ObjectVersion
+from ..core.object_keys import DECISIONS, MOVED, NUMBER_TOMBSTONES, QUOTA, TABLES, UNPARSED
+
+_STATE = "state/"
+_MONTH = re.compile(r"dt=\d{4}-\d\d").match
+_OF_ALL_DAYS = (UNPARSED, MOVED)
+"""Below days, and read for all of them: rows without a known call, and markers that name another day's calls."""
+_COUNTED = (DECISIONS, NUMBER_TOMBSTONES, "state/erased_rows/", QUOTA)
+"""One object for each decision, pseudonym or day of requests, of which only claims of decisions can name a call."""
+
+
+@dataclass
+class SearchParts:
+    """The parts: `prefixes`, and single `objects` that no prefix covers."""
+
+    prefixes: set[str] = field(default_factory=set)
+    objects: list[ObjectVersion] = field(default_factory=list)
+
+
+def cut_archive(governance: Governance) -> SearchParts:
+    """Cut the whole archive into prefixes: a month of a folder that has days, otherwise a folder.
+
+    Folders are read from the bucket, so that a copy that somebody has put beside the layout is in a part, too.
+    """
+    return _cut(governance, keeps_days=True)
+
+
+def cut_outside_days(governance: Governance) -> SearchParts:
+    """Cut what lies in no day: everything but the folders and objects of days, and `_COUNTED`."""
+    return _cut(governance, keeps_days=False)
+
+
+def _cut(governance: Governance, *, keeps_days: bool) -> SearchParts:
+    parts, folders = SearchParts(), [""]
+    while folders:
+        parent = folders.pop()
+        versions, below = governance.level(parent)
+        for version in versions:
+            month = _MONTH(version.key.removeprefix(parent))
+            if month is None:
+                parts.objects.append(version)
+            elif keeps_days:
+                parts.prefixes.add(parent + month[0])
+        for folder in below:
+            month = _MONTH(folder.removeprefix(parent))
+            if month is not None:
+                if keeps_days:
+                    parts.prefixes.add(parent + month[0])
+            elif not keeps_days and folder in _COUNTED:
+                continue
+            elif not keeps_days and folder in _OF_ALL_DAYS:
+                parts.prefixes.add(folder)
+            elif parent in ("", _STATE, TABLES):
+                folders.append(folder)
+            else:
+                parts.prefixes.add(folder)
+    return parts
