@@ -16,12 +16,16 @@ from datetime import UTC, date, datetime
 from typing import IO, TypeAlias, TypeVar
 
 from kros_pipeline.archive.governance import ObjectVersion
+from kros_pipeline.archive.identity import FORMAT, MIGRATION_DONE
+from kros_pipeline.archive.json_objects import create_json
 from kros_pipeline.archive.object_store import Entry, Head, PutMode, Replace, VersionToken
 from kros_pipeline.core.errors import ArchiveError, ObjectChanged, ObjectExists
+from kros_pipeline.core.object_keys import ARCHIVE_IDENTITY
 from kros_pipeline_tests.support.memory_store import MemoryServer
 from kros_pipeline_tests.support.years_days import AUDIO_BYTES, AUDIO_SHA256, GeneratedDays
 from kros_pipeline_tests.support.years_objects import GENERATED, GENERATED_TOKEN, GeneratedObjects
 
+KROSAI = "https://api.krosai.com/v1"
 _PAGE = 1_000  # objects or versions per request
 _T = TypeVar("_T")
 _STORED_AT = datetime(2025, 1, 1, tzinfo=UTC)
@@ -128,6 +132,18 @@ class YearsStore:
             if number and number % _PAGE == 0:
                 self._count("list", prefix, is_write=True)
             yield one
+
+    def claim(self) -> None:
+        """Give the archive the identity of the account that the tests use, unless it has one."""
+        if self._latest(ARCHIVE_IDENTITY) is None:
+            value = {"base_url": KROSAI, "organization_id": None, "format": FORMAT, "migration": MIGRATION_DONE}
+            create_json(self, ARCHIVE_IDENTITY, value)
+
+    def forget_requests(self) -> None:
+        """Count from zero again."""
+        with self._lock:
+            self.requests.clear()
+            self.requests_made = self.writes_made = self.bytes_read = 0
 
     @property
     def seconds_generating(self) -> float:
