@@ -96,8 +96,7 @@ class ErasureProof:
         named = ", ".join(map(str, self._days[:_MAX_NAMED_DAYS]))
         more = f" and {len(self._days) - _MAX_NAMED_DAYS} more" if len(self._days) > _MAX_NAMED_DAYS else ""
         return [
-            f"every version of every object of the calls' {len(self._plan.days)} days and of those beside them "
-            f"({named}{more})",
+            f"every version of every object of the calls' days and of those beside them ({named}{more})",
             "every version of every object that is of no day",
             "of all other days the present tables calls and reconciliation, and the listing",
         ]
