@@ -14,7 +14,7 @@ from kros_pipeline_tests.support.years_store import YearsStore
 NOW = datetime(2025, 1, 20, tzinfo=UTC)  # the last day of a `YearsStore` is over its grace days
 
 
-def open_years_run(store: YearsStore, *, source: CallSource | None = None, **settings: str) -> RunContext:
+def open_years_run(store: YearsStore, source: CallSource | None = None, **settings: str) -> RunContext:
     """Open a run whose archive is claimed. The waits of its clock take no time. Requests are counted from here on."""
     clock: Clock = clock_without_waits(lambda: NOW)
     environment = {
