@@ -17,12 +17,13 @@ from ..archive.ranged_tables import list_partitions, read_in_ranges
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.id_digests import digest_id
-from ..core.listing import digests_in
+from ..core.listed_digests import find_listed
 from ..core.object_keys import LISTINGS, day_in, listing_key, table_key
 from ..core.worker_threads import worker_threads
 from .residue_search import ResidueSearch
 
 _T = TypeVar("_T")
+_Item = TypeVar("_Item")
 
 
 class EveryDay:
@@ -63,8 +64,8 @@ class EveryDay:
     def find_listed(self, call_ids: Collection[str]) -> Iterator[tuple[date, str]]:
         """Find calls in the listings, and yield each with its day. What is no listing is reported by the search."""
         by_digest = {digest_id(call_id): call_id for call_id in call_ids}
-        for day, body in self._listings():
-            for digest in _digests_in(body) & by_digest.keys():
+        for day, digests in self._read_listings(lambda body: _find_listed(body, by_digest.keys())):
+            for digest in digests:
                 yield day, by_digest[digest]
 
     def find_residue(self, search: ResidueSearch, call_ids: Collection[str], without: Collection[date]) -> list[str]:
@@ -82,18 +83,16 @@ class EveryDay:
         for table, is_in in ((schemas.CALLS, is_in_calls), (schemas.RECONCILIATION, is_in_row)):
             hits = self.read(table, is_in, without=without)
             found += [f"{table_key(table.name, day)} (present)" for day, is_hit in hits if is_hit]
-        found += [
-            f"{listing_key(day)} (present)" for day, body in self._listings(without) if search.is_in_listing(body)
-        ]
-        return found
+        hits_of_days = self._read_listings(search.is_in_listing, without)
+        return found + [f"{listing_key(day)} (present)" for day, is_hit in hits_of_days if is_hit]
 
-    def _listings(self, without: Collection[date] = ()) -> Iterator[tuple[date, bytes]]:
+    def _read_listings(self, use: Callable[[bytes], _T], without: Collection[date] = ()) -> Iterator[tuple[date, _T]]:
+        """Yield what `use` makes of the listing of each day, in threads: all of them would not fit into memory."""
         keys = {day: entry.key for entry in self._store.list(LISTINGS) if (day := day_in(entry.key)) is not None}
         keys = {day: key for day, key in keys.items() if day not in without}
-        for day, body in zip(keys, self._map(self._store.read, keys.values()), strict=True):
-            yield day, body or b"{}"
+        yield from zip(keys, self._map(lambda key: use(self._store.read(key) or b"{}"), keys.values()), strict=True)
 
-    def _map(self, work: Callable[..., _T], items: Iterable[object]) -> Iterator[_T]:
+    def _map(self, work: Callable[[_Item], _T], items: Iterable[_Item]) -> Iterator[_T]:
         with worker_threads(self._threads, "every-day") as pool:
             yield from pool.map(work, items)
 
@@ -108,9 +107,9 @@ def find_ids(partition: Partition, call_ids: Collection[str]) -> list[str]:
     return found
 
 
-def _digests_in(listing: bytes) -> set[bytes]:
-    """Return the digests of the calls that a listing names; none where it cannot be read."""
+def _find_listed(listing: bytes, wanted: Collection[bytes]) -> set[bytes]:
+    """Return those of the digests that a listing has; none where it cannot be read."""
     try:
-        return digests_in(json.loads(listing))
+        return find_listed(json.loads(listing), wanted)
     except ValueError:
         return set()

@@ -17,7 +17,8 @@ from ..archive.unparsed_rows import parse_row
 from ..core.call_records import parse_manifest_line, parse_record
 from ..core.errors import ObjectChanged
 from ..core.id_digests import digest_id
-from ..core.listing import digests_in
+from ..core.listed_digests import find_listed
+from ..core.listing import DIGEST_FIELDS
 from ..core.object_keys import (
     ERASURES_UNDER_WAY,
     LISTINGS,
@@ -134,8 +135,19 @@ class ResidueSearch:
         return False
 
     def is_in_listing(self, body: bytes) -> bool:
-        """Return whether a listing has a digest or a text that names one of the calls."""
-        return self.is_in_text(body) or self._is_in_digests(body)
+        """Return whether a listing has a text or a digest that names one of the calls, or digests that are cut."""
+        try:
+            listing = json.loads(body)
+            digests = find_listed(listing, self._digests)
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            return self.is_in_text(body)
+        except ValueError:
+            return True  # nobody can tell whom its digests name
+        if isinstance(listing, dict):  # megabytes of digests hold no text
+            listing = {
+                name: value for name, value in listing.items() if not (name in DIGEST_FIELDS and isinstance(value, str))
+            }
+        return bool(digests) or self.is_in_value(listing)
 
     def _is_in_unparsed_row(self, row: object) -> bool:
         if self._number is not None and isinstance(row, dict):
@@ -166,17 +178,6 @@ class ResidueSearch:
             if self.is_in_value(value):
                 return True
         return False
-
-    def _is_in_digests(self, body: bytes) -> bool:
-        """Return whether a listing has the digest of one of the calls, or digests that cannot be read."""
-        try:
-            listing = json.loads(body)
-        except ValueError:
-            return False
-        try:
-            return not self._digests.isdisjoint(digests_in(listing))
-        except ValueError:
-            return True  # nobody can tell whom it names
 
     def is_in_value(self, value: object) -> bool:
         """Return whether a text of a JSON value names one of the calls, or is the number."""

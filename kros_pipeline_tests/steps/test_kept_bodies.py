@@ -95,7 +95,8 @@ def test_a_day_of_defects_is_archived_byte_for_byte_and_says_what_it_saw(make: M
 def test_an_object_says_what_it_is(make: MakeDay) -> None:
     day = make({"call_73": CASES["73"], "call_44": CASES["44"]})
     day.run()
-    stored = {key: value.metadata for key, value in objects_of(day.archive.bucket).items() if "/audio/" in key}
+    audio = f"{day.archive.prefix}/audio/"
+    stored = {key: value.metadata for key, value in objects_of(day.archive.bucket).items() if key.startswith(audio)}
     assert [metadata.get("defects", "")[:8] for _, metadata in sorted(stored.items())] == ["1 byte a", "upstream"]
 
 
