@@ -141,6 +141,8 @@ class Eraser:
                 if earlier.number and not is_same:
                     result.not_reached.append(NUMBER_UNKNOWN)
                 self._carry_out(earlier, wanted if is_same else None, result)
+                if (earlier.call_ids, earlier.number) == (plan.call_ids, plan.number):
+                    plan.searched, plan.searched_for = earlier.searched, earlier.searched_for  # in this launch
         if plan.days or plan.stopped_number:
             save_plan(plan, self._store)
             self._carry_out(plan, wanted, result)
@@ -192,10 +194,7 @@ class Eraser:
         for _ in range(_MAX_PASSES):
             result.versions_deleted += sum(eraser.erase() for eraser in erasers)
             self._clock.sleep(max(0.0, _SETTLE_SECONDS - (self._clock.monotonic() - began_at)))
-            # The archive, which may be a thousand times as large, is searched once the calls' days hold nothing.
-            result.residue = (
-                proof.find_of_days() or proof.find_elsewhere() or proof.find_everywhere(notes_progress=True)
-            )
+            result.residue = proof.find()
             if not result.residue:
                 break
             result.versions_deleted += self._delete_claims(result.residue, plan.call_ids)

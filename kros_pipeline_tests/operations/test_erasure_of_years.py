@@ -178,7 +178,10 @@ class _Killed(BaseException):
     pass
 
 
-def test_a_full_search_that_is_killed_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("asks_again", [False, True])
+def test_a_full_search_that_is_killed_goes_on_where_it_was(
+    monkeypatch: pytest.MonkeyPatch, *, asks_again: bool
+) -> None:
     store = make_archive(35)
     (call_id,) = some_calls(store, 1, of_days=5)
     true, numbers = YearsStore.versions, itertools.count(1)
@@ -199,7 +202,8 @@ def test_a_full_search_that_is_killed_goes_on_where_it_was(monkeypatch: pytest.M
     done = set(json.loads(store.read(key) or b"")["searched"])
     assert done and not done & set(killed_at)
     listings.clear()
-    found = erase(store, call_id)  # the plan says that the whole archive is to be searched
+    # The plan says that the whole archive is to be searched, and the same config asks for it once more.
+    found = erase(store, call_id, full_search=asks_again)
     assert found.residue == [] and not done & set(listings)
     assert set(killed_at) <= set(listings), "what was not searched is searched"
     assert list(store.list(ERASURES_UNDER_WAY)) == []
