@@ -37,17 +37,12 @@ from ..core.object_keys import (
     quarantine_prefix,
     reviews_prefix,
     table_key,
-    table_versions_key,
     unparsed_prefix,
 )
-from ..core.seal_keys import manifest_key, records_key, sealed_day_prefix
+from ..core.seal_keys import manifest_key, records_key
 from ..core.worker_threads import worker_threads
 from .decision_search import COLUMNS, decisions_of_others
 
-_DAY_PREFIXES = (
-    audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, extensions_prefix, unparsed_prefix,
-    audit_prefix, listing_key, table_versions_key, other_answers_prefix, sealed_day_prefix, reviews_prefix,
-)  # fmt: skip
 _CALL_PREFIXES = (
     audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, other_answers_prefix,
     reviews_prefix,
@@ -220,8 +215,3 @@ def find_claims(keys: Iterable[str], governance: Governance) -> list[ObjectVersi
 
 def _decisions_in(versions: Iterable[ObjectVersion]) -> set[str]:
     return {decision for version in versions if (decision := decision_in(version.key)) is not None}
-
-
-def prefixes_of_day(day: date) -> list[str]:
-    """Return the prefixes of all objects of a day."""
-    return [*(prefix(day) for prefix in _DAY_PREFIXES), *(table_key(name, day) for name in schemas.ALL_TABLES)]

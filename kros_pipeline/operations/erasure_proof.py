@@ -30,7 +30,6 @@ from ..core.clock import Clock
 from ..core.days import days_beside
 from ..core.wanted_number import WantedNumber
 from ..core.worker_threads import worker_threads
-from .day_eraser import prefixes_of_day
 from .decision_search import COLUMNS, decisions_of_others, find_claims_without_intent
 from .erasure_request import ErasurePlan, save_progress
 from .every_day import EveryDay
@@ -77,7 +76,8 @@ class ErasureProof:
     def find_of_days(self) -> list[str]:
         """Search the calls' days and those beside them."""
         self._search.of_others = self._find_decisions_of_others()
-        prefixes = [prefix for day in self._days for prefix in prefixes_of_day(day)]
+        parts = cut_outside_days(self._governance)
+        prefixes = [prefix for day in self._days for prefix in parts.prefixes_of(day)]
         return self._search.find(self._governance, prefixes, threads=self._threads)
 
     def find_elsewhere(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from datetime import date
 
 from ..archive.governance import Governance, ObjectVersion
 from ..core.object_keys import DECISIONS, MOVED, NUMBER_TOMBSTONES, QUOTA, TABLES, UNPARSED
@@ -16,10 +17,21 @@ _COUNTED = (DECISIONS, NUMBER_TOMBSTONES, "state/erased_rows/", QUOTA)
 
 @dataclass
 class SearchParts:
-    """The parts: `prefixes`, and single `objects` that no prefix covers."""
+    """The parts: `prefixes`, and single `objects` that no prefix covers. `day_folders` are those that have days."""
 
     prefixes: set[str] = field(default_factory=set)
     objects: list[ObjectVersion] = field(default_factory=list)
+    day_folders: set[str] = field(default_factory=set)
+
+    def add_month(self, folder: str, month: str, *, keeps_days: bool) -> None:
+        """Add a month of a folder."""
+        self.day_folders.add(folder)
+        if keeps_days:
+            self.prefixes.add(folder + month)
+
+    def prefixes_of(self, day: date) -> list[str]:
+        """Return the prefixes of everything that lies below a day, whoever wrote it."""
+        return [f"{folder}dt={day.isoformat()}" for folder in sorted(self.day_folders)]
 
 
 def cut_archive(governance: Governance) -> SearchParts:
@@ -41,16 +53,13 @@ def _cut(governance: Governance, *, keeps_days: bool) -> SearchParts:
         parent = folders.pop()
         versions, below = governance.level(parent)
         for version in versions:
-            month = _MONTH(version.key.removeprefix(parent))
-            if month is None:
+            if (month := _MONTH(version.key.removeprefix(parent))) is None:
                 parts.objects.append(version)
-            elif keeps_days:
-                parts.prefixes.add(parent + month[0])
+            else:
+                parts.add_month(parent, month[0], keeps_days=keeps_days)
         for folder in below:
-            month = _MONTH(folder.removeprefix(parent))
-            if month is not None:
-                if keeps_days:
-                    parts.prefixes.add(parent + month[0])
+            if (month := _MONTH(folder.removeprefix(parent))) is not None:
+                parts.add_month(parent, month[0], keeps_days=keeps_days)
             elif not keeps_days and folder in _COUNTED:
                 continue
             elif not keeps_days and folder in _OF_ALL_DAYS:

@@ -144,9 +144,21 @@ def test_what_another_day_has_of_the_call_is_found_and_erased(plant: Plant) -> N
         (lambda store, day, call_id: replace_problems(store, day, f"see {call_id}"), "tables/reconciliation/"),
         (lambda store, _, call_id: put(store, f"set-aside/{call_id}.mp3", b"x"), "set-aside/"),
         (lambda store, _, call_id: put(store, f"audio/{call_id}.copy.mp3", b"x"), "audio/"),
+        (lambda store, _, call_id: put(store, f"new/dt={store.days[16]}/{call_id}.bin", b"x"), "new/"),
+        (
+            lambda store, _, call_id: put(store, f"tables/new/dt={store.days[15]}/x.json", call_id.encode()),
+            "tables/new",
+        ),
         (lambda store, _, call_id: put(store, "state/new/x.json", json.dumps([call_id]).encode()), "state/new/"),
     ],
-    ids=["a problem", "a copy aside", "a copy among the days", "an unknown object"],
+    ids=[
+        "a problem",
+        "a copy aside",
+        "a copy among the days",
+        "a copy beside",
+        "an unknown table",
+        "an unknown object",
+    ],
 )
 def test_what_no_step_writes_is_found_and_named(plant: Plant, named: str) -> None:
     store = make_archive(20)
