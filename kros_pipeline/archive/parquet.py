@@ -26,7 +26,7 @@ Merge = Callable[[Row | None, Row], Row]
 
 
 class Partition:
-    """One version of a partition, in a local file. Columns that its file does not have yet are null.
+    """One version of a partition, in a local file or a ranged one. Columns that its file does not have yet are null.
 
     `key` is the object's, for messages. Raises `UnreadablePartition`, here or while rows are read.
     """

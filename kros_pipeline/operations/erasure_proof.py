@@ -3,8 +3,9 @@
 Three searches are always made, whatever the age of the archive:
 
 1. Every version of every object of the calls' days and of the days beside them.
-2. Every version of everything that lies in no day, markers of moved calls and unparsed rows of all days among them. Of
-   the claims of decisions those are read that no journal has an attempt of.
+2. Every version of everything that lies in no day, markers of moved calls and unparsed rows of all days among them; of
+   objects that have numbers only, and a new version every hour, the present version. Of the claims of decisions those
+   are read that no journal has an attempt of.
 3. Of each other day the present tables `calls` and `reconciliation` and the listing, in ranges.
 
 Why nothing else of other days can name a call. A step writes only the calls of its own day's table `calls`: audio,
@@ -22,7 +23,7 @@ erasure plan, and goes on there when it is launched again.
 from collections.abc import Iterable
 from concurrent.futures import as_completed
 
-from ..archive.governance import Governance
+from ..archive.governance import Governance, ObjectVersion
 from ..archive.object_store import ObjectStore
 from ..archive.tombstones import Tombstones
 from ..core import schemas
@@ -85,7 +86,7 @@ class ErasureProof:
         with worker_threads(self._threads, "claims") as pool:
             claims = find_claims_without_intent(self._store, self._governance, pool)
         parts = cut_outside_days(self._governance)
-        found = self._search.find_in(self._governance, [*claims, *parts.objects])
+        found = self._find_in_objects([*claims, *parts.objects])
         found += self._search.find(self._governance, sorted(parts.prefixes), threads=self._threads)
         return found + self._every_day.find_residue(self._search, self._plan.call_ids, self._days)
 
@@ -96,8 +97,8 @@ class ErasureProof:
         named = ", ".join(map(str, self._days[:_MAX_NAMED_DAYS]))
         more = f" and {len(self._days) - _MAX_NAMED_DAYS} more" if len(self._days) > _MAX_NAMED_DAYS else ""
         return [
-            f"every version of every object of the calls' days and of those beside them ({named}{more})",
-            "every version of every object that is of no day",
+            f"every version of every object of the calls' days and of those beside them ({named or 'none'}{more})",
+            "every version of every object that is of no day, but for old ones that have numbers only",
             "of all other days the present tables calls and reconciliation, and the listing",
         ]
 
@@ -110,13 +111,18 @@ class ErasureProof:
         if self._plan.searched_for != searched_for:
             self._plan.searched, self._plan.searched_for = set(), searched_for
         parts = cut_archive(self._governance)
-        found = self._search.find_in(self._governance, parts.objects)
+        found = self._find_in_objects(parts.objects)
         try:
             found += self._find_in_parts(sorted(parts.prefixes - self._plan.searched), notes_progress=notes_progress)
         finally:
             if notes_progress:
                 save_progress(self._plan, self._store)
         return found
+
+    def _find_in_objects(self, versions: Iterable[ObjectVersion]) -> list[str]:
+        with worker_threads(self._threads, "residue") as pool:
+            parts = pool.map(lambda version: self._search.find_in(self._governance, [version]), versions)
+            return [found for part in parts for found in part]
 
     def _find_in_parts(self, prefixes: Iterable[str], *, notes_progress: bool) -> list[str]:
         found, saved_at = list[str](), self._clock.monotonic()

@@ -5,7 +5,21 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from ..archive.governance import Governance, ObjectVersion
-from ..core.object_keys import DECISIONS, MOVED, NUMBER_TOMBSTONES, QUOTA, TABLES, UNPARSED
+from ..core.object_keys import (
+    CAPABILITIES,
+    DECISIONS,
+    LATEST_LOOK,
+    MOVED,
+    NUMBER_TOMBSTONES,
+    PLAN,
+    QUOTA,
+    TABLES,
+    TOMBSTONES_MARKER,
+    UNPARSED,
+    VERIFIED_DAYS,
+    WEBHOOK_DELIVERIES,
+)
+from ..core.seal_keys import SEALS_INDEX
 
 _STATE = "state/"
 _MONTH = re.compile(r"dt=\d{4}-\d\d").match
@@ -13,6 +27,11 @@ _OF_ALL_DAYS = (UNPARSED, MOVED)
 """Below days, and read for all of them: rows without a known call, and markers that name another day's calls."""
 _COUNTED = (DECISIONS, NUMBER_TOMBSTONES, "state/erased_rows/", QUOTA)
 """One object for each decision, pseudonym or day of requests, of which only claims of decisions can name a call."""
+_OF_NUMBERS = (
+    CAPABILITIES, LATEST_LOOK, PLAN, SEALS_INDEX, TOMBSTONES_MARKER, VERIFIED_DAYS, WEBHOOK_DELIVERIES,
+    "state/day_totals/", "state/usage/",
+)  # fmt: skip
+"""Have numbers, days and times only, and a new version every hour: old versions are no part outside days."""
 
 
 @dataclass
@@ -43,7 +62,7 @@ def cut_archive(governance: Governance) -> SearchParts:
 
 
 def cut_outside_days(governance: Governance) -> SearchParts:
-    """Cut what lies in no day: everything but the folders and objects of days, and `_COUNTED`."""
+    """Cut what lies in no day: everything but the folders and objects of days, `_COUNTED`, and old `_OF_NUMBERS`."""
     return _cut(governance, keeps_days=False)
 
 
@@ -54,7 +73,8 @@ def _cut(governance: Governance, *, keeps_days: bool) -> SearchParts:
         versions, below = governance.level(parent)
         for version in versions:
             if (month := _MONTH(version.key.removeprefix(parent))) is None:
-                parts.objects.append(version)
+                if keeps_days or version.is_latest or not version.key.startswith(_OF_NUMBERS):
+                    parts.objects.append(version)
             else:
                 parts.add_month(parent, month[0], keeps_days=keeps_days)
         for folder in below:

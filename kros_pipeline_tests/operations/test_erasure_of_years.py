@@ -19,11 +19,14 @@ from kros_pipeline.core import schemas
 from kros_pipeline.core.id_digests import digest_id, pack_digests
 from kros_pipeline.core.object_keys import (
     ERASURES_UNDER_WAY,
+    LATEST_LOOK,
     audio_prefix,
+    day_totals_key,
     decision_key,
     listing_key,
     moved_key,
     unparsed_key,
+    usage_key,
 )
 from kros_pipeline.operations.erasure import ErasureUnfinished
 from kros_pipeline.operations.erasure_proof import NOT_SEARCHED, NUMBER_UNKNOWN
@@ -69,6 +72,18 @@ def test_a_further_day_costs_nine_requests_whatever_it_holds() -> None:
     assert large_bytes - small_bytes <= 50 * 250_000
     assert abs(costs[90, 300][0] - large) <= 5 * 30, "a large table is read in two ranges, and a small one whole"
     assert len(listed_audio) == 1, "audio of other days is not listed"
+
+
+def test_hourly_versions_of_objects_with_numbers_cost_nothing() -> None:
+    costs = []
+    for versions in (1, 101):
+        store = make_archive(5)
+        for number in range(versions):
+            for key in (LATEST_LOOK, day_totals_key(2025), usage_key(store.days[0])):
+                replace_json(store, key, {"number": number})
+        erase(store, *some_calls(store, 1, of_days=5))
+        costs.append(store.requests_made)
+    assert costs[0] == costs[1]
 
 
 def test_an_erasure_by_number_reads_the_columns_of_numbers_only() -> None:
