@@ -99,12 +99,21 @@ class EveryDay:
 
 def find_ids(partition: Partition, call_ids: Collection[str]) -> list[str]:
     """Return those of the calls that a partition has; row groups that can have none of them are not read."""
-    wanted = pa.array(sorted(call_ids), pa.string())
+    wanted = pa.array(sorted(filter(_is_storable, call_ids)), pa.string())
     found: list[str] = []
     for batch in partition.batches(("call_id",), among=call_ids):
         ids = batch.column("call_id")
         found += ids.filter(pc.is_in(ids, wanted)).to_pylist()
     return found
+
+
+def _is_storable(call_id: str) -> bool:
+    """Return whether a table can have an id: none has a lone surrogate."""
+    try:
+        call_id.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _find_listed(listing: bytes, wanted: Collection[bytes]) -> set[bytes]:

@@ -257,6 +257,7 @@ def test_a_bucket_without_object_lock_makes_a_check_red_and_fails_no_day(account
             ErasureRequest(("call_of_nobody",), reason="r"),
             "1 of call_ids are not in this archive.*They are: call_of_nobody",
         ),
+        (ErasureRequest(("call_\ud800",), reason="r"), "1 of call_ids are not in this archive.*They are: sha256"),
     ],
 )
 def test_an_invalid_request_is_refused_and_nothing_is_touched(
