@@ -221,6 +221,12 @@ def _coverage_numbers(coverage: "Coverage") -> dict[str, Any]:
     }
 
 
+def _describe_days_before(found: "Verification") -> str:
+    return (
+        f"{found.days_before} days before them were read by the launch that was killed. " if found.days_before else ""
+    )
+
+
 def bytes_result(found: "Verification", coverage: "Coverage") -> dg.AssetCheckResult:
     """Return the result of a verification: red where bytes are wrong, a warning where days missed their turn."""
     kinds = {
@@ -238,7 +244,7 @@ def bytes_result(found: "Verification", coverage: "Coverage") -> dg.AssetCheckRe
     )
     read = (
         f"{found.objects} objects ({found.bytes_read / 1e9:.2f} GB) of {len(found.days)} days were read back, and are "
-        f"as they were archived. {_describe_coverage(coverage)}"
+        f"as they were archived. {_describe_days_before(found)}{_describe_coverage(coverage)}"
     )
     return _with_runbook(
         dg.AssetCheckResult(
@@ -249,6 +255,7 @@ def bytes_result(found: "Verification", coverage: "Coverage") -> dg.AssetCheckRe
             description=" ".join([*wrong, to_do]) if wrong else read,
             metadata={
                 "days": len(found.days),
+                "days of the launch before": found.days_before,
                 "objects": found.objects,
                 WRONG_OBJECTS: sum(map(len, kinds.values())),
                 "bytes": found.bytes_read,

@@ -131,7 +131,9 @@ class VerificationConfig(dg.Config):
 
     days: list[str] = Field(default=[], description="Days like 2025-01-10, read back now.")
     everything: bool = Field(
-        default=False, description="Every day of the archive, now: it takes as long as reading all its audio does."
+        default=False,
+        description="Every day of the archive, now: it takes as long as reading all its audio does. If it is killed, "
+        "launch it again: it goes on where it was.",
     )
 
 
@@ -172,6 +174,7 @@ def verification_check() -> dg.AssetChecksDefinition:
                 clock=ctx.clock,
                 threads=ctx.settings.download_workers,
                 log=ctx.log,
+                is_everything=config.everything,
             )
             coverage = read_coverage(store=ctx.store, tables=ctx.tables, clock=ctx.clock)
         result = bytes_result(found, coverage)

@@ -11,7 +11,7 @@ from .jobs import NO_RETRY, opens_with
 from .resources import Archive
 
 if TYPE_CHECKING:
-    from .operations.erasure import ErasureResult
+    from .operations.erasure_request import ErasureResult
 
 ERASE_CALLS = "erase_calls"
 _MAX_SHOWN = 200
@@ -20,7 +20,7 @@ NOT_REACHED = (
     "of AWS, ids of calls in Dagster's event log, and this run's own config: delete the run, or pass the number as "
     "{env: NAME}. Dagster holds no number, text or audio of a call otherwise."
 )
-PROOF = "a search of every version of every object found nothing"
+PROOF = "the search found nothing"
 PROOF_COVERS = (
     "the ids of the calls, their keys and digests, and the number wherever it is one of a call's two numbers, in every "
     "form. Not: numbers that were spoken, near matches that were not named, and what follows below"
@@ -41,6 +41,11 @@ class ErasureConfig(dg.Config):
     )
     stop_number: bool = Field(default=False, description="Do not archive later calls of the number, either.")
     delete_upstream: bool = Field(default=False, description="Have KrosAI delete the recordings, too; once, for good.")
+    full_search: bool = Field(
+        default=False,
+        description="Search every version of every object of the archive, not only what the calls' days, the days "
+        "beside them and the tables of all days have. It takes hours for years of calls; a killed run goes on there.",
+    )
     dry_run: bool = Field(default=False, description="Only say what would be touched.")
 
 
@@ -59,6 +64,7 @@ def erase_calls_job(tags: Mapping[str, str] | None = None) -> dg.JobDefinition:
             delete_upstream=config.delete_upstream,
             candidates=tuple(config.candidates),
             stop_number=config.stop_number,
+            full_search=config.full_search,
         )
         with raise_as_dagster_failure(NO_RETRY):
             result = open_eraser(archive.open(context)).erase(request, dry_run=config.dry_run)
@@ -67,7 +73,7 @@ def erase_calls_job(tags: Mapping[str, str] | None = None) -> dg.JobDefinition:
     @dg.job(
         name=ERASE_CALLS,
         tags=tags,
-        description="Erases calls from the archive, every version of everything, and proves that nothing is left.",
+        description="Erases calls from the archive, every version of everything, and searches for what is left.",
         config=opens_with("erase", call_ids=[], phone_number="", reason="", candidates=[], dry_run=True),
     )
     def erase_all() -> None:
@@ -81,6 +87,7 @@ def _erasure_metadata(result: "ErasureResult", *, is_dry_run: bool) -> dict[str,
     metadata: dict[str, Any] = {"calls": result.calls, "days": ", ".join(map(str, result.days)) or "none"}
     metadata["near matches"] = _sample([f"{one.name} ({one.day}): {one.reason}" for one in result.candidates])
     not_reached = "; ".join([*result.not_reached, NOT_REACHED])
+    searched = "; ".join(result.searched)
     if is_dry_run:
         return metadata | {
             "dry run": "nothing was touched",
@@ -88,12 +95,14 @@ def _erasure_metadata(result: "ErasureResult", *, is_dry_run: bool) -> dict[str,
             "keys of these calls only": _sample(result.owned_keys),
             "objects that hold something of them": len(result.residue),
             "keys that hold something of them": _sample(result.residue),
+            "searched": searched,
             "not reached": not_reached,
             "what to do next": _describe_next(result),
         }
     return metadata | {
         "versions deleted": result.versions_deleted,
         "proof": PROOF,
+        "searched": searched,
         "the proof covers": PROOF_COVERS,
         "upstream": ", ".join(f"{count} {outcome}" for outcome, count in result.upstream.items()) or "not asked",
         "to be looked at": "; ".join(result.problems) or "nothing",

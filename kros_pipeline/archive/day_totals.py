@@ -1,33 +1,53 @@
 """Keep the numbers of each day below `state/day_totals/`: a year is one object, so that years of days stay cheap.
 
-They are a copy: whoever deletes them has every day read once more, and loses since when each day is in the archive.
+They are a copy: whoever deletes them has every day read once more, and loses since when each day is in the archive. Of
+a day that is complete also what was compared is kept, so that nobody has to read its row to see that it is settled.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from ..core.day_total import DayTotal
+from ..core.days import parse_time
 from ..core.object_keys import day_totals_key
-from .json_objects import read_expendable_json, replace_json
+from .json_objects import Content, read_expendable_json, replace_json
 from .object_store import ObjectStore
+from .table_versions import CheckedTables, dump_checked_tables, parse_checked_tables
 
 _FIELDS = {field.name for field in fields(DayTotal)}
 _NUMBERS = _FIELDS - {"verdict"}
 
 
 @dataclass(frozen=True, slots=True)
-class KeptDay:
-    """A day's numbers, the versions of the tables that they were read from, and since when they are kept.
+class KeptCheck:
+    """Of a complete day whose list was proved: when it was checked, how many calls were listed, what was compared."""
 
-    A version is empty where the table has no partition.
+    checked_at: datetime
+    listed_total: int
+    tables: CheckedTables
+
+
+@dataclass(frozen=True, slots=True)
+class KeptDay:
+    """A day's numbers, the versions of the objects that they were read from, and since when they are kept.
+
+    A version is empty where there is no object: the row, the extensions, and the record of the compared tables. `check`
+    is None where the day is not complete, or has no record that can be read.
     """
 
     total: DayTotal
     row_version: str
     extensions_version: str
     kept_since: date
+    record_version: str
+    check: KeptCheck | None
+
+    @property
+    def versions(self) -> tuple[str, str, str]:
+        """The versions of row, extensions and record."""
+        return self.row_version, self.extensions_version, self.record_version
 
 
 def read_kept_days(store: ObjectStore, year: int) -> dict[date, KeptDay]:
@@ -39,10 +59,31 @@ def read_kept_days(store: ObjectStore, year: int) -> dict[date, KeptDay]:
 def write_kept_days(store: ObjectStore, year: int, days: Mapping[date, KeptDay]) -> None:
     """Write the days of a year."""
     value = {
-        day.isoformat(): {**asdict(kept), "kept_since": kept.kept_since.isoformat()}
+        day.isoformat(): {
+            "total": asdict(kept.total),
+            "row_version": kept.row_version,
+            "extensions_version": kept.extensions_version,
+            "kept_since": kept.kept_since.isoformat(),
+            "record_version": kept.record_version,
+            "check": kept.check and _dump_check(kept.check),
+        }
         for day, kept in sorted(days.items())
     }
     replace_json(store, day_totals_key(year), value)
+
+
+def _dump_check(check: KeptCheck) -> Content:
+    tables = dump_checked_tables(check.tables)
+    return {"checked_at": check.checked_at.isoformat(), "listed_total": check.listed_total, "tables": tables}
+
+
+def _parse_check(stored: Any) -> KeptCheck | None:
+    fields_of_check = stored if isinstance(stored, dict) else {}
+    checked_at, listed_total = parse_time(fields_of_check.get("checked_at")), fields_of_check.get("listed_total")
+    tables = parse_checked_tables(fields_of_check.get("tables"))
+    if checked_at is None or tables is None or not isinstance(listed_total, int):
+        return None
+    return KeptCheck(checked_at, listed_total, tables)
 
 
 def _parse(text: str, value: Any) -> KeptDay | None:
@@ -58,6 +99,8 @@ def _parse(text: str, value: Any) -> KeptDay | None:
             str(value["row_version"]),
             str(value["extensions_version"]),
             date.fromisoformat(value["kept_since"]),
+            str(value.get("record_version", "")),
+            _parse_check(value.get("check")),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None

@@ -8,10 +8,12 @@ id is a plain hash and would identify the call.
 from datetime import date
 
 from ..core.errors import ObjectExists
-from ..core.object_keys import decision_key
+from ..core.object_keys import EXTENSIONS, decision_key
 from .compare_and_swap import compare_and_swap
 from .json_objects import create_json, read_json
 from .object_store import ObjectStore
+
+_PLACE_IN_KEY = 3  # state/extensions/dt=…/<decision>/<attempt>-<stage>.json
 
 
 def claim_decision(store: ObjectStore, decision_id: str, *, call_id: str, day: date) -> date:
@@ -36,3 +38,9 @@ def read_claim(store: ObjectStore, decision_id: str) -> date | None:
     """Return the day whose journal has a decision; None where no day has claimed it."""
     claim = read_json(store, decision_key(decision_id))
     return date.fromisoformat(claim["day"]) if claim is not None else None
+
+
+def decision_in(key: str) -> str | None:
+    """Return the decision in the key of an attempt in a day's journal; None for every other key."""
+    parts = key.split("/")
+    return parts[_PLACE_IN_KEY] if key.startswith(EXTENSIONS) and len(parts) > _PLACE_IN_KEY + 1 else None

@@ -9,16 +9,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, Protocol
 
+from .object_store import VersionToken
+
+NULL_VERSION = "null"
+NO_TOKEN = VersionToken("")
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectVersion:
-    """One version of an object, or (`is_marker`) a marker that it was deleted. `key` is relative to the prefix."""
+    """One version of an object, or (`is_marker`) a marker that it was deleted. `key` is relative to the prefix.
+
+    `token` is that of `ObjectStore`: it tells whether a version `null`, which may be replaced, is still the same.
+    """
 
     key: str
     version_id: str
     is_latest: bool
     is_marker: bool
     size_bytes: int
+    token: VersionToken = NO_TOKEN
 
 
 def versions_at(governance: "Governance", key: str) -> list[ObjectVersion]:
@@ -56,8 +65,20 @@ class Governance(Protocol):
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
         """Yield every version and every delete marker below a prefix; id `null` where the bucket keeps no versions."""
 
+    def level(self, prefix: str) -> tuple[list[ObjectVersion], list[str]]:
+        """Return the versions and delete markers directly below a prefix, and the folders, with their closing slashes.
+
+        A folder of which every object was deleted is among them while a version is left.
+        """
+
     def read_version(self, version: ObjectVersion) -> bytes | None:
         """Return the bytes of one version of a small object; None where it was deleted meanwhile."""
+
+    def read_version_range(self, version: ObjectVersion, begin: int, end: int) -> bytes:
+        """Return the bytes from `begin` to `end` (exclusive) of one version.
+
+        Raises `ObjectChanged` where it was deleted meanwhile, or is a `null` version that was replaced.
+        """
 
     def copy_version_into(self, version: ObjectVersion, file: IO[bytes]) -> bool:
         """Write one version's bytes into `file`; False where it was deleted meanwhile."""

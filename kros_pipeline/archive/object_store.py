@@ -107,10 +107,11 @@ class ObjectStore(Protocol):
     def digest(self, key: str) -> tuple[str, int] | None:
         """Return SHA-256 (hexadecimal) and size in bytes, read piece by piece; None where the object is absent."""
 
-    def read_range(self, key: str, begin: int, end: int) -> bytes | None:
+    def read_range(self, key: str, begin: int, end: int, *, version: VersionToken | None = None) -> bytes | None:
         """Return the bytes from `begin` to `end` (exclusive, behind `begin`) of an object; None where it is absent.
 
-        What is behind the object's end is left out. Raises `ArchiveError` where `begin` is.
+        What is behind the object's end is left out. Raises `ArchiveError` where `begin` is, and `ObjectChanged` where a
+        `version` is named and the object is another.
         """
 
     def list(self, prefix: str, *, after: str = "") -> Iterator[Entry]:

@@ -1,8 +1,8 @@
 """Read and write the Parquet file of one partition. Equal rows give equal bytes, however they are cut into batches."""
 
 import hashlib
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC
 from typing import Any, BinaryIO
@@ -26,7 +26,7 @@ Merge = Callable[[Row | None, Row], Row]
 
 
 class Partition:
-    """One version of a partition, in a local file. Columns that its file does not have yet are null.
+    """One version of a partition, in a local file or a ranged one. Columns that its file does not have yet are null.
 
     `key` is the object's, for messages. Raises `UnreadablePartition`, here or while rows are read.
     """
@@ -68,15 +68,24 @@ class Partition:
         return sha256_of(self._file)
 
     def batches(
-        self, columns: Iterable[str] | None = None, *, rows_per_batch: int | None = None
+        self,
+        columns: Iterable[str] | None = None,
+        *,
+        rows_per_batch: int | None = None,
+        among: Collection[str] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in the file's order, in batches; only `columns`, if they are named."""
+        """Yield the rows in the file's order, in batches; only `columns`, if they are named.
+
+        With `among` row groups are left out that can have no row of these calls.
+        """
         names = list(columns or self._table.column_names)
         schema = pa.schema([self._table.schema.field(name) for name in names])
         present = [name for name in names if name in self._parquet.schema_arrow.names]
         identifying = set(self._table.sorted_by)
         with _readable(self._key):
-            for batch in self._parquet.iter_batches(batch_size=rows_per_batch or ROWS_PER_BATCH, columns=present):
+            groups = range(self._parquet.num_row_groups) if among is None else self._groups_with(among)
+            size = rows_per_batch or ROWS_PER_BATCH
+            for batch in self._parquet.iter_batches(batch_size=size, columns=present, row_groups=groups):
                 arrays = [
                     batch.column(field.name) if field.name in present else pa.nulls(batch.num_rows, field.type)
                     for field in schema
@@ -86,6 +95,19 @@ class Partition:
                 whole = pa.RecordBatch.from_arrays(arrays, schema=schema)
                 whole.validate(full=True)  # a damaged page may unpack to bytes that are no text
                 yield whole
+
+    def _groups_with(self, call_ids: Collection[str]) -> list[int]:
+        """Return the row groups whose smallest and largest `call_id` have one of the calls between them."""
+        ordered, metadata = sorted(call_ids), self._parquet.metadata
+        place = self._parquet.schema_arrow.names.index("call_id")
+
+        def may_have_one(number: int) -> bool:
+            values = metadata.row_group(number).column(place).statistics
+            if values is None or not values.has_min_max:
+                return True
+            return bisect_left(ordered, values.min) < bisect_right(ordered, values.max)
+
+        return list(filter(may_have_one, range(metadata.num_row_groups)))
 
     def rows(self, columns: Iterable[str] | None = None) -> Iterator[Row]:
         """Yield the rows as dicts of plain Python values."""

@@ -8,8 +8,9 @@ from functools import partial
 from io import BytesIO
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
-from ..core.errors import ArchiveError
-from .governance import ObjectVersion
+from ..core.errors import ArchiveError, ObjectChanged
+from .governance import NO_TOKEN, NULL_VERSION, ObjectVersion
+from .object_store import VersionToken
 from .s3_clients import refuse_plain_http
 from .s3_errors import ABSENT, none_if, translate_errors
 from .s3_store import S3ObjectStore
@@ -97,24 +98,53 @@ class S3Governance:
 
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
         """Yield every version and every delete marker below a prefix, a thousand per request."""
+        for page in self._pages(prefix):
+            yield from self._versions_in(page)
+
+    def level(self, prefix: str) -> tuple[list[ObjectVersion], list[str]]:
+        """Return the versions and delete markers directly below a prefix, and the folders."""
+        found: list[ObjectVersion] = []
+        folders: list[str] = []
+        for page in self._pages(prefix, Delimiter="/"):
+            found += self._versions_in(page)
+            folders += [self._relative(item["Prefix"]) for item in page.get("CommonPrefixes", [])]
+        return found, folders
+
+    def _pages(self, prefix: str, **more: Any) -> Iterator[Any]:
         with translate_errors(prefix):
-            pages = self._store.client.get_paginator("list_object_versions").paginate(
-                Bucket=self._bucket, Prefix=self._store.full_key(prefix)
-            )
-            for page in pages:
-                for item in page.get("Versions", []):
-                    yield self._version(item, is_marker=False)
-                for marker in page.get("DeleteMarkers", []):
-                    yield self._version(marker, is_marker=True)
+            paginator = self._store.client.get_paginator("list_object_versions")
+            yield from paginator.paginate(Bucket=self._bucket, Prefix=self._store.full_key(prefix), **more)
+
+    def _versions_in(self, page: Any) -> Iterator[ObjectVersion]:
+        for item in page.get("Versions", []):
+            yield self._version(item, is_marker=False)
+        for marker in page.get("DeleteMarkers", []):
+            yield self._version(marker, is_marker=True)
+
+    def _relative(self, full_key: str) -> str:
+        return full_key.removeprefix(self._store.full_key(""))
 
     def _version(self, item: Any, *, is_marker: bool) -> ObjectVersion:
-        key = item["Key"].removeprefix(self._store.full_key(""))
-        return ObjectVersion(key, item["VersionId"], item["IsLatest"], is_marker, 0 if is_marker else item["Size"])
+        size_bytes, token = (0, NO_TOKEN) if is_marker else (item["Size"], VersionToken(item["ETag"]))
+        return ObjectVersion(
+            self._relative(item["Key"]), item["VersionId"], item["IsLatest"], is_marker, size_bytes, token
+        )
 
     def read_version(self, version: ObjectVersion) -> bytes | None:
         """Return the bytes of one version of a small object; None where it was deleted meanwhile."""
         file = BytesIO()
         return file.getvalue() if self.copy_version_into(version, file) else None
+
+    def read_version_range(self, version: ObjectVersion, begin: int, end: int) -> bytes:
+        """Return the bytes from `begin` to `end` (exclusive) of one version."""
+        request = self._request_for(version) | {"Range": f"bytes={begin}-{end - 1}"}
+        if version.version_id == NULL_VERSION:
+            request["IfMatch"] = version.token.strip('"')
+        with translate_errors(version.key):
+            answer = none_if(_VERSION_ABSENT, partial(self._store.client.get_object, **request))
+            if answer is None:
+                raise ObjectChanged(f"{version.key}: the version was deleted meanwhile")
+            return answer["Body"].read()
 
     def copy_version_into(self, version: ObjectVersion, file: IO[bytes]) -> bool:
         """Write one version's bytes into `file`; False where it was deleted meanwhile."""

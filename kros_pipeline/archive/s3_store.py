@@ -100,9 +100,11 @@ class S3ObjectStore:
             except NoAnswer as error:
                 raise ArchiveUnavailable(f"{key}: {error}") from None
 
-    def read_range(self, key: str, begin: int, end: int) -> bytes | None:
+    def read_range(self, key: str, begin: int, end: int, *, version: VersionToken | None = None) -> bytes | None:
         """Return the bytes from `begin` to `end` (exclusive); None where the object is absent."""
         place: Any = {"Bucket": self.bucket, "Key": self.full_key(key), "Range": f"bytes={begin}-{end - 1}"}
+        if version is not None:
+            place["IfMatch"] = version.strip('"')  # as `put` does
         with translate_errors(key):
             answer = none_if(ABSENT, partial(self.client.get_object, **place))
             return answer["Body"].read() if answer is not None else None

@@ -17,6 +17,7 @@ from ..core.object_keys import day_in, table_key, table_prefix, table_versions_k
 from .json_objects import Content, read_json, replace_json, update_json
 from .object_store import ObjectStore
 
+_RECORDS = "state/tables/"
 TableVersions: TypeAlias = Mapping[str, str]
 """The version of each table of a day, by the table's name. A table that is missing has none."""
 
@@ -51,19 +52,33 @@ def record_table_versions(
     counted: CountedDay | None = None,
 ) -> None:
     """Write which versions a day's reconciliation has compared; that of its own row is among them."""
-    value = {
-        "versions": dict(versions),
-        "next_look": next_look and asdict(next_look) | {"at": next_look.at.isoformat()},
-        "counted": counted and asdict(counted),
-    }
-    replace_json(store, table_versions_key(day), value)
+    replace_json(store, table_versions_key(day), dump_checked_tables(CheckedTables(versions, next_look, counted)))
 
 
 def read_checked_tables(store: ObjectStore, day: date) -> CheckedTables | None:
     """Return what was recorded of a day; None where nothing was, or nothing that can be read."""
-    stored = _read_record(store, day)
-    versions = stored.get("versions") if stored is not None else None
-    if stored is None or not isinstance(versions, dict):
+    return parse_checked_tables(_read_record(store, day))
+
+
+def list_records(store: ObjectStore) -> dict[date, str]:
+    """Return the version of each day's record. It costs a request per 1,000 days."""
+    versions = {day_in(entry.key): entry.version for entry in store.list(_RECORDS)}
+    return {day: version for day, version in versions.items() if day is not None}
+
+
+def dump_checked_tables(checked: CheckedTables) -> Content:
+    """Return the JSON object that is stored of a day."""
+    return {
+        "versions": dict(checked.versions),
+        "next_look": checked.next_look and asdict(checked.next_look) | {"at": checked.next_look.at.isoformat()},
+        "counted": checked.counted and asdict(checked.counted),
+    }
+
+
+def parse_checked_tables(stored: object) -> CheckedTables | None:
+    """Read what `dump_checked_tables` made; None for anything else."""
+    versions = stored.get("versions") if isinstance(stored, dict) else None
+    if not isinstance(stored, dict) or not isinstance(versions, dict):
         return None
     known = {name: version for name, version in versions.items() if name in schemas.TABLES}
     return CheckedTables(known, _parse_next_look(stored.get("next_look")), _parse_counted(stored.get("counted")))

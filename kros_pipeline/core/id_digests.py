@@ -7,12 +7,12 @@ import hashlib
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
 
-_BYTES = 8
+DIGEST_BYTES = 8
 
 
 def digest_id(call_id: str) -> bytes:
     """Return the first 8 bytes of an id's SHA-256."""
-    return hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).digest()[:_BYTES]
+    return hashlib.sha256(call_id.encode("utf-8", "surrogatepass")).digest()[:DIGEST_BYTES]
 
 
 def pack_digests(digests: Iterable[bytes]) -> str:
@@ -23,6 +23,6 @@ def pack_digests(digests: Iterable[bytes]) -> str:
 def unpack_digests(packed: str) -> set[bytes]:
     """Read what `pack_digests` wrote. Raises `ValueError` for another text."""
     joined = b64decode(packed, validate=True)
-    if len(joined) % _BYTES:
+    if len(joined) % DIGEST_BYTES:
         raise ValueError("packed digests of call ids are cut")
-    return {joined[begin : begin + _BYTES] for begin in range(0, len(joined), _BYTES)}
+    return {joined[begin : begin + DIGEST_BYTES] for begin in range(0, len(joined), DIGEST_BYTES)}

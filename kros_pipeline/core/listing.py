@@ -96,16 +96,6 @@ class Listing:
         return cls(**values)
 
 
-def digests_in(stored: object) -> set[bytes]:
-    """Return the digests of all calls that a stored listing names, whatever else is wrong with it.
-
-    Raises `ValueError` where a field that names calls cannot be unpacked.
-    """
-    fields_of_listing = stored if isinstance(stored, dict) else {}
-    packed = [text for name in DIGEST_FIELDS if isinstance(text := fields_of_listing.get(name), str)]
-    return {digest for text in packed for digest in unpack_digests(text)}
-
-
 def _is_of_type(value: object, declared: Any) -> bool:
     if declared is bool:
         return isinstance(value, bool)

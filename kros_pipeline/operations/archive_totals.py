@@ -1,18 +1,19 @@
 """The totals of the archive: its days by verdict, what is owed and until when, what is stored, moved and used.
 
 They stay cheap however old the archive is, because the numbers of each day are kept (`archive/day_totals.py`) and read
-again only where one of the day's two tables has another version. Requests of one look: for two listings one per 1,000
-days, one for each year, three more; and for each day that changed two, and for its year one more.
+again only where one of the day's two tables, or the record of its check, has another version. Requests of one look: for
+three listings one per 1,000 days, one for each year, three more; and for each day that changed three, and for its year
+one more.
 """
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
-from ..archive.day_totals import KeptDay, read_kept_days, write_kept_days
+from ..archive.day_totals import KeptCheck, KeptDay, read_kept_days, write_kept_days
 from ..archive.object_store import ObjectStore
-from ..archive.table_versions import list_table_versions
+from ..archive.table_versions import list_records, list_table_versions, read_checked_tables
 from ..archive.tables import Tables
 from ..archive.usage import Usage, read_usage
 from ..archive.verified_days import read_verified_days
@@ -170,26 +171,23 @@ def _read_days(store: ObjectStore, tables: Tables, today: date) -> dict[date, Ke
     row_versions, extension_versions = (
         list_table_versions(store, table.name) for table in (schemas.RECONCILIATION, schemas.RETENTION_EXTENSIONS)
     )
+    record_versions = list_records(store)
+
+    def versions_of(day: date) -> tuple[str, str, str]:
+        return row_versions[day], extension_versions.get(day, ""), record_versions.get(day, "")
+
     years = sorted({day.year for day in row_versions})
     with worker_threads(_THREADS, "totals") as pool:
         kept_years = dict(zip(years, pool.map(lambda year: read_kept_days(store, year), years), strict=True))
         kept = {day: value for days in kept_years.values() for day, value in days.items()}
-        changed = [
-            day
-            for day, version in row_versions.items()
-            if day not in kept
-            or (kept[day].row_version, kept[day].extensions_version) != (version, extension_versions.get(day, ""))
-        ]
-        read = dict(zip(changed, pool.map(lambda day: _read_day(tables, day), changed), strict=True))
-        days = {
-            day: KeptDay(
-                read.get(day) or kept[day].total,
-                version,
-                extension_versions.get(day, ""),
-                kept[day].kept_since if day in kept else today,
-            )
-            for day, version in row_versions.items()
-        }
+        changed = [day for day in row_versions if day not in kept or kept[day].versions != versions_of(day)]
+        read = dict(zip(changed, pool.map(lambda day: _read_day(store, tables, day), changed), strict=True))
+        days = dict[date, KeptDay]()
+        for day in row_versions:
+            found = read.get(day) or kept[day]
+            row_version, extensions_version, record_version = versions_of(day)
+            kept_since = kept[day].kept_since if day in kept else today
+            days[day] = KeptDay(found.total, row_version, extensions_version, kept_since, record_version, found.check)
         by_year = {year: {day: value for day, value in days.items() if day.year == year} for year in years}
         list(
             pool.map(
@@ -200,10 +198,19 @@ def _read_days(store: ObjectStore, tables: Tables, today: date) -> dict[date, Ke
     return days
 
 
-def _read_day(tables: Tables, day: date) -> DayTotal:
+def _read_day(store: ObjectStore, tables: Tables, day: date) -> KeptDay:
+    """Read the numbers of a day, and what was compared where it is complete. The versions are the caller's to add."""
+    unknown = KeptDay(UNREADABLE_DAY, "", "", day, "", None)
     try:
         row = read_reconciliation(tables, day)
         extensions = tables.rows(schemas.RETENTION_EXTENSIONS, day, ("status", "settled_at"))
     except UnreadablePartition:
-        return UNREADABLE_DAY
-    return make_day_total(row, extensions) if row is not None else UNREADABLE_DAY
+        return unknown
+    if row is None:
+        return unknown
+    total = make_day_total(row, extensions)
+    compared = read_checked_tables(store, day) if total.is_complete else None
+    if compared is None:
+        return replace(unknown, total=total)
+    check = KeptCheck(row["checked_at"], row["listed_total"], replace(compared, counted=None))
+    return replace(unknown, total=total, check=check)

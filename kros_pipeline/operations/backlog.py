@@ -14,7 +14,7 @@ from ..archive.tables import Tables
 from ..core.clock import Clock
 from ..core.statuses import DayVerdict
 from ..core.two_answers import is_last_chance
-from .day_states import OwedReason, days_within_retention, read_day_states
+from .day_states import OwedReason, days_within_retention, look_at_day_states
 
 _OTHERS_PER_INCOMPLETE_DAY = 2
 _BETWEEN_TRIES_UNDER_PRESSURE = timedelta(hours=20)
@@ -45,7 +45,7 @@ def find_backlog(
     """
     now = clock.now()
     days = days_within_retention(first, last, clock, retention_days)
-    states = read_day_states(days, store=store, tables=tables)
+    states = look_at_day_states(days, store=store, tables=tables)
     due = {
         day: state
         for day, state in states.items()

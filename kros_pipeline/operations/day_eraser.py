@@ -10,7 +10,7 @@ from io import BytesIO
 import pyarrow as pa
 
 from ..archive.compare_and_swap import compare_and_swap
-from ..archive.decision_claims import read_claim
+from ..archive.decision_claims import decision_in, read_claim
 from ..archive.governance import Governance, ObjectVersion, versions_at
 from ..archive.listings import read_usable_listing, update_listing
 from ..archive.object_store import ObjectStore, Replace
@@ -37,16 +37,12 @@ from ..core.object_keys import (
     quarantine_prefix,
     reviews_prefix,
     table_key,
-    table_versions_key,
     unparsed_prefix,
 )
-from ..core.seal_keys import manifest_key, records_key, sealed_day_prefix
+from ..core.seal_keys import manifest_key, records_key
 from ..core.worker_threads import worker_threads
+from .decision_search import COLUMNS, decisions_of_others
 
-_DAY_PREFIXES = (
-    audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, extensions_prefix, unparsed_prefix,
-    audit_prefix, listing_key, table_versions_key, other_answers_prefix, sealed_day_prefix, reviews_prefix,
-)  # fmt: skip
 _CALL_PREFIXES = (
     audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, other_answers_prefix,
     reviews_prefix,
@@ -78,14 +74,6 @@ class DayEraser:
         self._tombstones, self._reconcile, self._threads = tombstones, reconcile, threads
         self._token = uuid.uuid4().hex
         self._has_barred = False
-
-    @property
-    def prefixes(self) -> list[str]:
-        """The prefixes of all objects of the day."""
-        return [
-            *(prefix(self._day) for prefix in _DAY_PREFIXES),
-            *(table_key(name, self._day) for name in schemas.ALL_TABLES),
-        ]
 
     def find_owned(self) -> list[ObjectVersion]:
         """Return every version of every object that belongs to these calls only.
@@ -126,20 +114,21 @@ class DayEraser:
     def _find_decisions(self) -> tuple[list[ObjectVersion], list[ObjectVersion]]:
         """Return the claims of all decisions about these calls, and their requests, which other days may have."""
         versions = list(self._governance.versions(extensions_prefix(self._day)))
-        rows = self._tables.rows(schemas.RETENTION_EXTENSIONS, self._day, ("call_id", "decision_id"))
+        rows = self._tables.rows(schemas.RETENTION_EXTENSIONS, self._day, COLUMNS)
         decisions = {row["decision_id"] for row in rows if row["call_id"] in self._call_ids}
+        of_others = decisions_of_others(rows, self._call_ids)
         intents = [version for version in versions if version.key.endswith("-intent.json") and not version.is_marker]
-        unknown = [version for version in intents if _decision_in(version) not in decisions]
+        unknown = [one for one in intents if decision_in(one.key) not in decisions | of_others]
         with worker_threads(self._threads, "erasure") as pool:
             hits = pool.map(self._names_erased_call, unknown)
-            decisions |= {_decision_in(intent) for intent, is_hit in zip(unknown, hits, strict=True) if is_hit}
+            decisions |= _decisions_in(intent for intent, is_hit in zip(unknown, hits, strict=True) if is_hit)
         # A decision without an intent is the rest of an erased call's: a killed erasure, or a run under way, left it.
-        decisions |= {_decision_in(version) for version in versions} - {_decision_in(version) for version in intents}
-        requests = [version for version in versions if _decision_in(version) in decisions]
+        decisions |= _decisions_in(versions) - _decisions_in(intents)
+        requests = [version for version in versions if decision_in(version.key) in decisions]
         homes = {home for decision in decisions if (home := read_claim(self._store, decision)) not in (None, self._day)}
         for home in homes:
             of_home = self._governance.versions(extensions_prefix(home))
-            requests += [version for version in of_home if _decision_in(version) in decisions]
+            requests += [version for version in of_home if decision_in(version.key) in decisions]
         return find_claims(map(decision_key, decisions), self._governance), requests
 
     def _names_erased_call(self, intent: ObjectVersion) -> bool:
@@ -224,6 +213,5 @@ def find_claims(keys: Iterable[str], governance: Governance) -> list[ObjectVersi
     return [version for key in keys for version in versions_at(governance, key)]
 
 
-def _decision_in(version: ObjectVersion) -> str:
-    """Return the decision in `state/extensions/dt=…/<decision>/…`."""
-    return version.key.split("/")[3]
+def _decisions_in(versions: Iterable[ObjectVersion]) -> set[str]:
+    return {decision for version in versions if (decision := decision_in(version.key)) is not None}

@@ -3,14 +3,23 @@
 Dagster's history is not used: it may be incomplete.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 
+from ..archive.day_totals import read_kept_days
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Row
-from ..archive.table_versions import CheckedTables, TableVersions, list_table_versions, read_checked_tables
+from ..archive.table_versions import (
+    CheckedTables,
+    TableVersions,
+    list_records,
+    list_table_versions,
+    read_checked_tables,
+)
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.clock import Clock
@@ -124,20 +133,52 @@ def read_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tables)
 
     Requests: one a table for each 1,000 days of the archive, and two for each of these days.
     """
+    return _read_states(days, store, tables, keeps=False)
+
+
+def look_at_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tables) -> dict[date, DayState]:
+    """Read the states of these days, those of complete days from the numbers that the hourly look keeps.
+
+    The row of such a day has numbers only, and no `problems`. Requests: one a table for each 1,000 days of the archive,
+    one for each year, and two for each of these days that is not complete, or has changed since the last hourly look.
+    """
+    return _read_states(days, store, tables, keeps=True)
+
+
+def _read_states(days: Iterable[date], store: ObjectStore, tables: Tables, *, keeps: bool) -> dict[date, DayState]:
     days = list(days)
     with worker_threads(_THREADS, "day-states") as pool:
         names = list(schemas.TABLES)
         listed = dict(zip(names, pool.map(lambda name: list_table_versions(store, name), names), strict=True))
-        found = read_day_rows((day for day in days if day in listed[_ROW]), tables, pool)
+        kept = _read_kept(days, listed[_ROW], store, pool) if keeps else {}
+        found = read_day_rows((day for day in days if day in listed[_ROW] and day not in kept), tables, pool)
         good = [day for day, row in found.rows.items() if row and row["verdict"] != DayVerdict.INCOMPLETE]
         checked = dict(zip(good, pool.map(lambda day: read_checked_tables(store, day), good), strict=True))
     states = {}
     for day in days:
         present = {name: versions[day] for name, versions in listed.items() if day in versions}
-        state = DayState(found.rows.get(day), found.unreadable.get(day, ""))
-        tables_then = checked.get(day)
+        row, tables_then = kept[day] if day in kept else (found.rows.get(day), checked.get(day))
+        state = DayState(row, found.unreadable.get(day, ""))
         states[day] = state if tables_then is None else _compare(state, tables_then, present)
     return states
+
+
+def _read_kept(
+    days: Iterable[date], row_versions: Mapping[date, str], store: ObjectStore, pool: ThreadPoolExecutor
+) -> dict[date, tuple[Row, CheckedTables]]:
+    """Return what is kept of complete days, as far as row and record are still the ones that it was read from."""
+    records = list_records(store)
+    years = sorted({day.year for day in days if day in row_versions})
+    kept = {day: value for of_year in pool.map(partial(read_kept_days, store), years) for day, value in of_year.items()}
+    found = {}
+    for day in days:
+        value = kept.get(day)
+        if value is None or value.check is None:
+            continue
+        if (value.row_version, value.record_version) == (row_versions.get(day), records.get(day)):
+            times = {"checked_at": value.check.checked_at, "listed_total": value.check.listed_total}
+            found[day] = asdict(value.total) | times, value.check.tables
+    return found
 
 
 def _compare(state: DayState, checked: CheckedTables, present: TableVersions) -> DayState:

@@ -6,15 +6,14 @@ The order of writes makes it safe to kill at any point:
 2. Write tombstones, so that no run that looks from now on writes the calls again.
 3. Give every table and the listing of the calls' days another version, and create those that are missing: a write that
    began before the tombstones, however long it takes, loses its condition. Delete the reservations of unparsed rows.
-4. Delete every version of everything that belongs to the calls or names them, until a residue search of the whole
-   archive finds nothing.
+4. Delete every version of everything that belongs to the calls or names them, until the proof (`erasure_proof.py`)
+   finds nothing.
 5. Ask upstream to delete the recordings, if the request says so.
 6. Delete the plan.
 """
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 
@@ -34,17 +33,18 @@ from ..core.wanted_number import WantedNumber
 from ..steps.run_context import RunContext
 from .day_eraser import DayEraser, find_claims
 from .erasure_plan import add_other_days, add_unparsed, describe_nothing_found, find_held_calls, make_plan
+from .erasure_proof import NOT_SEARCHED, NUMBER_UNKNOWN, ErasureProof
 from .erasure_reach import describe_unreached
 from .erasure_request import (
-    Candidate,
     ErasurePlan,
     ErasureRefused,
     ErasureRequest,
+    ErasureResult,
     delete_plan,
     read_unfinished_plans,
     save_plan,
 )
-from .residue_search import ResidueSearch
+from .every_day import EveryDay
 from .touched_days import reconcile_again
 from .upstream_deletion import NOT_SENT, UpstreamDeletion
 
@@ -59,25 +59,6 @@ _MAX_PASSES = 5
 
 class ErasureUnfinished(ArchiveError):
     """Something is left. Launched again, the erasure continues."""
-
-
-@dataclass
-class ErasureResult:
-    """What was done, or in a dry run would be: counts, and what could not be settled.
-
-    `owned_keys` are the objects that belong to the calls only, in a dry run; `candidates` are near matches of the
-    number that were not named; `not_reached` has a sentence for each thing that no erasure of this archive reaches.
-    """
-
-    calls: int = 0
-    days: list[date] = field(default_factory=list)
-    versions_deleted: int = 0
-    upstream: dict[str, int] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
-    residue: list[str] = field(default_factory=list)
-    owned_keys: list[str] = field(default_factory=list)
-    candidates: list[Candidate] = field(default_factory=list)
-    not_reached: list[str] = field(default_factory=list)
 
 
 class Eraser:
@@ -105,6 +86,7 @@ class Eraser:
     ):
         self._store, self._governance, self._tables = store, governance, tables
         self._country, self._retention_days = default_country, retention_days
+        self._every_day = EveryDay(store, tables, threads)
         self._unparsed_rows = UnparsedRows(store, tombstones, default_country)
         self._tombstones, self._identity, self._upstream = tombstones, identity, upstream
         self._audit_log, self._reconcile, self._clock = audit_log, reconcile, clock
@@ -126,11 +108,10 @@ class Eraser:
             run_id=self._run_id,
             store=self._store,
             governance=self._governance,
-            tables=self._tables,
+            every_day=self._every_day,
             tombstones=self._tombstones,
             unparsed_rows=self._unparsed_rows,
             wanted=wanted,
-            threads=self._threads,
         )
         unfinished = read_unfinished_plans(self._store)
         result = ErasureResult(calls=len(plan.call_ids), days=plan.days, candidates=plan.candidates)
@@ -142,24 +123,46 @@ class Eraser:
         if dry_run:
             owned = [version for eraser in self._day_erasers(plan) for version in eraser.find_owned()]
             result.versions_deleted, result.owned_keys = len(owned), sorted({version.key for version in owned})
-            result.residue = ResidueSearch(plan.call_ids, wanted).find(self._governance, threads=self._threads)
+            proof = self._open_proof(plan, wanted, result)
+            result.residue = sorted({*proof.find_of_days(), *proof.find_elsewhere(), *proof.find_everywhere()})
             return result
         require_erasure_capabilities(self._store, self._governance, self._clock)
         migrate_archive(self._store, self._identity)
         self._tombstones.claim_key()
         for earlier in unfinished:
-            add_other_days(earlier, earlier.call_ids, self._store, self._threads)  # since it was made
+            add_other_days(earlier, earlier.call_ids, self._store, self._every_day)  # since it was made
             if find_held_calls(earlier, self._governance):
                 result.problems.append("an earlier erasure waits for a legal hold to be lifted")
             else:
                 result.calls = len(plan.call_ids | earlier.call_ids)
                 result.days = sorted({*result.days, *earlier.days})
                 save_plan(earlier, self._store)
-                self._carry_out(earlier, None, result)
+                is_same = wanted is not None and earlier.number == self._tombstones.pseudonym(wanted.name)
+                if earlier.number and not is_same:
+                    result.not_reached.append(NUMBER_UNKNOWN)
+                self._carry_out(earlier, wanted if is_same else None, result)
+                if (earlier.call_ids, earlier.number) == (plan.call_ids, plan.number):
+                    plan.searched, plan.searched_for = earlier.searched, earlier.searched_for  # in this launch
         if plan.days or plan.stopped_number:
             save_plan(plan, self._store)
             self._carry_out(plan, wanted, result)
         return result
+
+    def _open_proof(self, plan: ErasurePlan, wanted: WantedNumber | None, result: ErasureResult) -> ErasureProof:
+        proof = ErasureProof(
+            plan,
+            wanted,
+            store=self._store,
+            governance=self._governance,
+            every_day=self._every_day,
+            tombstones=self._tombstones,
+            clock=self._clock,
+            threads=self._threads,
+        )
+        result.searched += [part for part in proof.describe() if part not in result.searched]
+        if not plan.full_search and NOT_SEARCHED not in result.not_reached:
+            result.not_reached.append(NOT_SEARCHED)
+        return proof
 
     def _day_erasers(self, plan: ErasurePlan) -> list[DayEraser]:
         return [
@@ -185,17 +188,13 @@ class Eraser:
         add_unparsed(plan, wanted, self._tombstones, self._unparsed_rows)  # those that came meanwhile
         save_plan(plan, self._store)
         self._write_tombstones(plan)
-        search = ResidueSearch(plan.call_ids, wanted)
+        proof = self._open_proof(plan, wanted, result)
         self._record(plan)
         erasers = self._day_erasers(plan)
-        day_prefixes = [prefix for eraser in erasers for prefix in eraser.prefixes]
         for _ in range(_MAX_PASSES):
             result.versions_deleted += sum(eraser.erase() for eraser in erasers)
             self._clock.sleep(max(0.0, _SETTLE_SECONDS - (self._clock.monotonic() - began_at)))
-            # The whole archive, which may be a thousand times as large, is searched once the calls' days hold nothing.
-            result.residue = search.find(self._governance, day_prefixes, threads=self._threads) or search.find(
-                self._governance, threads=self._threads
-            )
+            result.residue = proof.find()
             if not result.residue:
                 break
             result.versions_deleted += self._delete_claims(result.residue, plan.call_ids)

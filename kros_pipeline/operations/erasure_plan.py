@@ -1,25 +1,19 @@
 """Finds the calls that an erasure request selects, and makes the erasure plan."""
 
-import json
 from collections.abc import Collection, Iterable
-from datetime import date
 
-from ..archive.archived_days import days_of_table
 from ..archive.governance import Governance, versions_at
 from ..archive.object_store import ObjectStore
-from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..archive.unparsed_rows import UnparsedRows
 from ..core import schemas
-from ..core.id_digests import digest_id
-from ..core.listing import digests_in
-from ..core.object_keys import LISTINGS, MOVED, TOMBSTONES, audio_key, call_key, call_key_in, day_in, erasure_plan_key
+from ..core.object_keys import MOVED, TOMBSTONES, audio_key, call_key, call_key_in, day_in, erasure_plan_key
 from ..core.redaction import redact
 from ..core.row_identity import id_of_row
 from ..core.wanted_number import Found, WantedNumber
-from ..core.worker_threads import worker_threads
 from .erasure_request import Candidate, ErasurePlan, ErasureRefused, ErasureRequest
-from .number_search import Match, find_in_tables, find_in_unparsed_rows
+from .every_day import EveryDay
+from .number_search import Match, find_in_calls, find_in_unparsed_rows
 from .residue_search import ResidueSearch
 
 _SAMPLE_SIZE = 5
@@ -31,11 +25,10 @@ def make_plan(
     run_id: str,
     store: ObjectStore,
     governance: Governance,
-    tables: Tables,
+    every_day: EveryDay,
     tombstones: Tombstones,
     unparsed_rows: UnparsedRows,
     wanted: WantedNumber | None,
-    threads: int,
 ) -> ErasurePlan:
     """Find the calls of a request in the whole archive. `wanted` is its number.
 
@@ -48,17 +41,20 @@ def make_plan(
         delete_upstream=request.delete_upstream,
         reason=redact(request.reason.strip()),
         key=erasure_plan_key(run_id),
+        full_search=request.full_search,
     )
     call_ids = frozenset(request.call_ids)
     if wanted is not None:
-        _add_by_number(plan, wanted, frozenset(request.candidates), store, tables, tombstones, unparsed_rows, threads)
+        _add_by_number(plan, wanted, frozenset(request.candidates), every_day, tombstones, unparsed_rows)
+        plan.number = tombstones.pseudonym(wanted.name)
         if request.stop_number:
-            plan.stopped_number = tombstones.pseudonym(wanted.name)
+            plan.stopped_number = plan.number
     else:
-        _add_by_ids(plan, call_ids, store, tables, threads)
+        for day, call_id in every_day.find_calls(call_ids):
+            plan.add(day, call_id)
     _add_unparsed_by_id(plan, call_ids | plan.call_ids, tombstones, unparsed_rows)
     _add_erased(plan, call_ids | plan.call_ids | set(request.candidates), store, tombstones)
-    add_other_days(plan, call_ids | plan.call_ids, store, threads)
+    add_other_days(plan, call_ids | plan.call_ids, store, every_day)
     _refuse_unknown(plan, "call_ids", "in this archive", call_ids)
     candidates = [name for name in request.candidates if not tombstones.is_row_erased(name)]
     _refuse_unknown(plan, "candidates", "near matches of the number, and were not erased before", candidates)
@@ -78,7 +74,7 @@ def make_plan(
     return plan
 
 
-def add_other_days(plan: ErasurePlan, call_ids: Collection[str], store: ObjectStore, threads: int) -> None:
+def add_other_days(plan: ErasurePlan, call_ids: Collection[str], store: ObjectStore, every_day: EveryDay) -> None:
     """Add days that have something of these calls, and maybe no row.
 
     These are the days that had a call before an earlier day kept it, whose object may still be there, and those whose
@@ -91,24 +87,8 @@ def add_other_days(plan: ErasurePlan, call_ids: Collection[str], store: ObjectSt
         moved_from, moved_id = day_in(entry.key), by_key.get(call_key_in(entry.key) or "")
         if moved_from is not None and moved_id is not None:
             plan.add(moved_from, moved_id)
-    by_digest = {digest_id(call_id): call_id for call_id in call_ids}
-    keys = {day: entry.key for entry in store.list(LISTINGS) if (day := day_in(entry.key)) is not None}
-
-    def find(key: str) -> set[str]:
-        return {by_digest[digest] for digest in _digests_in(store.read(key)) & by_digest.keys()}
-
-    with worker_threads(threads, "erasure") as pool:
-        for day, listed_ids in zip(keys, pool.map(find, keys.values()), strict=True):
-            for call_id in listed_ids:
-                plan.add(day, call_id)
-
-
-def _digests_in(listing: bytes | None) -> set[bytes]:
-    """Return the digests of the calls that a listing names; none where it cannot be read, which the search reports."""
-    try:
-        return digests_in(json.loads(listing or b"{}"))
-    except ValueError:
-        return set()
+    for day, call_id in every_day.find_listed(call_ids):
+        plan.add(day, call_id)
 
 
 def describe_nothing_found(plan: ErasurePlan) -> str:
@@ -153,14 +133,13 @@ def _add_by_number(
     plan: ErasurePlan,
     wanted: WantedNumber,
     named: Collection[str],
-    store: ObjectStore,
-    tables: Tables,
+    every_day: EveryDay,
     tombstones: Tombstones,
     unparsed_rows: UnparsedRows,
-    threads: int,
 ) -> None:
     """Add the calls and unparsed rows of a number, and those near matches that the operator has named."""
-    matches = list(find_in_tables(wanted, store, tables, threads))
+    of_days = every_day.read(schemas.CALLS, lambda day, calls: find_in_calls(wanted, day, calls))
+    matches = [match for _, found in of_days for match in found]
     for match in matches:
         if match.found.is_same or match.name in named:
             plan.add(match.day, match.call_id or "")
@@ -183,18 +162,6 @@ def _add_unparsed_row(
         plan.add(match.day, match.call_id)
     names = unparsed_rows.names_of(match.name, match.row, wanted.name if wanted is not None else None)
     plan.row_pseudonyms |= {tombstones.pseudonym(name) for name in names}
-
-
-def _add_by_ids(plan: ErasurePlan, call_ids: Collection[str], store: ObjectStore, tables: Tables, threads: int) -> None:
-    days = days_of_table(store, schemas.CALLS.name)
-
-    def find(day: date) -> list[str]:
-        return [row["call_id"] for row in tables.rows(schemas.CALLS, day, ("call_id",)) if row["call_id"] in call_ids]
-
-    with worker_threads(threads, "erasure") as pool:
-        for day, ids in zip(days, pool.map(find, days), strict=True):
-            for call_id in ids:
-                plan.add(day, call_id)
 
 
 def add_unparsed(

@@ -1,11 +1,14 @@
-"""The erasure request of an operator, and the erasure plan that is made of it and stored."""
+"""The erasure request of an operator, the erasure plan that is made of it and stored, and the result."""
 
+import json
 from dataclasses import dataclass, field
 from datetime import date
+from io import BytesIO
 
+from ..archive.compare_and_swap import compare_and_swap
 from ..archive.governance import Governance, versions_at
-from ..archive.json_objects import read_json, replace_json
-from ..archive.object_store import ObjectStore
+from ..archive.json_objects import put_json, read_json, replace_json
+from ..archive.object_store import ObjectStore, Replace
 from ..core.errors import ArchiveError
 from ..core.object_keys import ERASURES_UNDER_WAY, day_in
 from ..core.phone_numbers import digits_of
@@ -22,7 +25,8 @@ class ErasureRequest:
     """Calls to erase: by id, or all calls from or to a number.
 
     `candidates` are those calls and unparsed rows, among the near matches of the number, that the operator names. With
-    `stop_number` later calls of the number are not archived.
+    `stop_number` later calls of the number are not archived. With `full_search` the proof reads every version of every
+    object of the archive.
     """
 
     call_ids: tuple[str, ...] = ()
@@ -31,6 +35,7 @@ class ErasureRequest:
     delete_upstream: bool = False
     candidates: tuple[str, ...] = ()
     stop_number: bool = False
+    full_search: bool = False
 
     def check(self) -> None:
         """Raise `ErasureRefused` for a request that is incomplete or contradicts itself."""
@@ -61,6 +66,9 @@ class ErasurePlan:
     began. `row_pseudonyms` are the tombstones of unparsed rows; `stopped_number` is that of a number whose later calls
     are not archived. `candidates` are near matches that the request does not name; they are not stored. `outcomes` has
     what upstream answered, by pseudonym; `unwritten` why the journal did not take all of it.
+
+    `number` is the pseudonym of the request's number. With `full_search` the whole archive is searched afterwards:
+    `searched` has the parts in which nothing is left, and `searched_for` a pseudonym of what was looked for there.
     """
 
     calls: dict[date, set[str]] = field(default_factory=dict)
@@ -73,6 +81,10 @@ class ErasurePlan:
     candidates: list[Candidate] = field(default_factory=list)
     outcomes: dict[str, str] = field(default_factory=dict)
     unwritten: ArchiveError | None = None
+    number: str = ""
+    full_search: bool = False
+    searched: set[str] = field(default_factory=set)
+    searched_for: str = ""
 
     def add(self, day: date, call_id: str) -> None:
         """Add one call."""
@@ -98,12 +110,53 @@ class ErasurePlan:
             "row_pseudonyms": sorted(self.row_pseudonyms),
             "stopped_number": self.stopped_number,
             "outcomes": self.outcomes,
+            "number": self.number,
+            "full_search": self.full_search,
+            "searched": sorted(self.searched),
+            "searched_for": self.searched_for,
         }
+
+
+@dataclass
+class ErasureResult:
+    """What was done, or in a dry run would be: counts, and what could not be settled.
+
+    `owned_keys` are the objects that belong to the calls only, in a dry run; `candidates` are near matches of the
+    number that were not named; `searched` says what the proof has read, and `not_reached` has a sentence for each thing
+    that this erasure did not reach.
+    """
+
+    calls: int = 0
+    days: list[date] = field(default_factory=list)
+    versions_deleted: int = 0
+    upstream: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    residue: list[str] = field(default_factory=list)
+    owned_keys: list[str] = field(default_factory=list)
+    candidates: list[Candidate] = field(default_factory=list)
+    searched: list[str] = field(default_factory=list)
+    not_reached: list[str] = field(default_factory=list)
 
 
 def save_plan(plan: ErasurePlan, store: ObjectStore) -> None:
     """Store the plan. It names the calls until the erasure ends."""
     replace_json(store, plan.key, plan.to_json())
+
+
+def save_progress(plan: ErasurePlan, store: ObjectStore) -> None:
+    """Add the parts that were searched to the stored plan. A plan that another run has ended stays deleted."""
+
+    def write() -> None:
+        file = BytesIO()
+        version = store.copy_into(plan.key, file)
+        if version is None:
+            return
+        stored = json.loads(file.getvalue())
+        known = stored.get("searched", []) if stored.get("searched_for") == plan.searched_for else []
+        stored |= {"searched": sorted({*known, *plan.searched}), "searched_for": plan.searched_for}
+        put_json(store, plan.key, stored, Replace(version))
+
+    compare_and_swap(plan.key, write)
 
 
 def delete_plan(plan: ErasurePlan, governance: Governance) -> None:
@@ -119,9 +172,20 @@ def read_unfinished_plans(store: ObjectStore) -> list[ErasurePlan]:
         if stored is not None:
             calls = {date.fromisoformat(day): set(ids) for day, ids in stored["calls"].items()}
             unparsed, upstream, reason = (stored[name] for name in ("unparsed_keys", "delete_upstream", "reason"))
-            rows, stopped = set(stored.get("row_pseudonyms", [])), stored.get("stopped_number", "")
-            outcomes = stored.get("outcomes", {})
             plans.append(
-                ErasurePlan(calls, set(unparsed), upstream, reason, entry.key, rows, stopped, outcomes=outcomes)
+                ErasurePlan(
+                    calls,
+                    set(unparsed),
+                    upstream,
+                    reason,
+                    entry.key,
+                    row_pseudonyms=set(stored.get("row_pseudonyms", [])),
+                    stopped_number=stored.get("stopped_number", ""),
+                    outcomes=stored.get("outcomes", {}),
+                    number=stored.get("number", ""),
+                    full_search=stored.get("full_search", False),
+                    searched=set(stored.get("searched", [])),
+                    searched_for=stored.get("searched_for", ""),
+                )
             )
     return plans

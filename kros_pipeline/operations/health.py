@@ -21,7 +21,7 @@ from ..core.retention import warning_days
 from ..core.statuses import DayVerdict, RecordingStatus
 from ..core.worker_threads import worker_threads
 from .day_rows import read_day_rows
-from .day_states import DayState, read_day_states
+from .day_states import DayState, look_at_day_states
 
 _RECENT_DAYS = 14
 _DROPS_REPORTED_DAYS = 7
@@ -68,7 +68,7 @@ def check_health(
     first_read = min(oldest, max(first, first_drop - timedelta(days=DAYS_BEFORE)))
     read = days_from(first_read, last)
     days = [day for day in read if day >= oldest]
-    states = read_day_states(days, store=store, tables=tables)
+    states = look_at_day_states(days, store=store, tables=tables)
     with worker_threads(_THREADS, "health") as pool:
         older = read_day_rows((day for day in read if day < oldest), tables, pool)
         rows = older.rows | {day: state.row for day, state in states.items()}

@@ -7,15 +7,11 @@ from datetime import date
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..archive.archived_days import days_of_table
-from ..archive.object_store import ObjectStore
-from ..archive.tables import Tables
+from ..archive.parquet import Partition
 from ..archive.unparsed_rows import UnparsedRows
-from ..core import schemas
 from ..core.object_keys import day_in
 from ..core.row_identity import id_of_row
 from ..core.wanted_number import NUMBER_FIELDS, Found, WantedNumber
-from ..core.worker_threads import worker_threads
 
 _COLUMNS = ("call_id", *NUMBER_FIELDS, "extra")
 
@@ -36,23 +32,14 @@ class Match:
         return self.unparsed_key or self.call_id or ""
 
 
-def find_in_tables(wanted: WantedNumber, store: ObjectStore, tables: Tables, threads: int) -> Iterator[Match]:
-    """Find the calls of every day whose numbers, or whose free fields in `extra`, may have the number."""
-    days = days_of_table(store, schemas.CALLS.name)
-
-    def find(day: date) -> list[Match]:
-        matches = []
-        with tables.opened(schemas.CALLS, day) as calls:
-            for batch in calls.batches(_COLUMNS) if calls is not None else ():
-                for row in _may_have(wanted, batch).to_pylist():
-                    found = wanted.find_in_row(row)
-                    if found is not None:
-                        matches.append(Match(day, row["call_id"], found))
-        return matches
-
-    with worker_threads(threads, "numbers") as pool:
-        for matches in pool.map(find, days):
-            yield from matches
+def find_in_calls(wanted: WantedNumber, day: date, calls: Partition) -> list[Match]:
+    """Find the calls of a day whose numbers, or whose free fields in `extra`, may have the number."""
+    return [
+        Match(day, row["call_id"], found)
+        for batch in calls.batches(_COLUMNS)
+        for row in _may_have(wanted, batch).to_pylist()
+        if (found := wanted.find_in_row(row)) is not None
+    ]
 
 
 def has_number(wanted: WantedNumber, batch: pa.RecordBatch) -> bool:

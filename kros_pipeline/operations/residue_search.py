@@ -1,27 +1,37 @@
-"""The residue search: looks in every version of every object for what is left of erased calls."""
+"""The residue search: looks in every version of objects for what is left of erased calls."""
 
 import json
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from itertools import islice
-from typing import IO, Any
+from functools import partial
+from typing import IO, Any, cast
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ..archive.decision_claims import decision_in
 from ..archive.governance import Governance, ObjectVersion
+from ..archive.ranged_file import RangedFile
 from ..archive.unparsed_rows import parse_row
 from ..core.call_records import parse_manifest_line, parse_record
+from ..core.errors import ObjectChanged
 from ..core.id_digests import digest_id
-from ..core.listing import digests_in
-from ..core.object_keys import ERASURES_UNDER_WAY, LISTINGS, UNPARSED, call_key, call_key_in
+from ..core.listed_digests import find_listed
+from ..core.listing import DIGEST_FIELDS
+from ..core.object_keys import (
+    ERASURES_UNDER_WAY,
+    LISTINGS,
+    UNPARSED,
+    call_key,
+    call_key_in,
+)
 from ..core.row_identity import id_of_row
 from ..core.seal_keys import SEAL_CHAIN, SEALS, call_key_in_path
 from ..core.wanted_number import NUMBER_FIELDS, WantedNumber
 from ..core.worker_threads import worker_threads
 from .number_search import has_number
 
-_BATCH_SIZE = 1_000  # versions
 _ID_LIKE = re.compile(r"[A-Za-z0-9_-]{4,}")  # a shorter id is only found as a whole text
 _READ_PREFIXES = ("tables/", "state/", "audit/", "reviews/", SEALS)
 
@@ -37,43 +47,53 @@ class ResidueSearch:
         self._names = frozenset(call_ids) | {call_key(call_id) for call_id in call_ids}
         self._digests = {digest_id(call_id) for call_id in call_ids}
         self._number = number
+        self.of_others: Collection[str] = ()
+        """Decisions of other calls, whose journals are not read: the id of a decision is a hash of its call."""
         self._may_be_number = re.compile(number.pattern).search if number is not None else None
+
+    @property
+    def has_number(self) -> bool:
+        """Whether a phone number is searched for."""
+        return self._number is not None
 
     def find(self, governance: Governance, prefixes: Iterable[str] = ("",), *, threads: int) -> list[str]:
         """Return the keys, with their versions, in which something is left; by default in the whole archive.
 
-        Tables, state and audit log are read; of audio and quarantined bodies only the keys are. The plans of erasures
-        under way are left out: they have to name what they erase, and are deleted last.
+        Prefixes are listed and read in parallel. Tables, state and audit log are read, of tables only the columns that
+        matter; of audio and quarantined bodies only the keys are. The plans of erasures under way are left out: they
+        have to name what they erase, and are deleted last.
         """
-        found: list[str] = []
         with worker_threads(threads, "residue") as pool:
-            for prefix in prefixes:
-                versions = governance.versions(prefix)
-                while batch := list(islice(versions, _BATCH_SIZE)):
-                    batch = [version for version in batch if not version.key.startswith(ERASURES_UNDER_WAY)]
-                    hits = pool.map(lambda version: self._is_in_version(governance, version), batch)
-                    found += [f"{v.key} ({v.version_id})" for v, is_hit in zip(batch, hits, strict=True) if is_hit]
-        return found
+            parts = pool.map(lambda prefix: self.find_in(governance, governance.versions(prefix)), prefixes)
+            return [found for part in parts for found in part]
 
-    def _is_in_version(self, governance: Governance, version: ObjectVersion) -> bool:
+    def find_in(self, governance: Governance, versions: Iterable[ObjectVersion]) -> list[str]:
+        """Return the keys of versions in which something is left."""
+        return [f"{version.key} ({version.version_id})" for version in versions if self._is_in(governance, version)]
+
+    def _is_in(self, governance: Governance, version: ObjectVersion) -> bool:
+        if version.key.startswith(ERASURES_UNDER_WAY):
+            return False
         if self._is_in_key(version.key):
             return True
         if version.is_marker or not version.key.startswith(_READ_PREFIXES):
             return False
         if version.key.startswith(SEAL_CHAIN):
             return False  # hashes of salted lines: they name nobody, and nobody can test a guess against them
+        if decision_in(version.key) in self.of_others:
+            return False
+        if version.key.endswith(".parquet"):
+            return self._is_in_table_version(governance, version)
         with tempfile.TemporaryFile(prefix="kros-") as file:
             if not governance.copy_version_into(version, file):
                 return False
             file.seek(0)
-            if version.key.endswith(".parquet"):
-                return self.is_in_table(file)
             if version.key.startswith(SEALS):
                 return any(map(self._is_in_sealed_line, file))
             body = file.read()
             if version.key.startswith(UNPARSED):
                 return self._is_in_unparsed_row(parse_row(body))
-            return self.is_in_text(body) or (version.key.startswith(LISTINGS) and self._is_in_digests(body))
+            return self.is_in_listing(body) if version.key.startswith(LISTINGS) else self.is_in_text(body)
 
     def _is_in_key(self, key: str) -> bool:
         owner = call_key_in(key)
@@ -81,20 +101,53 @@ class ResidueSearch:
             return owner in self._names
         return self.is_named_in(key)  # not our key: somebody may have copied an object aside
 
+    def _is_in_table_version(self, governance: Governance, version: ObjectVersion) -> bool:
+        """Return whether a version of a table has something left, or cannot be read: nobody can tell whom it names."""
+        try:
+            try:
+                ranged = RangedFile(partial(governance.read_version_range, version), version.size_bytes)
+                return self.is_in_table(cast(IO[bytes], ranged))
+            except ObjectChanged:
+                with tempfile.TemporaryFile(prefix="kros-") as file:
+                    return governance.copy_version_into(version, file) and self.is_in_table(file)
+        except (pa.ArrowException, OSError):
+            return True
+
     def is_in_table(self, file: IO[bytes]) -> bool:
         """Return whether a row of a Parquet file belongs to a call or the number, or one of its texts names a call."""
         parquet = pq.ParquetFile(file)
-        columns = [name for name in ("call_id", "problems") if name in parquet.schema_arrow.names]
-        of_number = [name for name in (*NUMBER_FIELDS, "extra") if name in parquet.schema_arrow.names]
-        for batch in parquet.iter_batches(columns=columns + (of_number if self._number else [])):
-            for name in columns:
+        columns = ["call_id", "problems", *((*NUMBER_FIELDS, "extra") if self._number else ())]
+        return self.is_in_batches(
+            parquet.iter_batches(columns=[name for name in columns if name in parquet.schema_arrow.names])
+        )
+
+    def is_in_batches(self, batches: Iterable[pa.RecordBatch]) -> bool:
+        """Return whether a row of a table, of which these are some columns, has something left."""
+        for batch in batches:
+            names = batch.schema.names
+            for name in {"call_id", "problems"}.intersection(names):
                 column = batch.column(name)
                 values = column.to_pylist() if name == "problems" else column.unique().to_pylist()
                 if any(self.is_named_in(text) for value in values for text in _texts_in(value)):
                     return True
-            if self._number and of_number and has_number(self._number, batch):
+            if self._number and "extra" in names and has_number(self._number, batch):
                 return True
         return False
+
+    def is_in_listing(self, body: bytes) -> bool:
+        """Return whether a listing has a text or a digest that names one of the calls, or digests that are cut."""
+        try:
+            listing = json.loads(body)
+            digests = find_listed(listing, self._digests)
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            return self.is_in_text(body)
+        except ValueError:
+            return True  # nobody can tell whom its digests name
+        if isinstance(listing, dict):  # megabytes of digests hold no text
+            listing = {
+                name: value for name, value in listing.items() if not (name in DIGEST_FIELDS and isinstance(value, str))
+            }
+        return bool(digests) or self.is_in_value(listing)
 
     def _is_in_unparsed_row(self, row: object) -> bool:
         if self._number is not None and isinstance(row, dict):
@@ -125,17 +178,6 @@ class ResidueSearch:
             if self.is_in_value(value):
                 return True
         return False
-
-    def _is_in_digests(self, body: bytes) -> bool:
-        """Return whether a listing has the digest of one of the calls, or digests that cannot be read."""
-        try:
-            listing = json.loads(body)
-        except ValueError:
-            return False
-        try:
-            return not self._digests.isdisjoint(digests_in(listing))
-        except ValueError:
-            return True  # nobody can tell whom it names
 
     def is_in_value(self, value: object) -> bool:
         """Return whether a text of a JSON value names one of the calls, or is the number."""

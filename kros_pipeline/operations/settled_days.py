@@ -15,7 +15,7 @@ from ..archive.tables import Tables
 from ..core.clock import Clock
 from ..core.listing import PageSpan
 from ..core.retention import upstream_expires_on
-from .day_states import DayState, days_within_retention, read_day_states
+from .day_states import DayState, days_within_retention, look_at_day_states
 
 _NIGHTS = 28
 _SHARE_OF_QUOTA_PERCENT = 5
@@ -41,7 +41,7 @@ def find_days_to_repeat(
     """
     days = days_within_retention(first, last, clock, retention_days)
     return select_days_to_repeat(
-        read_day_states(days, store=store, tables=tables),
+        look_at_day_states(days, store=store, tables=tables),
         today=clock.now().date(),
         retention_days=retention_days,
         lookback_days=lookback_days,

@@ -14,7 +14,7 @@ from ..archive.object_store import ObjectStore
 from ..archive.reviewed_calls import reviews_of_erased_calls
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
-from ..archive.verified_days import record_verified_days
+from ..archive.verified_days import begin_everything, end_everything, record_verified_days
 from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import start_of
@@ -25,6 +25,7 @@ from ..core.worker_threads import worker_threads
 
 PARTS = 28
 _EVERY = timedelta(days=PARTS)
+_RECORD_EVERY_SECONDS = 60.0
 _LATE_AFTER = _EVERY + timedelta(days=1)  # a turn takes its time
 
 
@@ -60,9 +61,13 @@ def measure_coverage(kept_since: Mapping[date, date], verified: Mapping[date, da
 
 @dataclass
 class Verification:
-    """What was read, and the keys of what is not as it should be."""
+    """What was read, and the keys of what is not as it should be.
+
+    `days_before` were read, and found as they were archived, by the launch that this one goes on from.
+    """
 
     days: list[date] = field(default_factory=list)
+    days_before: int = 0
     objects: int = 0
     bytes_read: int = 0
     drifted: list[str] = field(default_factory=list)
@@ -74,7 +79,11 @@ class Verification:
     @property
     def is_sound(self) -> bool:
         """Whether everything was read, and is as it should be."""
-        return not (self.drifted or self.missing or self.unknown or self.unread or self.erased)
+        return not self.count_findings()
+
+    def count_findings(self) -> int:
+        """Return how many objects are not as they should be, or were not read."""
+        return sum(map(len, (self.drifted, self.missing, self.unknown, self.unread, self.erased)))
 
 
 def select_days(days: Sequence[date], today: date) -> list[date]:
@@ -92,26 +101,45 @@ def verify_days(
     clock: Clock,
     threads: int,
     log: logging.Logger,
+    is_everything: bool = False,
 ) -> Verification:
     """Read back and hash every recording of these days. Each object gets a line in the audit log of its day.
 
-    When a day was read back whole is recorded at the end, also where the run fails before it has read the last one.
+    When a day was read back whole is recorded once a minute and at the end, also where the run fails before that. With
+    `is_everything` the days are all that the archive has: a launch after one that was killed leaves out the days that
+    it found as they were archived, and reads those with findings again.
     """
-    found, read = Verification(days=list(days)), list[date]()
+    before = begin_everything(store, clock.now()) if is_everything else set[date]()
+    days = [day for day in days if day not in before]
+    found, recorded_at = Verification(days=list(days), days_before=len(before)), clock.monotonic()
+    read, sound = list[date](), list[date]()
+
+    def record() -> None:
+        record_verified_days(store, read, clock.now(), sound=sound if is_everything else ())
+        read.clear()
+        sound.clear()
+
     try:
         with worker_threads(threads, "verification") as pool:
             for number, day in enumerate(days, 1):
-                unread = len(found.unread)
+                unread, findings = len(found.unread), found.count_findings()
                 _verify_day(day, found, pool, store, tables, tombstones, audit_log(day, "verify"), log)
                 if len(found.unread) == unread:
                     read.append(day)
+                if found.count_findings() == findings:
+                    sound.append(day)
+                if clock.monotonic() - recorded_at > _RECORD_EVERY_SECONDS:
+                    record()
+                    recorded_at = clock.monotonic()
                 gigabytes = found.bytes_read / 1e9
                 log.info(
                     "%s: verified; %d of %d days, %d objects, %.2f GB",
                     day, number, len(days), found.objects, gigabytes,
                 )  # fmt: skip
     finally:
-        record_verified_days(store, read, clock.now())
+        record()
+    if is_everything:
+        end_everything(store)
     return found
 
 

@@ -28,7 +28,8 @@ from kros_pipeline.core.errors import ArchiveDenied, ArchiveError, ArchiveUnavai
 from kros_pipeline.core.object_keys import CAPABILITIES, DAILY_PROBE, audio_key
 from kros_pipeline.steps.legal_holds import place_legal_holds
 from kros_pipeline_tests.support.clocks import clock_without_waits
-from kros_pipeline_tests.support.memory_store import MemoryGovernance, MemoryObjectStore, MemoryServer, objects_of
+from kros_pipeline_tests.support.memory_bucket import objects_of
+from kros_pipeline_tests.support.memory_store import MemoryGovernance, MemoryObjectStore, MemoryServer
 
 NOW = datetime(2025, 1, 20, 4, 15, tzinfo=UTC)
 CLOCK = clock_without_waits(lambda: NOW)

@@ -17,7 +17,8 @@ from kros_pipeline.archive.migration import migrate_archive
 from kros_pipeline.archive.object_store import CREATE
 from kros_pipeline.core.errors import WrongArchive
 from kros_pipeline.core.object_keys import ARCHIVE_IDENTITY, decision_key
-from kros_pipeline_tests.support.memory_store import MemoryObjectStore, objects_of
+from kros_pipeline_tests.support.memory_bucket import objects_of
+from kros_pipeline_tests.support.memory_store import MemoryObjectStore
 
 API = "https://api.example.com/v1"
 DAYS = (date(2025, 1, 10), date(2025, 1, 11))

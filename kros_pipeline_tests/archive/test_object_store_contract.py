@@ -1,4 +1,4 @@
-"""The laws of `ObjectStore`, for every implementation: S3 (moto's server, and SeaweedFS) and the archive in memory."""
+"""The laws of `ObjectStore`, for every implementation: S3 (moto's server, and SeaweedFS) and those of the tests."""
 
 from __future__ import annotations
 
@@ -16,21 +16,26 @@ from kros_pipeline.archive.object_store import CREATE, Entry, ObjectStore, PutMo
 from kros_pipeline.archive.s3_store import S3ObjectStore
 from kros_pipeline.archive.settings import ArchiveSettings
 from kros_pipeline.core.errors import ArchiveError, ObjectChanged, ObjectExists
-from kros_pipeline_tests.support.memory_store import MemoryObjectStore, objects_of
+from kros_pipeline_tests.support.memory_bucket import objects_of
+from kros_pipeline_tests.support.memory_store import MemoryObjectStore
 from kros_pipeline_tests.support.s3_servers import SeaweedFS
+from kros_pipeline_tests.support.years_store import YearsStore
 
 OpenStore = Callable[[str], ObjectStore]
 
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(params=["s3", "seaweedfs", "seaweedfs, versioned", "memory"])
+@pytest.fixture(params=["s3", "seaweedfs", "seaweedfs, versioned", "memory", "years"])
 def open_store(request: pytest.FixtureRequest) -> Iterator[OpenStore]:
     """Open the store of a prefix; every prefix of one test is in the same bucket."""
     base = f"contract-{next(_numbers)}"
     if request.param == "memory":
         yield lambda prefix: MemoryObjectStore(base, prefix)
         objects_of(base).clear()
+        return
+    if request.param == "years":
+        yield lambda prefix: YearsStore(0, 0, prefix=f"{base}/{prefix}")
         return
     bucket = request.getfixturevalue("aws").bucket
     server, _, kind = request.param.partition(", ")

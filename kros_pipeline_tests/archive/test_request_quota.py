@@ -19,7 +19,8 @@ from kros_pipeline.core.clock import Clock
 from kros_pipeline.core.errors import ArchiveDenied, ArchiveError, ArchiveUnavailable, ObjectChanged, TooManyRequests
 from kros_pipeline.core.object_keys import quota_key
 from kros_pipeline.core.request_quota import QuotaRule, RunKind
-from kros_pipeline_tests.support.memory_store import MemoryObjectStore, objects_of
+from kros_pipeline_tests.support.memory_bucket import objects_of
+from kros_pipeline_tests.support.memory_store import MemoryObjectStore
 
 TODAY = date(2025, 1, 11)
 KEY = quota_key(TODAY)

@@ -14,8 +14,7 @@ from kros_pipeline.archive.parquet import Partition, batches_of
 from kros_pipeline.core import schemas
 from kros_pipeline.core.object_keys import number_tombstone_key, unparsed_key
 from kros_pipeline.core.pseudonyms import pseudonym
-from kros_pipeline.operations.erasure import ErasureResult
-from kros_pipeline.operations.erasure_request import ErasureRefused, ErasureRequest
+from kros_pipeline.operations.erasure_request import ErasureRefused, ErasureRequest, ErasureResult
 from kros_pipeline.source.call_parsing import parse_listed_call
 from kros_pipeline_tests.core.test_phone_numbers import NATIONAL, WITH_COUNTRY_CODE
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount

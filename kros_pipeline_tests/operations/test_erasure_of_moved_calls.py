@@ -14,8 +14,13 @@ from kros_pipeline.archive.parquet import Row, batches_of
 from kros_pipeline.archive.tables import Build
 from kros_pipeline.core import schemas
 from kros_pipeline.core.object_keys import LISTINGS, audio_key, decision_key, erasure_plan_key, moved_key
-from kros_pipeline.operations.erasure import ErasureResult
-from kros_pipeline.operations.erasure_request import ErasurePlan, ErasureRefused, ErasureRequest, save_plan
+from kros_pipeline.operations.erasure_request import (
+    ErasurePlan,
+    ErasureRefused,
+    ErasureRequest,
+    ErasureResult,
+    save_plan,
+)
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.steps.extension_journal import Decision
 from kros_pipeline_tests.operations.test_erasure import KEY, RULES, SMALL, ids_of, mentions
@@ -26,11 +31,11 @@ NEXT_DAY = date(2025, 1, 11)
 
 
 @pytest.fixture
-def our(account: MakeAccount, tmp_path: Any) -> Account:
+def our(memory_account: MakeAccount, tmp_path: Any) -> Account:
     """An account whose day is archived, with an extension of every call."""
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
-    made = account(SMALL, fresh=True, bucket="plain", KROS_ERASURE_KEY=KEY, KROS_FLAG_RULES=str(rules))
+    made = memory_account(SMALL, fresh=True, bucket="plain", KROS_ERASURE_KEY=KEY, KROS_FLAG_RULES=str(rules))
     made.run_day()
     return made
 
@@ -188,14 +193,12 @@ def test_a_call_that_a_run_moved_after_the_plan_was_made_is_erased_by_the_next_l
     assert our.archive.objects("state/erasing/") == {}
 
 
-def test_a_legal_hold_on_the_object_of_the_later_day_refuses_the_erasure(account: MakeAccount) -> None:
-    our = account(SMALL, bucket="locked", KROS_ERASURE_KEY=KEY)
+def test_a_legal_hold_on_the_object_of_the_later_day_refuses_the_erasure(memory_account: MakeAccount) -> None:
+    our = memory_account(SMALL, bucket="locked", KROS_ERASURE_KEY=KEY)
     our.run_day()
     call_id = ids_of(our)[0]
     key = leave_on_next_day(our, call_id)
-    our.archive.client.put_object_legal_hold(
-        Bucket=our.archive.bucket, Key=f"{our.archive.prefix}/{key}", LegalHold={"Status": "ON"}
-    )
+    our.ctx.governance.place_legal_hold(key)
     before = our.archive.objects()
     with pytest.raises(ErasureRefused, match="under legal hold"):
         forget(our, call_id)

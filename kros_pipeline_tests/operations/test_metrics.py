@@ -22,7 +22,8 @@ from kros_pipeline.operations.archive_totals import ArchiveTotals
 from kros_pipeline.operations.metrics import METRICS, NAMES, make_look
 from kros_pipeline.operations.metrics_server import start_metrics_server
 from kros_pipeline.operations.verification import Coverage
-from kros_pipeline_tests.support.memory_store import MemoryGovernance, MemoryObjectStore, StoredObject, objects_of
+from kros_pipeline_tests.support.memory_bucket import StoredObject, objects_of
+from kros_pipeline_tests.support.memory_store import MemoryGovernance, MemoryObjectStore
 
 NOW = datetime(2025, 6, 1, 12, tzinfo=UTC)
 TOTALS = ArchiveTotals(

@@ -29,7 +29,8 @@ from kros_pipeline.source.recording_hosts import reach_recording_host
 from kros_pipeline.steps.settings import SETTINGS, parse_settings
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
 from kros_pipeline_tests.support.clocks import clock_without_waits
-from kros_pipeline_tests.support.memory_store import MemoryGovernance, MemoryObjectStore, MemoryServer, objects_of
+from kros_pipeline_tests.support.memory_bucket import objects_of
+from kros_pipeline_tests.support.memory_store import MemoryGovernance, MemoryObjectStore, MemoryServer
 from kros_pipeline_tests.support.webhook_server import webhook_server
 
 ROOT = Path(__file__).parents[2]

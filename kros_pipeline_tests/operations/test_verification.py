@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date, timedelta
 
+import pytest
+
 from kros_pipeline.archive.archived_days import archived_days
+from kros_pipeline.archive.verified_days import begin_everything, read_verified_days
 from kros_pipeline.core import schemas
 from kros_pipeline.core.object_keys import audio_key, audit_prefix
 from kros_pipeline.operations.verification import PARTS, select_days
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 from kros_pipeline_tests.support.steps import verify_days
+from kros_pipeline_tests.support.years_run import NOW, open_years_run
+from kros_pipeline_tests.support.years_store import YearsStore
 
 
 def ids_of(our: Account) -> list[str]:
@@ -85,3 +91,77 @@ def test_the_object_of_a_call_that_an_earlier_day_keeps_is_no_unknown_one(accoun
     our.ctx.tombstones.claim_key()
     our.ctx.tombstones.add_call(DAY, call_id)
     assert verify_days(our.open(), [next_day]).erased == [left]
+
+
+# Everything, killed and launched again.
+
+
+class _Killed(BaseException):
+    pass
+
+
+def killing(monkeypatch: pytest.MonkeyPatch, *days: date) -> list[date]:
+    """Have the reading of a recording of these days kill the run; return the days of which one was read."""
+    true, read = YearsStore.digest, list[date]()
+
+    def digest(this: YearsStore, key: str) -> tuple[str, int] | None:
+        day = date.fromisoformat(key[len("audio/dt=") :][:10])
+        read.append(day)
+        if day in days:
+            raise _Killed
+        return true(this, key)
+
+    monkeypatch.setattr(YearsStore, "digest", digest)
+    return read
+
+
+def test_a_verification_of_everything_goes_on_where_it_was_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = YearsStore(6, 3)
+    ctx, days = open_years_run(store), store.days
+    with monkeypatch.context() as patch:
+        killing(patch, days[3])
+        with pytest.raises(_Killed):
+            verify_days(ctx, days, is_everything=True)
+    read = killing(monkeypatch)
+    found = verify_days(ctx, days, is_everything=True)
+    assert (found.days, found.days_before, found.objects, set(read)) == (days[3:], 3, 9, set(days[3:]))
+    assert read_verified_days(store).keys() == set(days)
+    found = verify_days(ctx, days, is_everything=True)
+    assert (found.days, found.days_before) == (days, 0), "it has ended: the next one reads everything"
+
+
+def test_days_with_findings_are_read_again_and_days_of_another_verification_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = YearsStore(4, 3)
+    ctx, days = open_years_run(store), store.days
+    (lost, *_) = store.versions(audio_key(days[0], store.generated.ids(days[0])[0]))
+    store.delete([lost])
+    with monkeypatch.context() as patch:
+        killing(patch, days[2])
+        with pytest.raises(_Killed):
+            verify_days(ctx, days, is_everything=True)
+    verify_days(ctx, [days[3]])  # that of the night is none of everything
+    found = verify_days(ctx, days, is_everything=True)
+    assert found.days == [days[0], days[2], days[3]] and found.missing == [lost.key]
+
+
+def test_what_was_read_is_recorded_each_minute_and_forgotten_after_four_weeks(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = YearsStore(4, 3)
+    ctx, days = open_years_run(store), store.days
+    true, known = YearsStore.digest, dict[str, set[date]]()
+
+    def digest(this: YearsStore, key: str) -> tuple[str, int] | None:
+        known[key] = begin_everything(store, NOW)
+        return true(this, key)
+
+    monkeypatch.setattr(YearsStore, "digest", digest)
+    times = iter(range(0, 10_000, 61))
+    ctx.clock = replace(ctx.clock, monotonic=lambda: float(next(times)))
+    verify_days(ctx, days, is_everything=True)
+    assert max(known.values(), key=len) == set(days[:3])
+    begin_everything(store, NOW)
+    assert begin_everything(store, NOW + timedelta(days=27)) == set()
+    assert json.loads(store.read("state/verified_days.json") or b"")["everything"]["began_at"] == NOW.isoformat()
+    begin_everything(store, NOW + timedelta(days=28))
+    assert json.loads(store.read("state/verified_days.json") or b"")["everything"]["began_at"] != NOW.isoformat()

@@ -17,7 +17,7 @@ from kros_pipeline.core.object_keys import audio_key, table_key
 from kros_pipeline.sandbox.mp3 import mp3_audio
 from kros_pipeline.steps import recordings
 from kros_pipeline_tests.support.accounts import DAY, PLAIN, Account, MakeAccount
-from kros_pipeline_tests.support.memory_store import objects_of
+from kros_pipeline_tests.support.memory_bucket import objects_of
 from kros_pipeline_tests.support.steps import archive_recordings, reconcile_day
 
 FEW = replace(PLAIN, days={"2025-01-10": 3}, audio_seconds=(1, 2))

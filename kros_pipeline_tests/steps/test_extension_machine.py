@@ -96,7 +96,7 @@ class Disturbed:
 
     folders = digest
 
-    def read_range(self, key: str, begin: int, end: int) -> bytes | None:
+    def read_range(self, key: str, begin: int, end: int, *, version: VersionToken | None = None) -> bytes | None:
         raise NotImplementedError("no step asks for it here")
 
     def read(self, key: str) -> bytes | None:

@@ -29,7 +29,7 @@ from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.sandbox.mp3 import mp3_audio
 from kros_pipeline_tests.support.accounts import DAY, WITHIN_GRACE
 from kros_pipeline_tests.support.fake_days import FakeDay
-from kros_pipeline_tests.support.memory_store import objects_of
+from kros_pipeline_tests.support.memory_bucket import objects_of
 from kros_pipeline_tests.support.steps import erase_calls, find_backlog, verify_days
 
 AUDIO = Path(__file__).parents[1] / "data" / "audio"
@@ -95,7 +95,8 @@ def test_a_day_of_defects_is_archived_byte_for_byte_and_says_what_it_saw(make: M
 def test_an_object_says_what_it_is(make: MakeDay) -> None:
     day = make({"call_73": CASES["73"], "call_44": CASES["44"]})
     day.run()
-    stored = {key: value.metadata for key, value in objects_of(day.archive.bucket).items() if "/audio/" in key}
+    audio = f"{day.archive.prefix}/audio/"
+    stored = {key: value.metadata for key, value in objects_of(day.archive.bucket).items() if key.startswith(audio)}
     assert [metadata.get("defects", "")[:8] for _, metadata in sorted(stored.items())] == ["1 byte a", "upstream"]
 
 

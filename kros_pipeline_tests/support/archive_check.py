@@ -50,6 +50,22 @@ class Archive:
                 found[item["Key"].removeprefix(f"{self.prefix}/")] = (item["ETag"], item["Size"])
         return found
 
+    def versions(self) -> dict[tuple[str, str], bytes]:
+        """All that the bucket holds below the prefix: (key, version) → body; a delete marker has none."""
+        found: dict[tuple[str, str], bytes] = {}
+        whole = f"{self.prefix}/"
+        for page in self.client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=whole):
+            for item in page.get("Versions", []):
+                place = {"Bucket": self.bucket, "Key": item["Key"], "VersionId": item["VersionId"]}
+                body = self.client.get_object(**place)["Body"].read()
+                found[item["Key"].removeprefix(whole), item["VersionId"]] = body
+            for item in page.get("DeleteMarkers", []):
+                found[item["Key"].removeprefix(whole), item["VersionId"]] = b""
+        return found
+
+    def delete_version(self, key: str, version_id: str) -> None:
+        self.client.delete_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}", VersionId=version_id)
+
     def read(self, key: str) -> bytes:
         body: bytes = self.client.get_object(Bucket=self.bucket, Key=f"{self.prefix}/{key}")["Body"].read()
         return body

@@ -7,8 +7,8 @@ from datetime import date
 
 from kros_pipeline.core.listing import Listing
 from kros_pipeline.operations import archive_totals, backlog, health, settled_days, verification, webhook_witness
-from kros_pipeline.operations.erasure import ErasureResult, open_eraser
-from kros_pipeline.operations.erasure_request import ErasureRequest
+from kros_pipeline.operations.erasure import open_eraser
+from kros_pipeline.operations.erasure_request import ErasureRequest, ErasureResult
 from kros_pipeline.steps import (
     call_events,
     calls,
@@ -209,7 +209,7 @@ def gather_totals(ctx: RunContext, first: date, last: date) -> archive_totals.Ar
     )
 
 
-def verify_days(ctx: RunContext, days: Sequence[date]) -> verification.Verification:
+def verify_days(ctx: RunContext, days: Sequence[date], *, is_everything: bool = False) -> verification.Verification:
     return verification.verify_days(
         days,
         store=ctx.store,
@@ -219,6 +219,7 @@ def verify_days(ctx: RunContext, days: Sequence[date]) -> verification.Verificat
         clock=ctx.clock,
         threads=ctx.settings.download_workers,
         log=ctx.log,
+        is_everything=is_everything,
     )
 
 
