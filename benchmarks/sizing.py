@@ -7,6 +7,7 @@ Each figure is marked: measured, by the benchmarks or once by hand, or computed 
 import re
 import sys
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
@@ -19,6 +20,8 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/sizing.md"
 RESULTS = ROOT / "benchmarks/results.md"
 
+SECOND_RUN = "all seven again, in one process"  # names of rows of `make scale`
+COSTS_OF_DAY = "{:,} calls a day"
 CALLS_PER_PAGE = 100
 FIXED_REQUESTS = 9  # totals of the day and its halves, the first pages again, two counters
 DAYS_PER_HOUR = 3  # that owed_days_schedule takes up
@@ -48,6 +51,17 @@ class Measured:
     table_megabytes_of_180_000: int
 
 
+@dataclass(frozen=True)
+class Million:
+    """Figures of a day of a million calls, which `make scale` has put into results.md.
+
+    `costs` say what, how much, and how it is known.
+    """
+
+    peak_mb: int
+    costs: list[tuple[str, str, str]]
+
+
 def read_results(text: str) -> Measured:
     """Read the figures of a results page. Raises `LookupError` where a row, a column or a figure is missing."""
     audio = _row(text, "50 ms, TLS", "the recordings step")
@@ -71,15 +85,32 @@ def read_results(text: str) -> Measured:
     )
 
 
-def _row(text: str, case: str, contestant: str) -> dict[str, str]:
-    """Return a row of the page's tables, by the names of its columns."""
+def read_million(text: str) -> Million:
+    """Read the figures of `make scale`. Raises `LookupError` where a row, a column or a figure is missing."""
+    second_run = _row(text, "1,000,000 calls", SECOND_RUN)
+    costs = [row for row in _rows(text) if row["case"] == COSTS_OF_DAY.format(1_000_000)]
+    return Million(
+        peak_mb=int(_figure(r"([\d,]+) MB", second_run["peak RSS"])),
+        costs=[(row["contestant"], row["result"], row["how"]) for row in costs],
+    )
+
+
+def _rows(text: str) -> Iterator[dict[str, str]]:
+    """Yield the rows of the page's tables, by the names of their columns."""
     columns: list[str] = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
         if cells[:1] == ["case"]:
             columns = cells
-        elif cells[:2] == [case, contestant]:
-            return dict(zip(columns, cells, strict=True))
+        elif cells and not cells[0].startswith("---"):
+            yield dict(zip(columns, cells, strict=True))
+
+
+def _row(text: str, case: str, contestant: str) -> dict[str, str]:
+    """Return the first row of a case and a contestant."""
+    for row in _rows(text):
+        if (row["case"], row["contestant"]) == (case, contestant):
+            return row
     raise LookupError(f"results.md has no row {case!r}, {contestant!r}")
 
 
@@ -116,9 +147,16 @@ def describe_quota_days(requests_per_day: int, days: int, requests_of_one_day: i
     return f"**{needed}**" if needed >= days else str(needed)
 
 
-def render(measured: Measured) -> str:
+def render(measured: Measured, million: Million) -> str:
     """Return the page."""
-    parts = [_HEAD, _per_thousand(measured), _memory(measured), _per_plan(), _first_catch_up()]
+    parts = [
+        _HEAD,
+        _per_thousand(measured),
+        _memory(measured, million),
+        _million(million),
+        _per_plan(),
+        _first_catch_up(),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -172,7 +210,7 @@ def _per_thousand(measured: Measured) -> str:
     return "\n\n".join(["## Per 1,000 calls", _table(["what", "per 1,000 calls", "how"], rows), overhead])
 
 
-def _memory(measured: Measured) -> str:
+def _memory(measured: Measured, million: Million) -> str:
     rows = [[f"{name}, always running", f"{mb} MB", "measured"] for name, mb in PROCESS_MEGABYTES.items()]
     rows += [
         ["a run while it moves audio (`KROS_DOWNLOAD_WORKERS=32`)", f"{measured.audio_peak_mb} MB", "measured"],
@@ -181,6 +219,7 @@ def _memory(measured: Measured) -> str:
             for calls, mb in measured.peak_mb_by_calls.items()
         ),
         ["a run while it splits a day of 1,000,000 calls", f"{measured.turns_peak_mb_of_a_million} MB", "measured"],
+        ["a second run of a day of 1,000,000 calls, all steps", f"{million.peak_mb:,} MB", "measured"],
         ["one machine, one run, days of 10,000 calls", f"{_machine_mb(measured):,} MB", "computed: the sum"],
     ]
     kept_gb = KILOBYTES_PER_RUN * RUNS_PER_DAY * KEPT_DAYS / 1e6
@@ -192,6 +231,15 @@ def _memory(measured: Measured) -> str:
         of `KROS_PARALLEL_DAYS` is one more run at a time: its memory adds up, and its CPU, too."""
     )
     return "\n\n".join(["## Memory and disk", _table(["what", "memory, at most", "how"], rows), disk])
+
+
+def _million(million: Million) -> str:
+    before = _prose(
+        f"""Recordings of {EXAMPLE_SECONDS // 60} minutes, where the list has recordings and whole transcripts. The
+        [results](../benchmarks/results.md#one-day-of-up-to-a-million-calls) have each step's memory and time."""
+    )
+    rows = [list(row) for row in million.costs]
+    return "\n\n".join(["## A day of a million calls", before, _table(["what", "a day", "how"], rows)])
 
 
 def _plans() -> list[tuple[Plan, int, int, int]]:
@@ -249,6 +297,13 @@ def _machine_mb(measured: Measured) -> int:
     return sum(PROCESS_MEGABYTES.values()) + max(measured.audio_peak_mb, measured.peak_mb_by_calls[10_000])
 
 
+def write_page() -> None:
+    """Write the page from the results."""
+    results = RESULTS.read_text("utf-8")
+    PAGE.write_text(render(read_results(results), read_million(results)), "utf-8")
+    sys.stdout.write(f"{PAGE.relative_to(ROOT)} is written.\n")
+
+
 _HEAD = """# Sizing
 
 How much machine, time and quota an archive needs. Written by `python -m benchmarks.sizing` from
@@ -256,5 +311,4 @@ How much machine, time and quota an archive needs. Written by `python -m benchma
 scales with the clock, time with the latency to KrosAI and S3."""
 
 if __name__ == "__main__":
-    PAGE.write_text(render(read_results(RESULTS.read_text("utf-8"))), "utf-8")
-    sys.stdout.write(f"{PAGE.relative_to(ROOT)} is written.\n")
+    write_page()

@@ -1,4 +1,4 @@
-"""Run `make scale`: `python -m benchmarks.scale [--quick] [--only days,workers]`.
+"""Run `make scale`: `python -m benchmarks.scale [--quick] [--only days,years]`.
 
 Print progress and the tables, and write their part of results.md, and docs/sizing.md, after a full run.
 """
@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from benchmarks import sizing
-from benchmarks.scale import one_day
+from benchmarks.scale import one_day, workers, years
 from benchmarks.scale.bench import Bench
 from benchmarks.table import Section, as_markdown, as_text, replace_part
 
@@ -21,17 +21,22 @@ _NOTES = (
     "Each figure is measured once, or computed from measured ones: its row says which. CPU and peak RSS are of the "
     "measured process only."
 )
-_PARTS: dict[str, Callable[[Bench], list[Section]]] = {"days": one_day.run}
+Part = Callable[[Bench], list[Section]]
+PARTS: dict[str, Part] = {
+    "days": one_day.run,
+    "years": years.run,
+    "workers": workers.run,
+}
 
 
-def run(names: Sequence[str], *, is_quick: bool) -> tuple[list[Section], list[str]]:
+def run(parts: Mapping[str, Part], *, is_quick: bool) -> tuple[list[Section], list[str]]:
     """Run some parts. Return what they have measured, and the names of what failed; the others went on."""
     bench = Bench(lambda sentence: print(sentence, flush=True), is_quick=is_quick)
     sections = []
-    for name in names:
+    for name, part in parts.items():
         bench.say(f"part {name}")
         try:
-            measured = _PARTS[name](bench)
+            measured = part(bench)
         except Exception as error:
             traceback.print_exc()
             bench.fail(f"part {name}", error)
@@ -45,11 +50,12 @@ def run(names: Sequence[str], *, is_quick: bool) -> tuple[list[Section], list[st
 def main() -> int:
     """Run the command line."""
     parser = argparse.ArgumentParser("python -m benchmarks.scale")
-    parser.add_argument("--quick", action="store_true", help="a hundredth of the size, in this process; writes nothing")
-    parser.add_argument("--only", help=f"names, separated by commas: {','.join(_PARTS)}")
+    parser.add_argument("--quick", action="store_true", help="small sizes, in this process; writes nothing")
+    parser.add_argument("--only", help=f"names, separated by commas: {','.join(PARTS)}")
     options = parser.parse_args()
     began = datetime.now(UTC)
-    sections, failures = run(options.only.split(",") if options.only else list(_PARTS), is_quick=options.quick)
+    names = options.only.split(",") if options.only else list(PARTS)
+    sections, failures = run({name: PARTS[name] for name in names}, is_quick=options.quick)
     if not options.quick and not options.only:
         part = as_markdown(_TITLE, _NOTES, sections, "make scale", began)
         sizing.RESULTS.write_text(replace_part(sizing.RESULTS.read_text("utf-8"), part), "utf-8")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
 
-from benchmarks.sizing import BYTES_PER_AUDIO_SECOND, EXAMPLE_SECONDS, RESULTS, read_results
+from benchmarks.sizing import BYTES_PER_AUDIO_SECOND, COSTS_OF_DAY, EXAMPLE_SECONDS, RESULTS, read_results
 from benchmarks.table import Row, Section
 from kros_pipeline.core.s3_prices import LIST_PRICES, estimate_month_usd
 from kros_pipeline.source.plans import PLANS
@@ -72,5 +72,5 @@ def cost_section(use: DayUse) -> Section:
         f"What a day of {use.calls:,} calls costs",
         "Where the list has recordings and whole transcripts. Requests for the transcripts of single calls would add "
         "one a call.",
-        [Row(f"{use.calls:,} calls a day", what, figure, how=how) for what, figure, how in rows],
+        [Row(COSTS_OF_DAY.format(use.calls), what, figure, how=how) for what, figure, how in rows],
     )

@@ -50,6 +50,11 @@ class MadeCalls:
     def _audio(self) -> bytes:
         return bytes(mp3_audio(0, "any call", _FRAMES))
 
+    @property
+    def flagged_count(self) -> int:
+        """How many calls the rule with `FLAGGED_PATTERN` flags."""
+        return -(-self.count // 100)
+
     def call_id(self, number: int) -> str:
         """Return the id of a call."""
         return f"call_{number * _FACTOR % (1 << _ID_BITS):012x}"

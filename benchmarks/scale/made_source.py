@@ -20,11 +20,11 @@ class MadeSource(FakeCallSource):
 
     def __init__(self, made: MadeCalls, clock: Clock) -> None:
         super().__init__((), clock)
-        self._made = made
+        self.made = made
 
     def list_page(self, window: Window | None, offset: int, page_number: int) -> Page:
         self._count_request()
-        made = self._made
+        made = self.made
         numbers = made.between(window.start, window.end) if window is not None else range(made.count)
         shown = numbers[::-1][offset : offset + self.page_limit]
         return Page([self._listed(number) for number in shown], [], len(numbers), self.page_limit)
@@ -43,17 +43,17 @@ class MadeSource(FakeCallSource):
 
     def transcript(self, call_id: str) -> TranscriptAnswer:
         self._count_request()
-        text = self._made.text(self._made.number_of(call_id))
+        text = self.made.text(self.made.number_of(call_id))
         return TranscriptAnswer(text, len(text.split()), None, None)
 
     def statistics(self, window: Window) -> list[CallCounter]:
         self._count_request()
-        count = len(self._made.between(window.start, window.end))
+        count = len(self.made.between(window.start, window.end))
         return [CallCounter("stats.completed_calls", count, counts_completed=True)]
 
     def trends(self, day: date) -> list[CallCounter]:
         self._count_request()
-        count = self._made.count if day == self._made.day else 0
+        count = self.made.count if day == self.made.day else 0
         return [CallCounter("trends.completed", count, counts_completed=True)]
 
     def extend(self, call_id: str, days: int, *, idempotency_key: str) -> None:
@@ -62,13 +62,13 @@ class MadeSource(FakeCallSource):
     @contextmanager
     def open_recording(self, url: str) -> Iterator[Body]:
         call_id = url.removeprefix(STORAGE).removesuffix(f".mp3{SIGNATURE}")
-        number = self._made.number_of(call_id)
-        if number >= self._made.count:
+        number = self.made.number_of(call_id)
+        if number >= self.made.count:
             raise AudioGone("the storage has no such recording (status 404)")
-        yield Body(self._made.audio(number), None, AUDIO_BYTES, self._made.sha256(number))
+        yield Body(self.made.audio(number), None, AUDIO_BYTES, self.made.sha256(number))
 
     def _listed(self, number: int) -> ListedCall:
-        call = self._made.call(number)
+        call = self.made.call(number)
         return ListedCall(call, _url_of(call.call_id))
 
 

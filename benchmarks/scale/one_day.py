@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from benchmarks.contest import Measure
 from benchmarks.scale.bench import Bench
 from benchmarks.scale.cost import DayUse, cost_section
+from benchmarks.sizing import SECOND_RUN
 from benchmarks.table import Row, Section
 
 _CONTESTANTS = "benchmarks.scale.contestants"
 _MOVED, _AGAIN = "recordings", "recordings, archived before"
 _STEPS = ("calls", _MOVED, "transcripts", "utterances", "flagged_calls", "retention_extensions", "reconciliation")
-_AFTERWARDS = ("sealing", "verification")
-_ORDER = ("calls", _MOVED, _AGAIN, *_STEPS[2:], *_AFTERWARDS)
+_ORDER = ("calls", _MOVED, _AGAIN, *_STEPS[2:], SECOND_RUN, "sealing", "verification")
 _MOST_BYTES, _MOST_GROWTH = 1e9, 1.2
 _CALLS_PER_PAGE = 100
 
@@ -30,7 +30,7 @@ class _Sizes:
 
 
 _FULL = _Sizes((10_000, 100_000, 1_000_000), 20_000, 100_000)
-_QUICK = _Sizes((100, 1_000, 10_000), 200, 1_000)
+_QUICK = _Sizes((100, 300, 1_000), 200, 300)
 
 
 @dataclass
@@ -48,7 +48,7 @@ class _Measures:
 
 
 def run(bench: Bench) -> list[Section]:
-    """Measure all steps at three sizes, then sealing and the verification of the day."""
+    """Measure all steps at three sizes, a second run of the same day, its sealing and its verification."""
     sizes, measures = _QUICK if bench.is_quick else _FULL, _Measures()
     idle = bench.measure("a process before any step", f"{_CONTESTANTS}:idle")
     source = bench.measure("the source", f"{_CONTESTANTS}:list_only", calls=sizes.days[1])
@@ -76,9 +76,10 @@ def _run_day(bench: Bench, measures: _Measures, calls: int, steps: Sequence[str]
             if name == _MOVED and is_audio_made:
                 bench.measure(f"{case} (made)", f"{_CONTESTANTS}:make_recordings", folder=folder, calls=calls)
                 continue
-            arguments = {"name": name.partition(",")[0], "folder": folder, "calls": calls}
+            names = _STEPS if name == SECOND_RUN else (name.partition(",")[0],)
+            arguments = {"names": names, "folder": folder, "calls": calls}
             is_made = is_audio_made and name != "calls"
-            measured = bench.measure(case, f"{_CONTESTANTS}:step", **arguments, is_audio_made=is_made)
+            measured = bench.measure(case, f"{_CONTESTANTS}:steps_of_day", **arguments, is_audio_made=is_made)
             measures.add(name, calls, measured)
 
 
