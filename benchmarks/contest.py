@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-_SECONDS = 600
+SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ class Rounds:
         return median(measure.peak_bytes for measure in self.measures)
 
 
-def measure(contestant: str, environment: Mapping[str, str], **arguments: Any) -> Measure:
+def measure(
+    contestant: str, environment: Mapping[str, str], *, most_seconds: float = SECONDS, **arguments: Any
+) -> Measure:
     """Measure one round of one contestant. Raises RuntimeError if it fails, with the end of its stderr, or hangs."""
     left_out = ("AWS_", "KROS", "DAGSTER_", "PYTHONDONTWRITEBYTECODE")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
@@ -65,10 +67,10 @@ def measure(contestant: str, environment: Mapping[str, str], **arguments: Any) -
             env={**inherited, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), **environment},
             capture_output=True,
             text=True,
-            timeout=_SECONDS,
+            timeout=most_seconds,
         )
     except subprocess.TimeoutExpired:
-        raise RuntimeError(f"{contestant} did not end within {_SECONDS} s") from None
+        raise RuntimeError(f"{contestant} did not end within {most_seconds:.0f} s") from None
     if process.returncode:
         raise RuntimeError(f"{contestant} failed: {process.stderr[-2000:]}")
     return Measure(**json.loads(process.stdout.splitlines()[-1]))

@@ -57,7 +57,8 @@ def main() -> int:
     names = options.only.split(",") if options.only else list(PARTS)
     sections, failures = run({name: PARTS[name] for name in names}, is_quick=options.quick)
     if not options.quick and not options.only:
-        part = as_markdown(_TITLE, _NOTES, sections, "make scale", began)
+        notes = f"{_NOTES} **Failed: {'; '.join(failures)}.**" if failures else _NOTES
+        part = as_markdown(_TITLE, notes, sections, "make scale", began)
         sizing.RESULTS.write_text(replace_part(sizing.RESULTS.read_text("utf-8"), part), "utf-8")
         print(f"Wrote {sizing.RESULTS}.")
         sizing.write_page()

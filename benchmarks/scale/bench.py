@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.contest import Measure, measure, measure_here
+from benchmarks.contest import SECONDS, Measure, measure, measure_here
 
 # As `configure_process` sets them: before anything is imported.
 _ENVIRONMENT: Mapping[str, str] = {"ARROW_DEFAULT_MEMORY_POOL": "system", "MIMALLOC_ALLOW_THP": "0"}
@@ -23,13 +23,13 @@ class Bench:
         self._began = time.monotonic()
         self.failures: list[str] = []
 
-    def measure(self, what: str, contestant: str, **arguments: Any) -> Measure | None:
+    def measure(self, what: str, contestant: str, *, most_seconds: float = SECONDS, **arguments: Any) -> Measure | None:
         """Measure one contestant once, and report it; None where it failed."""
         try:
             if self.is_quick:
                 measured = measure_here(contestant, **arguments)
             else:
-                measured = measure(contestant, _ENVIRONMENT, **arguments)
+                measured = measure(contestant, _ENVIRONMENT, most_seconds=most_seconds, **arguments)
         except RuntimeError as error:
             self.fail(what, error)
             return None

@@ -77,9 +77,14 @@ def _run_day(bench: Bench, measures: _Measures, calls: int, steps: Sequence[str]
                 bench.measure(f"{case} (made)", f"{_CONTESTANTS}:make_recordings", folder=folder, calls=calls)
                 continue
             names = _STEPS if name == SECOND_RUN else (name.partition(",")[0],)
-            arguments = {"names": names, "folder": folder, "calls": calls}
-            is_made = is_audio_made and name != "calls"
-            measured = bench.measure(case, f"{_CONTESTANTS}:steps_of_day", **arguments, is_audio_made=is_made)
+            measured = bench.measure(
+                case,
+                f"{_CONTESTANTS}:steps_of_day",
+                names=names,
+                folder=folder,
+                calls=calls,
+                is_audio_made=is_audio_made and name != "calls",
+            )
             measures.add(name, calls, measured)
 
 
