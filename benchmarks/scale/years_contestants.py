@@ -46,9 +46,9 @@ class _Archive:
         return self.ctx.clock.now()
 
 
-def act(name: str, days: int, calls: int) -> Contestant:
+def act(name: str, days: int, calls: int, retention_days: int) -> Contestant:
     """Do one thing with an archive: of a name in `_FOLLOW_A_LOOK`, after an hourly look at it."""
-    archive = _open(days, calls)
+    archive = _open(days, calls, retention_days)
     _warm(archive)
     if name in _FOLLOW_A_LOOK:
         _look(archive)
@@ -68,7 +68,7 @@ def act(name: str, days: int, calls: int) -> Contestant:
     }
 
 
-def _open(days: int, calls: int) -> _Archive:
+def _open(days: int, calls: int, retention_days: int) -> _Archive:
     store = YearsStore(days, calls)
     now = datetime.combine(store.days[-1], datetime.min.time(), UTC) + GRACE + timedelta(days=1, hours=6)
     clock = clock_without_waits(lambda: now)
@@ -84,7 +84,7 @@ def _open(days: int, calls: int) -> _Archive:
         "KROSAI_API_KEY": _API_KEY,
         "KROS_ARCHIVE_URL": "s3://years/years",
         "KROS_ERASURE_KEY": "a key of the benchmarks, long enough for them",
-        "KROSAI_RETENTION_DAYS": "90",
+        "KROSAI_RETENTION_DAYS": f"{retention_days}",
         "KROSAI_PLAN": "business",
     }
     ctx = open_run_context(settings, clock=clock, open_archive=lambda _: (store, store))
