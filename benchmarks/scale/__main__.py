@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 from benchmarks import sizing
+from benchmarks.results import RESULTS
 from benchmarks.scale import one_day, workers, years
 from benchmarks.scale.bench import Bench
 from benchmarks.table import Section, as_markdown, as_text, replace_part
@@ -59,8 +60,8 @@ def main() -> int:
     if not options.quick and not options.only:
         notes = f"{_NOTES} **Failed: {'; '.join(failures)}.**" if failures else _NOTES
         part = as_markdown(_TITLE, notes, sections, "make scale", began)
-        sizing.RESULTS.write_text(replace_part(sizing.RESULTS.read_text("utf-8"), part), "utf-8")
-        print(f"Wrote {sizing.RESULTS}.")
+        RESULTS.write_text(replace_part(RESULTS.read_text("utf-8"), part), "utf-8")
+        print(f"Wrote {RESULTS}.")
         sizing.write_page()
     print(f"FAILED: {'; '.join(failures)}." if failures else "Nothing failed.")
     return 1 if failures else 0

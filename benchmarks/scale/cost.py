@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
 
-from benchmarks.sizing import BYTES_PER_AUDIO_SECOND, COSTS_OF_DAY, EXAMPLE_SECONDS, RESULTS, read_results
+from benchmarks.results import COSTS_OF_DAY, RESULTS, read_results
+from benchmarks.sizing import BYTES_PER_AUDIO_SECOND, EXAMPLE_SECONDS
 from benchmarks.table import Row, Section
 from kros_pipeline.core.s3_prices import LIST_PRICES, estimate_month_usd
 from kros_pipeline.source.plans import PLANS

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.contest import Measure
+from benchmarks.results import SECOND_RUN
 from benchmarks.scale.bench import Bench
 from benchmarks.scale.cost import DayUse, cost_section
-from benchmarks.sizing import SECOND_RUN
 from benchmarks.table import Row, Section
 
 _CONTESTANTS = "benchmarks.scale.contestants"

@@ -6,12 +6,12 @@ import re
 
 import pytest
 
+from benchmarks.results import COSTS_OF_DAY
 from benchmarks.scale.__main__ import PARTS, run
 from benchmarks.scale.bench import Bench
 from benchmarks.scale.contestants import DAY
 from benchmarks.scale.made_calls import MadeCalls
 from benchmarks.scale.made_source import MadeSource
-from benchmarks.sizing import COSTS_OF_DAY
 from benchmarks.table import Row, Section, replace_part
 from kros_pipeline.core.days import end_of, start_of
 from kros_pipeline.source.call_source import Window

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.sizing import (
-    PAGE,
-    RESULTS,
-    describe_quota_days,
-    most_calls_of_run,
-    read_million,
-    read_results,
-    render,
-    requests_of_day,
-)
+from benchmarks.results import RESULTS, read_million, read_results
+from benchmarks.sizing import PAGE, describe_quota_days, most_calls_of_run, render, requests_of_day
 
 MEASURED = read_results(RESULTS.read_text("utf-8"))
 MILLION = read_million(RESULTS.read_text("utf-8"))
