@@ -17,6 +17,7 @@ _MOVED, _AGAIN = "recordings", "recordings, archived before"
 _STEPS = ("calls", _MOVED, "transcripts", "utterances", "flagged_calls", "retention_extensions", "reconciliation")
 _ORDER = ("calls", _MOVED, _AGAIN, *_STEPS[2:], SECOND_RUN, "sealing", "verification")
 _MOST_BYTES, _MOST_GROWTH = 1e9, 1.2
+_LIMIT_SECONDS = 1_200  # of a loaded machine, too
 _CALLS_PER_PAGE = 100
 
 
@@ -80,6 +81,7 @@ def _run_day(bench: Bench, measures: _Measures, calls: int, steps: Sequence[str]
             measured = bench.measure(
                 case,
                 f"{_CONTESTANTS}:steps_of_day",
+                most_seconds=_LIMIT_SECONDS,
                 names=names,
                 folder=folder,
                 calls=calls,
