@@ -90,12 +90,15 @@ class FolderStore:
         with file:
             return hashlib.file_digest(cast(Any, file), "sha256").hexdigest(), file.tell()
 
-    def read_range(self, key: str, begin: int, end: int) -> bytes | None:
+    def read_range(self, key: str, begin: int, end: int, *, version: VersionToken | None = None) -> bytes | None:
         file = self._open(key)
         if file is None:
             return None
         with file:
-            if begin >= os.fstat(file.fileno()).st_size:
+            facts = os.fstat(file.fileno())
+            if version not in (None, _version_of(facts)):
+                raise ObjectChanged(f"{key}: S3 says PreconditionFailed")
+            if begin >= facts.st_size:
                 raise ArchiveError(f"{key}: S3 says InvalidRange")
             file.seek(begin)
             return file.read(end - begin)

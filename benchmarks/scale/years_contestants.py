@@ -4,33 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from kros_pipeline.archive.archived_days import archived_days
-from kros_pipeline.archive.identity import FORMAT, MIGRATION_DONE
-from kros_pipeline.archive.json_objects import create_json
 from kros_pipeline.archive.latest_look import write_latest_look
 from kros_pipeline.archive.request_quota import read_requests_of_day
 from kros_pipeline.core import schemas
-from kros_pipeline.core.object_keys import ARCHIVE_IDENTITY
-from kros_pipeline.core.pseudonyms import api_key_fingerprint
 from kros_pipeline.operations.archive_totals import read_coverage
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.operations.metrics import make_look
 from kros_pipeline.operations.sealing import describe_seals
 from kros_pipeline.operations.verification import select_days
-from kros_pipeline.source.settings import DEFAULT_BASE_URL
-from kros_pipeline.steps.run_context import RunContext, open_run_context
+from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support import steps
-from kros_pipeline_tests.support.clocks import clock_without_waits
-from kros_pipeline_tests.support.fake_call_source import FakeCallSource
-from kros_pipeline_tests.support.years_days import GRACE
+from kros_pipeline_tests.support.years_run import open_years_run
 from kros_pipeline_tests.support.years_store import YearsStore
 
 Contestant = Generator[None, None, dict[str, Any]]
 
-_API_KEY = "kros_test_scale"
 _ERASED_CALLS = 10
 
 
@@ -70,27 +62,7 @@ def act(name: str, days: int, calls: int, retention_days: int) -> Contestant:
 
 def _open(days: int, calls: int, retention_days: int) -> _Archive:
     store = YearsStore(days, calls)
-    now = datetime.combine(store.days[-1], datetime.min.time(), UTC) + GRACE + timedelta(days=1, hours=6)
-    clock = clock_without_waits(lambda: now)
-    owner = {
-        "base_url": DEFAULT_BASE_URL,
-        "organization_id": None,
-        "format": FORMAT,
-        "migration": MIGRATION_DONE,
-        "key_fingerprints": [api_key_fingerprint(_API_KEY)],
-    }
-    create_json(store, ARCHIVE_IDENTITY, owner)
-    settings = {
-        "KROSAI_API_KEY": _API_KEY,
-        "KROS_ARCHIVE_URL": "s3://years/years",
-        "KROS_ERASURE_KEY": "a key of the benchmarks, long enough for them",
-        "KROSAI_RETENTION_DAYS": f"{retention_days}",
-        "KROSAI_PLAN": "business",
-    }
-    ctx = open_run_context(settings, clock=clock, open_archive=lambda _: (store, store))
-    ctx.source.close()
-    ctx.source = FakeCallSource((), clock)
-    return _Archive(store, ctx)
+    return _Archive(store, open_years_run(store, KROSAI_PLAN="business", KROSAI_RETENTION_DAYS=f"{retention_days}"))
 
 
 def _warm(archive: _Archive) -> None:

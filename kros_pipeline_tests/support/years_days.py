@@ -30,10 +30,10 @@ AUDIO_BYTES = 240_000
 AUDIO_SHA256 = "a5" * 32
 RULE, EXTEND_DAYS = "all_calls", 90
 GRACE = timedelta(days=10)
-_ID, _ISO = b"@the-day", b"0000-00-00"
+_ID, _ISO, _IN_NUMBER = b"@the-day", b"0000-00-00", b"@@day"
 _NO_DATE = date(1, 1, 1)
 _DATE, _CREATED, _CHECKED = 0x4B6A5D7E, 0x1B6A3D7F4C6A5E71, 0x1C6B5E7F4D6B5E72
-_PLAIN = {"call_id", "call_date", "object_key", "created_at", "checked_at", "decision_id"}
+_PLAIN = {"call_id", "call_date", "from_number", "object_key", "created_at", "checked_at", "decision_id"}
 _TURNS = ("[Agent]: Good day, how may I help?", "[Caller]: I would like to change my order, please.")
 
 
@@ -63,9 +63,9 @@ class GeneratedDays:
         """The ids of the day's decisions, in the order of their calls."""
         return [Decision(call_id, RULE, EXTEND_DAYS).decision_id for call_id in self.flagged(day)]
 
-    def numbers(self, number: int) -> tuple[str, str]:
-        """From and to of the call with that place in the day; the same each day."""
-        return f"+234801{number:07}", "+15550000001"
+    def caller(self, day: date, place: int) -> str:
+        """The number that made the call with a place in the day; it calls once."""
+        return f"+234{_in_number(day)}{place:05}"
 
     def _names(self, templates: Sequence[str], day: date) -> list[str]:
         return "\n".join(templates).replace(_ID.decode(), _day_id(day)).split("\n") if templates else []
@@ -134,6 +134,7 @@ class GeneratedDays:
         for place, value in (
             (_ID, _day_id(day).encode()),
             (_ISO, day.isoformat().encode()),
+            (_IN_NUMBER, _in_number(day).encode()),
             (struct.pack("<i", _DATE), struct.pack("<i", (day - date(1970, 1, 1)).days)),
             (struct.pack("<q", _CREATED), struct.pack("<q", _microseconds(noon))),
             (struct.pack("<q", _CHECKED), struct.pack("<q", _microseconds(noon + GRACE))),
@@ -150,7 +151,7 @@ class GeneratedDays:
     @cached_property
     def _rows(self) -> dict[str, list[dict[str, Any]]]:
         text = "\n".join(_TURNS)
-        numbers = [self.numbers(number) for number in range(self.calls)]
+        callers = [f"+234{_IN_NUMBER.decode()}{place:05}" for place in range(self.calls)]
         turns = [
             {
                 "turn_index": index, "speaker": ("agent", "caller")[index], "text": turn.split(": ")[1],
@@ -162,8 +163,8 @@ class GeneratedDays:
         recordings = {"status": "archived", "size_bytes": AUDIO_BYTES, "sha256": AUDIO_SHA256, "duration_seconds": 20.0}
         return {
             "calls": [
-                row | {"from_number": begin, "to_number": end}
-                for row, (begin, end) in zip(each({"has_recording": True, "extra": "{}"}), numbers, strict=True)
+                row | {"from_number": caller, "to_number": "+15550000001"}
+                for row, caller in zip(each({"has_recording": True, "extra": "{}"}), callers, strict=True)
             ],
             "recordings": [
                 row | {"object_key": self._full_prefix + _key_of(row["call_id"])} for row in each(recordings)
@@ -245,6 +246,10 @@ def _key_of(call_id: str) -> str:
 
 def _day_id(day: date) -> str:
     return f"{day.toordinal():08}"
+
+
+def _in_number(day: date) -> str:
+    return f"{day.toordinal() % 100_000:05}"
 
 
 def _no_decision(number: int) -> str:

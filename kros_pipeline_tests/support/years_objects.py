@@ -155,6 +155,17 @@ class GeneratedObjects:
                 names.add(rest.split("/")[0])
             elif section.head.startswith(prefix) and section.names(self.days[0])[0].startswith("/"):
                 names |= {f"{rest}{day}" for day in self._day_names}
-        if DECISIONS.startswith(prefix) and prefix != DECISIONS:
+        if prefix == DECISIONS:
+            names |= {key.removeprefix(DECISIONS).split("/")[0] for key in self._claims}
+        elif DECISIONS.startswith(prefix):
             names.add(DECISIONS.removeprefix(prefix).split("/")[0])
         return names
+
+    def directly_below(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Yield key and size of what is generated directly below a folder, and no part of a day's folder."""
+        for section in self._sections:
+            if section.head.startswith(prefix) and "/" not in section.head.removeprefix(prefix):
+                is_direct = bool(self.days) and not section.names(self.days[0])[0].startswith("/")
+                for day in self.days if is_direct else ():
+                    for name in section.names(day):
+                        yield f"{section.head}{day}{name}", section.size(name)

@@ -13,15 +13,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from typing import IO, TypeVar
+from typing import IO, TypeAlias, TypeVar
 
 from kros_pipeline.archive.governance import ObjectVersion
+from kros_pipeline.archive.identity import FORMAT, MIGRATION_DONE
+from kros_pipeline.archive.json_objects import create_json
 from kros_pipeline.archive.object_store import Entry, Head, PutMode, Replace, VersionToken
 from kros_pipeline.core.errors import ArchiveError, ObjectChanged, ObjectExists
+from kros_pipeline.core.object_keys import ARCHIVE_IDENTITY
 from kros_pipeline_tests.support.memory_store import MemoryServer
 from kros_pipeline_tests.support.years_days import AUDIO_BYTES, AUDIO_SHA256, GeneratedDays
 from kros_pipeline_tests.support.years_objects import GENERATED, GENERATED_TOKEN, GeneratedObjects
 
+KROSAI = "https://api.krosai.com/v1"
 _PAGE = 1_000  # objects or versions per request
 _T = TypeVar("_T")
 _STORED_AT = datetime(2025, 1, 1, tzinfo=UTC)
@@ -38,6 +42,11 @@ class _Version:
     @property
     def is_marker(self) -> bool:
         return self.body is None and self.version_id != GENERATED
+
+
+_Level: TypeAlias = tuple[list[ObjectVersion], list[str]]
+_Names: TypeAlias = list[str]
+_Place: TypeAlias = tuple[str, int, list[_Version] | None]
 
 
 class YearsStore:
@@ -86,13 +95,16 @@ class YearsStore:
         assert body is not None
         return found, body
 
-    def _below(self, prefix: str, after: str = "") -> Iterator[tuple[str, int, list[_Version] | None]]:
+    def _below(self, prefix: str, after: str = "") -> Iterator[_Place]:
         """Yield each key with the size of what is generated, and its history, if it has one; in ascending order."""
+        return self._merge(prefix, self._objects.below(prefix, after), after)
+
+    def _merge(self, prefix: str, generated: Iterable[tuple[str, int]], after: str = "") -> Iterator[_Place]:
         with self._lock:
             touched = {key: list(found) for key, found in sorted(self._history.items()) if key.startswith(prefix)}
         mine = iter([(key, found) for key, found in touched.items() if key > after])
         own = next(mine, None)
-        for key, size in self._objects.below(prefix, after):
+        for key, size in generated:
             while own is not None and own[0] < key:
                 yield own[0], 0, own[1]
                 own = next(mine, None)
@@ -120,6 +132,18 @@ class YearsStore:
             if number and number % _PAGE == 0:
                 self._count("list", prefix, is_write=True)
             yield one
+
+    def claim(self) -> None:
+        """Give the archive the identity of the account that the tests use, unless it has one."""
+        if self._latest(ARCHIVE_IDENTITY) is None:
+            value = {"base_url": KROSAI, "organization_id": None, "format": FORMAT, "migration": MIGRATION_DONE}
+            create_json(self, ARCHIVE_IDENTITY, value)
+
+    def forget_requests(self) -> None:
+        """Count from zero again."""
+        with self._lock:
+            self.requests.clear()
+            self.requests_made = self.writes_made = self.bytes_read = 0
 
     @property
     def seconds_generating(self) -> float:
@@ -169,11 +193,13 @@ class YearsStore:
         body = self.read(key)
         return (hashlib.sha256(body).hexdigest(), len(body)) if body is not None else None
 
-    def read_range(self, key: str, begin: int, end: int) -> bytes | None:
-        self._count("read", key)
+    def read_range(self, key: str, begin: int, end: int, *, version: VersionToken | None = None) -> bytes | None:
+        self._count("read range", key)
         found = self._get(key)
         if found is None:
             return None
+        if version not in (None, _token(found[0].version_id)):
+            raise ObjectChanged(f"{key}: S3 says PreconditionFailed")
         if begin >= len(found[1]):
             raise ArchiveError(f"{key}: S3 says InvalidRange")
         self._add_bytes(found[1][begin:end])
@@ -192,13 +218,16 @@ class YearsStore:
 
     def folders(self, prefix: str) -> Iterator[str]:
         """Yield folders; one of which everything generated was deleted is still named."""
+        return self._count_pages(prefix, self._folders(prefix))
+
+    def _folders(self, prefix: str) -> _Names:
         names = self._objects.folders(prefix)
         with self._lock:
             rests = [
                 key.removeprefix(prefix) for key, found in self._history.items() if key.startswith(prefix) and found
             ]
         names |= {rest.split("/")[0] for rest in rests if "/" in rest}
-        return self._count_pages(prefix, (f"{prefix}{name}/" for name in sorted(names - {""})))
+        return [f"{prefix}{name}/" for name in sorted(names - {""})]
 
     def put(
         self,
@@ -251,10 +280,18 @@ class YearsStore:
         self._count("tag", key, is_write=True)
 
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
-        return self._count_pages(prefix, self._object_versions(prefix))
+        return self._count_pages(prefix, self._object_versions(self._below(prefix)))
 
-    def _object_versions(self, prefix: str) -> Iterator[ObjectVersion]:
-        for key, size, history in self._below(prefix):
+    def level(self, prefix: str) -> _Level:
+        folders = self._folders(prefix)
+        places = self._merge(prefix, self._objects.directly_below(prefix))
+        direct = [one for one in self._object_versions(places) if "/" not in one.key.removeprefix(prefix)]
+        for _ in self._count_pages(prefix, [*direct, *folders]):
+            pass
+        return direct, folders
+
+    def _object_versions(self, below: Iterable[_Place]) -> Iterator[ObjectVersion]:
+        for key, size, history in below:
             if history is None:
                 yield ObjectVersion(key, GENERATED, True, False, size)
                 continue
@@ -267,6 +304,14 @@ class YearsStore:
         body = self._body_of(version)
         self._add_bytes(body or b"")
         return body
+
+    def read_version_range(self, version: ObjectVersion, begin: int, end: int) -> bytes:
+        self._count("read version", version.key)
+        body = self._body_of(version)
+        if body is None:
+            raise ObjectChanged(f"{version.key}: the version was deleted meanwhile")
+        self._add_bytes(body[begin:end])
+        return body[begin:end]
 
     def _body_of(self, version: ObjectVersion) -> bytes | None:
         with self._lock:
