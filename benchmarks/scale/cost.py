@@ -17,7 +17,10 @@ _JANUARY = datetime(2025, 1, 31, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class DayUse:
-    """What all seven steps of a day used. `other_seconds` are those of the steps but `recordings`."""
+    """What all seven steps of a day used.
+
+    `other_seconds` are those of the steps but `recordings`, `peak_bytes` is the most that a process held.
+    """
 
     calls: int
     api_requests: int

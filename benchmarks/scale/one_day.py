@@ -60,7 +60,7 @@ def run(bench: Bench) -> list[Section]:
         *(Row("", "before any step", "", peak_bytes=one.peak_bytes, how="measured") for one in (idle,) if one),
         *(_source_row(one) for one in (source,) if one),
         *_step_rows(measures, sizes),
-        *_growth_rows(measures, sizes),
+        *_growth_rows(measures),
     ]
     sections = [Section("One day of up to a million calls", _NOTES, rows)]
     use = _use_of(measures, sizes)
@@ -142,7 +142,7 @@ def _compute_moved(measures: _Measures, calls: int) -> Measure | None:
     )
 
 
-def _growth_rows(measures: _Measures, sizes: _Sizes) -> Iterator[Row]:
+def _growth_rows(measures: _Measures) -> Iterator[Row]:
     for step in _ORDER:
         of_step = measures.of(step)
         known = sorted(of_step)[-3:]
@@ -178,7 +178,7 @@ def _use_of(measures: _Measures, sizes: _Sizes) -> DayUse | None:
         s3_writes=sum(one.facts["s3_writes"] for one in known),
         s3_reads=sum(one.facts["s3"] - one.facts["s3_writes"] for one in known),
         other_seconds=sum(one.seconds for one in others if one is not None),
-        peak_bytes=max(one.peak_bytes for one in known),
+        peak_bytes=max(one.peak_bytes for one in (*known, *measures.of(SECOND_RUN).values())),
     )
 
 
@@ -188,5 +188,6 @@ _NOTES = (
     f"{_CALLS_PER_PAGE} calls with transcripts of about 600 characters, one call in a hundred flagged. The store is a "
     "folder; of audio it keeps key and size. Recordings have 60 kB. Of the largest day the table `recordings` is made, "
     "and moving its audio computed from the sizes before. Nothing is sent over a network, no JSON is parsed and no "
-    "TLS used: `make bench` measures these. An additional call's cost is of CPU, between a size and the one before."
+    "TLS used: `make bench` measures these. An additional call's cost is of CPU, between a size and the one before; "
+    "a cheaper one reaches the target, too."
 )
