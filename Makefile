@@ -78,8 +78,8 @@ test-readers: setup ## read an archive with Spark, chDB, DataFusion and dbt; ins
 	@$(BIN)/python -m kros_pipeline_tests.support.reader_engines $(VENV)-readers
 	@$(VENV)-readers/bin/python -m pytest -n0 kros_pipeline_tests/readers $(ARGS)
 
-scale: setup ## measure a backfill with one, two and four Celery workers on a source of 400 ms latency (8 minutes)
-	@$(BIN)/python -m pytest kros_pipeline_tests/cluster/scale.py -n 0 -s $(ARGS)
+scale: setup ## measure days of a million calls, an archive of years, and more workers (25 minutes); ARGS="--only days"; writes benchmarks/results.md
+	@$(BIN)/python -m benchmarks.scale $(ARGS)
 
 tables: setup ## write what is derived from the tables' schemas: analytics/, docs/tables.md
 	@$(BIN)/python -m analytics.generate

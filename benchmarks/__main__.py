@@ -1,6 +1,6 @@
 """Run the benchmarks: `python -m benchmarks [--quick] [--only moving,memory]`.
 
-Print the tables, and write results.md after a full run.
+Print the tables, and write their part of results.md after a full run.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks import dagster_overhead, enumerating, memory, moving, reading, requests_count, utterances
-from benchmarks.table import as_markdown, as_text
+from benchmarks.table import as_markdown, as_text, replace_part
 
 _SECTIONS = {
     "moving": moving.run,
@@ -22,6 +22,11 @@ _SECTIONS = {
     "dagster_overhead": dagster_overhead.run,
     "reading": reading.run,
 }
+_NOTES = (
+    "A result is the median of its rounds, followed by the least and the most. Contestants take turns in each round, "
+    "each in its own process, so that noise affects all of them: compare only ratios within one run. Source, sink and "
+    "contestant share the machine's cores; CPU and peak RSS are of the contestant only."
+)
 
 
 def main() -> int:
@@ -37,7 +42,8 @@ def main() -> int:
         print(as_text(sections[-1]), flush=True)
     if not options.quick and not options.only:
         results = Path(__file__).with_name("results.md")
-        results.write_text(as_markdown(sections, "make bench", began), "utf-8")
+        part = as_markdown("Results", _NOTES, sections, "make bench", began)
+        results.write_text(replace_part(results.read_text("utf-8"), part), "utf-8")
         print(f"Wrote {results}.")
     missed_targets = [
         f"{row.case}: {row.contestant}" for section in sections for row in section.rows if row.reached is False

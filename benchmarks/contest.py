@@ -14,12 +14,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-_SECONDS = 600
+SECONDS = 600
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,22 @@ class Rounds:
         return median(measure.peak_bytes for measure in self.measures)
 
 
-def measure(contestant: str, environment: Mapping[str, str], **arguments: Any) -> Measure:
-    """Measure one round of one contestant. Raises RuntimeError with the end of its stderr if it fails."""
+def measure(
+    contestant: str, environment: Mapping[str, str], *, most_seconds: float = SECONDS, **arguments: Any
+) -> Measure:
+    """Measure one round of one contestant. Raises RuntimeError if it fails, with the end of its stderr, or hangs."""
     left_out = ("AWS_", "KROS", "DAGSTER_", "PYTHONDONTWRITEBYTECODE")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
-    process = subprocess.run(
-        [sys.executable, "-m", "benchmarks.contest", contestant, json.dumps(arguments)],
-        env={**inherited, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), **environment},
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-    )
+    try:
+        process = subprocess.run(
+            [sys.executable, "-m", "benchmarks.contest", contestant, json.dumps(arguments)],
+            env={**inherited, "PYTHONPATH": str(Path(__file__).resolve().parents[1]), **environment},
+            capture_output=True,
+            text=True,
+            timeout=most_seconds,
+        )
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"{contestant} did not end within {most_seconds:.0f} s") from None
     if process.returncode:
         raise RuntimeError(f"{contestant} failed: {process.stderr[-2000:]}")
     return Measure(**json.loads(process.stdout.splitlines()[-1]))
@@ -93,21 +98,26 @@ def _cpu_seconds() -> float:
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)
 
 
-def main() -> None:
-    """Run one contestant in the child process of `measure`."""
-    module, _, name = sys.argv[1].partition(":")
-    contestant = getattr(importlib.import_module(module), name)(**json.loads(sys.argv[2]))
-    next(contestant)
+def measure_here(contestant: str, **arguments: Any) -> Measure:
+    """Measure one round of one contestant in this process, whose peak memory is then of all that it ever did."""
+    module, _, name = contestant.partition(":")
+    generator = getattr(importlib.import_module(module), name)(**arguments)
+    next(generator)
     began, cpu_began = time.perf_counter(), _cpu_seconds()
     try:
-        next(contestant)
+        next(generator)
         raise AssertionError(f"{name} yields more than once")
     except StopIteration as end:
         facts = end.value
     seconds, cpu_seconds = time.perf_counter() - began, _cpu_seconds() - cpu_began
-    peak = read_peak_bytes() + facts.pop("peak_bytes_beside", 0)
+    return Measure(seconds, cpu_seconds, read_peak_bytes() + facts.pop("peak_bytes_beside", 0), facts)
+
+
+def main() -> None:
+    """Run one contestant in the child process of `measure`."""
+    measured = measure_here(sys.argv[1], **json.loads(sys.argv[2]))
     print()
-    print(json.dumps({"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak, "facts": facts}))
+    print(json.dumps(asdict(measured)))
 
 
 if __name__ == "__main__":

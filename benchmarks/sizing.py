@@ -4,20 +4,18 @@
 Each figure is marked: measured, by the benchmarks or once by hand, or computed from such figures.
 """
 
-import re
 import sys
 import textwrap
-from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
+from benchmarks.results import RESULTS, Measured, Million, read_million, read_results
 from kros_pipeline.core.request_quota import QuotaDay, QuotaRule, RunKind
 from kros_pipeline.old_runs import KEPT_DAYS
 from kros_pipeline.source.plans import PLANS, Plan
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/sizing.md"
-RESULTS = ROOT / "benchmarks/results.md"
 
 CALLS_PER_PAGE = 100
 FIXED_REQUESTS = 9  # totals of the day and its halves, the first pages again, two counters
@@ -29,65 +27,6 @@ EXAMPLE_CALLS = (100, 1_000, 10_000)
 PROCESS_MEGABYTES = {"code server": 137, "web server": 157, "daemon": 133}
 KILOBYTES_PER_RUN = 528
 RUNS_PER_DAY = 30  # a day, the hourly look, and a few more
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Figures that results.md has."""
-
-    recordings_per_second: float
-    audio_cpu_ms: float
-    audio_peak_mb: int
-    list_cpu_ms: float
-    peak_mb_by_calls: dict[int, int]
-    turns_cpu_seconds_of_30_000: float
-    turns_peak_mb_of_a_million: int
-    api_requests_of_3_000: int
-    s3_requests_of_3_000: int
-    empty_day_seconds: float
-    table_megabytes_of_180_000: int
-
-
-def read_results(text: str) -> Measured:
-    """Read the figures of a results page. Raises `LookupError` where a row, a column or a figure is missing."""
-    audio = _row(text, "50 ms, TLS", "the recordings step")
-    lists = {calls: _row(text, f"{calls:,} calls", "the calls step") for calls in (1_000, 10_000, 100_000)}
-    requests = _row(text, "3,000 calls", "first run")["requests"]
-    layout = _row(text, "90 days of 2,000 calls", "ours: zstd, sorted by call, groups of 100,000")["result"]
-    return Measured(
-        recordings_per_second=_figure(r"([\d.]+) /s", audio["result"]),
-        audio_cpu_ms=_figure(r"([\d.]+) ms each", audio["CPU"]),
-        audio_peak_mb=int(_figure(r"([\d,]+) MB", audio["peak RSS"])),
-        list_cpu_ms=_figure(r"([\d.]+) ms each", lists[10_000]["CPU"]),
-        peak_mb_by_calls={calls: int(_figure(r"([\d,]+) MB", row["peak RSS"])) for calls, row in lists.items()},
-        turns_cpu_seconds_of_30_000=_figure(r"([\d.]+) s", _row(text, "30,000 calls", "the utterances step")["CPU"]),
-        turns_peak_mb_of_a_million=int(
-            _figure(r"([\d,]+) MB", _row(text, "1,000,000 calls", "the utterances step")["peak RSS"])
-        ),
-        api_requests_of_3_000=int(_figure(r"([\d,]+) API", requests)),
-        s3_requests_of_3_000=int(_figure(r"([\d,]+) S3", requests)),
-        empty_day_seconds=_figure(r"([\d.]+) s", _row(text, "an empty day, command to exit", "")["result"]),
-        table_megabytes_of_180_000=int(_figure(r"; (\d+) MB$", layout)),
-    )
-
-
-def _row(text: str, case: str, contestant: str) -> dict[str, str]:
-    """Return a row of the page's tables, by the names of its columns."""
-    columns: list[str] = []
-    for line in text.splitlines():
-        cells = [cell.strip() for cell in line.strip("|").split("|")] if line.startswith("|") else []
-        if cells[:1] == ["case"]:
-            columns = cells
-        elif cells[:2] == [case, contestant]:
-            return dict(zip(columns, cells, strict=True))
-    raise LookupError(f"results.md has no row {case!r}, {contestant!r}")
-
-
-def _figure(pattern: str, cell: str) -> float:
-    match = re.search(pattern, cell)
-    if match is None:
-        raise LookupError(f"results.md: {cell!r} has no {pattern!r}")
-    return float(match[1].replace(",", ""))
 
 
 def requests_of_day(calls: int, *, asks_each_call: bool = False) -> int:
@@ -116,9 +55,16 @@ def describe_quota_days(requests_per_day: int, days: int, requests_of_one_day: i
     return f"**{needed}**" if needed >= days else str(needed)
 
 
-def render(measured: Measured) -> str:
+def render(measured: Measured, million: Million) -> str:
     """Return the page."""
-    parts = [_HEAD, _per_thousand(measured), _memory(measured), _per_plan(), _first_catch_up()]
+    parts = [
+        _HEAD,
+        _per_thousand(measured),
+        _memory(measured, million),
+        _million(million),
+        _per_plan(),
+        _first_catch_up(),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -172,7 +118,7 @@ def _per_thousand(measured: Measured) -> str:
     return "\n\n".join(["## Per 1,000 calls", _table(["what", "per 1,000 calls", "how"], rows), overhead])
 
 
-def _memory(measured: Measured) -> str:
+def _memory(measured: Measured, million: Million) -> str:
     rows = [[f"{name}, always running", f"{mb} MB", "measured"] for name, mb in PROCESS_MEGABYTES.items()]
     rows += [
         ["a run while it moves audio (`KROS_DOWNLOAD_WORKERS=32`)", f"{measured.audio_peak_mb} MB", "measured"],
@@ -181,6 +127,7 @@ def _memory(measured: Measured) -> str:
             for calls, mb in measured.peak_mb_by_calls.items()
         ),
         ["a run while it splits a day of 1,000,000 calls", f"{measured.turns_peak_mb_of_a_million} MB", "measured"],
+        ["a second run of a day of 1,000,000 calls, all steps", f"{million.peak_mb:,} MB", "measured"],
         ["one machine, one run, days of 10,000 calls", f"{_machine_mb(measured):,} MB", "computed: the sum"],
     ]
     kept_gb = KILOBYTES_PER_RUN * RUNS_PER_DAY * KEPT_DAYS / 1e6
@@ -192,6 +139,15 @@ def _memory(measured: Measured) -> str:
         of `KROS_PARALLEL_DAYS` is one more run at a time: its memory adds up, and its CPU, too."""
     )
     return "\n\n".join(["## Memory and disk", _table(["what", "memory, at most", "how"], rows), disk])
+
+
+def _million(million: Million) -> str:
+    before = _prose(
+        f"""Recordings of {EXAMPLE_SECONDS // 60} minutes, where the list has recordings and whole transcripts. The
+        [results](../benchmarks/results.md#one-day-of-up-to-a-million-calls) have each step's memory and time."""
+    )
+    rows = [list(row) for row in million.costs]
+    return "\n\n".join(["## A day of a million calls", before, _table(["what", "a day", "how"], rows)])
 
 
 def _plans() -> list[tuple[Plan, int, int, int]]:
@@ -249,6 +205,13 @@ def _machine_mb(measured: Measured) -> int:
     return sum(PROCESS_MEGABYTES.values()) + max(measured.audio_peak_mb, measured.peak_mb_by_calls[10_000])
 
 
+def write_page() -> None:
+    """Write the page from the results."""
+    results = RESULTS.read_text("utf-8")
+    PAGE.write_text(render(read_results(results), read_million(results)), "utf-8")
+    sys.stdout.write(f"{PAGE.relative_to(ROOT)} is written.\n")
+
+
 _HEAD = """# Sizing
 
 How much machine, time and quota an archive needs. Written by `python -m benchmarks.sizing` from
@@ -256,5 +219,4 @@ How much machine, time and quota an archive needs. Written by `python -m benchma
 scales with the clock, time with the latency to KrosAI and S3."""
 
 if __name__ == "__main__":
-    PAGE.write_text(render(read_results(RESULTS.read_text("utf-8"))), "utf-8")
-    sys.stdout.write(f"{PAGE.relative_to(ROOT)} is written.\n")
+    write_page()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from statistics import median
 from benchmarks.alternatives.rclone import find_rclone
 from benchmarks.contest import Rounds
 
-_HEADINGS = ("case", "contestant", "result", "ours ÷ theirs", "target", "reached", "CPU", "peak RSS", "requests")
+_HEADINGS = ("case", "contestant", "result", "ours ÷ theirs", "target", "reached", "CPU", "peak RSS", "requests", "how")
 _LIBRARIES = (
     "dagster", "requests", "urllib3", "boto3", "pyreqwest", "obstore", "pyarrow", "numpy", "pandas", "duckdb",
 )  # fmt: skip
@@ -23,7 +24,7 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class Row:
-    """One contestant in one case. `reached` is None if the row has no target."""
+    """One contestant in one case. `reached` is None if the row has no target; `how` is `measured` or `computed`."""
 
     case: str
     contestant: str
@@ -34,6 +35,7 @@ class Row:
     cpu: str = ""
     peak_bytes: float | None = None
     requests: str = ""
+    how: str = ""
 
     def cells(self) -> tuple[str, ...]:
         """Return the row as text, in the order of the headings."""
@@ -47,6 +49,7 @@ class Row:
             self.cpu,
             "" if self.peak_bytes is None else f"{self.peak_bytes / 1e6:,.0f} MB",
             self.requests,
+            self.how,
         )
 
 
@@ -78,20 +81,30 @@ def as_text(section: Section) -> str:
     return "\n".join([section.title, *body, ""])
 
 
-def as_markdown(sections: Sequence[Section], command: str, began: datetime) -> str:
-    """Format the whole of `results.md`."""
+def as_markdown(title: str, notes: str, sections: Sequence[Section], command: str, began: datetime) -> str:
+    """Format a part of `results.md`: the sections that one command has measured."""
     parts = [
-        "# Results",
+        f"# {title}",
         f"Written by `{command}`, {began:%Y-%m-%d %H:%M} UTC, in "
         f"{(datetime.now(UTC) - began).total_seconds() / 60:.0f} minutes, at commit {_commit()}.",
         _machine(),
-        "A result is the median of its rounds, followed by the least and the most. Contestants take turns in each "
-        "round, each in its own process, so that noise affects all of them: compare only ratios within one run. "
-        "Source, sink and contestant share the machine's cores; CPU and peak RSS are of the contestant only.",
+        notes,
     ]
     for section in sections:
         parts += [f"## {section.title}", section.notes, _markdown_table(section.rows)]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def replace_part(page: str, part: str) -> str:
+    """Replace the part of a page that has the same title, or add it at the end; other commands' parts stay."""
+    title = part.partition("\n")[0]
+    parts = [one.rstrip() + "\n" for one in re.split(r"(?m)^(?=# )", page) if one.strip()]
+    titles = [one.partition("\n")[0] for one in parts]
+    if title in titles:
+        parts[titles.index(title)] = part
+    else:
+        parts.append(part)
+    return "\n".join(parts)
 
 
 def _markdown_table(rows: Sequence[Row]) -> str:

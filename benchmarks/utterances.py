@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from typing import Any
 
 from benchmarks.contest import Measure, Rounds, measure
 from benchmarks.services import DAY, start_services
@@ -25,7 +26,7 @@ def run(*, is_quick: bool) -> Section:
             f"{folder}/turns.parquet",
         )
         measure("benchmarks.transcript_tables:save", environment, path=transcripts, calls=calls)
-        arguments = {"path": transcripts, "to": to}
+        arguments: dict[str, Any] = {"path": transcripts, "to": to}
         contestants: dict[str, Callable[[], Measure]] = {
             _OURS: lambda: _ours(services.environment(), calls),
             _BARE: lambda: measure("benchmarks.alternatives.split_and_write:split", environment, **arguments),

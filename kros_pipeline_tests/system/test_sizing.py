@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.sizing import (
-    PAGE,
-    RESULTS,
-    describe_quota_days,
-    most_calls_of_run,
-    read_results,
-    render,
-    requests_of_day,
-)
+from benchmarks.results import RESULTS, read_million, read_results
+from benchmarks.sizing import PAGE, describe_quota_days, most_calls_of_run, render, requests_of_day
 
 MEASURED = read_results(RESULTS.read_text("utf-8"))
+MILLION = read_million(RESULTS.read_text("utf-8"))
 
 
 def test_the_page_is_what_is_computed() -> None:
-    assert PAGE.read_text("utf-8") == render(MEASURED), "run `python -m benchmarks.sizing`"
+    assert PAGE.read_text("utf-8") == render(MEASURED, MILLION), "run `python -m benchmarks.sizing`"
 
 
 def test_each_figure_says_whether_it_is_measured_or_computed() -> None:
     rows = [line for line in PAGE.read_text("utf-8").splitlines() if line.startswith("| ") and "---" not in line]
     marked = [row for row in rows if row.rstrip(" |").split("| ")[-1].startswith(("measured", "computed"))]
-    assert len(marked) == 8 + 9
-    for section in PAGE.read_text("utf-8").split("\n## ")[3:]:
+    assert len(marked) == 8 + 10 + len(MILLION.costs)
+    for section in PAGE.read_text("utf-8").split("\n## ")[4:]:
         assert "All computed." in section
 
 
@@ -58,3 +52,5 @@ def test_a_catch_up_has_what_the_newest_day_leaves(requests_per_day: int, days: 
 def test_a_results_page_without_a_row_is_refused() -> None:
     with pytest.raises(LookupError, match="no row '50 ms, TLS'"):
         read_results("| case | contestant |\n| --- | --- |\n")
+    with pytest.raises(LookupError, match="no row '1,000,000 calls'"):
+        read_million("| case | contestant |\n| --- | --- |\n")
