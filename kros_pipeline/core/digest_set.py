@@ -84,6 +84,7 @@ class DigestSet:
     def update_digests(self, digests: Digests) -> bool:
         """Add the digests of texts, in any order. Return whether one of them is new."""
         count = len(self._held)
+        digests = np.sort(digests)  # neighbours are looked up much faster
         self._held.update(digests[~_are_in(digests, self._sorted)].tolist())
         has_grown = len(self._held) > count
         if len(self._held) > max(_FEWEST_HELD, len(self._sorted) // _HELD_SHARE):
@@ -119,7 +120,8 @@ class DigestSet:
     def _sort_in(self) -> None:
         if self._held:
             held = np.fromiter(self._held, _NATIVE, len(self._held))
-            self._sorted, self._held = np.sort(np.concatenate([self._sorted, held])), set()
+            both = np.concatenate([self._sorted, np.sort(held)])
+            self._sorted, self._held = np.sort(both, kind="stable"), set()  # a merge of the two
 
 
 def _are_in(digests: Digests, ordered: Digests) -> NDArray[np.bool_]:

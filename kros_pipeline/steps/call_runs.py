@@ -78,17 +78,23 @@ class CallRuns:
         if self._held_bytes > self._max_held_bytes:
             self._write_run()
 
-    def of_day(self, day: date) -> Iterator[Call]:
-        """Yield the calls of a day in ascending order of their ids."""
+    def cut(self) -> int:
+        """End the present run. Return the number from which on `of_day` knows only what is added later."""
+        if self._held:
+            self._write_run()
+        return len(self._runs)
+
+    def of_day(self, day: date, since: int = 0) -> Iterator[Call]:
+        """Yield the calls of a day in ascending order of their ids: all, or those that were added since a cut."""
         file = self._file
-        parts = [self._read(file, run[day]) for run in self._runs if file is not None and day in run]
+        parts = [self._read(file, run[day]) for run in self._runs[since:] if file is not None and day in run]
         parts.append(iter(sorted(self._held.get(day, ()), key=_by_id)))
         for _, same in groupby(heapq.merge(*parts, key=_by_id), key=_by_id):
             yield reduce(self._merge, same)
 
-    def batches_of(self, day: date) -> Iterator[list[Call]]:
+    def batches_of(self, day: date, since: int = 0) -> Iterator[list[Call]]:
         """Yield the calls of a day as `of_day` does, a thousand at a time."""
-        calls = self.of_day(day)
+        calls = self.of_day(day, since)
         while batch := list(islice(calls, _CALLS_PER_BATCH)):
             yield batch
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..core.days import days_from, end_of, start_of
-from ..core.digest_set import DigestSet
+from ..core.digest_set import Digests, DigestSet, digest_all
 from ..core.errors import RequestRefused
 from ..source.call_source import CallSource, Page, Window
 from ..source.time_format import format_time
@@ -227,10 +227,9 @@ class ListProof:
         reading = _Reading(first.total)
         try:
             for page in self._source.pages(window, prefetch=self._prefetch_pages, first=first):
-                if page is not first:
-                    self._keep(page, window)
+                digests = digest_all(page.identities) if page is first else self._keep(page, window)
                 reading.is_consistent = reading.is_consistent and page.total in (None, reading.total)
-                reading.is_repeating = not reading.rows.update(page.identities) and page.row_count > 0
+                reading.is_repeating = not reading.rows.update_digests(digests) and page.row_count > 0
         except RequestRefused as error:
             reading.refusal = str(error)
         return reading
@@ -242,12 +241,14 @@ class ListProof:
             new.total != old.total or not rows.has_all(new.identities) for new, old in zip(again, pages, strict=True)
         )
 
-    def _keep(self, page: Page, window: Window | None) -> None:
+    def _keep(self, page: Page, window: Window | None) -> Digests:
         self.pages += 1
-        self._seen.update(page.identities)
+        digests = digest_all(page.identities)
+        self._seen.update_digests(digests)
         if page.limit:
             self._page_limit = min(self._page_limit, page.limit)
         self._keep_page(page, window)
+        return digests
 
     def _has_asked_enough(self) -> bool:
         """Return whether more requests would be out of proportion: then the totals are wrong, and prove nothing."""

@@ -25,8 +25,9 @@ _MAX_NAMED_STATUSES = 3
 class ListedRows:
     """The rows of one day's list. Its calls go to `runs`, those of other days, too. `ids` are those of the day."""
 
-    def __init__(self, day: date, runs: CallRuns, *, is_read_for_another_day: bool = False):
-        self._day, self._runs, self._is_read_for_another_day = day, runs, is_read_for_another_day
+    def __init__(self, day: date, runs: CallRuns):
+        self._day, self._runs, self._since = day, runs, 0
+        self._is_another_days = False
         self.ids = DigestSet()
         self.unparsed: dict[str, UnparsedRow] = {}
         self.longest_beyond = timedelta(0)  # of calls that began before the window asked for and ended within it
@@ -59,7 +60,7 @@ class ListedRows:
             if call.call_date == self._day:
                 ids.append(call.call_id)
                 self.unparsed.pop(call.call_id, None)
-            if not self._is_read_for_another_day and self._is_kept(call, is_explained=is_explained):
+            if not self._is_another_days and self._is_kept(call, is_explained=is_explained):
                 self._runs.add(call.call_date, call)
         self.ids.update(ids)
         for row in page.unparsed:
@@ -69,22 +70,22 @@ class ListedRows:
 
     @property
     def other_days(self) -> list[date]:
-        """The days of the other calls. Of a list that is read for another day, too, only those near to the day."""
+        """The days of the other calls; of another day's rows, those near to it: the others are seen to already."""
         return [
             other
             for other in self._runs.days
-            if other != self._day and (not self._is_read_for_another_day or self._is_near(other))
+            if other != self._day and (not self._is_another_days or self._is_near(other))
         ]
 
     def batches_of(self, day: date) -> Iterator[list[Call]]:
         """Yield the calls of any day in ascending order of their ids, some at a time."""
-        return self._runs.batches_of(day)
+        return self._runs.batches_of(day, self._since)
 
     def of_another_day(self, day: date) -> "ListedRows":
-        """Return the rows of another day, of a list without windows. Both have the same calls."""
-        rows = ListedRows(day, self._runs, is_read_for_another_day=True)
+        """Return the rows of another day, of a list without windows, from now on. These rows keep the calls of both."""
+        rows = ListedRows(day, self._runs)
         rows.forget_windows()
-        rows.ids.update(call.call_id for call in self._runs.of_day(day))
+        rows._is_another_days, rows._since = True, self._runs.cut()
         return rows
 
     @property
