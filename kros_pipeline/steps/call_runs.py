@@ -25,8 +25,8 @@ from ..source.spool import choose_folder
 
 MAX_HELD_BYTES = 32 << 20
 _BYTES_OF_CALL = 1_000  # in memory, without its long texts
-_BYTES_PER_BLOCK = 128 << 10  # a block of each run is in memory while the runs are merged
-_CALLS_PER_BATCH = 1_000
+BYTES_PER_BLOCK = 128 << 10  # a block of each run is in memory while the runs are merged
+CALLS_PER_BATCH = 1_000
 _CODEC = "lz4"
 
 _by_id = attrgetter("call_id")
@@ -45,13 +45,12 @@ class _Block:
 class CallRuns:
     """Calls by day, each as often as it was added. Each comes back once, merged in the order in which it was added.
 
-    `merge(old, new)` merges what is known of a call with what was added later. About `max_held_bytes` of calls are in
-    memory at most. Only one thread may use it. Raises `LocalFault` where no
-    temporary file can be written.
+    `merge(old, new)` merges what is known of a call with what was added later. About `MAX_HELD_BYTES` of calls are in
+    memory at most. Only one thread may use it. Raises `LocalFault` where no temporary file can be written.
     """
 
-    def __init__(self, merge: Callable[[Call, Call], Call], *, max_held_bytes: int = MAX_HELD_BYTES):
-        self._merge, self._max_held_bytes = merge, max_held_bytes
+    def __init__(self, merge: Callable[[Call, Call], Call]):
+        self._merge = merge
         self._held: dict[date, list[Call]] = {}
         self._held_bytes = 0
         self._runs: list[dict[date, list[_Block]]] = []
@@ -75,7 +74,7 @@ class CallRuns:
         self._days.setdefault(day)
         self._held.setdefault(day, []).append(call)
         self._held_bytes += _size_of(call)
-        if self._held_bytes > self._max_held_bytes:
+        if self._held_bytes > MAX_HELD_BYTES:
             self._write_run()
 
     def cut(self) -> int:
@@ -95,7 +94,7 @@ class CallRuns:
     def batches_of(self, day: date, since: int = 0) -> Iterator[list[Call]]:
         """Yield the calls of a day as `of_day` does, a thousand at a time."""
         calls = self.of_day(day, since)
-        while batch := list(islice(calls, _CALLS_PER_BATCH)):
+        while batch := list(islice(calls, CALLS_PER_BATCH)):
             yield batch
 
     def _write_run(self) -> None:
@@ -135,7 +134,7 @@ def _blocks_of(calls: Iterable[Call]) -> Iterator[list[Call]]:
     for call in calls:
         block.append(call)
         size_bytes += _size_of(call)
-        if size_bytes >= _BYTES_PER_BLOCK:
+        if size_bytes >= BYTES_PER_BLOCK:
             yield block
             block, size_bytes = [], 0
     if block:
