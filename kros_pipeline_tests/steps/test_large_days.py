@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import tracemalloc
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from kros_pipeline.archive import parquet
 from kros_pipeline.core import digest_set
-from kros_pipeline.source.call_source import Page, Window
+from kros_pipeline.source.call_source import ListedCall, Page, Window
 from kros_pipeline.steps import call_runs
 from kros_pipeline_tests.support.clocks import clock_without_waits
 from kros_pipeline_tests.support.fake_call_source import FakeCall, FakeCallSource
@@ -31,8 +31,7 @@ class LargeDay(FakeCallSource):
     def __init__(self, count: int, *, has_date_filter: bool) -> None:
         gap = timedelta(days=1) / count
         calls = [
-            FakeCall(f"call_{number * 7_919 % count:06d}", MIDNIGHT + number * gap, b"", TEXT)
-            for number in range(count)
+            FakeCall(f"call_{number * 7_919 % count:06d}", MIDNIGHT + number * gap, b"") for number in range(count)
         ]
         super().__init__(calls, CLOCK)
         self._ordered, self._has_date_filter = calls, has_date_filter
@@ -44,7 +43,12 @@ class LargeDay(FakeCallSource):
             begin = bisect_left(self._ordered, window.start, key=lambda call: call.created_at)
             end = bisect_right(self._ordered, window.end, key=lambda call: call.created_at)
         shown = self._ordered[begin:end][offset : offset + self.page_limit]
-        return Page([self._list(call) for call in shown], [], end - begin, self.page_limit)
+        return Page([self._show(call) for call in shown], [], end - begin, self.page_limit)
+
+    def _show(self, call: FakeCall) -> ListedCall:
+        """Return a call with a text of its own, as each page of a real list has it."""
+        listed = self._list(call)
+        return replace(listed, call=replace(listed.call, listed_transcript=f"{TEXT}{call.call_id}"))
 
 
 @dataclass(frozen=True)
