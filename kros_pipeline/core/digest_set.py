@@ -37,8 +37,15 @@ class DigestSet:
     @classmethod
     def of_digests(cls, digests: Digests) -> "DigestSet":
         """Make a set of digests, in any order."""
+        ordered = np.sort(digests, kind="stable")  # it merges what is sorted in parts
+        is_first = np.ones(len(ordered), np.bool_)
+        np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+        return cls._of_sorted(ordered[is_first])
+
+    @classmethod
+    def _of_sorted(cls, digests: Digests) -> "DigestSet":
         made = cls()
-        made._sorted = np.unique(digests)
+        made._sorted = digests
         return made
 
     @classmethod
@@ -112,10 +119,10 @@ class DigestSet:
         return DigestSet.of_digests(np.concatenate([self.digests, other.digests]))
 
     def __and__(self, other: "DigestSet") -> "DigestSet":
-        return DigestSet.of_digests(self.digests[other.has(self.digests)])
+        return DigestSet._of_sorted(self.digests[other.has(self.digests)])
 
     def __sub__(self, other: "DigestSet") -> "DigestSet":
-        return DigestSet.of_digests(self.digests[~other.has(self.digests)])
+        return DigestSet._of_sorted(self.digests[~other.has(self.digests)])
 
     def _sort_in(self) -> None:
         if self._held:
