@@ -2,6 +2,7 @@
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,13 +13,17 @@ _BYTES = 8
 _BIG_ENDIAN, _NATIVE = ">u8", np.uint64  # digests sort as numbers exactly as they sort as bytes
 _FEWEST_HELD = 4_096
 _HELD_SHARE = 16  # new digests are sorted in once they are a sixteenth of the rest: n log n altogether
+_TEXTS_AT_ONCE = 10_000
 
 Digests = NDArray[np.uint64]
 
 
 def digest_all(texts: Iterable[str]) -> Digests:
     """Digest texts, in their order."""
-    return _numbers_of(b"".join(map(digest_id, texts)))
+    left, joined = iter(texts), bytearray()
+    while piece := b"".join(map(digest_id, islice(left, _TEXTS_AT_ONCE))):
+        joined += piece
+    return _numbers_of(joined)
 
 
 class DigestSet:
@@ -37,10 +42,7 @@ class DigestSet:
     @classmethod
     def of_digests(cls, digests: Digests) -> "DigestSet":
         """Make a set of digests, in any order."""
-        ordered = np.sort(digests, kind="stable")  # it merges what is sorted in parts
-        is_first = np.ones(len(ordered), np.bool_)
-        np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
-        return cls._of_sorted(ordered[is_first])
+        return cls._of_sorted(_merge(digests))
 
     @classmethod
     def _of_sorted(cls, digests: Digests) -> "DigestSet":
@@ -73,7 +75,9 @@ class DigestSet:
         return len(self._sorted) + len(self._held)
 
     def __contains__(self, text: str) -> bool:
-        return bool(self.has(digest_all([text]))[0])
+        number = int.from_bytes(digest_id(text))
+        place = int(self._sorted.searchsorted(_NATIVE(number)))
+        return number in self._held or (place < len(self._sorted) and int(self._sorted[place]) == number)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DigestSet) and np.array_equal(self.digests, other.digests)
@@ -82,7 +86,10 @@ class DigestSet:
 
     def add(self, text: str) -> None:
         """Add one text."""
-        self.update([text])
+        if text not in self:
+            self._held.add(int.from_bytes(digest_id(text)))
+            if len(self._held) > self._most_held:
+                self._sort_in()
 
     def update(self, texts: Iterable[str]) -> bool:
         """Add texts. Return whether one of them is new."""
@@ -90,13 +97,14 @@ class DigestSet:
 
     def update_digests(self, digests: Digests) -> bool:
         """Add the digests of texts, in any order. Return whether one of them is new."""
-        count = len(self._held)
-        digests = np.sort(digests)  # neighbours are looked up much faster
-        self._held.update(digests[~_are_in(digests, self._sorted)].tolist())
-        has_grown = len(self._held) > count
-        if len(self._held) > max(_FEWEST_HELD, len(self._sorted) // _HELD_SHARE):
+        count, digests = len(self), np.sort(digests)  # neighbours are looked up much faster
+        new = digests[~_are_in(digests, self._sorted)]
+        if len(self._held) + len(new) > self._most_held:
             self._sort_in()
-        return has_grown
+            self._sorted = _merge(self._sorted, new)
+        else:
+            self._held.update(new.tolist())
+        return len(self) > count
 
     def has(self, digests: Digests) -> NDArray[np.bool_]:
         """Return of each digest whether it is in the set."""
@@ -124,11 +132,22 @@ class DigestSet:
     def __sub__(self, other: "DigestSet") -> "DigestSet":
         return DigestSet._of_sorted(self.digests[~other.has(self.digests)])
 
+    @property
+    def _most_held(self) -> int:
+        return max(_FEWEST_HELD, len(self._sorted) // _HELD_SHARE)
+
     def _sort_in(self) -> None:
         if self._held:
             held = np.fromiter(self._held, _NATIVE, len(self._held))
-            both = np.concatenate([self._sorted, np.sort(held)])
-            self._sorted, self._held = np.sort(both, kind="stable"), set()  # a merge of the two
+            self._sorted, self._held = _merge(self._sorted, np.sort(held)), set()
+
+
+def _merge(*parts: Digests) -> Digests:
+    """Sort digests, each once. Sorted parts are merged; numpy's `unique` would hash them all."""
+    ordered = np.sort(np.concatenate(parts), kind="stable")
+    is_first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+    return ordered[is_first]
 
 
 def _are_in(digests: Digests, ordered: Digests) -> NDArray[np.bool_]:
@@ -139,5 +158,5 @@ def _are_in(digests: Digests, ordered: Digests) -> NDArray[np.bool_]:
     return np.asarray(ordered[np.minimum(places, len(ordered) - 1)] == digests)
 
 
-def _numbers_of(joined: bytes) -> Digests:
+def _numbers_of(joined: bytes | bytearray) -> Digests:
     return np.frombuffer(joined, _BIG_ENDIAN).astype(_NATIVE)

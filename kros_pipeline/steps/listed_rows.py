@@ -65,7 +65,7 @@ class ListedRows:
         self.ids.update(ids)
         for row in page.unparsed:
             is_of_day = is_near if row.created_at is None else row.created_at.date() == self._day
-            if is_of_day and (row.call_id is None or not self.ids.has_all([row.call_id])):
+            if is_of_day and (row.call_id is None or row.call_id not in self.ids):
                 self.unparsed[row.call_id or row.raw_json] = row
 
     @property
