@@ -12,7 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kros_pipeline.archive.object_store import VersionToken
@@ -63,6 +63,7 @@ def small_runs(max_held_bytes: int = 3_000) -> Iterator[CallRuns]:
         yield runs
 
 
+@settings(max_examples=60)
 @given(st.lists(CALLS, max_size=40), st.integers(0, 40))
 def test_calls_come_back_sorted_and_merged_in_the_order_in_which_they_came(calls: list[Call], cut_at: int) -> None:
     with small_runs() as runs:
@@ -116,6 +117,7 @@ def bytes_of(batches: Iterable[Any]) -> bytes:
     return file.getvalue()
 
 
+@settings(max_examples=40)
 @given(st.lists(CALLS, max_size=12), st.lists(CALLS, max_size=12), st.booleans())
 def test_a_table_takes_calls_in_as_a_dict_of_all_would(known: list[Call], found: list[Call], is_sorted: bool) -> None:
     """Whatever order another program has given the table, and however often it has a call."""
