@@ -35,7 +35,7 @@ class Partition:
         self.version = version
         self._table, self._file, self._key = table, file, key or table.name
         with _readable(self._key):
-            self._parquet = pq.ParquetFile(file)
+            self._parquet = pq.ParquetFile(file, pre_buffer=False)  # else the whole file is in memory while it is read
             if not set(table.sorted_by) <= set(self._parquet.schema_arrow.names):
                 raise pa.ArrowInvalid("a column that identifies the rows is missing")
             self.row_count = self._parquet.metadata.num_rows

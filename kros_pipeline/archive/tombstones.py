@@ -187,16 +187,23 @@ class Tombstones:
         with self._lock:
             self._known = None
 
+    def has_stopped_numbers(self) -> bool:
+        """Return whether any number has a tombstone."""
+        return bool(self._stopped_numbers())
+
     def is_number_stopped(self, names: Iterable[str]) -> bool:
         """Return whether a number has a tombstone. `names` are its forms, in E.164 and in digits."""
+        stopped = self._stopped_numbers()
+        return bool(stopped) and any(self.pseudonym(name) in stopped for name in names)
+
+    def _stopped_numbers(self) -> frozenset[str]:
         marker = self._look(MAX_AGE_SECONDS).marker
         if marker is None or self._key is None:
-            return False
+            return frozenset()
         with self._lock:
             if self._numbers[0] != marker:
                 self._numbers = marker, list_names(self._store, NUMBER_TOMBSTONES)
-        stopped = self._numbers[1]
-        return bool(stopped) and any(self.pseudonym(name) in stopped for name in names)
+            return self._numbers[1]
 
     def _content(self) -> dict[str, str]:
         return {"erased_at": self._clock.now().isoformat(timespec="seconds")}

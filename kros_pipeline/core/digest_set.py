@@ -1,22 +1,29 @@
 """A set of texts, kept as 8-byte digests: 8 MB for a million of them, where a Python set of texts takes 150 MB."""
 
+from base64 import b64decode, b64encode
 from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .id_digests import digest_id
 
+_BYTES = 8
 _BIG_ENDIAN, _NATIVE = ">u8", np.uint64  # digests sort as numbers exactly as they sort as bytes
 _FEWEST_HELD = 4_096
 _HELD_SHARE = 16  # new digests are sorted in once they are a sixteenth of the rest: n log n altogether
+_TEXTS_AT_ONCE = 10_000
 
 Digests = NDArray[np.uint64]
 
 
 def digest_all(texts: Iterable[str]) -> Digests:
     """Digest texts, in their order."""
-    return _numbers_of(b"".join(map(digest_id, texts)))
+    left, joined = iter(texts), bytearray()
+    while piece := b"".join(map(digest_id, islice(left, _TEXTS_AT_ONCE))):
+        joined += piece
+    return _numbers_of(joined)
 
 
 class DigestSet:
@@ -35,8 +42,12 @@ class DigestSet:
     @classmethod
     def of_digests(cls, digests: Digests) -> "DigestSet":
         """Make a set of digests, in any order."""
+        return cls._of_sorted(_merge(digests))
+
+    @classmethod
+    def _of_sorted(cls, digests: Digests) -> "DigestSet":
         made = cls()
-        made._sorted = np.unique(digests)
+        made._sorted = digests
         return made
 
     @classmethod
@@ -48,11 +59,25 @@ class DigestSet:
         """Return the digests, sorted and joined."""
         return self.digests.astype(_BIG_ENDIAN).tobytes()
 
+    @classmethod
+    def unpack(cls, packed: str) -> "DigestSet":
+        """Read what `pack` or `id_digests.pack_digests` wrote. Raises `ValueError` for another text."""
+        joined = b64decode(packed, validate=True)
+        if len(joined) % _BYTES:
+            raise ValueError("packed digests of call ids are cut")
+        return cls.from_bytes(joined)
+
+    def pack(self) -> str:
+        """Return the digests as the text that `id_digests.pack_digests` makes of them."""
+        return b64encode(bytes(self)).decode()
+
     def __len__(self) -> int:
         return len(self._sorted) + len(self._held)
 
     def __contains__(self, text: str) -> bool:
-        return bool(self.has(digest_all([text]))[0])
+        number = int.from_bytes(digest_id(text))
+        place = int(self._sorted.searchsorted(_NATIVE(number)))
+        return number in self._held or (place < len(self._sorted) and int(self._sorted[place]) == number)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DigestSet) and np.array_equal(self.digests, other.digests)
@@ -61,17 +86,25 @@ class DigestSet:
 
     def add(self, text: str) -> None:
         """Add one text."""
-        self.update([text])
+        if text not in self:
+            self._held.add(int.from_bytes(digest_id(text)))
+            if len(self._held) > self._most_held:
+                self._sort_in()
 
-    def update(self, texts: Iterable[str]) -> None:
-        """Add texts."""
-        self.update_digests(digest_all(texts))
+    def update(self, texts: Iterable[str]) -> bool:
+        """Add texts. Return whether one of them is new."""
+        return self.update_digests(digest_all(texts))
 
-    def update_digests(self, digests: Digests) -> None:
-        """Add the digests of texts, in any order."""
-        self._held.update(digests[~_are_in(digests, self._sorted)].tolist())
-        if len(self._held) > max(_FEWEST_HELD, len(self._sorted) // _HELD_SHARE):
+    def update_digests(self, digests: Digests) -> bool:
+        """Add the digests of texts, in any order. Return whether one of them is new."""
+        count, digests = len(self), np.sort(digests)  # neighbours are looked up much faster
+        new = digests[~_are_in(digests, self._sorted)]
+        if len(self._held) + len(new) > self._most_held:
             self._sort_in()
+            self._sorted = _merge(self._sorted, new)
+        else:
+            self._held.update(new.tolist())
+        return len(self) > count
 
     def has(self, digests: Digests) -> NDArray[np.bool_]:
         """Return of each digest whether it is in the set."""
@@ -94,15 +127,27 @@ class DigestSet:
         return DigestSet.of_digests(np.concatenate([self.digests, other.digests]))
 
     def __and__(self, other: "DigestSet") -> "DigestSet":
-        return DigestSet.of_digests(self.digests[other.has(self.digests)])
+        return DigestSet._of_sorted(self.digests[other.has(self.digests)])
 
     def __sub__(self, other: "DigestSet") -> "DigestSet":
-        return DigestSet.of_digests(self.digests[~other.has(self.digests)])
+        return DigestSet._of_sorted(self.digests[~other.has(self.digests)])
+
+    @property
+    def _most_held(self) -> int:
+        return max(_FEWEST_HELD, len(self._sorted) // _HELD_SHARE)
 
     def _sort_in(self) -> None:
         if self._held:
             held = np.fromiter(self._held, _NATIVE, len(self._held))
-            self._sorted, self._held = np.sort(np.concatenate([self._sorted, held])), set()
+            self._sorted, self._held = _merge(self._sorted, np.sort(held)), set()
+
+
+def _merge(*parts: Digests) -> Digests:
+    """Sort digests, each once. Sorted parts are merged; numpy's `unique` would hash them all."""
+    ordered = np.sort(np.concatenate(parts), kind="stable")
+    is_first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=is_first[1:])
+    return ordered[is_first]
 
 
 def _are_in(digests: Digests, ordered: Digests) -> NDArray[np.bool_]:
@@ -113,5 +158,5 @@ def _are_in(digests: Digests, ordered: Digests) -> NDArray[np.bool_]:
     return np.asarray(ordered[np.minimum(places, len(ordered) - 1)] == digests)
 
 
-def _numbers_of(joined: bytes) -> Digests:
+def _numbers_of(joined: bytes | bytearray) -> Digests:
     return np.frombuffer(joined, _BIG_ENDIAN).astype(_NATIVE)

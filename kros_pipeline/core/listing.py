@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from .days import parse_time
-from .id_digests import pack_digests, unpack_digests
+from .digest_set import DigestSet
+from .id_digests import unpack_digests
 
 DIGEST_FIELDS = ("call_digests", "unlisted_digests", "witnessed_digests")
 """The fields that name calls, packed by `id_digests`. An erasure takes its calls out of them."""
@@ -71,7 +72,8 @@ class Listing:
     def without_calls(self, digests: set[bytes], erasure_token: str | None = None) -> "Listing":
         """Return the listing without these digests of calls, with the token of an erasure."""
         packed = {name: text for name in DIGEST_FIELDS if (text := getattr(self, name)) is not None}
-        kept: dict[str, Any] = {name: pack_digests(unpack_digests(text) - digests) for name, text in packed.items()}
+        gone = DigestSet.from_bytes(b"".join(digests))
+        kept: dict[str, Any] = {name: (DigestSet.unpack(text) - gone).pack() for name, text in packed.items()}
         return replace(self, **kept, erasure_token=erasure_token or self.erasure_token)
 
     @classmethod
@@ -92,7 +94,7 @@ class Listing:
             values["pages"] = PageSpan(**values["pages"])
         for name in DIGEST_FIELDS:
             if values.get(name) is not None:
-                unpack_digests(values[name])
+                DigestSet.unpack(values[name])
         return cls(**values)
 
 

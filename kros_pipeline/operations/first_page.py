@@ -2,8 +2,10 @@
 
 from datetime import date
 
+from ..core.calls import merge_calls
 from ..core.errors import RequestRefused
 from ..source.call_source import CallSource, Page, Window
+from ..steps.call_runs import CallRuns
 from ..steps.list_proof import ignores_dates
 from ..steps.listed_rows import ListedRows
 
@@ -17,6 +19,6 @@ def ask_first_page(source: CallSource, day: date, window: Window) -> tuple[Page,
             return source.list_page(None, 0, 1), False
         except RequestRefused:
             raise error from None
-    rows = ListedRows(day)
+    rows = ListedRows(day, CallRuns(merge_calls))
     rows.add(page, window)
     return page, not (rows.has_rows_outside and ignores_dates(source, page))

@@ -19,8 +19,8 @@ def find_local_fault(error: OSError, folder: str, *, is_of_file: bool = False) -
     """
     if error.errno in _FULL:
         return LocalFault(
-            f"the disk of {folder} is full, where large recordings wait for their upload: free some space, or set "
-            "TMPDIR to a folder with more"
+            f"the disk of {folder} is full, where large recordings and the calls of large days wait: free some "
+            "space, or set TMPDIR to a folder with more"
         )
     if error.errno in _TOO_MANY_FILES:
         return LocalFault(

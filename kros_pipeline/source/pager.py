@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from ..core.clock import Clock
+from ..core.digest_set import DigestSet
 from ..core.errors import RequestRefused
 from .call_source import Page
 from .page_prefetcher import PagePrefetcher
@@ -25,7 +26,7 @@ def read_pages(
     rows have come. A `total` that is too small does not end it: a full page is followed by another. Nothing is
     prefetched before the second page is wanted, nor beyond `total`. Raises what `fetch` raises.
     """
-    seen: set[str] = set()
+    seen = DigestSet()
     offset, number = 0, 1
     page: Page | None = None
     with PagePrefetcher(fetch, prefetch, clock) as prefetcher:
@@ -41,9 +42,8 @@ def read_pages(
                 raise
             yield page
             offset, number = offset + page.row_count, number + 1
-            new = page.identities - seen
+            has_new = seen.update(page.identities)
             all_came = page.total is None or offset >= page.total
-            if not new or (all_came and page.row_count < (page.limit or page_limit)):
+            if not has_new or (all_came and page.row_count < (page.limit or page_limit)):
                 return
-            seen |= new
             prefetcher.prefetch(offset, number, page.row_count, page.total or 0)

@@ -5,7 +5,7 @@ first after version 0.1.0), and an organization that is only named now, are conf
 archive has. A known key costs no request.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 from itertools import islice
 
@@ -15,9 +15,11 @@ from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.days import end_of, start_of
+from ..core.digest_set import DigestSet, digest_all
 from ..core.errors import UnreadablePartition, WrongArchive
 from ..core.object_keys import AUDIO
 from ..source.call_source import CallSource, Window
+from .archived_ids import digests_of, ids_in
 
 _MAX_DAYS = 3
 _FEW_CALLS = 3  # fewer may have been deleted upstream, all of them, while late ones came
@@ -44,7 +46,7 @@ def confirm_account(*, source: CallSource, store: ObjectStore, tables: Tables, i
     unreadable: list[UnreadablePartition] = []
     for day, known_ids in _days_with_calls(store, tables, unreadable):
         for listed_ids in _listed_ids(source, day):
-            if not known_ids.isdisjoint(listed_ids):
+            if known_ids.has(digest_all(listed_ids)).any():
                 identity.confirm(has_calls=True)
                 return
             listed_count += len(listed_ids)
@@ -68,40 +70,54 @@ def confirm_account(*, source: CallSource, store: ObjectStore, tables: Tables, i
     )
 
 
-def check_known_ids(day: date, known_ids: Collection[str], listed_ids: Collection[str]) -> None:
+def check_known_ids(day: date, known_ids: DigestSet, listed_ids: Iterable[list[str]]) -> None:
     """Raise `WrongArchive` where the list shows three or more calls of a day, and none of those that its table has.
 
     `listed_ids` are the calls that the list shows of this day, without those of its neighbours and without erased ones.
+    They come some at a time, and are read as far as one is known.
     """
-    if min(len(known_ids), len(listed_ids)) >= _FEW_CALLS and set(known_ids).isdisjoint(listed_ids):
+    if len(known_ids) < _FEW_CALLS:
+        return
+    listed_count = 0
+    for ids in listed_ids:
+        if known_ids.has(digest_all(ids)).any():
+            return
+        listed_count += len(ids)
+    if listed_count >= _FEW_CALLS:
         raise WrongArchive(
-            f"{day}: the archive has {len(known_ids)} calls, the list shows {len(listed_ids)}, and none is the same: "
+            f"{day}: the archive has {len(known_ids)} calls, the list shows {listed_count}, and none is the same: "
             f"another account would be mixed into the day. Nothing was written. {_OTHER_ACCOUNT}"
         )
 
 
 def _days_with_calls(
     store: ObjectStore, tables: Tables, unreadable: list[UnreadablePartition]
-) -> Iterator[tuple[date, set[str]]]:
+) -> Iterator[tuple[date, DigestSet]]:
     """Yield the days that have calls with the ids of their calls, the newest day first.
 
     The errors of partitions that cannot be read are added to `unreadable`.
     """
     for day in reversed(days_of_table(store, schemas.CALLS.name)):
         try:
-            known_ids = {row["call_id"] for row in tables.rows(schemas.CALLS, day, ("call_id",))}
+            with tables.opened(schemas.CALLS, day) as partition:
+                known_ids = digests_of(partition)
         except UnreadablePartition as error:
             unreadable.append(error)
             continue
-        if known_ids:
+        if len(known_ids):
             yield day, known_ids
 
 
 def _has_recordings(store: ObjectStore, tables: Tables) -> bool:
     """Return whether the archive has audio, or a row in `recordings`: a day without calls has a partition, too."""
     return bool(list(store.folders(AUDIO))) or any(
-        tables.rows(schemas.RECORDINGS, day, ("call_id",)) for day in days_of_table(store, schemas.RECORDINGS.name)
+        _has_rows(tables, schemas.RECORDINGS, day) for day in days_of_table(store, schemas.RECORDINGS.name)
     )
+
+
+def _has_rows(tables: Tables, table: schemas.Table, day: date) -> bool:
+    with tables.opened(table, day) as partition:
+        return any(True for _ in ids_in(partition))
 
 
 def _listed_ids(source: CallSource, day: date) -> Iterator[set[str]]:

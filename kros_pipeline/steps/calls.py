@@ -1,30 +1,33 @@
 """`calls`: every completed call of a day, and whether the list was proved."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import date
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.identity import ArchiveIdentity
 from ..archive.listings import read_usable_listing, update_listing
 from ..archive.object_store import ObjectStore
+from ..archive.parquet import Partition
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..archive.unparsed_rows import UnparsedRows
 from ..core import schemas
-from ..core.calls import Call
 from ..core.clock import Clock
 from ..core.days import days_beside
+from ..core.digest_set import DigestSet, digest_all
 from ..core.errors import ApiError, UnreadablePartition, WrongArchive
-from ..core.home_days import HomeDays, find_home_days
 from ..core.listing import Listing
 from ..core.statuses import DayVerdict
 from ..source.call_source import CallSource
 from .account_check import check_known_ids
+from .archived_ids import ArchivedIds, digests_of, ids_in, ids_with
+from .home_calls import HomeCalls
 from .list_reader import DayList, ListReader
 from .listed_rows import ListedRows
 from .listing_maker import ListingMaker
-from .other_days import ArchivedIds, add_calls, mark, may_be_added_to, save_to_other_days
+from .other_days import add_calls, mark, may_be_added_to, save_to_other_days
 from .report import Report
 from .stopped_numbers import stop_calls
 from .whole_lists import find_unlisted_days, take_over_listing
@@ -78,37 +81,38 @@ def list_calls(
             retention_days=retention_days,
         ),
     )
-    error: ApiError | None = None
-    try:
-        reader.read()
-    except ApiError as raised:
-        if not reader.proof.pages:
-            raise
-        error = raised
-
-    def save(saved_day: date, listed: DayList) -> tuple[Report, Listing]:
-        return _save(
-            saved_day,
-            listed,
-            error,
-            listed_for=day if saved_day != day else None,
-            first_day=first_day,
-            store=store,
-            tables=tables,
-            tombstones=tombstones,
-            identity=identity,
-            open_audit=open_audit,
-            clock=clock,
-            unparsed_rows=UnparsedRows(store, tombstones, default_country),
-        )
-
-    report, listing = save(day, reader.result)
-    report.counts["pages"] = reader.proof.pages
-    for other, listed in reader.results_of_other_days.items() if error is None else ():
+    with closing(reader):
+        error: ApiError | None = None
         try:
-            save(other, listed)
-        except (UnreadablePartition, WrongArchive) as problem:  # the day's own run fails with it
-            log.warning("%s: what this run has listed of it was not saved (%s)", other, problem)
+            reader.read()
+        except ApiError as raised:
+            if not reader.proof.pages:
+                raise
+            error = raised
+
+        def save(saved_day: date, listed: DayList) -> tuple[Report, Listing]:
+            return _save(
+                saved_day,
+                listed,
+                error,
+                listed_for=day if saved_day != day else None,
+                first_day=first_day,
+                store=store,
+                tables=tables,
+                tombstones=tombstones,
+                identity=identity,
+                open_audit=open_audit,
+                clock=clock,
+                unparsed_rows=UnparsedRows(store, tombstones, default_country),
+            )
+
+        report, listing = save(day, reader.result)
+        report.counts["pages"] = reader.proof.pages
+        for other, listed in reader.results_of_other_days.items() if error is None else ():
+            try:
+                save(other, listed)
+            except (UnreadablePartition, WrongArchive) as problem:  # the day's own run fails with it
+                log.warning("%s: what this run has listed of it was not saved (%s)", other, problem)
     return report, listing
 
 
@@ -137,26 +141,25 @@ def _save(
     for row in rows.unparsed.values():
         report.add_problem(row.call_id or "(no id)", row.problem)
         unparsed_rows.keep(day, row.raw_json)
-    homes = find_home_days(
-        day,
-        rows.calls,
-        _without_erased(rows.others, tombstones),
-        archived=archived,
-        may_be_added=lambda other: may_be_added_to(other, archived, first_day=first_day, clock=clock),
-    )
-    _remove(day, homes, tables, open_audit(day))
-    added_to_others = save_to_other_days(day, homes, archived.unreadable, tables=tables, clock=clock)
-    oddities += [f"{why}." for _, why in sorted(archived.unreadable.items())]
-    with tables.transaction(schemas.CALLS, day) as table:
-        report.written = table.commit(lambda present: add_calls(present, homes.kept))
-        present_ids = {row["call_id"] for row in table.rows(("call_id",))}
-    pending = _find_doubled(day, present_ids, archived, tables, clock)
+    with closing(HomeCalls(day, rows)) as homes:
+        homes.find(
+            archived,
+            tombstones.is_erased,
+            lambda other: may_be_added_to(other, archived, first_day=first_day, clock=clock),
+        )
+        _remove(day, homes, tables, open_audit(day))
+        added_to_others = save_to_other_days(day, homes, archived.unreadable, tables=tables, clock=clock)
+        oddities += [f"{why}." for _, why in sorted(archived.unreadable.items())]
+        with tables.transaction(schemas.CALLS, day) as table:
+            report.written = table.commit(lambda present: add_calls(present, homes.calls_of(day)))
+            present = digests_of(table.present)
+            pending = _find_doubled(day, table.present, present, archived, tables, clock)
 
-    def make_listing(last: Listing | None) -> Listing:
-        made = ListingMaker(day, listed, homes, present_ids, archived, tombstones)
-        return made.make(last, error, pending, oddities, clock.now(), listed_for)
+            def make_listing(last: Listing | None) -> Listing:
+                made = ListingMaker(day, listed, homes, present, lambda: ids_in(table.present), archived, tombstones)
+                return made.make(last, error, pending, oddities, clock.now(), listed_for)
 
-    listing = update_listing(store, day, make_listing)
+            listing = update_listing(store, day, make_listing)
     report.counts = {
         "calls": report.written.rows,
         "listed": len(homes.kept),
@@ -171,7 +174,7 @@ def _save(
 def _report_taken_over(day: date, tables: Tables) -> Report:
     """Report a day that another day's run has listed: its table is unchanged."""
     with tables.transaction(schemas.CALLS, day) as table:
-        written = table.commit(lambda present: add_calls(present, {}))
+        written = table.commit(lambda present: add_calls(present, ()))
     return Report(written=written, counts={"calls": written.rows, "pages": 0})
 
 
@@ -214,32 +217,39 @@ def _check_account(
     Raises `WrongArchive` where the account was not confirmed, either.
     """
     beside = archived.beside()
-    listed = [call_id for call_id in rows.calls if call_id not in beside and not tombstones.is_erased(call_id)]
+
+    def listed_ids() -> Iterator[list[str]]:
+        for calls in rows.batches_of(day):
+            ids = [call.call_id for call in calls]
+            are_beside = beside.has(digest_all(ids)).tolist()
+            yield [
+                call_id
+                for call_id, is_beside in zip(ids, are_beside, strict=True)
+                if not is_beside and not tombstones.is_erased(call_id)
+            ]
+
+    known = archived(day)
     try:
-        check_known_ids(day, archived(day), listed)
+        check_known_ids(day, known, listed_ids())
     except WrongArchive:
         if not identity.is_confirmed:
             raise
-        count = len(archived(day))
+        count = sum(map(len, listed_ids()))
         return [
-            f"none of the {count} calls that the archive has of the day is listed any more; {len(listed)} others are"
+            f"none of the {len(known)} calls that the archive has of the day is listed any more; {count} others are"
         ]
     return []
 
 
-def _without_erased(others: Mapping[date, Mapping[str, Call]], tombstones: Tombstones) -> dict[date, dict[str, Call]]:
-    return {
-        other: {call_id: call for call_id, call in calls.items() if not tombstones.is_erased(call_id)}
-        for other, calls in others.items()
-    }
-
-
-def _find_doubled(day: date, present_ids: set[str], archived: ArchivedIds, tables: Tables, clock: Clock) -> list[str]:
+def _find_doubled(
+    day: date, table: Partition | None, present: DigestSet, archived: ArchivedIds, tables: Tables, clock: Clock
+) -> list[str]:
     """Look again at neighbours that another run changed meanwhile: of a call in two days, the later day is owed."""
     pending = []
     for other in days_beside(day):
         archived.forget_changed(other)
-        if archived(other).isdisjoint(present_ids):
+        common = archived(other) & present
+        if ids_with(common, table).isdisjoint(archived.find(other, common)):
             continue
         sentence = f"{max(day, other)} has calls that {min(day, other)} keeps. Materialize the whole day."
         if other > day:
@@ -249,7 +259,7 @@ def _find_doubled(day: date, present_ids: set[str], archived: ArchivedIds, table
     return pending
 
 
-def _remove(day: date, homes: HomeDays, tables: Tables, audit: AuditLog) -> None:
+def _remove(day: date, homes: HomeCalls, tables: Tables, audit: AuditLog) -> None:
     """Mark the rows that an earlier day keeps, with an audit line each: the only removal besides erasure."""
     for call_id, home in sorted(homes.removed.items()):
         audit.record(AuditEvent.MOVED, call_id, kept_by=home.isoformat())

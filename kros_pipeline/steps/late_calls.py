@@ -13,7 +13,7 @@ from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core.listing import Listing
-from .other_days import ArchivedIds
+from .archived_ids import ArchivedIds
 
 
 def note_late_calls(day: date, missing: Set[str], *, store: ObjectStore, tables: Tables, tombstones: Tombstones) -> int:
@@ -24,8 +24,8 @@ def note_late_calls(day: date, missing: Set[str], *, store: ObjectStore, tables:
     """
     if not missing:
         return 0
-    archived = ArchivedIds(day, tables)
-    late = {call_id for call_id in missing - archived.beside() if not tombstones.is_erased(call_id)}
+    beside = ArchivedIds(day, tables).beside()
+    late = {call_id for call_id in missing if call_id not in beside and not tombstones.is_erased(call_id)}
     if late:
         sentence = f"{len(late)} calls came to the list after it was read: materialize the whole day."
 

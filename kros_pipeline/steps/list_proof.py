@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from ..core.days import days_from, end_of, start_of
+from ..core.digest_set import Digests, DigestSet, digest_all
 from ..core.errors import RequestRefused
 from ..source.call_source import CallSource, Page, Window
 from ..source.time_format import format_time
@@ -32,7 +33,7 @@ class _Reading:
     """What one reading of a window saw."""
 
     total: int | None
-    rows: set[str] = field(default_factory=set)
+    rows: DigestSet = field(default_factory=DigestSet)
     is_consistent: bool = True  # every page that named a total named the same
     is_repeating: bool = False  # the last page held nothing new
     refusal: str | None = None  # why a later page was refused
@@ -66,7 +67,7 @@ class ListProof:
     def __init__(self, source: CallSource, keep: Callable[[Page, Window | None], None], *, prefetch_pages: int):
         self._source, self._keep_page, self._prefetch_pages = source, keep, prefetch_pages
         self._limits = ListLimits()
-        self._seen: set[str] = set()
+        self._seen = DigestSet()
         self._page_limit = source.page_limit  # or less, where the answers say so
         self.windows: list[Window] = []
         self.problems: list[str] = []
@@ -95,12 +96,12 @@ class ListProof:
         """Return whether a first page has all rows of its window: one answer needs no further proof."""
         return page.total == len(page.identities) < self._page_limit
 
-    def prove(self, window: Window, first: Page | None = None) -> set[str]:
+    def prove(self, window: Window, first: Page | None = None) -> DigestSet:
         """Read a window in halves, and compare what came with its total. Return what identifies its rows.
 
         Raises `DatesIgnored` where the halves show that the date filter has no effect.
         """
-        rows: set[str] = set()
+        rows = DigestSet()
         for _ in range(_MAX_LOOKS):
             whole, first = first or self.first_page(window), None
             is_paged = (whole.total or 0) >= self._page_limit
@@ -121,7 +122,7 @@ class ListProof:
             if any(self._limits.is_beyond(page.total, _MAX_ROWS_PER_WINDOW) for page in parts):
                 return self._split(window, whole, halves, parts)
             readings = [self.read(half, page) for half, page in zip(halves, parts, strict=True)]
-            rows = whole.identities.union(*(reading.rows for reading in readings))
+            rows = _union(whole, readings)
             if self._has_changed((*halves, window), (*parts, whole), rows):
                 continue
             if all(reading.is_whole for reading in readings) and len(rows) == whole.total:
@@ -136,9 +137,9 @@ class ListProof:
 
     def _split_or_report(
         self, window: Window, whole: Page, halves: list[Window], parts: list[Page], readings: list[_Reading]
-    ) -> set[str]:
+    ) -> DigestSet:
         """Split the halves further where a limit of the list explains why the numbers disagree; else report it."""
-        rows = whole.identities.union(*(reading.rows for reading in readings))
+        rows = _union(whole, readings)
         totals = [whole.total, *(reading.total for reading in readings)]
         are_whole = all(reading.is_whole for reading in readings)
         for reading in readings:
@@ -152,21 +153,21 @@ class ListProof:
             return rows
         return self._split(window, whole, halves, parts)
 
-    def _split(self, window: Window, whole: Page, halves: list[Window], parts: list[Page]) -> set[str]:
+    def _split(self, window: Window, whole: Page, halves: list[Window], parts: list[Page]) -> DigestSet:
         """Prove each half by itself, and compare both with the whole's total, which may be a limit."""
         problem_count = len(self.problems)
-        rows = set(whole.identities)
+        rows = DigestSet(whole.identities)
         for half, page in zip(halves, parts, strict=True):
             if self.is_one_page(page):
                 self.windows.append(half)
-                rows |= page.identities
+                rows.update(page.identities)
             else:
                 rows |= self.prove(half, page)
         if len(self.problems) > problem_count or whole.total == len(rows):
             return rows
         again = self.first_page(window)
         if again.total is not None and (
-            again.total == len(rows) or again.total < len(rows) == len(rows | again.identities)
+            again.total == len(rows) or (again.total < len(rows) and rows.has_all(again.identities))
         ):
             return rows  # where the total is smaller, it is a limit: both halves were proved without it
         if again.total != whole.total:
@@ -191,10 +192,10 @@ class ListProof:
         self.has_divided = self.has_divided and not is_undivided
         return is_undivided
 
-    def _read_alone(self, window: Window, first: Page) -> set[str]:
+    def _read_alone(self, window: Window, first: Page) -> DigestSet:
         """Read a window that cannot be divided: its total has to agree, and not to be a limit."""
         self.windows.append(window)
-        rows: set[str] = set()
+        rows = DigestSet()
         for look in range(_MAX_LOOKS):
             page = first if look == 0 else self.first_page(window)
             reading = self.read(window, page)
@@ -226,26 +227,28 @@ class ListProof:
         reading = _Reading(first.total)
         try:
             for page in self._source.pages(window, prefetch=self._prefetch_pages, first=first):
-                if page is not first:
-                    self._keep(page, window)
+                digests = digest_all(page.identities) if page is first else self._keep(page, window)
                 reading.is_consistent = reading.is_consistent and page.total in (None, reading.total)
-                reading.is_repeating = page.row_count > 0 and page.identities <= reading.rows
-                reading.rows |= page.identities
+                reading.is_repeating = not reading.rows.update_digests(digests) and page.row_count > 0
         except RequestRefused as error:
             reading.refusal = str(error)
         return reading
 
-    def _has_changed(self, windows: tuple[Window, ...], pages: tuple[Page, ...], rows: set[str]) -> bool:
+    def _has_changed(self, windows: tuple[Window, ...], pages: tuple[Page, ...], rows: DigestSet) -> bool:
         """Ask for first pages again, one right after the other: return whether a total changed, or a row is new."""
         again = [self.first_page(window) for window in windows]
-        return any(new.total != old.total or not new.identities <= rows for new, old in zip(again, pages, strict=True))
+        return any(
+            new.total != old.total or not rows.has_all(new.identities) for new, old in zip(again, pages, strict=True)
+        )
 
-    def _keep(self, page: Page, window: Window | None) -> None:
+    def _keep(self, page: Page, window: Window | None) -> Digests:
         self.pages += 1
-        self._seen |= page.identities
+        digests = digest_all(page.identities)
+        self._seen.update_digests(digests)
         if page.limit:
             self._page_limit = min(self._page_limit, page.limit)
         self._keep_page(page, window)
+        return digests
 
     def _has_asked_enough(self) -> bool:
         """Return whether more requests would be out of proportion: then the totals are wrong, and prove nothing."""
@@ -262,6 +265,13 @@ class ListProof:
     def _add_problem(self, window: Window, what: str) -> None:
         where = f"{format_time(window.start)} to {format_time(window.end)}"
         self.problems.append(f"The list is not proved ({where}): {what}.")
+
+
+def _union(whole: Page, readings: list[_Reading]) -> DigestSet:
+    rows = DigestSet(whole.identities)
+    for reading in readings:
+        rows |= reading.rows
+    return rows
 
 
 def _describe(total: int | None, row_count: int, readings: list[_Reading]) -> str:

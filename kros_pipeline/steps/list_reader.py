@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import partial
 
+from ..core.calls import merge_calls
 from ..core.days import LISTED_BEYOND, end_of, start_of
 from ..core.errors import RequestRefused
 from ..core.listing import PageSpan
 from ..source.call_source import CallSource, Page, Window
+from .call_runs import CallRuns
 from .list_proof import DatesIgnored, ListProof
 from .list_windows import OVERLAP
 from .listed_rows import ListedRows
@@ -44,7 +46,7 @@ class DayList:
 
 
 class ListReader:
-    """Reads one day's list. The attributes hold what came so far, also after an error.
+    """Reads one day's list. The attributes hold what came so far, also after an error, until it is closed.
 
     `has_shown_earlier` and `has_shown_later` say what the lists of the neighbouring days showed of the filter: a day
     without calls near its ends shows nothing itself. `on_first_page` is called once the source has accepted the key,
@@ -66,11 +68,16 @@ class ListReader:
     ):
         self._day, self._log, self._on_first_page = day, log, on_first_page
         self._has_shown_earlier, self._has_shown_later = has_shown_earlier, has_shown_later
-        self.rows = ListedRows(day)
+        self._runs = CallRuns(merge_calls)
+        self.rows = ListedRows(day, self._runs)
         self.proof = ListProof(source, self._keep, prefetch_pages=prefetch_pages)
         self._page_limit = source.page_limit
         self._search: PageSearch | None = None  # where the list has no date filter
         self._find_other_days, self._rows_of_other_days = find_other_days, dict[date, ListedRows]()
+
+    def close(self) -> None:
+        """Delete the temporary file of the calls. The rows have none afterwards."""
+        self._runs.close()
 
     @property
     def result(self) -> DayList:
@@ -145,18 +152,16 @@ class ListReader:
         self._search = PageSearch(self._day, partial(self.proof.numbered_page, page_limit=limit), page_limit=limit)
         self._search.prove(first)
         if not self._search.is_ordered:
-            self._rows_of_other_days = {day: ListedRows(day) for day in self._find_other_days()}
-            for rows in self._rows_of_other_days.values():
-                rows.forget_windows()
+            self._rows_of_other_days = {day: self.rows.of_another_day(day) for day in self._find_other_days()}
             self._search.prove_whole()
 
     def _read_beyond(self, window: Window) -> None:
         """Read the first hours of the next day, in which a filter by another time lists calls of this day."""
-        count, first = len(self.rows.calls), self.proof.first_page(window)
+        count, first = len(self.rows.ids), self.proof.first_page(window)
         is_one_page = self.proof.is_one_page(first)
         if not is_one_page:
             self.proof.read(window, first)
-        if len(self.rows.calls) == count:
+        if len(self.rows.ids) == count:
             return  # other days' calls may change while they are read
         if is_one_page:
             self.proof.windows.append(window)
@@ -177,5 +182,5 @@ class ListReader:
         if self.proof.pages == 1:
             self._on_first_page()
         if self.proof.pages % _PROGRESS_EVERY_PAGES == 0:
-            count = len(self.rows.calls)
+            count = len(self.rows.ids)
             self._log.info("%s: %d pages listed, %d calls of the day", self._day, self.proof.pages, count)

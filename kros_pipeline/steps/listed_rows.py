@@ -5,14 +5,16 @@ call. A row that lies outside the window that was asked for is evidence: the fil
 mean them. Of another organization's rows nothing but their number is used.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime, timedelta
 
 from ..core.call_statuses import is_completed
-from ..core.calls import Call, merge_calls
+from ..core.calls import Call
 from ..core.days import end_of, start_of
+from ..core.digest_set import DigestSet
 from ..core.redaction import redact
 from ..source.call_source import ListedCall, Page, UnparsedRow, Window
+from .call_runs import CallRuns
 
 OTHER_DAYS = 2  # a widened window shows rows of at most two days before and after
 _TOLERANCE = timedelta(minutes=1)
@@ -21,12 +23,12 @@ _MAX_NAMED_STATUSES = 3
 
 
 class ListedRows:
-    """The rows of one day's list. `others` are calls of other days, by day and id."""
+    """The rows of one day's list. Its calls go to `runs`, those of other days, too. `ids` are those of the day."""
 
-    def __init__(self, day: date):
-        self._day = day
-        self.calls: dict[str, Call] = {}
-        self.others: dict[date, dict[str, Call]] = {}
+    def __init__(self, day: date, runs: CallRuns):
+        self._day, self._runs, self._since = day, runs, 0
+        self._is_another_days = False
+        self.ids = DigestSet()
         self.unparsed: dict[str, UnparsedRow] = {}
         self.longest_beyond = timedelta(0)  # of calls that began before the window asked for and ended within it
         self._earliest = self._latest = timedelta(0)  # how far rows lie before and behind the window asked for
@@ -34,17 +36,18 @@ class ListedRows:
         self._unknown_statuses: set[str] = set()
         self._first: datetime | None = None
         self._last: datetime | None = None
-        self._near: set[str] = set()  # rows outside the window asked for, and those days away from it
-        self._far: set[str] = set()
+        self._has_near = False  # rows outside the window asked for
+        self._far: set[str] = set()  # those days away from it: two are enough
         self._not_completed = 0
         self._has_no_windows = False
-        self._foreign: set[str] = set()
+        self._foreign = DigestSet()
 
     def add(self, page: Page, window: Window | None) -> None:
         """Account for the rows of one page of a window; of a page without one, where the list has no date filter."""
         is_near = window is not None or self._is_beside_day(page)
         if is_near:
             self._foreign.update(page.foreign_ids)
+        ids: list[str] = []
         for listed in page.calls:
             call = listed.call
             completed = is_completed(call.status)
@@ -54,16 +57,41 @@ class ListedRows:
                 continue
             if completed is None:
                 self._unknown_statuses.add(call.status or "")
-            self._keep(call, is_explained=is_explained)
+            if call.call_date == self._day:
+                ids.append(call.call_id)
+                self.unparsed.pop(call.call_id, None)
+            if not self._is_another_days and self._is_kept(call, is_explained=is_explained):
+                self._runs.add(call.call_date, call)
+        self.ids.update(ids)
         for row in page.unparsed:
             is_of_day = is_near if row.created_at is None else row.created_at.date() == self._day
-            if is_of_day and row.call_id not in self.calls:
+            if is_of_day and (row.call_id is None or row.call_id not in self.ids):
                 self.unparsed[row.call_id or row.raw_json] = row
+
+    @property
+    def other_days(self) -> list[date]:
+        """The days of the other calls; of another day's rows, those near to it: the others are seen to already."""
+        return [
+            other
+            for other in self._runs.days
+            if other != self._day and (not self._is_another_days or self._is_near(other))
+        ]
+
+    def batches_of(self, day: date) -> Iterator[list[Call]]:
+        """Yield the calls of any day in ascending order of their ids, some at a time."""
+        return self._runs.batches_of(day, self._since)
+
+    def of_another_day(self, day: date) -> "ListedRows":
+        """Return the rows of another day, of a list without windows, from now on. These rows keep the calls of both."""
+        rows = ListedRows(day, self._runs)
+        rows.forget_windows()
+        rows._is_another_days, rows._since = True, self._runs.cut()
+        return rows
 
     @property
     def are_all_foreign(self) -> bool:
         """Whether rows came, and all of them were another organization's."""
-        return bool(self._foreign) and self._first is None and not self.unparsed
+        return len(self._foreign) > 0 and self._first is None and not self.unparsed
 
     @property
     def is_shown_earlier(self) -> bool:
@@ -89,7 +117,7 @@ class ListedRows:
     @property
     def has_rows_outside(self) -> bool:
         """Whether a row lies outside the window asked for, and its end does not explain why."""
-        return bool(self._near or self._far)
+        return self._has_near or bool(self._far)
 
     def leave_out_unparsed(self, is_left_out: Callable[[UnparsedRow], bool]) -> None:
         """Forget the unparsed rows of which `is_left_out` is true: they were erased."""
@@ -98,8 +126,8 @@ class ListedRows:
     def forget_windows(self) -> None:
         """Forget what the rows showed of the date filter: it has no effect."""
         self._has_no_windows = True
-        self._near, self._far = set(), set()
-        self._foreign, self.unparsed = set(), {}
+        self._has_near, self._far = False, set()
+        self._foreign, self.unparsed = DigestSet(), {}
         self._earliest = self._latest = self.longest_beyond = timedelta(0)
 
     def oddities(self) -> list[str]:
@@ -113,7 +141,7 @@ class ListedRows:
             sentences.append(
                 f"{len(self._far)} rows lie more than 3 days outside the hours asked for, and were left out"
             )
-        if self._near and not self.is_unfiltered:
+        if self._has_near and not self.is_unfiltered:
             sentences.append(
                 "the date filter does not understand our times: rows came that lie up to "
                 f"{_in_hours(max(self._earliest, self._latest))} outside the hours asked for, so more hours were listed"
@@ -125,7 +153,7 @@ class ListedRows:
 
     def problems(self) -> list[str]:
         """Return a sentence where rows were another organization's, or show that their times are not UTC."""
-        sentences = [describe_foreign_rows(len(self._foreign))] if self._foreign else []
+        sentences = [describe_foreign_rows(len(self._foreign))] if len(self._foreign) else []
         is_one_sided = bool(self._earliest) != bool(self._latest)  # a filter that reads days only shows both
         if self._has_naive_times and is_one_sided and not self.is_unfiltered:
             sentences.append(
@@ -148,9 +176,10 @@ class ListedRows:
             self.longest_beyond = max(self.longest_beyond, max(later_times) - call.created_at)
             return True
         if max(before, behind) > _FAR:
-            self._far.add(call.call_id)
+            if len(self._far) < 2:
+                self._far.add(call.call_id)
             return False
-        self._near.add(call.call_id)
+        self._has_near = True
         self._earliest, self._latest = max(self._earliest, before), max(self._latest, behind)
         self._has_naive_times = self._has_naive_times or not listed.has_zone
         return False
@@ -160,16 +189,11 @@ class ListedRows:
         times = [listed.call.created_at for listed in page.calls]
         return not times or (min(times) < end_of(self._day) and max(times) >= start_of(self._day))
 
-    def _keep(self, call: Call, *, is_explained: bool) -> None:
-        if call.call_date == self._day:
-            calls = self.calls
-            self.unparsed.pop(call.call_id, None)
-        elif is_explained or self._has_no_windows or abs((call.call_date - self._day).days) <= OTHER_DAYS:
-            calls = self.others.setdefault(call.call_date, {})
-        else:
-            return
-        known = calls.get(call.call_id)
-        calls[call.call_id] = merge_calls(known, call) if known else call
+    def _is_kept(self, call: Call, *, is_explained: bool) -> bool:
+        return is_explained or self._has_no_windows or self._is_near(call.call_date)
+
+    def _is_near(self, other: date) -> bool:
+        return abs((other - self._day).days) <= OTHER_DAYS
 
 
 def describe_foreign_rows(count: int) -> str:

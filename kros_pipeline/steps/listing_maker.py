@@ -1,36 +1,40 @@
 """Makes the listing of a day from what was read, what the table has, and the last listing."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
+from itertools import chain
 
 from ..archive.tombstones import Tombstones
 from ..core.days import LISTED_BEYOND
+from ..core.digest_set import DigestSet
 from ..core.errors import ExternalError, TooManyRequests
-from ..core.home_days import HomeDays
-from ..core.id_digests import digest_id, pack_digests, unpack_digests
 from ..core.listing import Listing
 from ..core.object_keys import call_key
 from ..source.time_format import format_time
+from .archived_ids import ArchivedIds
+from .home_calls import HomeCalls
 from .list_reader import DayList
-from .other_days import ArchivedIds
 
 
 class ListingMaker:
     """Makes the listing of one day.
 
-    `present_ids` are the ids that the table `calls` has after this run's write; `archived` has the neighbours' ids.
+    `present_ids` yields the ids that the table `calls` has after this run's write, some at a time; `present` has them,
+    too. `archived` has the neighbours' ids.
     """
 
     def __init__(
         self,
         day: date,
         listed: DayList,
-        homes: HomeDays,
-        present_ids: set[str],
+        homes: HomeCalls,
+        present: DigestSet,
+        present_ids: Callable[[], Iterable[list[str]]],
         archived: ArchivedIds,
         tombstones: Tombstones,
     ):
-        self._day, self._listed, self._homes, self._present_ids = day, listed, homes, present_ids
+        self._day, self._listed, self._homes = day, listed, homes
+        self._present, self._present_ids = present, present_ids
         self._archived, self._tombstones = archived, tombstones
 
     def make(
@@ -52,19 +56,19 @@ class ListingMaker:
         problems = self._listed.problems
         if error is not None:
             problems = [*problems, f"The list was not read to its end: {error}."]
-        known = unpack_digests(last.call_digests) if last is not None and last.call_digests else set()
-        erased = self._erased_of({*self._homes.kept, *self._present_ids})
-        lost = self._homes.kept.keys() - self._present_ids - erased
-        if lost:
+        present, kept = self._present, self._homes.kept
+        known = DigestSet.unpack((last.call_digests if last is not None else None) or "")
+        erased = self._find_erased()
+        lost = kept - present - erased
+        if len(lost):
             problems = [*problems, self._describe_lost(len(lost))]
-        gone = set(map(digest_id, erased | self._homes.removed.keys()))
-        digests = (known | set(map(digest_id, self._present_ids))) - gone
+        gone = erased | DigestSet(self._homes.removed)
         rows = self._listed.rows
         return Listing(
             proved=not problems,
-            listed_total=len(self._homes.kept),
+            listed_total=len(kept),
             out_of_requests=isinstance(error, TooManyRequests) and not rows.problems(),
-            is_moving=self._listed.is_moving and error is None and not lost,
+            is_moving=self._listed.is_moving and error is None and not len(lost),
             windows=[(format_time(window.start), format_time(window.end)) for window in self._listed.windows],
             pages=self._listed.pages,
             problems=problems,
@@ -75,25 +79,31 @@ class ListingMaker:
             listed_for=listed_for.isoformat() if listed_for is not None else "",
             shows_earlier=rows.is_shown_earlier or rows.longest_beyond > LISTED_BEYOND,
             shows_later=rows.is_shown_later,
-            call_digests=pack_digests(digests),
-            unlisted_digests=pack_digests(map(digest_id, self._present_ids - self._homes.kept.keys() - erased)),
+            call_digests=((known | present) - gone).pack(),
+            unlisted_digests=(present - kept - erased).pack(),
             witnessed_digests=self._keep_witnessed(last, gone),
             erasure_token=last.erasure_token if last is not None else None,
         )
 
-    def _keep_witnessed(self, last: Listing | None, gone: set[bytes]) -> str | None:
+    def _keep_witnessed(self, last: Listing | None, gone: DigestSet) -> str | None:
         """Return the digests of witnessed calls that neither this day's table nor a neighbour's has by now."""
-        witnessed = last.witnessed if last is not None else set()
-        if not witnessed:
+        witnessed = DigestSet.unpack((last.witnessed_digests if last is not None else None) or "")
+        if not len(witnessed):
             return None
-        archived = set(map(digest_id, self._present_ids | self._archived.beside()))
-        return pack_digests(witnessed - archived - gone) or None
+        return (witnessed - self._present - self._archived.beside() - gone).pack() or None
 
-    def _erased_of(self, call_ids: Iterable[str]) -> set[str]:
+    def _find_erased(self) -> DigestSet:
+        """Return the erased calls among those that are listed, and among those of the table."""
         pseudonyms = self._tombstones.pseudonyms()
         if not pseudonyms:
-            return set()
-        return {call_id for call_id in call_ids if self._tombstones.matches(call_key(call_id), pseudonyms)}
+            return DigestSet()
+        kept = ([call.call_id] for call in self._homes.calls_of(self._day))
+        return DigestSet(
+            call_id
+            for ids in chain(kept, self._present_ids())
+            for call_id in ids
+            if self._tombstones.matches(call_key(call_id), pseudonyms)
+        )
 
     def _describe_lost(self, count: int) -> str:
         return (

@@ -1,68 +1,27 @@
 """Saves what the listing of one day shows of other days: calls that belong there, and calls that stay there."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from datetime import date
+from itertools import chain, pairwise
 
 import pyarrow as pa
 
-from ..archive.object_store import VersionToken
 from ..archive.parquet import Partition, Row, batches_of
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.calls import Call, merge_calls
 from ..core.clock import Clock
-from ..core.days import days_beside, is_over
+from ..core.days import is_over
 from ..core.errors import UnreadablePartition
-from ..core.home_days import HomeDays
+from ..core.sorted_lookup import outer_join
 from ..core.statuses import DayVerdict
+from .archived_ids import ArchivedIds, ids_in
+from .call_runs import CallRuns
+from .home_calls import HomeCalls
 
 _TO_DO = "Materialize the whole day."
 _FIELDS_OF_OTHER_TABLES = ("created_at", "direction", "has_recording", "listed_transcript")
-
-
-class ArchivedIds:
-    """The ids of the table `calls`, by day; each day is read once, and only when it is asked for.
-
-    Another day's table that cannot be read stops nothing here: it counts as absent, and is named in `unreadable`.
-    """
-
-    def __init__(self, day: date, tables: Tables):
-        self._day, self._tables = day, tables
-        self._ids: dict[date, frozenset[str] | None] = {}
-        self._versions: dict[date, VersionToken | None] = {}
-        self.unreadable: dict[date, str] = {}
-
-    def __call__(self, day: date) -> frozenset[str]:
-        """Return the ids of a day; none where there is no table."""
-        return self._read(day) or frozenset()
-
-    def beside(self) -> frozenset[str]:
-        """Return the ids of the day before and of the day after."""
-        before, after = days_beside(self._day)
-        return self(before) | self(after)
-
-    def has_table(self, day: date) -> bool:
-        """Return whether the day has a table."""
-        return self._read(day) is not None
-
-    def forget_changed(self, day: date) -> None:
-        """Read a day again, when it is asked for, if its table was replaced since it was read."""
-        if day in self._ids and self._tables.version(schemas.CALLS, day) != self._versions[day]:
-            del self._ids[day]
-
-    def _read(self, day: date) -> frozenset[str] | None:
-        if day not in self._ids:
-            self._ids[day] = self._versions[day] = None
-            try:
-                with self._tables.opened(schemas.CALLS, day) as partition:
-                    if partition is not None:
-                        self._versions[day] = partition.version
-                        self._ids[day] = frozenset(row["call_id"] for row in partition.rows(("call_id",)))
-            except UnreadablePartition as error:
-                if day == self._day:
-                    raise
-                self.unreadable[day] = str(error)
-        return self._ids[day]
 
 
 def may_be_added_to(day: date, archived: ArchivedIds, *, first_day: date, clock: Clock) -> bool:
@@ -71,7 +30,7 @@ def may_be_added_to(day: date, archived: ArchivedIds, *, first_day: date, clock:
 
 
 def save_to_other_days(
-    day: date, homes: HomeDays, unreadable: Mapping[date, str], *, tables: Tables, clock: Clock
+    day: date, homes: HomeCalls, unreadable: Mapping[date, str], *, tables: Tables, clock: Clock
 ) -> int:
     """Add and update the calls that other days keep. Return how many were added.
 
@@ -84,39 +43,67 @@ def save_to_other_days(
         mark(other, DayVerdict.INCOMPLETE, f"{why}.", tables, clock)
     for other in sorted(homes.doubled):
         mark(other, DayVerdict.WAITING, f"{other} has calls that {day} keeps. {_TO_DO}", tables, clock)
-    for other in sorted({*homes.added, *homes.updated}):
-        found = homes.updated.get(other, {}) | homes.added.get(other, {})
+    for other in homes.other_days:
         sentence = f"The listing of {day} showed calls that {other} keeps. {_TO_DO}"
         with tables.transaction(schemas.CALLS, other) as transaction:
-            if not has_news(transaction.rows(), found):
+            if not has_news(transaction.present, homes.calls_of(other)):
                 continue
             mark(other, DayVerdict.WAITING, sentence, tables, clock)
-            transaction.commit(lambda partition, found=found: add_calls(partition, found))  # type: ignore[misc]
+            transaction.commit(lambda partition, other=other: add_calls(partition, homes.calls_of(other)))  # type: ignore[misc]
             mark(other, DayVerdict.WAITING, sentence, tables, clock)
-    return sum(map(len, homes.added.values()))
+    return homes.added.total()
 
 
-def add_calls(present: Partition | None, found: Mapping[str, Call]) -> Iterator[pa.RecordBatch]:
-    """Merge calls into a partition: rows are added and updated, never removed."""
-    calls: dict[str, Call] = {row["call_id"]: Call(**row) for row in present.rows()} if present else {}
-    for call_id, call in found.items():
-        known = calls.get(call_id)
-        calls[call_id] = merge_calls(known, call) if known else call
-    return batches_of(schemas.CALLS, (_to_row(calls[call_id]) for call_id in sorted(calls)))
+def add_calls(present: Partition | None, found: Iterable[Call]) -> Iterator[pa.RecordBatch]:
+    """Merge calls into a partition: rows are added and updated, never removed. `found` is sorted by id."""
+    return batches_of(schemas.CALLS, (_merge(row, call) for row, call in _join(present, found)))
 
 
-def has_news(rows: Iterator[Row], found: Mapping[str, Call]) -> bool:
-    """Return whether calls are new in a table, or change what other tables are made of."""
-    known_count = 0
-    for row in rows:
-        call = found.get(row["call_id"])
-        if call is None:
-            continue
-        known_count += 1
-        merged = merge_calls(Call(**row), call)
-        if any(getattr(merged, name) != row[name] for name in _FIELDS_OF_OTHER_TABLES):
-            return True
-    return known_count < len(found)
+def has_news(present: Partition | None, found: Iterable[Call]) -> bool:
+    """Return whether calls are new in a table, or change what other tables are made of. `found` is sorted by id."""
+    for row, call in _join(present, found):
+        if call is not None:
+            merged = _merge(row, call)
+            if row is None or any(merged[name] != row[name] for name in _FIELDS_OF_OTHER_TABLES):
+                return True
+    return False
+
+
+def _join(present: Partition | None, found: Iterable[Call]) -> Iterator[tuple[Row | None, Call | None]]:
+    calls = ({"call_id": call.call_id, "call": call} for call in found)
+    for row, named in outer_join(_sorted_rows(present), calls):
+        yield row, named["call"] if named is not None else None
+
+
+def _merge(row: Row | None, call: Call | None) -> Row:
+    """Return the row of a call, of which at least one is given: the table's row, and the call as it is listed now."""
+    if row is not None and call is not None:
+        known = Call(**row)
+        call = merge_calls(known, call)
+        return row if call is known else _to_row(call)
+    return _to_row(call) if call is not None else row or {}
+
+
+def _sorted_rows(present: Partition | None) -> Iterator[Row]:
+    """Yield the rows of a table in ascending order of their ids, also where another program wrote them in no order."""
+    if present is None:
+        return
+    if _is_sorted(present):
+        yield from present.rows()
+        return
+    with closing(CallRuns(lambda _, later: later)) as runs:
+        for row in present.rows():
+            runs.add(date.min, Call(**row))
+        yield from map(_to_row, runs.of_day(date.min))
+
+
+def _is_sorted(present: Partition) -> bool:
+    last: str | None = None
+    for ids in ids_in(present):
+        if any(first >= second for first, second in pairwise(chain([] if last is None else [last], ids))):
+            return False
+        last = ids[-1] if ids else last
+    return True
 
 
 def mark(day: date, verdict: DayVerdict, sentence: str, tables: Tables, clock: Clock) -> None:

@@ -13,10 +13,12 @@ from datetime import date, datetime, timedelta
 from itertools import count
 
 from ..core.days import LISTED_BEYOND, end_of, start_of
+from ..core.digest_set import DigestSet
 from ..core.errors import RequestRefused
 from ..core.listing import PageSpan
 from ..source.call_source import CallSource, Page
 from .list_limits import may_be_a_limit
+from .searched_pages import SearchedPage, are_in_order
 
 _MAX_PASSES = 4
 _MAX_READINGS = 2  # of the whole list
@@ -35,7 +37,7 @@ class PageSearch:
     def __init__(self, day: date, ask: Callable[[int], Page], *, page_limit: int, is_newest_first: bool = True):
         self._begin, self._end = start_of(day), end_of(day)
         self._ask_for, self._page_limit, self._is_newest_first = ask, page_limit, is_newest_first
-        self._pages: dict[int, Page] = {}  # the last answer for each page
+        self._pages: dict[int, SearchedPage] = {}  # the last answer for each page
         self.span: PageSpan | None = None
         self.problem = ""
         self.is_moving = False
@@ -43,16 +45,16 @@ class PageSearch:
 
     def prove(self, first: Page) -> None:
         """Find the day, and read it until two passes agree. `first` is page 1."""
-        self._pages[1] = first
+        self._pages[1] = SearchedPage.of(first)
         try:
             start = self._find_start(first.total)
-            before: set[str] | None = None
+            before: DigestSet | None = None
             for number in range(_MAX_PASSES):
                 self.problem = ""
-                ids: set[str] = set()
+                ids = DigestSet()
                 totals: list[int] = []
                 for page in self.read(start):
-                    ids |= self._ids_of_day(page)
+                    ids.update(self._ids_of_day(page))
                     totals += [page.total] if page.total is not None else []
                 self._check_order()
                 if self.problem and number == 0:
@@ -73,14 +75,14 @@ class PageSearch:
         self.problem = ""
         try:
             for _ in range(_MAX_READINGS):
-                ids: set[str] = set()
+                ids = DigestSet()
                 totals = set()
                 for number, page in enumerate(_read_whole(self._ask, self._page_limit), 1):
-                    ids |= page.identities
+                    ids.update(page.identities)
                     totals.add(page.total)
                     self.span = PageSpan(1, number, self._page_limit, is_newest_first=None)
                 again = self._ask(1)
-                self.is_moving = totals != {again.total} or not again.identities <= ids
+                self.is_moving = totals != {again.total} or not ids.has_all(again.identities)
                 if not self.is_moving:
                     self.problem = _describe_whole(again.total, len(ids))
                     return
@@ -96,11 +98,10 @@ class PageSearch:
             pages.append(self._ask(number))
         begin, behind = number, list[datetime]()
         first_of_day: int | None = None
-        row_count, seen = (number - 1) * self._page_limit, set[str]()
+        row_count, seen = (number - 1) * self._page_limit, DigestSet()
         while True:
             page = pages.pop() if pages else self._ask(number)
-            is_new = not page.identities <= seen
-            seen |= page.identities
+            is_new = seen.update(page.identities)
             row_count += page.row_count
             if first_of_day is None and self._ids_of_day(page):
                 first_of_day = number
@@ -123,7 +124,7 @@ class PageSearch:
             if total is None or (number - 1) * self._page_limit < total:
                 raise
             page = Page([], [], total, None)
-        self._pages[number] = page
+        self._pages[number] = SearchedPage.of(page)
         return page
 
     def _find_start(self, total: int | None) -> int:
@@ -132,12 +133,15 @@ class PageSearch:
         Whether that is so of a page is looked for at ever greater numbers first, where the total names too few pages.
         """
         high = max(1, -(-(total or 0) // self._page_limit))
-        first, last = _times_of(self._pages[1]), _times_of(self._pages[high] if high == 1 else self._ask(high))
-        if first and last:
-            self._is_newest_first = first[0] >= last[-1]
+        if high > 1:
+            self._ask(high)
+        first_at, last_at = self._pages[1].first_at, self._pages[high].last_at
+        if first_at is not None and last_at is not None:
+            self._is_newest_first = first_at >= last_at
         while self._is_before_day(high) and self._pages[high].row_count >= self._page_limit:
-            known, high = self._pages[high].identities, high * 2
-            if self._ask(high).identities == known:
+            known, high = self._pages[high], high * 2
+            self._ask(high)
+            if self._pages[high].has_rows_of(known):
                 break  # the server answers each later page with the last one that it has
         low = 1
         while low < high:
@@ -150,8 +154,10 @@ class PageSearch:
         return low
 
     def _is_before_day(self, number: int) -> bool:
-        times = _times_of(self._pages.get(number) or self._ask(number))
-        return bool(times) and self._place(times[-1]) < 0
+        if number not in self._pages:
+            self._ask(number)
+        last_at = self._pages[number].last_at
+        return last_at is not None and self._place(last_at) < 0
 
     def _is_far_before(self, pages: list[Page]) -> bool:
         """Return whether enough rows before the day come on these pages, of which the last one is the earliest."""
@@ -164,18 +170,8 @@ class PageSearch:
         return True
 
     def _check_order(self) -> None:
-        """Compare the rows of all pages that came, in the order of the pages; those that moved count once."""
-        last: datetime | None = None
-        seen: set[str] = set()
-        for _, page in sorted(self._pages.items()):
-            for listed in page.calls:
-                at = listed.call.created_at
-                if listed.call.call_id in seen:
-                    continue
-                if last is not None and at != last and (at > last) is self._is_newest_first:
-                    self.is_ordered = False
-                last = at
-            seen |= page.identities
+        """Compare the rows of all pages that came; those that moved count once."""
+        self.is_ordered = self.is_ordered and are_in_order(self._pages, is_newest_first=self._is_newest_first)
 
     def _ids_of_day(self, page: Page) -> set[str]:
         ids = {listed.call.call_id for listed in page.calls if self._place(listed.call.created_at) == 0}
@@ -217,11 +213,10 @@ def pages_of_span(day: date, span: PageSpan, source: CallSource) -> Iterator[Pag
 
 def _read_whole(ask: Callable[[int], Page], page_limit: int) -> Iterator[Page]:
     """Yield all pages of a list: until one has nothing new, or fewer rows than a page."""
-    seen: set[str] = set()
+    seen = DigestSet()
     for number in count(1):
         page = ask(number)
-        is_new = not page.identities <= seen
-        seen |= page.identities
+        is_new = seen.update(page.identities)
         yield page
         if not is_new or page.row_count < page_limit:
             return

@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from datetime import date
+from functools import lru_cache
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.tombstones import Tombstones
 from ..core.calls import Call
 from ..core.phone_numbers import digits_of
+from .archived_ids import ArchivedIds
 from .listed_rows import ListedRows
-from .other_days import ArchivedIds
 
+_MAX_REMEMBERED_NUMBERS = 10_000
 _REASON = "a call of a number that was erased, and whose later calls are not archived"
 
 
@@ -24,19 +26,24 @@ def stop_calls(
 
     A call that the archive has stays: only an operator erases it. Returns a sentence where there are such calls.
     """
-    known: dict[str, bool] = {}
+    if not tombstones.has_stopped_numbers():
+        return []
+
+    @lru_cache(_MAX_REMEMBERED_NUMBERS)
+    def is_number_stopped(number: str) -> bool:
+        return tombstones.is_number_stopped({number, digits_of(number)})
 
     def is_stopped(call: Call) -> bool:
-        for number in filter(None, (call.from_number, call.to_number)):
-            if number not in known:
-                known[number] = tombstones.is_number_stopped({number, digits_of(number)})
-            if known[number]:
-                return True
-        return False
+        return any(map(is_number_stopped, filter(None, (call.from_number, call.to_number))))
 
     kept_count = 0
-    for listed_day, calls in ((day, rows.calls), *rows.others.items()):
-        stopped = [call_id for call_id, call in calls.items() if is_stopped(call) and not tombstones.is_erased(call_id)]
+    for listed_day in (day, *rows.other_days):
+        stopped = [
+            call.call_id
+            for calls in rows.batches_of(listed_day)
+            for call in calls
+            if is_stopped(call) and not tombstones.is_erased(call.call_id)
+        ]
         audit = open_audit(listed_day)
         for call_id in stopped:
             if call_id in archived(listed_day):

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from kros_pipeline.archive.json_objects import create_json
+from kros_pipeline.core.digest_set import DigestSet
 from kros_pipeline.core.errors import ApiUnauthorized, UnreadablePartition, WrongArchive
 from kros_pipeline.core.object_keys import ARCHIVE_IDENTITY, table_key
 from kros_pipeline.core.pseudonyms import api_key_fingerprint
@@ -243,6 +244,6 @@ def test_days_that_never_had_a_call_take_any_key(memory_account: MakeAccount) ->
 def test_a_day_whose_list_shows_none_of_its_calls_is_not_mixed(known: Any, listed: Any, *, is_refused: bool) -> None:
     if is_refused:
         with pytest.raises(WrongArchive, match=r"^2025-01-10: the archive has . calls, the list shows \d, and none"):
-            check_known_ids(DAY, known, listed)
+            check_known_ids(DAY, DigestSet(known), [list(listed)])
     else:
-        check_known_ids(DAY, known, listed)
+        check_known_ids(DAY, DigestSet(known), [list(listed)])
