@@ -1,6 +1,6 @@
 """A set of texts, kept as 8-byte digests: 8 MB for a million of them, where a Python set of texts takes 150 MB."""
 
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Iterable
 from itertools import islice
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from .id_digests import digest_id
 
+_BYTES = 8
 _BIG_ENDIAN, _NATIVE = ">u8", np.uint64  # digests sort as numbers exactly as they sort as bytes
 _FEWEST_HELD = 4_096
 _HELD_SHARE = 16  # new digests are sorted in once they are a sixteenth of the rest: n log n altogether
@@ -50,14 +51,21 @@ class DigestSet:
         """Make a set of joined digests, 8 bytes each, as `bytes` returns them."""
         return cls.of_digests(_numbers_of(joined))
 
-    @classmethod
-    def unpack(cls, packed: str) -> "DigestSet":
-        """Make a set of what `id_digests.pack_digests` wrote. Raises `ValueError` for another text."""
-        return cls.from_bytes(b64decode(packed, validate=True))
-
     def __bytes__(self) -> bytes:
         """Return the digests, sorted and joined."""
         return self.digests.astype(_BIG_ENDIAN).tobytes()
+
+    @classmethod
+    def unpack(cls, packed: str) -> "DigestSet":
+        """Read what `pack` or `id_digests.pack_digests` wrote. Raises `ValueError` for another text."""
+        joined = b64decode(packed, validate=True)
+        if len(joined) % _BYTES:
+            raise ValueError("packed digests of call ids are cut")
+        return cls.from_bytes(joined)
+
+    def pack(self) -> str:
+        """Return the digests as the text that `id_digests.pack_digests` makes of them."""
+        return b64encode(bytes(self)).decode()
 
     def __len__(self) -> int:
         return len(self._sorted) + len(self._held)
@@ -74,20 +82,24 @@ class DigestSet:
 
     def add(self, text: str) -> None:
         """Add one text."""
-        self.update([text])
+        if text not in self:
+            self._held.add(int.from_bytes(digest_id(text)))
+            if len(self._held) > self._most_held:
+                self._sort_in()
 
-    def update(self, texts: Iterable[str]) -> None:
-        """Add texts."""
-        self.update_digests(digest_all(texts))
+    def update(self, texts: Iterable[str]) -> bool:
+        """Add texts. Return whether one of them is new."""
+        return self.update_digests(digest_all(texts))
 
-    def update_digests(self, digests: Digests) -> None:
-        """Add the digests of texts, in any order."""
-        new = digests[~_are_in(digests, self._sorted)]
-        if len(self._held) + len(new) > max(_FEWEST_HELD, len(self._sorted) // _HELD_SHARE):
+    def update_digests(self, digests: Digests) -> bool:
+        """Add the digests of texts, in any order. Return whether one of them is new."""
+        count, new = len(self), digests[~_are_in(digests, self._sorted)]
+        if len(self._held) + len(new) > self._most_held:
             self._sort_in()
             self._sorted = np.union1d(self._sorted, new)
         else:
             self._held.update(new.tolist())
+        return len(self) > count
 
     def has(self, digests: Digests) -> NDArray[np.bool_]:
         """Return of each digest whether it is in the set."""
@@ -114,6 +126,10 @@ class DigestSet:
 
     def __sub__(self, other: "DigestSet") -> "DigestSet":
         return DigestSet.of_digests(self.digests[~other.has(self.digests)])
+
+    @property
+    def _most_held(self) -> int:
+        return max(_FEWEST_HELD, len(self._sorted) // _HELD_SHARE)
 
     def _sort_in(self) -> None:
         if self._held:

@@ -1,12 +1,14 @@
 """The sizes of a day's objects by their keys: 17 bytes an object, where a dict of keys takes 250."""
 
-from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from itertools import islice
 
 import numpy as np
 
 from .digest_set import digest_all
 from .id_digests import digest_id
+
+_AT_ONCE = 10_000
 
 
 class ObjectSizes:
@@ -16,11 +18,14 @@ class ObjectSizes:
     """
 
     def __init__(self, objects: Iterable[tuple[str, int]]):
-        sizes = array("q")
-        digests = digest_all(_keys_of(objects, sizes))
-        order = np.argsort(digests)
-        self._digests = digests[order]
-        self._sizes = np.array(sizes, np.int64)[order]
+        left = iter(objects)
+        digests, sizes = [digest_all(())], [np.empty(0, np.int64)]
+        while some := list(islice(left, _AT_ONCE)):
+            digests.append(digest_all(key for key, _ in some))
+            sizes.append(np.array([size_bytes for _, size_bytes in some], np.int64))
+        unsorted = np.concatenate(digests)
+        order = np.argsort(unsorted)
+        self._digests, self._sizes = unsorted[order], np.concatenate(sizes)[order]
         self._is_taken = np.zeros(len(order), np.bool_)
 
     def __len__(self) -> int:
@@ -53,10 +58,3 @@ class ObjectSizes:
         digest = int.from_bytes(digest_id(key))
         place = int(self._digests.searchsorted(np.uint64(digest)))
         return place if place < len(self._digests) and int(self._digests[place]) == digest else None
-
-
-def _keys_of(objects: Iterable[tuple[str, int]], sizes: "array[int]") -> Iterator[str]:
-    """Yield the keys, and add the sizes to `sizes` meanwhile."""
-    for key, size_bytes in objects:
-        sizes.append(size_bytes)
-        yield key

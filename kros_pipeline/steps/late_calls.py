@@ -5,7 +5,6 @@ that lists it again.
 """
 
 from collections.abc import Set
-from contextlib import suppress
 from dataclasses import replace
 from datetime import date
 
@@ -13,10 +12,8 @@ from ..archive.listings import update_listing
 from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
-from ..core import schemas
-from ..core.days import days_beside
-from ..core.errors import UnreadablePartition
 from ..core.listing import Listing
+from .other_days import ArchivedIds
 
 
 def note_late_calls(day: date, missing: Set[str], *, store: ObjectStore, tables: Tables, tombstones: Tombstones) -> int:
@@ -27,11 +24,8 @@ def note_late_calls(day: date, missing: Set[str], *, store: ObjectStore, tables:
     """
     if not missing:
         return 0
-    late = set(missing)
-    for other in days_beside(day):
-        with suppress(UnreadablePartition), tables.opened(schemas.CALLS, other) as calls:  # it counts as absent
-            late -= {row["call_id"] for row in (calls.rows(("call_id",)) if calls else ()) if row["call_id"] in late}
-    late = {call_id for call_id in late if not tombstones.is_erased(call_id)}
+    archived = ArchivedIds(day, tables)
+    late = {call_id for call_id in missing - archived.beside() if not tombstones.is_erased(call_id)}
     if late:
         sentence = f"{len(late)} calls came to the list after it was read: materialize the whole day."
 
