@@ -56,7 +56,8 @@ class HashSet:
         except ValueError:
             return False
         place = int(self._sorted.searchsorted(np.bytes_(wanted)))
-        return len(wanted) == _BYTES and place < len(self) and bool(self._sorted[place] == np.bytes_(wanted))
+        # numpy leaves zeros at the end of a text out of its value
+        return len(wanted) == _BYTES and place < len(self) and bytes(self._sorted[place]) == wanted.rstrip(b"\0")
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, HashSet) and np.array_equal(self._sorted, other._sorted)
