@@ -30,7 +30,7 @@ from ..core.sorted_lookup import SortedLookup
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
 from ..core.worker_threads import worker_threads
 from ..source.call_source import CallSource
-from ..source.local_faults import find_local_fault
+from ..source.local_faults import find_local_fault, of_local_files
 from .circuit_breaker import CircuitBreaker
 from .day_snapshot import CALL_COLUMNS, DaySnapshot
 from .late_calls import note_late_calls
@@ -67,8 +67,8 @@ def archive_recordings(
 
     With `call_ids` these calls are tried, whatever their rows say but `archived`, and no other call. An error that
     every further call would meet (quota, key, bucket) ends the step early: it is in the report, and the rest is
-    `pending`. Raises `UnknownCalls` for ids of no call of the day, and otherwise `ArchiveError` only where a table is
-    missing, or cannot be read or written.
+    `pending`. Raises `UnknownCalls` for ids of no call of the day, `LocalFault` where what is pending cannot be kept in
+    a temporary file, and otherwise `ArchiveError` only where a table is missing, or cannot be read or written.
     """
     archiver = RecordingArchiver(
         day,
@@ -88,7 +88,8 @@ def archive_recordings(
         chosen = choose_calls(day, call_ids, snapshot.calls) if call_ids else None
         step = _Step(snapshot, archiver, audit, clock, threads=threads)
         may_ask = grace_is_over(day, clock.now(), lookback_days)
-        sort_calls(snapshot, archiver, found, chosen=chosen, may_ask=may_ask, now=clock.now())
+        with of_local_files(tempfile.gettempdir()):
+            sort_calls(snapshot, archiver, found, chosen=chosen, may_ask=may_ask, now=clock.now())
         step.keep_settled(found.settled)
         step.adopt_all(found.to_adopt)
         known = DigestSet(row["call_id"] for row in (snapshot.calls.rows(("call_id",)) if found.to_archive else ()))
