@@ -5,7 +5,10 @@ finds out and settles it. A table of what became of the requests can be rebuilt 
 """
 
 import uuid
+from collections.abc import Iterator
 from enum import StrEnum
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from ..core.clock import Clock
@@ -58,14 +61,14 @@ class RequestJournal:
         """Return one object of a request; None where there is none."""
         return read_json(self._store, self.key(name, stage))
 
-    def stages(self, below: str = "") -> dict[str, set[Stage]]:
-        """List the requests of the journal whose names begin with `below`, with the stages that each has reached."""
-        found: dict[str, set[Stage]] = {}
-        for entry in self._store.list(self._prefix + below):
-            name, _, stage = entry.key.removeprefix(self._prefix).removesuffix(".json").rpartition("-")
-            if stage in _STAGES:
-                found.setdefault(name, set()).add(Stage(stage))
-        return found
+    def stages(self, below: str = "") -> Iterator[tuple[str, frozenset[Stage]]]:
+        """Yield the requests of the journal whose names begin with `below`, with the stages that each has reached."""
+        names = (entry.key.removeprefix(self._prefix) for entry in self._store.list(self._prefix + below))
+        parts = (name.removesuffix(".json").rpartition("-") for name in names)
+        for name, found in groupby(parts, key=itemgetter(0)):  # keys are listed in their order
+            stages = frozenset(Stage(stage) for _, _, stage in found if stage in _STAGES)
+            if stages:
+                yield name, stages
 
     def key(self, name: str, stage: Stage) -> str:
         """Return the key of one object of a request."""

@@ -1,7 +1,7 @@
 """The chain of seals: create-only objects with ascending numbers, each with the SHA-256 of the one before it."""
 
-import hashlib
 import random
+import tempfile
 from collections.abc import Callable
 from copy import deepcopy
 from datetime import date
@@ -11,6 +11,7 @@ from ..core.errors import ArchiveError, ArchiveUnavailable, ObjectExists
 from ..core.seal_keys import SEAL_CHAIN, SEALS_INDEX, seal_key, seal_number
 from ..core.seal_text import NO_PREVIOUS, BadSeal, Seal, parse_seal, sha256_of_text
 from .object_store import CREATE, ObjectStore
+from .parquet import sha256_of
 from .seal_index import SealIndex, read_seal_index, update_seal_index
 
 _ATTEMPTS = 60  # of one append: every other run that seals at the same time may be first
@@ -118,20 +119,21 @@ class SealChain:
             seal = make(number + 1, previous)
             if seal is None:
                 return None
-            body = seal.to_bytes()
             try:
-                self._store.put(
-                    seal_key(seal.number),
-                    body,
-                    sha256=hashlib.sha256(body).hexdigest(),
-                    mode=CREATE,
-                    content_type="text/plain; charset=us-ascii",
-                )
-                self._add(seal, sha256_of_text(body))
+                self._add(seal, self._put(seal))
                 return seal
             except (ObjectExists, ArchiveUnavailable):
                 self._clock.sleep(random.uniform(0, min(_LONGEST_PAUSE_SECONDS, 0.05 * 2**attempt)))
         raise ArchiveUnavailable(f"other runs put {_ATTEMPTS} seals in a row before this one; the next look goes on")
+
+    def _put(self, seal: Seal) -> str:
+        """Put a seal, and return its SHA-256."""
+        with tempfile.TemporaryFile(prefix="kros-") as file:
+            file.writelines(seal.pieces())
+            digest = sha256_of(file)
+            content_type = "text/plain; charset=us-ascii"
+            self._store.put(seal_key(seal.number), file, sha256=digest, mode=CREATE, content_type=content_type)
+        return digest
 
     def overview(self) -> dict[int, set[str]]:
         """Return what there is of each seal: `txt`, and `sig`, `tsq`, `tsr`, `tsa.pem`. Raises `ChainBroken` for a gap.

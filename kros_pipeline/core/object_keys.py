@@ -180,7 +180,12 @@ def held_prefix(day: date) -> str:
 
 def held_key(day: date, call_id: str, version_id: str) -> str:
     """Return the key that says that one version of a call's recording was placed under legal hold."""
-    return f"{held_prefix(day)}{call_key(call_id)}.{hashlib.sha256(version_id.encode()).hexdigest()[:16]}.json"
+    return held_key_of(day, call_key(call_id), version_id)
+
+
+def held_key_of(day: date, key: str, version_id: str) -> str:
+    """Return the same for a call key."""
+    return f"{held_prefix(day)}{key}.{hashlib.sha256(version_id.encode()).hexdigest()[:16]}.json"
 
 
 def moved_prefix(day: date) -> str:

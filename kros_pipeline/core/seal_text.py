@@ -6,17 +6,21 @@ bits in it, or of a recording, and the path. So nobody can test a guess of an id
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from .days import parse_time
+from .hash_set import HashSet
 
 NO_PREVIOUS = "0" * 64
 FORMAT = 1
 _HASH = re.compile(r"[0-9a-f]{64}").fullmatch
+_HASHES = re.compile(rb"(?:[0-9a-f]{64}\n)*").fullmatch
+_LINE_BYTES = 65
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _SECTIONS = ("records", "audio", "withdrawn")
+_END = b"end\n"
 
 
 class BadSeal(ValueError):
@@ -43,9 +47,9 @@ class Seal:
     verdict: str
     sealed_at: datetime
     is_signature_due: bool
-    records: tuple[str, ...] = ()
-    audio: tuple[str, ...] = ()
-    withdrawn: tuple[str, ...] = ()
+    records: HashSet = field(default_factory=HashSet)
+    audio: HashSet = field(default_factory=HashSet)
+    withdrawn: HashSet = field(default_factory=HashSet)
     counts: Mapping[str, object] = field(default_factory=dict)
     counters: Mapping[str, int] = field(default_factory=dict)
 
@@ -56,7 +60,14 @@ class Seal:
         return (self.day, self.version, self.verdict, self.never_sealed, *lines)
 
     def to_bytes(self) -> bytes:
-        """Return the text that is stored. The first five lines are where the commands of VERIFY.txt expect them."""
+        """Return the text that is stored."""
+        return b"".join(self.pieces())
+
+    def pieces(self) -> Iterator[bytes]:
+        """Yield the text that is stored, in pieces: that of a million calls has 130 MB.
+
+        The first five lines are where the commands of VERIFY.txt expect them.
+        """
         follows = f"{self.follows:06d}" if self.follows is not None else "none"
         lines = [
             f"seal: {self.number:06d}",
@@ -72,10 +83,12 @@ class Seal:
             *(f"count {name}: {value}" for name, value in sorted(self.counts.items())),
             *(f"counter {_safe_name(name)}: {value}" for name, value in sorted(self.counters.items())),
         ]
+        yield "".join(f"{line}\n" for line in lines).encode()
         for name in _SECTIONS:
-            hashes = sorted(getattr(self, name))
-            lines += [f"{name}: {len(hashes)}", *hashes]
-        return "".join(f"{line}\n" for line in [*lines, "end"]).encode()
+            hashes: HashSet = getattr(self, name)
+            yield f"{name}: {len(hashes)}\n".encode()
+            yield from hashes.lines()
+        yield _END
 
 
 def _safe_name(name: str) -> str:
@@ -85,14 +98,12 @@ def _safe_name(name: str) -> str:
 
 def parse_seal(body: bytes) -> Seal:
     """Read the text of a seal. Raises `BadSeal`."""
-    try:
-        lines = body.decode("ascii").split("\n")
-    except UnicodeDecodeError:
-        raise BadSeal("it is no ASCII text") from None
-    if lines[-2:] != ["end", ""]:
+    if not body.isascii():
+        raise BadSeal("it is no ASCII text")
+    if not body.endswith(b"\n" + _END):
         raise BadSeal("its end is missing")
-    fields, begin = _read_fields(lines)
-    hashes = _read_sections(lines, begin)
+    fields, begin = _read_fields(body)
+    hashes = _read_sections(body, begin)
     try:
         sealed_at = parse_time(fields["sealed at"])
         if sealed_at is None or not _HASH(fields["previous"]) or fields["format"] != str(FORMAT):
@@ -117,27 +128,26 @@ def parse_seal(body: bytes) -> Seal:
         raise BadSeal("a field is missing, or is not what its name says") from None
 
 
-def _read_fields(lines: list[str]) -> tuple[dict[str, str], int]:
-    """Return the fields before the sections, and the number of the line at which the sections begin."""
-    fields: dict[str, str] = {}
-    for number, line in enumerate(lines):
-        name, _, value = line.rpartition(": ")
-        if name == _SECTIONS[0]:
-            return fields, number
-        fields[name] = value
-    raise BadSeal("it has no hashes")
+def _read_fields(body: bytes) -> tuple[dict[str, str], int]:
+    """Return the fields before the sections, and where the sections begin."""
+    end = body.find(f"\n{_SECTIONS[0]}: ".encode())
+    if end < 0:
+        raise BadSeal("it has no hashes")
+    lines = (line.rpartition(": ") for line in body[:end].decode().split("\n"))
+    return {name: value for name, _, value in lines}, end + 1
 
 
-def _read_sections(lines: list[str], begin: int) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+def _read_sections(body: bytes, begin: int) -> dict[str, HashSet]:
+    found: dict[str, HashSet] = {}
     for name in _SECTIONS:
-        label, _, count = lines[begin].partition(": ")
-        end = begin + 1 + (int(count) if count.isdecimal() and len(count) < 10 else 0)
-        hashes = tuple(lines[begin + 1 : end])
-        if label != name or end >= len(lines) or not all(map(_HASH, hashes)):
+        first = body.index(b"\n", begin) + 1  # there is one: the text ends with it
+        label, _, count = body[begin : first - 1].decode().partition(": ")
+        end = first + _LINE_BYTES * (int(count) if count.isdecimal() and len(count) < 10 else 0)
+        lines = memoryview(body)[first:end]
+        if label != name or end >= len(body) or not _HASHES(lines):
             raise BadSeal(f"its section {name!r} is cut, or has something else than hashes")
-        found[name], begin = hashes, end
-    if begin != len(lines) - 2:
+        found[name], begin = HashSet.from_lines(lines), end
+    if body[begin:] != _END:
         raise BadSeal("it has lines behind its hashes")
     return found
 
@@ -147,13 +157,10 @@ def sha256_of_text(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def open_lines(seals: Iterable[Seal]) -> tuple[set[str], set[str]]:
+def open_lines(seals: Iterable[Seal]) -> tuple[HashSet, HashSet]:
     """Return the hashes of records and of recordings that a day's seals, in their order, say that the day has."""
-    records: set[str] = set()
-    audio: set[str] = set()
+    records, audio = HashSet(), HashSet()
     for seal in seals:
-        records.difference_update(seal.withdrawn)
-        audio.difference_update(seal.withdrawn)
-        records.update(seal.records)
-        audio.update(seal.audio)
+        records = records - seal.withdrawn | seal.records
+        audio = audio - seal.withdrawn | seal.audio
     return records, audio

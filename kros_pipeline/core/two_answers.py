@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Self
 
 from .days import parse_time, start_of
-from .id_digests import digest_id, unpack_digests
+from .digest_set import DigestSet
 from .listing import Listing
 from .retention import upstream_expires_on
 
@@ -55,13 +55,13 @@ class ListAnswers:
 
     def __init__(self, listing: Listing | None):
         self._at: datetime | None = None
-        self._unlisted: set[bytes] = set()
+        self._unlisted = DigestSet()
         if listing is not None and listing.proved and listing.unlisted_digests is not None:
-            self._at, self._unlisted = parse_time(listing.listed_at), unpack_digests(listing.unlisted_digests)
+            self._at, self._unlisted = parse_time(listing.listed_at), DigestSet.unpack(listing.unlisted_digests)
 
     def at(self, call_id: str) -> datetime | None:
         """Return when the call of the table `calls` was last listed; None where the last listing did not show it."""
-        return self._at if self._at is not None and digest_id(call_id) not in self._unlisted else None
+        return self._at if self._at is not None and call_id not in self._unlisted else None
 
 
 def are_two(first: datetime | None, second: datetime | None) -> bool:

@@ -7,7 +7,7 @@ run that is killed in between leaves lines that no seal has; the next look takes
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import BinaryIO
 
@@ -38,7 +38,9 @@ from ..core.call_records import (
     write_remark,
 )
 from ..core.clock import Clock
+from ..core.digest_set import DigestSet
 from ..core.errors import ArchiveError, ObjectChanged
+from ..core.hash_set import HashSet
 from ..core.object_keys import call_key
 from ..core.seal_keys import call_key_in_path, manifest_key, record_path
 from ..core.seal_text import Seal, open_lines
@@ -46,19 +48,20 @@ from ..core.verify_page import write_page
 from .day_records import open_day_records
 
 _WITHDRAWN = "withdrawn"
+_NONE = HashSet()
 
 
 class SealRefused(ArchiveError):
     """What the archive has of a sealed day is not what its seals say, and no erasure explains it."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class _NewLines:
-    """What a day's files are to be: the hashes of their lines, and what they do not have any more."""
+    """What a day's files are to be: the hashes of their lines, and of those that they do not have any more."""
 
-    records: set[str] = field(default_factory=set)
-    audio: set[str] = field(default_factory=set)
-    withdrawn: set[str] = field(default_factory=set)
+    records: HashSet
+    audio: HashSet
+    withdrawn: HashSet
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class _Attempt:
         self._chain.catch_up()
         seals = self._chain.seals_of(self._day)
         records, audio = open_lines(seals)
+        seals = [replace(seal, records=_NONE, audio=_NONE, withdrawn=_NONE) for seal in seals]  # each may have 100 MB
         with (
             open_records(self._store, self._day) as old_records,
             open_manifest(self._store, self._day) as old_manifest,
@@ -123,7 +127,7 @@ class _Attempt:
             # After the files were read: an erasure from now on gives them another version.
             self._erased = self._tombstones.pseudonyms()
             erased_count = len(self._tombstones.pseudonyms_of(self._day, max_age_seconds=2.0))
-            new = self._write(old_records, old_manifest, new_records, new_manifest, records | audio)
+            new = self._write(old_records, old_manifest, new_records, new_manifest, (records, audio))
             missing = len(records - new.withdrawn - new.records)
             never_sealed = erased_count - missing
             self._refuse_losses(seals, missing, never_sealed, len(audio - new.withdrawn - new.audio))
@@ -134,7 +138,7 @@ class _Attempt:
         added_records, added_audio = new.records - records, new.audio - audio
         is_as_sealed = (
             last is not None
-            and not (added_records or added_audio or new.withdrawn)
+            and not (len(added_records) or len(added_audio) or len(new.withdrawn))
             and (last.verdict, last.never_sealed) == (self._state.verdict, never_sealed)
         )
         if is_as_sealed:
@@ -142,7 +146,7 @@ class _Attempt:
         return self._chain.append(self._maker(seals, new, added_records, added_audio, never_sealed))
 
     def _maker(
-        self, seals: list[Seal], new: _NewLines, records: set[str], audio: set[str], never_sealed: int
+        self, seals: list[Seal], new: _NewLines, records: HashSet, audio: HashSet, never_sealed: int
     ) -> Callable[[int, str], Seal | None]:
         last = seals[-1] if seals else None
 
@@ -157,9 +161,9 @@ class _Attempt:
                 verdict=self._state.verdict,
                 sealed_at=self._clock.now(),
                 is_signature_due=self._is_signature_due,
-                records=tuple(sorted(records)),
-                audio=tuple(sorted(audio)),
-                withdrawn=tuple(sorted(new.withdrawn)),
+                records=records,
+                audio=audio,
+                withdrawn=new.withdrawn,
                 counts=self._state.counts,
                 counters=self._state.counters,
             )
@@ -188,10 +192,10 @@ class _Attempt:
         old_manifest: DayFile,
         new_records: BinaryIO,
         new_manifest: BinaryIO,
-        sealed: set[str],
+        sealed: tuple[HashSet, HashSet],
     ) -> _NewLines:
         """Write the new files, and return their hashes. A record that says nothing new keeps its line."""
-        new, paths = _NewLines(), dict[str, str]()
+        hashes, audio_hashes, known = bytearray(), bytearray(), DigestSet()
         new_records.writelines(line for line in old_records.remarks() if is_erasure_mark(line))
         with (
             tempfile.TemporaryFile(prefix="kros-") as audio_lines,
@@ -205,34 +209,39 @@ class _Attempt:
                     continue
                 line = old.find_same(record) or write_record(record, secrets.token_bytes(SALT_BYTES))
                 new_records.write(line)
-                path = record_path(self._day, key)
-                paths[path] = _add_line(record_lines, hash_line(line), path, new.records)
+                known.add(key)
+                hashes += _add_line(record_lines, hash_line(line), record_path(self._day, key))
                 audio = record["audio"]
                 if audio["key"]:
-                    paths[audio["key"]] = _add_line(audio_lines, audio["sha256"], audio["key"], new.audio)
-            new.withdrawn = self._find_withdrawn(old_manifest, paths, sealed) - new.records - new.audio
+                    audio_hashes += _add_line(audio_lines, audio["sha256"], audio["key"])
+            present = HashSet.from_bytes(hashes), HashSet.from_bytes(audio_hashes)
+            withdrawn = self._find_withdrawn(old_manifest, known, present, sealed)
             remarks = [line for line in old_manifest.remarks() if is_erasure_mark(line)]
             new_manifest.writelines(remarks)
-            new_manifest.writelines(write_remark(_WITHDRAWN, digest) for digest in sorted(new.withdrawn))
+            new_manifest.writelines(write_remark(_WITHDRAWN, digest) for digest in withdrawn)
             for part in (audio_lines, record_lines):
                 part.seek(0)
                 while piece := part.read(1 << 20):
                     new_manifest.write(piece)
-        return new
+        return _NewLines(*present, withdrawn)
 
-    def _find_withdrawn(self, old_manifest: DayFile, paths: Mapping[str, str], sealed: set[str]) -> set[str]:
+    def _find_withdrawn(
+        self, old_manifest: DayFile, known: DigestSet, present: tuple[HashSet, HashSet], sealed: tuple[HashSet, HashSet]
+    ) -> HashSet:
         """Return the sealed lines that are replaced, or of a call that an earlier day keeps.
 
-        The manifest keeps them as remarks until they are in a seal: a killed run must not forget them.
+        `known` are the keys of the day's calls. The manifest keeps the lines as remarks until they are in a seal: a
+        killed run must not forget them.
         """
-        withdrawn = set(remarks_in(old_manifest.remarks(), _WITHDRAWN))
+        withdrawn = (digest for digest in remarks_in(old_manifest.remarks(), _WITHDRAWN) if _has(sealed, digest))
+        hashes = bytearray().join(map(bytes.fromhex, withdrawn))
         moved: frozenset[str] | None = None
         for line in old_manifest.lines():
             parsed, digest = parse_manifest_line(line), hash_line(line)
-            if parsed is None or digest not in sealed or paths.get(parsed[1]) == digest:
+            if parsed is None or not _has(sealed, digest) or _has(present, digest):
                 continue
             key = call_key_in_path(parsed[1])
-            is_known = record_path(self._day, key) in paths
+            is_known = key in known
             if not is_known and self._tombstones.matches(key, self._erased):
                 continue
             if moved is None:
@@ -242,8 +251,8 @@ class _Attempt:
                     f"{self._day}: a sealed call is in no table any more, and was neither erased nor moved to an "
                     f"earlier day: {key}. Restore the day's tables from a version; the next look goes on"
                 )
-            withdrawn.add(digest)
-        return withdrawn & sealed
+            hashes += bytes.fromhex(digest)
+        return HashSet.from_bytes(hashes) - present[0] - present[1]
 
 
 class _OldRecords:
@@ -267,10 +276,12 @@ class _OldRecords:
         return None
 
 
-def _add_line(file: BinaryIO, sha256: str, path: str, hashes: set[str]) -> str:
+def _has(hashes: tuple[HashSet, HashSet], digest: str) -> bool:
+    return any(digest in some for some in hashes)
+
+
+def _add_line(file: BinaryIO, sha256: str, path: str) -> bytes:
     """Write a manifest line, and return its hash."""
     line = write_manifest_line(sha256, path)
     file.write(line)
-    digest = hash_line(line)
-    hashes.add(digest)
-    return digest
+    return bytes.fromhex(hash_line(line))

@@ -4,13 +4,15 @@ Each day one twenty-eighth of the archive's days is read, so that every object i
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from itertools import islice
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.object_store import ObjectStore
+from ..archive.parquet import Partition
 from ..archive.reviewed_calls import reviews_of_erased_calls
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
@@ -20,12 +22,14 @@ from ..core.clock import Clock
 from ..core.days import start_of
 from ..core.errors import ArchiveError, UnreadablePartition
 from ..core.object_keys import audio_prefix, call_key_in, table_key
+from ..core.object_sizes import ObjectSizes
 from ..core.statuses import RecordingStatus
 from ..core.worker_threads import worker_threads
 
 PARTS = 28
 _EVERY = timedelta(days=PARTS)
 _RECORD_EVERY_SECONDS = 60.0
+_AT_ONCE = 10_000  # recordings, and as many lines of one object of the audit log
 _LATE_AFTER = _EVERY + timedelta(days=1)  # a turn takes its time
 
 
@@ -57,6 +61,13 @@ def measure_coverage(kept_since: Mapping[date, date], verified: Mapping[date, da
             for day, since in kept_since.items()
         ),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    call_id: str
+    key: str
+    sha256: str | None
 
 
 @dataclass
@@ -153,40 +164,62 @@ def _verify_day(
     audit: AuditLog,
     log: logging.Logger,
 ) -> None:
-    prefix = store.full_key("")
+    """Read back a day, some thousand recordings at a time. Of its objects only hashes of their keys are held."""
+    pseudonyms = tombstones.pseudonyms()
+    stored = ObjectSizes((entry.key, entry.size_bytes) for entry in store.list(audio_prefix(day)))
+    missing = list[str]()
     try:
-        recordings = tables.rows(schemas.RECORDINGS, day, ("call_id", "status", "object_key", "sha256"))
+        with tables.opened(schemas.RECORDINGS, day) as recordings:
+            archived = _archived(recordings, store.full_key(""))
+            while some := list(islice(archived, _AT_ONCE)):
+                present = [one for one in some if stored.take(one.key) is not None]
+                missing += {one.key for one in some}.difference(one.key for one in present)
+                _verify_recordings(present, found, pool, store, audit, log)
     except UnreadablePartition as error:
         log.warning("%s: %s", day, error)
         found.unread.append(table_key(schemas.RECORDINGS.name, day))
         return
-    rows = {
-        row["object_key"].removeprefix(prefix): row for row in recordings if row["status"] == RecordingStatus.ARCHIVED
-    }
-    stored = {entry.key for entry in store.list(audio_prefix(day))}
-    pseudonyms = tombstones.pseudonyms()
-    found.missing += sorted(rows.keys() - stored)
+    found.missing += sorted(missing)
+    found.erased += reviews_of_erased_calls(store, day, tombstones, pseudonyms)
+    if not stored.has_left:
+        return
     moved = tables.moved.keys_of(day)
-    for key in sorted(stored - rows.keys()):
+    for key in (entry.key for entry in store.list(audio_prefix(day))):
+        if not stored.is_left(key):
+            continue
         if tombstones.matches(call_key_in(key) or "", pseudonyms):
             found.erased.append(key)
         elif call_key_in(key) not in moved:  # the object of a call that an earlier day keeps stays: no step deletes
             found.unknown.append(key)
-    found.erased += reviews_of_erased_calls(store, day, tombstones, pseudonyms)
-    keys = sorted(rows.keys() & stored)
-    for key, digest in zip(keys, pool.map(lambda key: _read_digest(store, key, log), keys), strict=True):
-        call_id, archived_sha256 = rows[key]["call_id"], rows[key]["sha256"]
+
+
+def _archived(recordings: Partition | None, prefix: str) -> Iterator[_Recording]:
+    for row in recordings.rows(("call_id", "status", "object_key", "sha256")) if recordings is not None else ():
+        if row["status"] == RecordingStatus.ARCHIVED:
+            yield _Recording(row["call_id"], (row["object_key"] or "").removeprefix(prefix), row["sha256"])
+
+
+def _verify_recordings(
+    recordings: Sequence[_Recording],
+    found: Verification,
+    pool: ThreadPoolExecutor,
+    store: ObjectStore,
+    audit: AuditLog,
+    log: logging.Logger,
+) -> None:
+    digests = pool.map(lambda recording: _read_digest(store, recording.key, log), recordings)
+    for recording, digest in zip(recordings, digests, strict=True):
         if digest is None:
-            found.unread.append(key)
+            found.unread.append(recording.key)
             continue
         sha256, size_bytes = digest
         found.objects += 1
         found.bytes_read += size_bytes
-        if sha256 == archived_sha256:
-            audit.record(AuditEvent.VERIFIED, call_id, sha256=sha256)
+        if sha256 == recording.sha256:
+            audit.record(AuditEvent.VERIFIED, recording.call_id, sha256=sha256)
         else:
-            found.drifted.append(key)
-            audit.record(AuditEvent.DRIFTED, call_id, sha256=sha256, archived_sha256=archived_sha256)
+            found.drifted.append(recording.key)
+            audit.record(AuditEvent.DRIFTED, recording.call_id, sha256=sha256, archived_sha256=recording.sha256)
     audit.write()
 
 

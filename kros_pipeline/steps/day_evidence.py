@@ -1,7 +1,8 @@
 """Gathers the evidence of a day: what the source said, what the tables say and what the bucket holds.
 
 Sets are compared in both directions, and both sides are read a batch at a time. Of the tables, only the ids of calls
-that are named in the verdict are kept in memory; of the day, the digests of its list and the keys of its audio.
+that are named in the verdict are kept in memory; of the list and the bucket, digests. The objects that no row names are
+listed once more, to name them: mostly there are none.
 """
 
 from collections import Counter
@@ -18,11 +19,12 @@ from ..archive.tables import Tables
 from ..archive.tombstones import MAX_AGE_SECONDS, Tombstones
 from ..core import schemas
 from ..core.days import grace_ends_at, grace_is_over, parse_time
+from ..core.digest_set import DigestSet
 from ..core.errors import UnreadableListing, UnreadablePartition
 from ..core.evidence import Evidence
-from ..core.id_digests import digest_id, unpack_digests
 from ..core.listing import Listing
 from ..core.object_keys import audio_prefix, call_key, call_key_in
+from ..core.object_sizes import ObjectSizes
 from ..core.reason_kinds import kind_of_reason
 from ..core.sorted_lookup import outer_join
 from ..core.statuses import OPEN_EXTENSIONS, UNSAFE_RECORDINGS, RecordingStatus
@@ -43,9 +45,9 @@ def gather_evidence(
     What cannot be read as what it should be is part of the evidence. Raises `ArchiveError` only where the archive does
     not answer.
     """
-    listing, digests, problem = _read_listing(day, store)
+    listing, problem = _read_listing(day, store)
     pseudonyms = tombstones.pseudonyms()
-    stored = {entry.key: entry.size_bytes for entry in store.list(audio_prefix(day))}
+    stored = ObjectSizes((entry.key, entry.size_bytes) for entry in store.list(audio_prefix(day)))
     evidence = Evidence(
         listing=listing,
         unreadable_listing=problem,
@@ -54,14 +56,18 @@ def gather_evidence(
         listed_before_late_data=_was_listed_early(day, listing, now, lookback_days),
         erased=len(tombstones.pseudonyms_of(day, max_age_seconds=MAX_AGE_SECONDS)),
         objects=len(stored),
-        object_bytes=sum(stored.values()),
+        object_bytes=stored.total_bytes,
     )
     with _open_tables(day, tables, evidence) as opened:
         evidence.table_versions = {name: partition.version for name, partition in opened.items() if partition}
         with _note_unreadable(evidence):
-            _add_calls(opened, digests, listing.witnessed if listing is not None else set(), evidence)
+            _add_calls(opened, listing, evidence)
         with _note_unreadable(evidence):
-            _add_recordings(opened, stored, acknowledged_call_keys(store, day), store.full_key(""), evidence)
+            acknowledged = acknowledged_call_keys(store, day)
+            _add_recordings(opened, stored, acknowledged, store.full_key(""), evidence)
+            if stored.has_left and schemas.RECORDINGS.name in opened:
+                keys = (entry.key for entry in store.list(audio_prefix(day)))
+                evidence.objects_unknown = [key for key in keys if stored.is_left(key)]
         for table, without_row, without_call in (
             (schemas.RECORDINGS, evidence.calls_without_recording_row, evidence.recordings_without_call),
             (schemas.TRANSCRIPTS, evidence.calls_without_transcript_row, evidence.transcripts_without_call),
@@ -88,14 +94,12 @@ def gather_evidence(
     return evidence
 
 
-def _read_listing(day: date, store: ObjectStore) -> tuple[Listing | None, set[bytes] | None, str]:
-    """Return the listing of the day and the digests of the calls that it names; or why it cannot be read."""
+def _read_listing(day: date, store: ObjectStore) -> tuple[Listing | None, str]:
+    """Return the listing of the day; or why it cannot be read."""
     try:
-        listing = read_listing(store, day)
+        return read_listing(store, day), ""
     except UnreadableListing as error:
-        return None, None, f"{error}: materialize the whole day."
-    has_digests = listing is not None and listing.call_digests is not None
-    return listing, unpack_digests(listing.call_digests or "") if listing and has_digests else None, ""
+        return None, f"{error}: materialize the whole day."
 
 
 def _was_listed_early(day: date, listing: Listing | None, now: datetime, lookback_days: int) -> bool:
@@ -129,30 +133,32 @@ def _note_unreadable(evidence: Evidence) -> Iterator[None]:
             evidence.unreadable.append(sentence)
 
 
-def _add_calls(opened: _Opened, digests: set[bytes] | None, witnessed: set[bytes], evidence: Evidence) -> None:
+def _add_calls(opened: _Opened, listing: Listing | None, evidence: Evidence) -> None:
     """Count the calls, and those of the list and of webhook deliveries that the table does not have."""
     if "calls" not in opened:
         return
     calls = opened["calls"]
-    for row in calls.rows(("call_id",)) if calls else ():
-        evidence.calls += 1
-        if digests is not None or witnessed:
-            digest = digest_id(row["call_id"])
-            witnessed.discard(digest)
-            if digests is not None:
-                digests.discard(digest)
-    evidence.lost_calls = len(digests) if digests is not None else None
-    evidence.witnessed_calls = len(witnessed)
+
+    def count_ids() -> Iterator[str]:
+        for row in calls.rows(("call_id",)) if calls else ():
+            evidence.calls += 1
+            yield row["call_id"]
+
+    known = DigestSet(count_ids())
+    if listing is not None and listing.call_digests is not None:
+        evidence.lost_calls = len(DigestSet.unpack(listing.call_digests) - known)
+    if listing is not None and listing.witnessed_digests is not None:
+        evidence.witnessed_calls = len(DigestSet.unpack(listing.witnessed_digests) - known)
 
 
 def _add_recordings(
-    opened: _Opened, stored: Mapping[str, int], acknowledged: Collection[str], prefix: str, evidence: Evidence
+    opened: _Opened, stored: ObjectSizes, acknowledged: Collection[str], prefix: str, evidence: Evidence
 ) -> None:
     """Compare the table `recordings` with the audio in the bucket, and find the recordings that are not safe."""
     if "recordings" not in opened:
         return
     evidence.unsafe = {str(status): [] for status in UNSAFE_RECORDINGS}
-    recordings, unnamed = opened["recordings"], dict(stored)
+    recordings = opened["recordings"]
     columns = (
         "call_id", "status", "reason", "object_key", "size_bytes", "duration_seconds", "defects", "quarantine_key",
     )  # fmt: skip
@@ -165,7 +171,7 @@ def _add_recordings(
             if row["defects"] is not None:
                 evidence.add_defects(row["call_id"], row["defects"])
             key = (row["object_key"] or "").removeprefix(prefix)
-            size_bytes = unnamed.pop(key, None)
+            size_bytes = stored.take(key)
             if size_bytes is None:
                 evidence.objects_missing.append(key)
             elif size_bytes != row["size_bytes"]:
@@ -181,7 +187,6 @@ def _add_recordings(
             else:
                 evidence.unsafe[row["status"]].append(row["call_id"])
                 evidence.unsafe_kinds.setdefault(row["status"], Counter())[kind_of_reason(row["reason"])] += 1
-    evidence.objects_unknown = sorted(unnamed)
 
 
 def _add_decisions(opened: _Opened, evidence: Evidence) -> None:

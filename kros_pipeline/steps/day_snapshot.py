@@ -12,6 +12,7 @@ from ..archive.parquet import Partition, Row
 from ..archive.tables import PartitionTransaction, Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
+from ..core.digest_set import DigestSet
 from ..core.listing import Listing
 from ..core.object_keys import audio_prefix
 from ..core.sorted_lookup import SortedLookup
@@ -27,12 +28,15 @@ _ROW_COLUMNS = (
 
 @dataclass(frozen=True)
 class DaySnapshot:
-    """The calls, the table `recordings` to be written, the last listing, and the keys of the audio in the bucket."""
+    """The calls, the table `recordings` to be written, the last listing, and the keys of the audio in the bucket.
+
+    A day may have a million calls: tables are read a batch at a time, and of the keys their digests are held.
+    """
 
     calls: Partition
     recordings: PartitionTransaction
     listing: Listing | None
-    audio_keys: set[str]
+    audio_keys: DigestSet
 
     @classmethod
     @contextmanager
@@ -46,7 +50,7 @@ class DaySnapshot:
             recordings = pool.submit(opened.enter_context, tables.transaction(schemas.RECORDINGS, day))
             listing = pool.submit(read_usable_listing, store, day)
             pool.submit(tombstones.pseudonyms)  # cached, for the first recording that is put
-            audio_keys = {entry.key for entry in store.list(audio_prefix(day))}
+            audio_keys = DigestSet(entry.key for entry in store.list(audio_prefix(day)))
             yield cls(calls.result(), recordings.result(), listing.result(), audio_keys)
 
     def calls_with_rows(self) -> Iterator[tuple[Row, Row | None]]:

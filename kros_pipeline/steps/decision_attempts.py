@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping
 from datetime import date
+from typing import TypeAlias
 
 from ..archive.parquet import Row
 from ..archive.request_journal import RequestJournal, Stage
 from ..core.object_keys import extension_request
 from ..core.statuses import NOT_SENT
 
+Attempts: TypeAlias = Mapping[int, frozenset[Stage]]
+"""The stages that each attempt has reached, by its number."""
+
 
 class DecisionAttempts:
     """The attempts of one decision, counted from 1, as they were when they were read. `home` is the journal's day."""
 
-    def __init__(self, journal: RequestJournal, home: date, decision_id: str, stages: Mapping[int, set[Stage]]):
+    def __init__(self, journal: RequestJournal, home: date, decision_id: str, stages: Attempts):
         self.home = home
         self._journal, self._decision_id, self._stages = journal, decision_id, stages
 
@@ -67,11 +71,17 @@ class DecisionAttempts:
         return extension_request(self._decision_id, attempt)
 
 
-def list_attempts(journal: RequestJournal, decision_id: str = "") -> dict[str, dict[int, set[Stage]]]:
-    """List the attempts in the journal of a day, with their stages, by decision; of one decision, if it is named."""
-    found: dict[str, dict[int, set[Stage]]] = {}
-    for name, stages in journal.stages(f"{decision_id}/" if decision_id else "").items():
-        decision, _, attempt = name.partition("/")
-        if attempt.isdecimal():
-            found.setdefault(decision, {})[int(attempt)] = stages
+def list_attempts(journal: RequestJournal, decision_id: str = "") -> dict[str, Attempts]:
+    """List the attempts in the journal of a day, with their stages, by decision; of one decision, if it is named.
+
+    Most decisions have one attempt, in the same stages: they share one object.
+    """
+    found: dict[str, Attempts] = {}
+    shared: dict[tuple[int, frozenset[Stage]], Attempts] = {}
+    for name, stages in journal.stages(f"{decision_id}/" if decision_id else ""):
+        decision, _, digits = name.partition("/")
+        if digits.isdecimal():
+            attempt = int(digits)
+            once = shared.setdefault((attempt, stages), {attempt: stages})
+            found[decision] = {**found[decision], **once} if decision in found else once
     return found

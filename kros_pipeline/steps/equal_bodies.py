@@ -12,6 +12,7 @@ from ..archive.parquet import Row
 from ..core.audio import CONTRADICTED, SAME_BYTES, Inspection
 from ..core.audio_check import Stated, differs, verify_audio
 from ..core.clock import Clock
+from ..core.digest_set import DigestSet
 from ..core.errors import ArchiveError, DownloadError, InvalidAudio
 from ..source.call_source import Body, CallSource
 from .quarantine import BodyRejected, Quarantine
@@ -19,7 +20,6 @@ from .recording_rows import PendingRecording, RecordingRows, StoredAudio, audio_
 from .recording_tries import Questions, Tries
 
 _MIN_SECONDS = 5.0
-_DIGITS = 16  # of a SHA-256, as a number: a day may have a million calls
 
 
 class SharedBody(Exception):
@@ -34,33 +34,31 @@ class SharedBodies:
     """The hashes of one day's recordings. Threads share it."""
 
     def __init__(self) -> None:
-        self._known: set[int] = set()
-        self._shared: set[int] = set()
+        self._known, self._shared = DigestSet(), DigestSet()
         self._lock = Lock()
 
     def add_archived(self, sha256s: Iterable[str]) -> None:
         """Add the hashes of recordings that were archived before and are not downloaded again."""
-        self._known.update(int(sha256[:_DIGITS], 16) for sha256 in sha256s)
+        self._known.update(sha256s)
 
     def claim(self, seconds: float | None, sha256: str) -> bool:
         """Note that a call has these bytes, and return whether another call has them, too."""
         if (seconds or 0.0) <= _MIN_SECONDS:
             return False
-        number = int(sha256[:_DIGITS], 16)
         with self._lock:
-            if number not in self._known:
-                self._known.add(number)
+            if sha256 not in self._known:
+                self._known.add(sha256)
                 return False
-            self._shared.add(number)
+            self._shared.add(sha256)
             return True
 
     def has_shared(self) -> bool:
         """Return whether a body came for two calls in this run."""
-        return bool(self._shared)
+        return len(self._shared) > 0
 
     def is_shared(self, sha256: str) -> bool:
         """Return whether these bytes came for another call in this run."""
-        return int(sha256[:_DIGITS], 16) in self._shared
+        return sha256 in self._shared
 
 
 class HolderRecheck:

@@ -90,7 +90,7 @@ class ExtensionJournal:
     def write_missing_outcome(self, row: Row) -> None:
         """Write the outcome that a row of the table has and the journal of the day has not."""
         stages = self._of_the_day.get(row["decision_id"], {}).get(row["attempts"])
-        if stages == {Stage.INTENT} and row["status"] in (ExtensionStatus.EXTENDED, ExtensionStatus.REFUSED):
+        if stages == frozenset({Stage.INTENT}) and row["status"] in (ExtensionStatus.EXTENDED, ExtensionStatus.REFUSED):
             at = row["confirmed_at"]
             outcome = {"status": row["status"], "reason": row["reason"], "confirmed_at": at and at.isoformat()}
             self._attempts(row["decision_id"]).finish(row["attempts"], outcome)

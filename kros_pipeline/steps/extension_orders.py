@@ -5,7 +5,8 @@
 green again.
 """
 
-from collections.abc import Collection, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -37,7 +38,7 @@ def is_open(row: Row) -> bool:
 def read_orders(
     source: CallSource,
     journal: ExtensionJournal,
-    rows: Collection[Row],
+    known: Iterable[Row],
     *,
     resend: Sequence[str],
     settle: Sequence[str],
@@ -48,7 +49,8 @@ def read_orders(
     Dagster starts a failed step, or a failed run, again with the same config: what the run `run_id`, or the run that
     it repeats, has resent or settled already is left out.
     """
-    orders = Orders()
+    orders, all_named = Orders(), {*resend, *settle}
+    rows = [row for row in known if not all_named.isdisjoint((row["decision_id"], row["call_id"]))] if all_named else []
     problems: list[str] = []
     for order, ids, chosen in (("resend", resend, orders.resend), ("settle", settle, orders.settle)):
         for named in dict.fromkeys(ids):
@@ -81,21 +83,22 @@ def read_orders(
     return orders
 
 
-def describe_open_decisions(rows: Collection[Row], day: date) -> list[str]:
-    """Return sentences that tell the operator which decisions wait, and what to do about them."""
-    waiting = [row for row in rows if is_open(row)]
-    unconfirmed = sum(row["status"] == ExtensionStatus.UNCONFIRMED for row in waiting)
+def describe_open_decisions(reasons: Mapping[str, Counter[str]], day: date) -> list[str]:
+    """Return sentences that tell the operator which decisions wait, and what to do about them.
+
+    `reasons` counts the decisions that wait, by their status and by why they do.
+    """
+    unconfirmed, refused = reasons[ExtensionStatus.UNCONFIRMED], reasons[ExtensionStatus.REFUSED]
     sentences = []
     if unconfirmed:
         sentences.append(
-            f"{unconfirmed} extensions are unconfirmed: upstream may or may not have acted, and they are not sent "
-            "again automatically. Open their calls in the KrosAI dashboard and check until when the recordings are "
-            "kept. Settle those that are kept long enough, and resend the others."
+            f"{unconfirmed.total()} extensions are unconfirmed: upstream may or may not have acted, and they are not "
+            "sent again automatically. Open their calls in the KrosAI dashboard and check until when the recordings "
+            "are kept. Settle those that are kept long enough, and resend the others."
         )
-    if len(waiting) > unconfirmed:
-        reasons = sorted({str(row["reason"]) for row in waiting if row["status"] == ExtensionStatus.REFUSED})
+    if refused:
         sentences.append(
-            f"{len(waiting) - unconfirmed} extensions were refused: {'; '.join(reasons[:3])}. Mend the cause and "
+            f"{refused.total()} extensions were refused: {'; '.join(sorted(refused)[:3])}. Mend the cause and "
             "resend them, or extend them in the KrosAI dashboard, or accept it; then settle them."
         )
     if sentences:

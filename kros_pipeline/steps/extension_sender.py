@@ -63,13 +63,21 @@ class ExtensionSender:
             self.breaker.trip(error)
             return None
 
+    def is_allowed(self, decision: Decision) -> bool:
+        """Return whether the plan lets a decision be sent."""
+        return self._source.allowed_extension_days(decision.requested_days) is not None
+
+    def make_not_allowed(self, decision: Decision) -> Row:
+        """Make the row of a decision that the plan does not allow. Nothing is sent."""
+        return self._journal.new_row(decision, None) | {
+            "status": ExtensionStatus.NOT_ALLOWED,
+            "reason": f"plan {self._source.plan_name} keeps recordings no longer than it does already",
+        }
+
     def _send(self, decision: Decision, resent_row: Row | None) -> Row | None:
         days = self._source.allowed_extension_days(decision.requested_days)
         if days is None:
-            return self._journal.new_row(decision, None) | {
-                "status": ExtensionStatus.NOT_ALLOWED,
-                "reason": f"plan {self._source.plan_name} keeps recordings no longer than it does already",
-            }
+            return self.make_not_allowed(decision)
         if self.breaker.is_open or self._tombstones.is_erased(decision.call_id):
             return None
         row_of_other_day = self._journal.claim(decision)

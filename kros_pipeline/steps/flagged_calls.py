@@ -1,8 +1,9 @@
 """`flagged_calls`: the rules, applied to every call of a day."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from datetime import date
 from types import SimpleNamespace
 
@@ -28,28 +29,49 @@ def flag_calls(day: date, *, tables: Tables, rules: Rules) -> Report:
     `calls`, or one that the rules need.
     """
 
-    def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
-        return batches_of(schemas.FLAGGED_CALLS, flag_rows(day, tables, rules, present))
-
     report = Report()
+    changes = FlagChanges()
+
+    def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
+        nonlocal changes
+        changes = FlagChanges()
+        return batches_of(schemas.FLAGGED_CALLS, flag_rows(day, tables, rules, present, changes))
+
     with tables.transaction(schemas.FLAGGED_CALLS, day) as table:
-        before = {(row["call_id"], row["rule_id"]) for row in table.rows(("call_id", "rule_id"))}
         report.written = table.commit(build)
-        flagged = list(table.rows(("call_id", "rule_id")))
-    report.counts = {"flagged_calls": len({row["call_id"] for row in flagged}), "rules": len(rules.rules)}
-    after = {(row["call_id"], row["rule_id"]) for row in flagged}
-    changes = Changes()
-    for call_id, rule_id in sorted(before ^ after):
-        changes.add(call_id, f"rule {rule_id} {'flags it now' if (call_id, rule_id) in after else 'flags it no more'}")
-    report.counts |= {"new_flags": len(after - before), "flags_gone": len(before - after)}
+        call_count, by_rule = 0, Counter[str]()
+        for flagged in group_by_call(table.rows(("call_id", "rule_id"))):
+            call_count += 1
+            by_rule.update(row["rule_id"] for row in flagged["rows"])
+    report.counts = {"flagged_calls": call_count, "rules": len(rules.rules)}
+    report.counts |= {"new_flags": changes.added, "flags_gone": changes.gone}
     report.changes = changes.sample
-    by_rule = Counter(row["rule_id"] for row in flagged)
     report.counts |= {f"rule {rule.id}": by_rule[rule.id] for rule in rules.rules}
     return report
 
 
-def flag_rows(day: date, tables: Tables, rules: Rules, present: Partition | None) -> Iterator[Row]:
-    """Yield the rows of the day; the tables are read side by side, none is kept in memory."""
+@dataclass
+class FlagChanges(Changes):
+    """The flags that are new, and those that are gone."""
+
+    added: int = 0
+    gone: int = 0
+
+    def compare_flags(self, call_id: str, before: Iterable[Row], after: Iterable[Row]) -> None:
+        """Compare the rules that flag a call before and after."""
+        was, now = ({row["rule_id"] for row in rows} for rows in (before, after))
+        self.added, self.gone = self.added + len(now - was), self.gone + len(was - now)
+        for rule_id in sorted(was ^ now):
+            self.add(call_id, f"rule {rule_id} {'flags it now' if rule_id in now else 'flags it no more'}")
+
+
+def flag_rows(
+    day: date, tables: Tables, rules: Rules, present: Partition | None, changes: FlagChanges | None = None
+) -> Iterator[Row]:
+    """Yield the rows of the day, and add to `changes` what they change in the `present` ones.
+
+    The tables are read side by side, none is kept in memory.
+    """
     with ExitStack() as opened:
         calls = opened.enter_context(tables.required(schemas.CALLS, day))
         answers, turns_by_call = SortedLookup(()), SortedLookup(())
@@ -61,7 +83,10 @@ def flag_rows(day: date, tables: Tables, rules: Rules, present: Partition | None
         known_flags = group_by_call(present.rows() if present else ())
         for call, known in outer_join(calls.rows(_CALL_COLUMNS), known_flags):
             if call is not None:
-                yield from _flag(day, rules, call, answers, turns_by_call)
+                rows = list(_flag(day, rules, call, answers, turns_by_call))
+                if changes is not None and (rows or known is not None):
+                    changes.compare_flags(call["call_id"], known["rows"] if known is not None else (), rows)
+                yield from rows
             elif known is not None:
                 yield from known["rows"]
 

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from ..archive.parquet import Row
 from ..core.clock import Clock
+from ..core.digest_set import DigestSet
 from ..core.statuses import TextSource, TranscriptStatus
 from ..core.transcript_changes import LACKS_WORDS, OTHER_TEXT, is_longer, is_same_or_less
 from ..core.transcript_cuts import TextLengths, is_shortened
@@ -17,7 +18,8 @@ class KeptTexts:
     """Decides what becomes of a kept text.
 
     `is_enough` says whether a text of the list is kept without a request, `make_row` makes the row of a kept text, and
-    `keep_other_answer` keeps a text that the table does not hold. `cut_lengths` are those of the day's list.
+    `keep_other_answer` keeps a text that the table does not hold. `cut_lengths` are those of the day's list; `replaced`
+    are the calls whose kept text was replaced.
     """
 
     def __init__(
@@ -31,7 +33,7 @@ class KeptTexts:
         self._clock, self._grace_ends_at = clock, grace_ends_at
         self._is_enough, self._make_row, self._keep_other_answer = is_enough, make_row, keep_other_answer
         self.cut_lengths = TextLengths()
-        self.replaced: set[str] = set()
+        self.replaced = DigestSet()
 
     def is_to_ask(self, call: Row, known: Row) -> bool:
         """Return whether upstream is asked about a kept text.

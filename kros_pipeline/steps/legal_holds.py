@@ -6,22 +6,33 @@ it is lifted, `erase_calls` refuses the call by name.
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
 from datetime import date
+from itertools import islice
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.capabilities import read_capabilities
 from ..archive.governance import Governance
-from ..archive.json_objects import create_json, list_names
+from ..archive.json_objects import create_json
 from ..archive.object_store import ObjectStore
+from ..archive.parquet import Partition
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.clock import Clock
+from ..core.digest_set import DigestSet
 from ..core.errors import ArchiveDenied, ArchiveError, UnreadablePartition
-from ..core.object_keys import audio_key, audio_prefix, call_key, held_key, held_prefix
+from ..core.object_keys import (
+    audio_key,
+    audio_prefix,
+    call_key,
+    call_key_in,
+    held_key,
+    held_key_of,
+    held_prefix,
+)
 from ..core.worker_threads import worker_threads
 
 _MAX_SENTENCES = 5
+_CALLS_AT_ONCE = 1_000
 
 
 def place_legal_holds(
@@ -42,16 +53,16 @@ def place_legal_holds(
     """
     if not is_wanted:
         return []
-    held = list_names(store, held_prefix(day))
+    held = DigestSet(entry.key for entry in store.list(held_prefix(day)))
     try:
-        flagged = {row["call_id"] for row in tables.rows(schemas.FLAGGED_CALLS, day, ("call_id",))}
+        with tables.opened(schemas.FLAGGED_CALLS, day) as table:
+            try:
+                to_hold = _find_to_hold(day, table, held, governance) if table is not None and table.row_count else {}
+            except ArchiveDenied as error:
+                reason = f"the credentials may not list versions (s3:ListBucketVersions): {error}"
+                return [f"Nothing is held, because {reason}."]
     except UnreadablePartition as error:
         return [f"Nothing is held, because nobody knows what is flagged: {error}."]
-    try:
-        latest, counts = _list_versions(day, governance) if flagged else ({}, Counter[str]())
-    except ArchiveDenied as error:
-        return [f"Nothing is held, because the credentials may not list versions (s3:ListBucketVersions): {error}."]
-    to_hold = _select(day, flagged, held, latest, counts)
     if not to_hold:
         return []
     if not governance.has_object_lock():
@@ -69,7 +80,7 @@ def place_legal_holds(
     def hold(call_id: str) -> str | None:
         key = audio_key(day, call_id)
         try:
-            governance.place_legal_hold(key, latest[key])
+            governance.place_legal_hold(key, to_hold[call_id])
             governance.tag_as_flagged(key)
         except ArchiveDenied as error:
             return f"The bucket does not allow legal hold or tags: {error}"
@@ -79,34 +90,35 @@ def place_legal_holds(
         return None
 
     def mark(call_id: str) -> None:
-        version_id = latest[audio_key(day, call_id)]
-        create_json(store, held_key(day, call_id, version_id), {"held_at": clock.now().isoformat()})
+        create_json(store, held_key(day, call_id, to_hold[call_id]), {"held_at": clock.now().isoformat()})
 
+    sentences: list[str] = []
+    left = iter(to_hold)
     with worker_threads(threads, "legal-holds", clock) as pool:
-        sentences = dict(zip(to_hold, pool.map(hold, to_hold), strict=True))
-        audit.write()  # before the markers: a marked call is not held again, and so gets no further audit line
-        list(pool.map(mark, [call_id for call_id, sentence in sentences.items() if sentence is None]))
-    return sorted({sentence for sentence in sentences.values() if sentence})[:_MAX_SENTENCES]
+        while some := list(islice(left, _CALLS_AT_ONCE)):
+            outcomes = dict(zip(some, pool.map(hold, some), strict=True))
+            audit.write()  # before the markers: a marked call is not held again, and so gets no further audit line
+            list(pool.map(mark, [call_id for call_id, sentence in outcomes.items() if sentence is None]))
+            refusals = {sentence for sentence in outcomes.values() if sentence}
+            sentences = sorted(refusals.union(sentences))[:_MAX_SENTENCES]
+    return sentences
 
 
-def _list_versions(day: date, governance: Governance) -> tuple[dict[str, str], Counter[str]]:
-    """Return the latest version of each recording that is there, by its key, and how many versions it has."""
-    versions = [version for version in governance.versions(audio_prefix(day)) if not version.is_marker]
-    latest = {version.key: version.version_id for version in versions if version.is_latest}
-    return latest, Counter(version.key for version in versions)
-
-
-def _select(
-    day: date, flagged: set[str], held: Collection[str], latest: Mapping[str, str], counts: Mapping[str, int]
-) -> list[str]:
-    """Return the flagged calls whose latest version has no marker.
+def _find_to_hold(day: date, table: Partition, held: DigestSet, governance: Governance) -> dict[str, str]:
+    """Return the flagged calls whose latest version has no marker in `held`, with that version; sorted by call.
 
     Version 0.1.0 wrote a marker for the call: it is that of the version, if there is but one.
     """
-
-    def is_held(call_id: str, key: str) -> bool:
-        marker = held_key(day, call_id, latest[key]).removeprefix(held_prefix(day)).removesuffix(".json")
-        return marker in held or (counts[key] == 1 and call_key(call_id) in held)
-
-    keys = {call_id: audio_key(day, call_id) for call_id in flagged}
-    return sorted(call_id for call_id, key in keys.items() if key in latest and not is_held(call_id, key))
+    flagged = DigestSet(audio_key(day, row["call_id"]) for row in table.rows(("call_id",)))
+    unheld: dict[str, str] = {}
+    counts: Counter[str] = Counter()  # of the versions, where the call has a marker
+    for version in governance.versions(audio_prefix(day)):
+        if version.is_marker or version.key not in flagged:
+            continue
+        key = call_key_in(version.key) or ""
+        if f"{held_prefix(day)}{key}.json" in held:
+            counts[version.key] += 1
+        if version.is_latest and held_key_of(day, key, version.version_id) not in held:
+            unheld[version.key] = version.version_id
+    keys = ((row["call_id"], audio_key(day, row["call_id"])) for row in table.rows(("call_id",)))
+    return {call_id: unheld[key] for call_id, key in keys if key in unheld and counts[key] != 1}

@@ -4,16 +4,18 @@ They live in this step's memory only: each is a bearer secret, valid for an hour
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import date
 
 from ..core.call_statuses import is_completed
 from ..core.days import parse_time
+from ..core.digest_set import DigestSet
 from ..core.errors import ApiError, ApiUnauthorized, TooManyRequests
 from ..core.listing import Listing
 from ..source.call_source import CallSource, ListedCall, Page, Window
 from .circuit_breaker import CircuitBreaker
 from .page_search import pages_of_span
+from .pending_file import PendingFile
 from .recording_rows import PendingRecording
 
 _UNADDRESSABLE_IDS = {".", ".."}  # URL libraries take them for folders, so that such a call cannot be asked for
@@ -21,45 +23,46 @@ _UNADDRESSABLE_IDS = {".", ".."}  # URL libraries take them for folders, so that
 
 def mint_urls(
     day: date,
-    calls: Sequence[PendingRecording],
+    left: PendingFile[PendingRecording],
     listing: Listing | None,
     *,
-    shown: set[str],
+    known: DigestSet,
+    late: set[str],
     source: CallSource,
     breaker: CircuitBreaker,
     log: logging.Logger,
 ) -> Iterator[tuple[PendingRecording, str | None]]:
-    """Yield each call once, with a URL where listing the day again gave one.
+    """Yield each call that is left once, with a URL where listing the day again gave one.
 
-    The ids of all completed calls of the day that the list shows meanwhile are added to `shown`.
+    The ids of completed calls of the day that the list shows meanwhile, and that are not `known`, are added to `late`.
 
     The next page is asked for when the consumer has used the last one. Listing costs one request a page, asking call
     by call one request a call, so that few calls are left without a URL and asked for later.
     """
-    left = {call.call_id: call for call in calls}
     if listing is not None and _is_listing_cheaper(left, listing, source.page_limit):
         try:
             for listed in _list_again(day, listing, source):
                 call_id, url = listed.call.call_id, listed.recording_url
-                if listed.call.call_date == day and is_completed(listed.call.status) is not False:
-                    shown.add(call_id)
-                if call_id in left and url is not None:
-                    yield left.pop(call_id), url
+                is_of_day = listed.call.call_date == day and is_completed(listed.call.status) is not False
+                if is_of_day and call_id not in known:
+                    late.add(call_id)
+                if url is not None and (call := left.take(call_id)) is not None:
+                    yield call, url
                 if not left:
                     return
         except (TooManyRequests, ApiUnauthorized) as error:
             breaker.trip(error)
         except ApiError as error:
             log.warning("%s: listing again for URLs failed (%s); asking call by call", day, error)
-    for call in left.values():
+    for call in left.take_all():
         yield call, None
 
 
-def _is_listing_cheaper(left: dict[str, PendingRecording], listing: Listing, page_limit: int) -> bool:
+def _is_listing_cheaper(left: PendingFile[PendingRecording], listing: Listing, page_limit: int) -> bool:
     pages = -(-listing.listed_total // page_limit)
     if listing.pages is not None:
         pages = listing.pages.last_page - listing.pages.first_page + 1
-    return bool(left) and (len(left) > pages or not _UNADDRESSABLE_IDS.isdisjoint(left))
+    return bool(left) and (len(left) > pages or any(call_id in left for call_id in _UNADDRESSABLE_IDS))
 
 
 def _list_again(day: date, listing: Listing, source: CallSource) -> Iterator[ListedCall]:

@@ -10,7 +10,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from datetime import date
-from itertools import chain
+from itertools import chain, islice
 from threading import BoundedSemaphore
 
 import pyarrow as pa
@@ -24,24 +24,27 @@ from ..core import schemas
 from ..core.audio import CONTRADICTED, SAME_BYTES
 from ..core.clock import Clock
 from ..core.days import grace_is_over
+from ..core.digest_set import DigestSet
 from ..core.errors import ApiUnauthorized, ArchiveDenied, ExternalError, LocalFault, TooManyRequests
+from ..core.sorted_lookup import SortedLookup
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
-from ..core.two_answers import ListAnswers
 from ..core.worker_threads import worker_threads
 from ..source.call_source import CallSource
-from ..source.local_faults import find_local_fault
+from ..source.local_faults import find_local_fault, of_local_files
 from .circuit_breaker import CircuitBreaker
 from .day_snapshot import CALL_COLUMNS, DaySnapshot
 from .late_calls import note_late_calls
-from .pending_recordings import choose_calls, make_pending
+from .pending_file import PendingFile
+from .pending_recordings import SortedCalls, choose_calls, make_pending, sort_calls
 from .progress_log import ProgressLog
 from .recording_archiver import RecordingArchiver
-from .recording_rows import ASKED_TOO_LATE, NO_URL_YET, PendingRecording, merge_rows
+from .recording_rows import ASKED_TOO_LATE, PendingRecording, merge_rows
 from .recording_urls import mint_urls
 from .report import Report
 
 _SAVE_EVERY_CALLS = 1_000
-_MAX_CHECKPOINTS = 20  # of one run: each writes the whole table, and work must not grow with the square of the calls
+_SAVE_SETTLED_CALLS = 50_000  # to bound the memory: a run that is killed loses nothing of them
+_MAX_CHECKPOINTS = 20  # of one kind: each writes the whole table, and work must not grow with the square of the calls
 _THREADS_PER_DOWNLOAD = 1.5  # the connections limit the downloads; the other threads verify and put meanwhile
 
 
@@ -64,8 +67,8 @@ def archive_recordings(
 
     With `call_ids` these calls are tried, whatever their rows say but `archived`, and no other call. An error that
     every further call would meet (quota, key, bucket) ends the step early: it is in the report, and the rest is
-    `pending`. Raises `UnknownCalls` for ids of no call of the day, and otherwise `ArchiveError` only where a table is
-    missing, or cannot be read or written.
+    `pending`. Raises `UnknownCalls` for ids of no call of the day, `LocalFault` where what is pending cannot be kept in
+    a temporary file, and otherwise `ArchiveError` only where a table is missing, or cannot be read or written.
     """
     archiver = RecordingArchiver(
         day,
@@ -77,23 +80,41 @@ def archive_recordings(
         lookback_days=lookback_days,
         retention_days=retention_days,
     )
-    with DaySnapshot.load(day, store=store, tables=tables, tombstones=tombstones) as snapshot:
+    with (
+        DaySnapshot.load(day, store=store, tables=tables, tombstones=tombstones) as snapshot,
+        SortedCalls.opened() as found,
+    ):
         threads = int(download_workers * _THREADS_PER_DOWNLOAD)
         chosen = choose_calls(day, call_ids, snapshot.calls) if call_ids else None
-        step = _Step(snapshot, archiver, audit, clock, threads=threads, chosen=chosen)
-        to_archive, to_ask = step.sort_calls(may_ask=grace_is_over(day, clock.now(), lookback_days))
-        shown: set[str] = set()
-        minted = mint_urls(day, to_archive, snapshot.listing, shown=shown, source=source, breaker=step.breaker, log=log)
-        total = len(to_archive) + len(to_ask)
-        step.archive_all(chain(minted, ((call, None) for call in to_ask)), ProgressLog(day, total, clock, log))
+        step = _Step(snapshot, archiver, audit, clock, threads=threads)
+        may_ask = grace_is_over(day, clock.now(), lookback_days)
+        with of_local_files(tempfile.gettempdir()):
+            sort_calls(snapshot, archiver, found, chosen=chosen, may_ask=may_ask, now=clock.now())
+        step.keep_settled(found.settled)
+        step.adopt_all(found.to_adopt)
+        known = DigestSet(row["call_id"] for row in (snapshot.calls.rows(("call_id",)) if found.to_archive else ()))
+        late: set[str] = set()
+        progress = ProgressLog(day, len(found.to_archive) + len(found.to_ask), clock, log)
+        minted = mint_urls(
+            day,
+            found.to_archive,
+            snapshot.listing,
+            known=known,
+            late=late,
+            source=source,
+            breaker=step.breaker,
+            log=log,
+        )
+        step.archive_all(chain(minted, ((call, None) for call in found.to_ask.take_all())), progress)
         step.save()
         step.recheck_shared()
-        missing = shown - {call["call_id"] for call in (snapshot.calls.rows(("call_id",)) if shown else ())}
-        outcomes = Counter(tuple(row.values()) for row in snapshot.recordings.rows(("status", "reason")))
-    for (status, reason), count in outcomes.items():
+        outcomes = Counter(
+            (row["status"], row["reason"] in ASKED_TOO_LATE) for row in snapshot.recordings.rows(("status", "reason"))
+        )
+    for (status, is_too_late), count in outcomes.items():
         step.report.counts[status] += count
-        step.report.counts["asked_after_retention"] += count * (reason in ASKED_TOO_LATE)
-    step.report.counts["late_calls"] = note_late_calls(day, missing, store=store, tables=tables, tombstones=tombstones)
+        step.report.counts["asked_after_retention"] += count * is_too_late
+    step.report.counts["late_calls"] = note_late_calls(day, late, store=store, tables=tables, tombstones=tombstones)
     step.report.error = step.breaker.error
     return step.report
 
@@ -109,70 +130,32 @@ class _Step:
         clock: Clock,
         *,
         threads: int,
-        chosen: Collection[str] | None,
     ):
         self._snapshot, self._archiver, self._audit, self._threads = snapshot, archiver, audit, threads
-        self._clock, self._chosen = clock, chosen
+        self._clock = clock
         self.breaker = CircuitBreaker()
         names = ("archived_now", "adopted", "bytes_archived_now", *map(str, RecordingStatus), "asked_after_retention")
         self.report = Report(counts=dict.fromkeys(names, 0))
         self._unsaved: dict[str, Row] = {}
 
-    def sort_calls(self, *, may_ask: bool) -> tuple[list[PendingRecording], list[PendingRecording]]:
-        """Return the calls whose recording is to be archived, and those of which upstream is asked whether it has one.
+    def keep_settled(self, rows: PendingFile[Row]) -> None:
+        """Keep the rows of the calls that need no request: too early to ask, or answered."""
+        total = len(rows)
+        for row in rows.take_all():
+            self._unsaved[row["call_id"]] = row
+            self._save_if_due(_SAVE_SETTLED_CALLS, total)
 
-        All other calls get their row here: archived already, in the bucket already, answered, or too early to ask.
-        """
-        to_archive: list[PendingRecording] = []
-        to_ask: list[PendingRecording] = []
-        to_adopt: list[PendingRecording] = []
-        listed = ListAnswers(self._snapshot.listing)
-        for call, row in self._snapshot.calls_with_rows():
-            status = row["status"] if row else None
-            listed_at = listed.at(call["call_id"])
-            pending = make_pending(call, row, listed_at)
-            self._archiver.absent.was_seen_with_recordings |= pending.has_recording
-            is_stored = self._archiver.rows.key(pending) in self._snapshot.audio_keys
-            if row is not None and is_stored and status == RecordingStatus.ARCHIVED:
-                if (row["duration_seconds"] or 0.0) > 0.0:
-                    self._archiver.shared.add_archived([row["sha256"]])
-            elif self._chosen is not None and pending.call_id not in self._chosen:
-                continue
-            elif is_stored:
-                to_adopt.append(pending)
-            elif self._chosen is not None:
-                to_archive.append(pending)
-            elif row is not None and self._rests(pending, row):
-                continue
-            elif pending.has_recording or status == RecordingStatus.LOST:
-                to_archive.append(pending)
-            elif status == RecordingStatus.NOT_RECORDED:
-                continue
-            elif not may_ask:
-                reason = str(pending.first_answer or NO_URL_YET)
-                self._unsaved[pending.call_id] = self._archiver.rows.unarchived(
-                    pending, RecordingStatus.PENDING, reason
-                )
-            elif (settled := self._archiver.absent.settle_unasked(pending, listed_at)) is not None:
-                self._unsaved[pending.call_id] = settled
-            else:
-                to_ask.append(pending)
+    def adopt_all(self, calls: PendingFile[PendingRecording]) -> None:
+        """Adopt the objects that an earlier run stored without writing their rows."""
+        total, left = len(calls), calls.take_all()
         with worker_threads(self._threads, "recordings", self._clock) as pool:
-            for pending, adopted in zip(to_adopt, pool.map(self._adopt_one, to_adopt), strict=True):
-                if adopted["status"] == RecordingStatus.ARCHIVED:
-                    self.report.counts["adopted"] += 1
-                    self._archiver.shared.claim(adopted["duration_seconds"], adopted["sha256"])
-                self._keep(pending, adopted)
-                if len(self._unsaved) >= max(_SAVE_EVERY_CALLS, len(to_adopt) // _MAX_CHECKPOINTS):
-                    self.save()
-        return to_archive, to_ask
-
-    def _rests(self, call: PendingRecording, row: Row) -> bool:
-        """Return whether a rejected body is kept of a call, and nothing has changed since that would bring another."""
-        if call.kept is None or row["status"] != RecordingStatus.FAILED:
-            return False
-        is_declared_anew = call.call_duration_seconds != row["declared_duration_seconds"]
-        return not (call.kept.is_due(self._clock.now()) or is_declared_anew)
+            while some := list(islice(left, _SAVE_EVERY_CALLS)):
+                for pending, adopted in zip(some, pool.map(self._adopt_one, some), strict=True):
+                    if adopted["status"] == RecordingStatus.ARCHIVED:
+                        self.report.counts["adopted"] += 1
+                        self._archiver.shared.claim(adopted["duration_seconds"], adopted["sha256"])
+                    self._keep(pending, adopted)
+                    self._save_if_due(_SAVE_EVERY_CALLS, total)
 
     def recheck_shared(self) -> None:
         """Download the recordings once more that were archived before another call turned out to have their bytes."""
@@ -185,11 +168,12 @@ class _Step:
             and self._archiver.shared.is_shared(row["sha256"])
             and not any(text in (row["defects"] or "") for text in (SAME_BYTES, CONTRADICTED))
         ]
-        calls = {call["call_id"]: call for call in self._snapshot.calls.rows(CALL_COLUMNS)} if rows else {}
+        calls = SortedLookup(self._snapshot.calls.rows(CALL_COLUMNS) if rows else ())
         try:
             for row in rows:
-                if row["call_id"] in calls:
-                    self._recheck_one(make_pending(calls[row["call_id"]], row, None), row)
+                call = calls.find(row["call_id"])
+                if call is not None:
+                    self._recheck_one(make_pending(call, row, None), row)
         except LocalFault as error:
             self.breaker.trip(error)
         except OSError as error:
@@ -223,8 +207,7 @@ class _Step:
                     raise row
                 self._keep(call, row)
                 progress.count(row["size_bytes"] or 0)
-            if len(self._unsaved) >= max(_SAVE_EVERY_CALLS, progress.total // _MAX_CHECKPOINTS):
-                self.save()
+            self._save_if_due(_SAVE_EVERY_CALLS, progress.total)
 
         with worker_threads(self._threads, "recordings", self._clock) as pool:
             for call, url in calls:
@@ -273,6 +256,10 @@ class _Step:
             self._audit.record(AuditEvent.REFUSED, call.call_id)
         if status in UNSAFE_RECORDINGS:
             self.report.add_problem(call.call_id, f"{status}: {row['reason']}")
+
+    def _save_if_due(self, fewest: int, total: int) -> None:
+        if len(self._unsaved) >= max(fewest, total // _MAX_CHECKPOINTS):
+            self.save()
 
     def save(self) -> None:
         """Write the audit lines, and then the rows that are not written yet."""

@@ -6,9 +6,13 @@ outcome means that nobody knows whether upstream acted: only an operator has it 
 not offer extensions, it is asked once a week.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import date
+from heapq import merge
+from itertools import chain, groupby, islice
 from typing import Any
 
 import pyarrow as pa
@@ -21,19 +25,23 @@ from ..archive.tables import Tables, WriteResult
 from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.clock import Clock
+from ..core.digest_set import DigestSet
 from ..core.errors import ArchiveError
 from ..core.object_keys import call_key
-from ..core.statuses import ExtensionStatus
+from ..core.statuses import OPEN_EXTENSIONS, ExtensionStatus
 from ..core.worker_threads import worker_threads
 from ..source.call_source import CallSource
-from .extension_decisions import AllowedDays, read_decisions, select_new
+from .extension_decisions import AllowedDays, open_decisions, select_new
 from .extension_journal import Decision, ExtensionJournal, rank
 from .extension_offer import ExtensionOffer
 from .extension_orders import describe_open_decisions, is_open, read_orders
 from .extension_sender import ExtensionSender
+from .known_extensions import KnownRows
 from .report import SAMPLE_SIZE, Report
 
 _THREADS = 8
+_DECISIONS_AT_ONCE = 1_000
+_LINES_AT_ONCE = 10_000  # of the audit log
 
 
 @dataclass
@@ -65,106 +73,136 @@ def extend_retention(
     it neither sends nor writes.
     """
     report = ExtensionReport(counts={"sent_now": 0, "settled_now": 0})
-    decisions = read_decisions(day, tables)
-    journal = ExtensionJournal(store, clock, day)
-    rows = _read_known_rows(day, tables, journal)
-    orders = read_orders(source, journal, rows.values(), resend=resend, settle=settle, run_id=run_id)
-    resent_rows = {row["decision_id"]: row for row in orders.resend}
-    new = select_new(decisions, rows, source.allowed_extension_days)
-    new = [decision for decision in new if decision.decision_id not in resent_rows]
-    to_resend = [Decision(row["call_id"], row["rule_id"], row["requested_days"]) for row in orders.resend]
-    if dry_run:
-        _describe_dry_run(new + to_resend, source.allowed_extension_days, report)
-        report.counts["would_settle"] = len(orders.settle)
-    else:
-        sender = ExtensionSender(
-            journal,
-            source=source,
-            offer=ExtensionOffer(store, clock),
-            tombstones=tombstones,
-            clock=clock,
-            report=report,
-            run_id=run_id,
-        )
-        new_rows: list[Row] = [journal.settle(row, run_id) for row in orders.settle]
-        report.counts["settled_now"] = len(new_rows)
-        settled_ids = {row["decision_id"] for row in new_rows}
-        with worker_threads(_THREADS, "extensions", clock) as pool:
-            for decisions in (to_resend, new):  # an order's answer shows whether extensions are offered
-                sent = pool.map(
-                    lambda decision: sender.send(decision, resent_rows.get(decision.decision_id)), decisions
-                )
-                new_rows += [row for row in sent if row is not None]
-        report.error = sender.breaker.error
-        for row in new_rows:
-            rows[row["decision_id"]] = row
-            is_extended = row["status"] == ExtensionStatus.EXTENDED and row["settled_at"] is None
-            report.counts["sent_now"] += is_extended and row["decision_id"] in sender.sent_ids
-        own_ids = sender.sent_ids | settled_ids
-        taken_over = {one for one in rows.keys() - own_ids if journal.is_of_other_day(one)}
-        _record_changes(day, tables, audit, rows, taken_over)
-        # Where the journal lacks an outcome, the table keeps it for the next run, and nothing else does.
-        attempts = LONG_PATIENCE if sender.has_unwritten_outcomes else 1
-        insist(audit.write, clock, attempts=attempts)
-        report.written = insist(lambda: _write_rows(day, tables, rows), clock, attempts=attempts)
-        sender.write_outcomes()
-        if isinstance(report.error, ArchiveError):
-            raise report.error  # what upstream answered is saved now
-    unsent = sorted({f"{reason} The next run sends it." for _, reason in report.problems})
-    for row in rows.values():
-        if is_open(row):
-            report.add_problem(row["call_id"], f"{row['status']}: {row['reason']}")
+    with open_decisions(day, tables) as decisions, ExitStack() as opened:
+        journal = ExtensionJournal(store, clock, day)
+        known = KnownRows(opened.enter_context(tables.opened(schemas.RETENTION_EXTENSIONS, day)), journal)
+        orders = read_orders(source, journal, known.rows(), resend=resend, settle=settle, run_id=run_id)
+        resent_rows = {row["decision_id"]: row for row in orders.resend}
+        new = select_new(decisions, known, source.allowed_extension_days)
+        new = (decision for decision in new if decision.decision_id not in resent_rows)
+        to_resend = [Decision(row["call_id"], row["rule_id"], row["requested_days"]) for row in orders.resend]
+        rows = _NewRows(known.changed)
+        if dry_run:
+            _describe_dry_run(chain(new, to_resend), source.allowed_extension_days, report)
+            report.counts["would_settle"] = len(orders.settle)
+        else:
+            sender = ExtensionSender(
+                journal,
+                source=source,
+                offer=ExtensionOffer(store, clock),
+                tombstones=tombstones,
+                clock=clock,
+                report=report,
+                run_id=run_id,
+            )
+            settled = [journal.settle(row, run_id) for row in orders.settle]
+            report.counts["settled_now"] = len(settled)
+            rows.add(settled)
+            with worker_threads(_THREADS, "extensions", clock) as pool:
+                for some in chain(_cut(to_resend), _cut(new)):  # an order's answer shows whether extensions are offered
+                    to_send = [decision for decision in some if sender.is_allowed(decision)]
+                    rows.not_allowed += [decision for decision in some if not sender.is_allowed(decision)]
+                    sent = pool.map(lambda one: sender.send(one, resent_rows.get(one.decision_id)), to_send)
+                    rows.add(row for row in sent if row is not None)
+            report.error = sender.breaker.error
+            own_ids = sender.sent_ids | {row["decision_id"] for row in settled}
+            report.counts["sent_now"] = rows.count_extended(sender.sent_ids)
+            taken_over = {one for one in rows.by_decision.keys() - own_ids if journal.is_of_other_day(one)}
+            # Where the journal lacks an outcome, the table keeps it for the next run, and nothing else does.
+            attempts = LONG_PATIENCE if sender.has_unwritten_outcomes else 1
+            for _ in _record_changes(day, tables, audit, rows, sender, taken_over):
+                insist(audit.write, clock, attempts=attempts)
+            report.written = insist(lambda: _write_rows(day, tables, rows, sender), clock, attempts=attempts)
+            sender.write_outcomes()
+            if isinstance(report.error, ArchiveError):
+                raise report.error  # what upstream answered is saved now
+        unsent = sorted({f"{reason} The next run sends it." for _, reason in report.problems})
+        statuses: Counter[str] = Counter({ExtensionStatus.NOT_ALLOWED: len(rows.not_allowed)})
+        open_reasons: dict[str, Counter[str]] = {status: Counter() for status in OPEN_EXTENSIONS}
+        for row in known.rows(rows.by_decision):
+            statuses[row["status"]] += 1
+            if is_open(row):
+                report.add_problem(row["call_id"], f"{row['status']}: {row['reason']}")
+                open_reasons[row["status"]][str(row["reason"])] += 1
     errors = [str(report.error)] if report.error else []
-    report.to_do = [*errors, *unsent, *describe_open_decisions(rows.values(), day)]
-    for status in ExtensionStatus:
-        report.counts[str(status)] = sum(1 for row in rows.values() if row["status"] == status)
+    report.to_do = [*errors, *unsent, *describe_open_decisions(open_reasons, day)]
+    report.counts |= {str(status): statuses[status] for status in ExtensionStatus}
     return report
 
 
-def _read_known_rows(day: date, tables: Tables, journal: ExtensionJournal) -> dict[str, Row]:
-    """Return, by decision, the table's row or, where the journal knows more (a run died in between), the journal's."""
-    rows: dict[str, Row] = {row["decision_id"]: row for row in tables.rows(schemas.RETENTION_EXTENSIONS, day)}
-    journalled_ids = journal.decision_ids()
-    for decision_id in journalled_ids | rows.keys():
-        known = rows.get(decision_id)
-        if known is not None:
-            journal.write_missing_outcome(known)
-        was_sent_since = decision_id in journalled_ids and known and known["status"] == ExtensionStatus.NOT_ALLOWED
-        if known is None or is_open(known) or was_sent_since:
-            journalled = journal.row(decision_id)
-            if journalled is not None and (known is None or rank(journalled) > rank(known)):
-                rows[decision_id] = journalled
-    return rows
+class _NewRows:
+    """The rows that the table does not have yet, by decision: those that the journal knows, and those of this run.
+
+    Of the decisions that are not allowed, which may be many, the rows are made when they are written.
+    """
+
+    def __init__(self, journalled: Mapping[str, Row]):
+        self.by_decision = dict(journalled)
+        self.not_allowed: list[Decision] = []  # in ascending order of calls
+        self._made_now: set[str] = set()
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Add rows that this run has made."""
+        for row in rows:
+            self.by_decision[row["decision_id"]] = row
+            self._made_now.add(row["decision_id"])
+
+    def count_extended(self, sent_ids: Collection[str]) -> int:
+        """Return how many of the decisions sent by this run upstream has confirmed."""
+        rows = (self.by_decision[decision_id] for decision_id in self._made_now if decision_id in sent_ids)
+        return sum(row["status"] == ExtensionStatus.EXTENDED and row["settled_at"] is None for row in rows)
+
+
+def _cut(decisions: Iterable[Decision]) -> Iterator[list[Decision]]:
+    left = iter(decisions)
+    while some := list(islice(left, _DECISIONS_AT_ONCE)):
+        yield some
 
 
 def _record_changes(
-    day: date, tables: Tables, audit: AuditLog, rows: dict[str, Row], taken_over: Collection[str]
-) -> None:
-    """Record an audit line for each decision whose row the table does not have yet.
+    day: date, tables: Tables, audit: AuditLog, rows: _NewRows, sender: ExtensionSender, taken_over: Collection[str]
+) -> Iterator[None]:
+    """Record an audit line for each decision whose row the table does not have yet. Yield when they are to be saved.
 
     Rows of the decisions `taken_over` say what another day did, which has the line.
     """
-    written = {row["decision_id"]: row for row in tables.rows(schemas.RETENTION_EXTENSIONS, day)}
-    for decision_id, row in rows.items():
-        is_changed = decision_id not in written or rank(row) > rank(written[decision_id])
-        if is_changed and decision_id not in taken_over:
-            # Not the decision's id: it is a plain hash of the call's id, and would outlive the call's erasure.
-            audit.record(row["status"], row["call_id"], rule=row["rule_id"], days=row["sent_days"])
+    written: dict[str, Row] = {}
+    written_ids = DigestSet()
+    with tables.opened(schemas.RETENTION_EXTENSIONS, day) as present:
+        for row in present.rows() if present is not None else ():
+            written_ids.add(row["decision_id"])
+            if row["decision_id"] in rows.by_decision:
+                written[row["decision_id"]] = row
+    changed = (
+        row
+        for decision_id, row in rows.by_decision.items()
+        if decision_id not in taken_over and (decision_id not in written or rank(row) > rank(written[decision_id]))
+    )
+    not_allowed = (one for one in rows.not_allowed if one.decision_id not in written_ids)
+    for number, row in enumerate(chain(changed, map(sender.make_not_allowed, not_allowed)), 1):
+        # Not the decision's id: it is a plain hash of the call's id, and would outlive the call's erasure.
+        audit.record(row["status"], row["call_id"], rule=row["rule_id"], days=row["sent_days"])
+        if number % _LINES_AT_ONCE == 0:
+            yield
+    yield
 
 
-def _write_rows(day: date, tables: Tables, rows: dict[str, Row]) -> WriteResult:
+def _write_rows(day: date, tables: Tables, rows: _NewRows, sender: ExtensionSender) -> WriteResult:
+    key = schemas.RETENTION_EXTENSIONS.sort_key()
+
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
-        merged: dict[str, Row] = {row["decision_id"]: row for row in present.rows()} if present else {}
-        for decision_id, row in rows.items():
-            if decision_id not in merged or rank(row) >= rank(merged[decision_id]):
-                merged[decision_id] = row
-        key = schemas.RETENTION_EXTENSIONS.sort_key()
-        return batches_of(schemas.RETENTION_EXTENSIONS, sorted(merged.values(), key=key))
+        ours = merge(
+            sorted(rows.by_decision.values(), key=key), map(sender.make_not_allowed, rows.not_allowed), key=key
+        )
+        both = merge(present.rows() if present is not None else (), ours, key=key)
+        # Of two rows the one that knows more, and ours where both know as much: it comes last.
+        best = (sorted(of_decision, key=rank)[-1] for _, of_decision in groupby(both, key=key))
+        return batches_of(schemas.RETENTION_EXTENSIONS, best)
 
     return tables.commit(schemas.RETENTION_EXTENSIONS, day, build)
 
 
-def _describe_dry_run(to_send: list[Decision], allowed_days: AllowedDays, report: ExtensionReport) -> None:
+def _describe_dry_run(to_send: Iterable[Decision], allowed_days: AllowedDays, report: ExtensionReport) -> None:
     """Count what would be sent, and keep a sample of calls with their rules and days."""
     report.counts |= {"would_send": 0, "would_not_be_allowed": 0}
     for decision in to_send:

@@ -1,6 +1,7 @@
 """`transcripts`: the text of each call, as it came."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
@@ -92,9 +93,9 @@ def fetch_transcripts(
 
     with tables.transaction(schemas.TRANSCRIPTS, day) as table:
         report.written = table.commit(build)
-        statuses = [row["status"] for row in table.rows(("status",))]
-    report.counts = {"answered": fetcher.answered_count, "replaced_by_longer": len(fetcher.replaced)}
-    report.counts |= {str(status): statuses.count(status) for status in TranscriptStatus}
+        statuses = Counter(row["status"] for row in table.rows(("status",)))
+    report.counts = {"answered": fetcher.answered_count, "replaced_by_longer": fetcher.replaced_count}
+    report.counts |= {str(status): statuses[status] for status in TranscriptStatus}
     report.error = fetcher.breaker.error
     return report
 
@@ -128,9 +129,9 @@ class _Fetcher:
         self._unaddressable: set[str] = set()
 
     @property
-    def replaced(self) -> set[str]:
-        """The calls whose kept text was replaced."""
-        return self._kept.replaced
+    def replaced_count(self) -> int:
+        """How many calls' kept texts were replaced."""
+        return len(self._kept.replaced)
 
     def rows(
         self, calls: Partition, present: Partition | None, pool: ThreadPoolExecutor, log: logging.Logger

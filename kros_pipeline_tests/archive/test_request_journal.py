@@ -61,7 +61,7 @@ def test_the_journal_lists_its_requests_with_the_stages_that_they_reached(store:
     journal.finish(first, {})
     journal.begin(second, {})
     RequestJournal(store, upstream_deletions_prefix(DAY), CLOCK).begin("pseudonym", {})
-    assert journal.stages() == {first: {Stage.INTENT, Stage.OUTCOME}, second: {Stage.INTENT}}
+    assert dict(journal.stages()) == {first: {Stage.INTENT, Stage.OUTCOME}, second: {Stage.INTENT}}
 
 
 def test_objects_lie_where_the_archive_says() -> None:

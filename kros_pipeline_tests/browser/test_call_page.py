@@ -16,6 +16,7 @@ from kros_pipeline.archive.json_objects import create_json
 from kros_pipeline.archive.object_store import CREATE
 from kros_pipeline.core import schemas
 from kros_pipeline.core.call_records import hash_line, write_manifest_line
+from kros_pipeline.core.hash_set import HashSet
 from kros_pipeline.core.object_keys import audio_key, call_key, held_key
 from kros_pipeline.core.seal_keys import seal_key
 from kros_pipeline.core.seal_text import NO_PREVIOUS, Seal
@@ -141,7 +142,9 @@ def test_a_legal_hold_and_a_seal_are_shown(tmp_path: Path) -> None:
 
 
 def put_seal(archive: ListenArchive, number: int, previous: str, audio: tuple[str, ...], version: int = 1) -> str:
-    seal = Seal(number, previous, DAY, version, 0, number - 1 or None, "complete", archive.now, False, audio=audio)
+    seal = Seal(
+        number, previous, DAY, version, 0, number - 1 or None, "complete", archive.now, False, audio=HashSet(audio)
+    )
     body = seal.to_bytes()
     digest = hashlib.sha256(body).hexdigest()
     archive.store.put(seal_key(number), body, sha256=digest, mode=CREATE, content_type="text/plain")

@@ -13,6 +13,7 @@ import pytest
 
 from kros_pipeline.archive.seal_chain import SealChain, describe_head
 from kros_pipeline.core import schemas
+from kros_pipeline.core.hash_set import HashSet
 from kros_pipeline.core.object_keys import audio_key, table_key, tombstone_prefix
 from kros_pipeline.core.seal_keys import SEALS_INDEX, manifest_key, records_key, seal_key, verify_key
 from kros_pipeline.core.seal_text import Seal, parse_seal
@@ -30,6 +31,8 @@ from kros_pipeline_tests.support.sealed_days import (
     write_settled_day,
 )
 from kros_pipeline_tests.support.steps import erase_calls, reconcile_day
+
+NONE = HashSet()
 
 
 def seal_of(day: FakeDay, number: int) -> Seal:
@@ -112,7 +115,7 @@ def test_another_verdict_is_a_version_without_hashes() -> None:
     reconcile_day(day.open(), DAY, blocked_by="KrosAI refuses the key.")
     assert seal(day).sealed == [DAY]
     second = seal_of(day, 2)
-    assert (second.verdict, second.records, second.audio, second.withdrawn) == ("incomplete", (), (), ())
+    assert (second.verdict, second.records, second.audio, second.withdrawn) == ("incomplete", NONE, NONE, NONE)
     reconcile_day(day.open(), DAY)
     seal(day)
     assert seal_of(day, 3).verdict == "complete" and seal(day).sealed == []
@@ -135,7 +138,7 @@ def test_a_call_that_an_earlier_day_keeps_is_withdrawn() -> None:
         clock=ctx.clock,
         is_signature_due=False,
     )
-    assert put is not None and len(put.withdrawn) == 2 and not put.records
+    assert put is not None and len(put.withdrawn) == 2 and not len(put.records)
     assert_one_chain(day.archive, [DAY])
 
 
@@ -221,7 +224,7 @@ def test_calls_that_were_erased_before_they_were_sealed_are_counted_in_the_seal(
     erase(day, "call_b", "call_z")
     assert seal(day).sealed == [DAY]
     second = seal_of(day, 2)
-    assert (second.never_sealed, second.records, second.withdrawn) == (2, (), ())
+    assert (second.never_sealed, second.records, second.withdrawn) == (2, NONE, NONE)
     assert seal(day).sealed == []
 
 
