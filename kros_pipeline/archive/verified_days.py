@@ -54,7 +54,7 @@ def begin_everything(store: ObjectStore, now: datetime) -> set[date]:
     def change(stored: Content) -> Content:
         under_way = _pass_in(stored)
         began_at = parse_time(under_way["began_at"]) if under_way is not None else None
-        if began_at is not None and now - began_at < _LONGEST_PASS:
+        if began_at is not None and timedelta(0) <= now - began_at < _LONGEST_PASS:
             return stored
         return stored | {_EVERYTHING: {"began_at": now.isoformat(), "days": []}}
 

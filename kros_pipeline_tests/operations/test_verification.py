@@ -9,7 +9,7 @@ from datetime import date, timedelta
 import pytest
 
 from kros_pipeline.archive.archived_days import archived_days
-from kros_pipeline.archive.verified_days import begin_everything, read_verified_days
+from kros_pipeline.archive.verified_days import begin_everything, read_verified_days, record_verified_days
 from kros_pipeline.core import schemas
 from kros_pipeline.core.object_keys import audio_key, audit_prefix
 from kros_pipeline.operations.verification import PARTS, select_days
@@ -165,3 +165,6 @@ def test_what_was_read_is_recorded_each_minute_and_forgotten_after_four_weeks(mo
     assert json.loads(store.read("state/verified_days.json") or b"")["everything"]["began_at"] == NOW.isoformat()
     begin_everything(store, NOW + timedelta(days=28))
     assert json.loads(store.read("state/verified_days.json") or b"")["everything"]["began_at"] != NOW.isoformat()
+    began = begin_everything(store, NOW + timedelta(days=28))
+    record_verified_days(store, days, NOW, sound=days)
+    assert began == set() and begin_everything(store, NOW) == set(), "it began in the future: its days say nothing"
