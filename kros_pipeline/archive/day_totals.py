@@ -94,13 +94,14 @@ def _parse(text: str, value: Any) -> KeptDay | None:
             return None
         if not (isinstance(total["verdict"], str) and all(isinstance(total[name], int | float) for name in _NUMBERS)):
             return None
+        day_total = DayTotal(**total)
         return KeptDay(
-            DayTotal(**total),
+            day_total,
             str(value["row_version"]),
             str(value["extensions_version"]),
             date.fromisoformat(value["kept_since"]),
             str(value.get("record_version", "")),
-            _parse_check(value.get("check")),
+            _parse_check(value.get("check")) if day_total.is_complete else None,
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None

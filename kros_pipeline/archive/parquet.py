@@ -99,21 +99,34 @@ class Partition:
     def _groups_with(self, call_ids: Collection[str]) -> list[int]:
         """Return the row groups whose smallest and largest `call_id` have one of the calls between them."""
         ordered, metadata = sorted(call_ids), self._parquet.metadata
-        place = self._parquet.schema_arrow.names.index("call_id")
+        groups = range(metadata.num_row_groups)
+        paths = [metadata.schema.column(number).path for number in range(metadata.num_columns)]
+        if "call_id" not in paths:  # it has parts: the rows say what is wrong
+            return list(groups)
+        place = paths.index("call_id")  # a column before it may have parts, each of which counts
 
         def may_have_one(number: int) -> bool:
-            values = metadata.row_group(number).column(place).statistics
-            if values is None or not values.has_min_max:
-                return True
-            return bisect_left(ordered, values.min) < bisect_right(ordered, values.max)
+            bounds = _text_bounds(metadata.row_group(number).column(place).statistics)
+            return bounds is None or bisect_left(ordered, bounds[0]) < bisect_right(ordered, bounds[1])
 
-        return list(filter(may_have_one, range(metadata.num_row_groups)))
+        return list(filter(may_have_one, groups))
 
     def rows(self, columns: Iterable[str] | None = None) -> Iterator[Row]:
         """Yield the rows as dicts of plain Python values."""
         for batch in self.batches(columns):
             values = [plain_values(column) for column in batch.columns]
             yield from (dict(zip(batch.schema.names, row, strict=True)) for row in zip(*values, strict=True))
+
+
+def _text_bounds(statistics: pq.Statistics | None) -> tuple[str, str] | None:
+    """Return the smallest and the largest text of a row group; None where they are not known, or are no texts."""
+    if statistics is None or not statistics.has_min_max:
+        return None
+    try:
+        smallest, largest = statistics.min, statistics.max
+    except UnicodeDecodeError:
+        return None
+    return (smallest, largest) if isinstance(smallest, str) and isinstance(largest, str) else None
 
 
 @contextmanager

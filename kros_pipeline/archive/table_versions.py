@@ -62,8 +62,8 @@ def read_checked_tables(store: ObjectStore, day: date) -> CheckedTables | None:
 
 def list_records(store: ObjectStore) -> dict[date, str]:
     """Return the version of each day's record. It costs a request per 1,000 days."""
-    versions = {day_in(entry.key): entry.version for entry in store.list(_RECORDS)}
-    return {day: version for day, version in versions.items() if day is not None}
+    listed = ((day_in(entry.key), entry) for entry in store.list(_RECORDS))
+    return {day: entry.version for day, entry in listed if day is not None and entry.key == table_versions_key(day)}
 
 
 def dump_checked_tables(checked: CheckedTables) -> Content:

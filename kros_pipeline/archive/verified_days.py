@@ -54,7 +54,7 @@ def begin_everything(store: ObjectStore, now: datetime) -> set[date]:
     def change(stored: Content) -> Content:
         under_way = _pass_in(stored)
         began_at = parse_time(under_way["began_at"]) if under_way is not None else None
-        if began_at is not None and now - began_at < _LONGEST_PASS:
+        if began_at is not None and timedelta(0) <= now - began_at < _LONGEST_PASS:
             return stored
         return stored | {_EVERYTHING: {"began_at": now.isoformat(), "days": []}}
 
@@ -73,5 +73,6 @@ def end_everything(store: ObjectStore) -> None:
 def _pass_in(stored: Content) -> Content | None:
     """Return the verification of everything that is under way; None where there is none, or none that can be read."""
     found = stored.get(_EVERYTHING)
-    is_one = isinstance(found, dict) and isinstance(found.get("days"), list) and isinstance(found.get("began_at"), str)
+    days, began_at = (found.get("days"), found.get("began_at")) if isinstance(found, dict) else (None, None)
+    is_one = isinstance(days, list) and all(isinstance(day, str) for day in days) and isinstance(began_at, str)
     return found if is_one else None

@@ -130,7 +130,9 @@ class Eraser:
         migrate_archive(self._store, self._identity)
         self._tombstones.claim_key()
         for earlier in unfinished:
-            add_other_days(earlier, earlier.call_ids, self._store, self._every_day)  # since it was made
+            for day, call_id in list(self._every_day.find_calls(earlier.call_ids)):  # since it was made
+                earlier.add(day, call_id)
+            add_other_days(earlier, earlier.call_ids, self._store, self._every_day)
             if find_held_calls(earlier, self._governance):
                 result.problems.append("an earlier erasure waits for a legal hold to be lifted")
             else:

@@ -2,7 +2,7 @@
 
 Three searches are always made, whatever the age of the archive:
 
-1. Every version of every object of the calls' days and of the days beside them.
+1. Every version of every object of the calls' days, of the days beside them, and of days that have no table `calls`.
 2. Every version of everything that lies in no day, markers of moved calls and unparsed rows of all days among them; of
    objects that have numbers only, and a new version every hour, the present version. Of the claims of decisions those
    are read that no journal has an attempt of.
@@ -20,8 +20,9 @@ found by the full search only. It reads every version of every object, notes the
 erasure plan, and goes on there when it is launched again.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import as_completed
+from datetime import date
 
 from ..archive.governance import Governance, ObjectVersion
 from ..archive.object_store import ObjectStore
@@ -75,10 +76,11 @@ class ErasureProof:
         return self.find_of_days() or self.find_elsewhere() or self.find_everywhere(notes_progress=True)
 
     def find_of_days(self) -> list[str]:
-        """Search the calls' days and those beside them."""
-        self._search.of_others = self._find_decisions_of_others()
+        """Search the calls' days, those beside them, and those without a table `calls`."""
+        days = sorted({*self._days, *self._every_day.find_days_without_calls()})
+        self._search.of_others = self._find_decisions_of_others(days)
         parts = cut_outside_days(self._governance)
-        prefixes = [prefix for day in self._days for prefix in parts.prefixes_of(day)]
+        prefixes = [prefix for day in days for prefix in parts.prefixes_of(day)]
         return self._search.find(self._governance, prefixes, threads=self._threads)
 
     def find_elsewhere(self) -> list[str]:
@@ -98,6 +100,7 @@ class ErasureProof:
         more = f" and {len(self._days) - _MAX_NAMED_DAYS} more" if len(self._days) > _MAX_NAMED_DAYS else ""
         return [
             f"every version of every object of the calls' days and of those beside them ({named or 'none'}{more})",
+            "every version of every object of the days that have no table calls",
             "every version of every object that is of no day, but for old ones that have numbers only",
             "of all other days the present tables calls and reconciliation, and the listing",
         ]
@@ -145,11 +148,11 @@ class ErasureProof:
         names = sorted(self._plan.call_ids) + ([self._wanted.name] if self._wanted is not None else [])
         return self._tombstones.pseudonym("\n".join(names))
 
-    def _find_decisions_of_others(self) -> set[str]:
+    def _find_decisions_of_others(self, days: Collection[date]) -> set[str]:
         """Return the decisions that rows of the days give to other calls."""
         read = self._every_day.read(
             schemas.RETENTION_EXTENSIONS,
             lambda _, partition: decisions_of_others(partition.rows(COLUMNS), self._plan.call_ids),
-            only=self._days,
+            only=days,
         )
         return {decision for _, decisions in read for decision in decisions}

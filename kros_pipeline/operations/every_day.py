@@ -11,6 +11,7 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..archive.archived_days import archived_days
 from ..archive.object_store import Entry, ObjectStore
 from ..archive.parquet import Partition
 from ..archive.ranged_tables import list_partitions, read_in_ranges
@@ -68,6 +69,10 @@ class EveryDay:
             for digest in digests:
                 yield day, by_digest[digest]
 
+    def find_days_without_calls(self) -> set[date]:
+        """Return the days that have audio or recordings, and no table `calls`, which says whose they are."""
+        return set(archived_days(self._store)) - list_partitions(self._store, schemas.CALLS).keys()
+
     def find_residue(self, search: ResidueSearch, call_ids: Collection[str], without: Collection[date]) -> list[str]:
         """Return the keys of present tables and listings in which something is left; days of `without` are left out."""
 
@@ -88,8 +93,9 @@ class EveryDay:
 
     def _read_listings(self, use: Callable[[bytes], _T], without: Collection[date] = ()) -> Iterator[tuple[date, _T]]:
         """Yield what `use` makes of the listing of each day, in threads: all of them would not fit into memory."""
-        keys = {day: entry.key for entry in self._store.list(LISTINGS) if (day := day_in(entry.key)) is not None}
-        keys = {day: key for day, key in keys.items() if day not in without}
+        listed = ((day_in(entry.key), entry.key) for entry in self._store.list(LISTINGS))
+        found = {day: key for day, key in listed if day is not None and key == listing_key(day)}  # else it is a copy
+        keys = {day: key for day, key in found.items() if day not in without}
         yield from zip(keys, self._map(lambda key: use(self._store.read(key) or b"{}"), keys.values()), strict=True)
 
     def _map(self, work: Callable[[_Item], _T], items: Iterable[_Item]) -> Iterator[_T]:

@@ -32,7 +32,11 @@ from ..core.wanted_number import NUMBER_FIELDS, WantedNumber
 from ..core.worker_threads import worker_threads
 from .number_search import has_number
 
-_ID_LIKE = re.compile(r"[A-Za-z0-9_-]{4,}")  # a shorter id is only found as a whole text
+_MIN_CHARACTERS = 4  # a shorter id, such as 7, is only found as a whole text
+_ID_LIKE = re.compile(r"[A-Za-z0-9_-]{4,}")
+_ENCODED_KEY = re.compile(r"sha256\.[a-z2-7]{52}")
+_WORD = re.compile(r"[^\s,;\"'()<>]{4,}")  # an id that is not plain, in a sentence
+_OF_NUMBER = {*NUMBER_FIELDS, "extra"}
 _READ_PREFIXES = ("tables/", "state/", "audit/", "reviews/", SEALS)
 
 
@@ -45,6 +49,7 @@ class ResidueSearch:
 
     def __init__(self, call_ids: Collection[str], number: WantedNumber | None):
         self._names = frozenset(call_ids) | {call_key(call_id) for call_id in call_ids}
+        self._has_unusual = not all(map(_ID_LIKE.fullmatch, self._names))
         self._digests = {digest_id(call_id) for call_id in call_ids}
         self._number = number
         self.of_others: Collection[str] = ()
@@ -116,7 +121,7 @@ class ResidueSearch:
     def is_in_table(self, file: IO[bytes]) -> bool:
         """Return whether a row of a Parquet file belongs to a call or the number, or one of its texts names a call."""
         parquet = pq.ParquetFile(file)
-        columns = ["call_id", "problems", *((*NUMBER_FIELDS, "extra") if self._number else ())]
+        columns = ["call_id", "problems", *(sorted(_OF_NUMBER) if self._number else ())]
         return self.is_in_batches(
             parquet.iter_batches(columns=[name for name in columns if name in parquet.schema_arrow.names])
         )
@@ -130,7 +135,7 @@ class ResidueSearch:
                 values = column.to_pylist() if name == "problems" else column.unique().to_pylist()
                 if any(self.is_named_in(text) for value in values for text in _texts_in(value)):
                     return True
-            if self._number and "extra" in names and has_number(self._number, batch):
+            if self._number and not _OF_NUMBER.isdisjoint(names) and has_number(self._number, batch):
                 return True
         return False
 
@@ -192,7 +197,18 @@ class ResidueSearch:
         return self._has_name(text)
 
     def _has_name(self, text: str) -> bool:
-        return text in self._names or not self._names.isdisjoint(_ID_LIKE.findall(text))
+        if text in self._names or not self._names.isdisjoint(_ID_LIKE.findall(text)):
+            return True
+        return self._has_unusual and not self._names.isdisjoint(_unusual_names_in(text))
+
+
+def _unusual_names_in(text: str) -> Iterator[str]:
+    """Yield what may be an encoded key, or an id that is not plain, in a sentence or a path."""
+    yield from _ENCODED_KEY.findall(text)
+    for word in _WORD.findall(text):
+        yield word
+        if len(bare := word.rstrip(".:!?")) >= _MIN_CHARACTERS:
+            yield bare
 
 
 def _integers_in(value: Any) -> Iterator[int]:

@@ -15,14 +15,13 @@ from ..archive.object_store import ObjectStore
 from ..archive.seal_chain import ChainBroken, SealChain
 from ..archive.seal_signers import Signer, open_signer
 from ..archive.sealed_day import digest_versions
-from ..archive.table_versions import list_table_versions, read_checked_tables
+from ..archive.table_versions import list_records, list_table_versions, read_checked_tables
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import grace_is_over
 from ..core.errors import ArchiveDenied, ArchiveError
-from ..core.object_keys import day_in, table_versions_key
 from ..core.statuses import DayVerdict
 from ..core.worker_threads import worker_threads
 from ..steps.run_context import RunContext
@@ -34,7 +33,6 @@ from .timestamping import ask_for_timestamp
 _MOST_DAYS = 50  # of one look: a new version of the software finds years of days
 _THREADS = 16
 _ROW = schemas.RECONCILIATION.name
-_CHECKED = table_versions_key(date.min).split("dt=")[0]
 
 
 @dataclass
@@ -148,7 +146,7 @@ def _find_due(store: ObjectStore, looked: Mapping[str, str]) -> dict[date, str]:
     names = list(schemas.TABLES)
     with worker_threads(_THREADS, "sealing") as pool:
         listed = dict(zip(names, pool.map(partial(list_table_versions, store), names), strict=True))
-    checked = {day_in(entry.key): str(entry.version) for entry in store.list(_CHECKED)}
+    checked = list_records(store)
     due = {}
     for day in sorted(listed[_ROW]):
         versions = {name: versions[day] for name, versions in listed.items() if day in versions}

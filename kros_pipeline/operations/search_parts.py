@@ -18,6 +18,7 @@ from ..core.object_keys import (
     UNPARSED,
     VERIFIED_DAYS,
     WEBHOOK_DELIVERIES,
+    day_in,
 )
 from ..core.seal_keys import SEALS_INDEX
 
@@ -72,14 +73,14 @@ def _cut(governance: Governance, *, keeps_days: bool) -> SearchParts:
         parent = folders.pop()
         versions, below = governance.level(parent)
         for version in versions:
-            if (month := _MONTH(version.key.removeprefix(parent))) is None:
+            if (month := _month_in(version.key, parent, keeps_days=keeps_days)) is None:
                 if keeps_days or version.is_latest or not version.key.startswith(_OF_NUMBERS):
                     parts.objects.append(version)
             else:
-                parts.add_month(parent, month[0], keeps_days=keeps_days)
+                parts.add_month(parent, month, keeps_days=keeps_days)
         for folder in below:
-            if (month := _MONTH(folder.removeprefix(parent))) is not None:
-                parts.add_month(parent, month[0], keeps_days=keeps_days)
+            if (month := _month_in(folder, parent, keeps_days=keeps_days)) is not None:
+                parts.add_month(parent, month, keeps_days=keeps_days)
             elif not keeps_days and folder in _COUNTED:
                 continue
             elif not keeps_days and folder in _OF_ALL_DAYS:
@@ -89,3 +90,9 @@ def _cut(governance: Governance, *, keeps_days: bool) -> SearchParts:
             else:
                 parts.prefixes.add(folder)
     return parts
+
+
+def _month_in(key: str, parent: str, *, keeps_days: bool) -> str | None:
+    """Return the month with which a name below a folder begins. What is of no real day is left out with no day."""
+    month = _MONTH(key.removeprefix(parent))
+    return month[0] if month is not None and (keeps_days or day_in(key) is not None) else None

@@ -121,8 +121,8 @@ def verify_days(
     it found as they were archived, and reads those with findings again.
     """
     before = begin_everything(store, clock.now()) if is_everything else set[date]()
-    days = [day for day in days if day not in before]
-    found, recorded_at = Verification(days=list(days), days_before=len(before)), clock.monotonic()
+    count, days = len(days), [day for day in days if day not in before]
+    found, recorded_at = Verification(days=list(days), days_before=count - len(days)), clock.monotonic()
     read, sound = list[date](), list[date]()
 
     def record() -> None:

@@ -20,16 +20,18 @@ from kros_pipeline.core.id_digests import digest_id, pack_digests
 from kros_pipeline.core.object_keys import (
     ERASURES_UNDER_WAY,
     LATEST_LOOK,
+    LISTINGS,
     audio_prefix,
     day_totals_key,
     decision_key,
     listing_key,
     moved_key,
+    table_key,
     unparsed_key,
     usage_key,
 )
 from kros_pipeline.operations.erasure import ErasureUnfinished
-from kros_pipeline.operations.erasure_proof import NOT_SEARCHED, NUMBER_UNKNOWN
+from kros_pipeline.operations.erasure_proof import NOT_SEARCHED
 from kros_pipeline.operations.erasure_request import ErasureRequest, ErasureResult
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.steps import erase_calls
@@ -121,6 +123,11 @@ def add_listing(store: YearsStore, day: date, call_id: str) -> None:
     replace_json(store, listing_key(day), named)
 
 
+def add_listing_and_copy(store: YearsStore, day: date, call_id: str) -> None:
+    add_listing(store, day, call_id)
+    put(store, f"{LISTINGS}older/dt={day}.json", b"{}")  # its key names the day, too
+
+
 def add_row(store: YearsStore, day: date, call_id: str) -> None:
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
         assert present is not None
@@ -142,8 +149,9 @@ Plant = Callable[[YearsStore, date, str], object]
         lambda store, day, call_id: create_json(store, moved_key(day, call_id), {"home": "2025-01-01"}),
         lambda store, day, call_id: put(store, unparsed_key(day, "0" * 64), json.dumps({"id": call_id}).encode()),
         lambda store, _, call_id: put(store, decision_key("0a" * 16), json.dumps({"call_id": call_id}).encode()),
+        add_listing_and_copy,
     ],
-    ids=["its row", "a listing", "a marker", "an unparsed row", "a claim without an intent"],
+    ids=["its row", "a listing", "a marker", "an unparsed row", "a claim without an intent", "a listing with a copy"],
 )
 def test_what_another_day_has_of_the_call_is_found_and_erased(plant: Plant) -> None:
     store = make_archive(20)
@@ -159,6 +167,9 @@ def test_what_another_day_has_of_the_call_is_found_and_erased(plant: Plant) -> N
         (lambda store, day, call_id: replace_problems(store, day, f"see {call_id}"), "tables/reconciliation/"),
         (lambda store, _, call_id: put(store, f"set-aside/{call_id}.mp3", b"x"), "set-aside/"),
         (lambda store, _, call_id: put(store, f"audio/{call_id}.copy.mp3", b"x"), "audio/"),
+        (lambda store, day, call_id: put(store, f"audio/dt={day}.old/{call_id}.mp3", b"x"), "audio/"),
+        (lambda store, _, call_id: put(store, f"audio/dt=2024-12-99/{call_id}.mp3", b"x"), "audio/"),
+        (lambda store, day, call_id: put(store, f"state/held/dt={day}.json.old", call_id.encode()), "state/held/"),
         (lambda store, _, call_id: put(store, f"new/dt={store.days[16]}/{call_id}.bin", b"x"), "new/"),
         (
             lambda store, _, call_id: put(store, f"tables/new/dt={store.days[15]}/x.json", call_id.encode()),
@@ -170,6 +181,9 @@ def test_what_another_day_has_of_the_call_is_found_and_erased(plant: Plant) -> N
         "a problem",
         "a copy aside",
         "a copy among the days",
+        "a copy of a day",
+        "a day that is none",
+        "a copy of an object of a day",
         "a copy beside",
         "an unknown table",
         "an unknown object",
@@ -196,6 +210,17 @@ def test_a_copy_in_the_folder_of_another_day_is_found_by_the_full_search_and_the
     planned = erase(store, call_id, full_search=True, dry_run=True)
     assert planned.searched == ["every version of every object of the archive"]
     assert NOT_SEARCHED not in planned.not_reached
+
+
+def test_a_day_without_a_table_of_its_calls_is_searched_whole() -> None:
+    """Without table and listing nothing says whose the rest of the day is."""
+    store = make_archive(20)
+    far, (call_id,) = store.days[3], some_calls(store, 1, of_days=5)
+    put(store, f"{audio_prefix(far)}{call_id}.mp3", b"x")
+    for key in (table_key("calls", far), listing_key(far)):
+        store.delete(list(store.versions(key)))
+    with pytest.raises(ErasureUnfinished, match=f"1 objects still hold something: audio/dt={far}/"):
+        erase(store, call_id)
 
 
 # The full search.
@@ -234,25 +259,3 @@ def test_a_full_search_that_is_killed_goes_on_where_it_was(
     assert found.residue == [] and not done & set(listings)
     assert set(killed_at) <= set(listings), "what was not searched is searched"
     assert list(store.list(ERASURES_UNDER_WAY)) == []
-
-
-def test_parts_that_were_searched_for_less_are_searched_again() -> None:
-    """A killed erasure by number is finished without the number, which the plan does not have."""
-    store = make_archive(20)
-    day = store.days[15]
-    number, other = store.generated.caller(day, 7), store.generated.ids(day)[9]
-    killed = iter([True])
-    with pytest.MonkeyPatch.context() as patch:
-        true = YearsStore.level
-
-        def kill_once(this: YearsStore, prefix: str) -> tuple[list[ObjectVersion], list[str]]:
-            if next(killed, False):
-                raise _Killed
-            return true(this, prefix)
-
-        patch.setattr(YearsStore, "level", kill_once)
-        with pytest.raises(_Killed):
-            erase_calls(open_years_run(store), ErasureRequest(phone_number=number, reason="request 3"))
-    assert number not in json.dumps([store.read(entry.key).decode() for entry in store.list(ERASURES_UNDER_WAY)])  # type: ignore[union-attr]
-    found = erase(store, other)
-    assert found.calls == 2 and NUMBER_UNKNOWN in found.not_reached

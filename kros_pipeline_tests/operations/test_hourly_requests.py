@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from kros_pipeline.archive.day_totals import read_kept_days, write_kept_days
-from kros_pipeline.archive.json_objects import create_json
+from kros_pipeline.archive.json_objects import create_json, read_expendable_json, replace_json
 from kros_pipeline.archive.latest_look import read_latest_look, write_latest_look
 from kros_pipeline.archive.parquet import batches_of
-from kros_pipeline.archive.table_versions import record_table_versions
+from kros_pipeline.archive.table_versions import list_records, record_table_versions
 from kros_pipeline.core import schemas
-from kros_pipeline.core.object_keys import table_key, tombstone_key
+from kros_pipeline.core.object_keys import day_totals_key, table_key, tombstone_key
 from kros_pipeline.operations.day_states import DayState, look_at_day_states, read_day_states
 from kros_pipeline.operations.erasure_reach import describe_unreached
 from kros_pipeline.operations.metrics import make_look
@@ -140,6 +140,26 @@ def delete_table(ctx: RunContext, day: date) -> None:
 
 def record_anew(ctx: RunContext, day: date) -> None:
     record_table_versions(ctx.store, day, {"reconciliation": '"generated"', "calls": '"another"'})
+
+
+@pytest.mark.parametrize("damage", [{"verdict": "waiting"}, {"verdict": 1}, {"is_proved": False}, {"calls": None}])
+def test_what_is_kept_and_damaged_is_read_again(damage: dict[str, Any]) -> None:
+    ctx = open_archive(3)
+    day = ctx.store.days[1]  # type: ignore[attr-defined]
+    stored = read_expendable_json(ctx.store, day_totals_key(day.year))
+    stored[day.isoformat()]["total"] |= damage
+    replace_json(ctx.store, day_totals_key(day.year), stored)
+    state = look_at_day_states([day], store=ctx.store, tables=ctx.tables)[day]
+    assert state.is_settled(day, 3) and state.row is not None and state.row["problems"]
+    assert steps.check_health(ctx, day, LAST)
+
+
+def test_a_copy_of_a_record_is_the_record_of_no_day() -> None:
+    store = YearsStore(2, 2)
+    records = list_records(store)
+    assert records.keys() == set(store.days)
+    create_json(store, f"state/tables/older/dt={store.days[0]}.json", {})
+    assert list_records(store) == records
 
 
 CHANGES: dict[str, Callable[[RunContext, date], None]] = {

@@ -9,7 +9,8 @@ from datetime import date, timedelta
 import pytest
 
 from kros_pipeline.archive.archived_days import archived_days
-from kros_pipeline.archive.verified_days import begin_everything, read_verified_days
+from kros_pipeline.archive.json_objects import replace_json
+from kros_pipeline.archive.verified_days import begin_everything, read_verified_days, record_verified_days
 from kros_pipeline.core import schemas
 from kros_pipeline.core.object_keys import audio_key, audit_prefix
 from kros_pipeline.operations.verification import PARTS, select_days
@@ -165,3 +166,16 @@ def test_what_was_read_is_recorded_each_minute_and_forgotten_after_four_weeks(mo
     assert json.loads(store.read("state/verified_days.json") or b"")["everything"]["began_at"] == NOW.isoformat()
     begin_everything(store, NOW + timedelta(days=28))
     assert json.loads(store.read("state/verified_days.json") or b"")["everything"]["began_at"] != NOW.isoformat()
+    began = begin_everything(store, NOW + timedelta(days=28))
+    record_verified_days(store, days, NOW, sound=days)
+    assert began == set() and begin_everything(store, NOW) == set(), "it began in the future: its days say nothing"
+
+
+@pytest.mark.parametrize("damaged", [[1], [1, "2025-01-09"], [{}], {"2025-01-09": 1}, None])
+def test_progress_that_cannot_be_read_is_begun_anew(damaged: object) -> None:
+    store = YearsStore(1, 1)
+    under_way = {"began_at": NOW.isoformat(), "days": damaged}
+    replace_json(store, "state/verified_days.json", {"everything": under_way})
+    assert begin_everything(store, NOW) == set()
+    record_verified_days(store, store.days, NOW, sound=store.days)
+    assert begin_everything(store, NOW) == set(store.days)
