@@ -4,10 +4,13 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from .audio import CONTRADICTED, FORMAT_CHANGED, SAME_BYTES
-from .listing import Listing
 from .two_answers import second_is_due
+
+if TYPE_CHECKING:  # it brings numpy, and Dagster's processes load this module to describe checks
+    from .listing import Listing
 
 _NUMBERS = re.compile(r"\d[\d,.]*")
 
@@ -20,7 +23,7 @@ class Evidence:
     where the listing cannot be read. Tables that cannot be read are in `unreadable`, and compared with nothing.
     """
 
-    listing: Listing | None
+    listing: "Listing | None"
     calls: int = 0
     recordings: Counter[str] = field(default_factory=Counter)
     transcripts: Counter[str] = field(default_factory=Counter)

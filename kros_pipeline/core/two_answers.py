@@ -12,8 +12,6 @@ from datetime import date, datetime, timedelta
 from typing import Self
 
 from .days import parse_time, start_of
-from .digest_set import DigestSet
-from .listing import Listing
 from .retention import upstream_expires_on
 
 HOURS_APART = 20
@@ -48,20 +46,6 @@ class FirstAnswer:
         found = _REASON.match(reason or "")
         at = parse_time(found[2]) if found else None
         return cls(at, is_asked=found[1] == _ASKED) if found and at else None
-
-
-class ListAnswers:
-    """The answers of a day's last listing: when it showed a call. A list that was not proved answers for no call."""
-
-    def __init__(self, listing: Listing | None):
-        self._at: datetime | None = None
-        self._unlisted = DigestSet()
-        if listing is not None and listing.proved and listing.unlisted_digests is not None:
-            self._at, self._unlisted = parse_time(listing.listed_at), DigestSet.unpack(listing.unlisted_digests)
-
-    def at(self, call_id: str) -> datetime | None:
-        """Return when the call of the table `calls` was last listed; None where the last listing did not show it."""
-        return self._at if self._at is not None and call_id not in self._unlisted else None
 
 
 def are_two(first: datetime | None, second: datetime | None) -> bool:

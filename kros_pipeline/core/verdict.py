@@ -13,14 +13,17 @@ change: the recording is archived all the same, and what a counter counts is not
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .audio import FORMAT_CHANGED
 from .evidence import Evidence
-from .listing import Listing
 from .object_keys import call_key
 from .reason_kinds import describe_kinds
 from .speaker_roles import is_showable
 from .statuses import DayVerdict, ExtensionStatus, RecordingStatus, TranscriptStatus
+
+if TYPE_CHECKING:
+    from .listing import Listing
 
 CALLS_CHECK = "every_call_is_accounted_for"
 RECORDINGS_CHECK = "every_recording_is_safe"
@@ -177,7 +180,7 @@ def _check_calls(evidence: Evidence) -> Iterator[str]:
         yield from _count(f"row of `{name}` whose call the table `calls` does not have", _keys(call_ids))
 
 
-def _check_listed_calls(evidence: Evidence, listing: Listing) -> Iterator[str]:
+def _check_listed_calls(evidence: Evidence, listing: "Listing") -> Iterator[str]:
     """Yield a problem where the table `calls` has not all that was listed; it may hold more."""
     if evidence.lost_calls:
         yield f"{evidence.lost_calls} × call that was listed, and that the table `calls` has lost."
@@ -188,7 +191,7 @@ def _check_listed_calls(evidence: Evidence, listing: Listing) -> Iterator[str]:
         yield f"{listed} calls were listed, and the table `calls` has {evidence.calls}{erased}."
 
 
-def _check_listing(listing: Listing, *, may_be_proved_later: bool) -> Iterator[str]:
+def _check_listing(listing: "Listing", *, may_be_proved_later: bool) -> Iterator[str]:
     if not listing.out_of_requests and not may_be_proved_later:  # otherwise the day waits for the next run
         yield from listing.problems
     if not listing.proved and not listing.problems:

@@ -9,10 +9,11 @@ from typing import Self
 from ..archive.parquet import ROWS_PER_BATCH, Partition, Row
 from ..core.errors import UnknownCalls
 from ..core.kept_body import KeptBody
+from ..core.list_answers import ListAnswers
 from ..core.object_keys import call_key
 from ..core.redaction import redact
 from ..core.statuses import RecordingStatus
-from ..core.two_answers import FirstAnswer, ListAnswers, is_after_call
+from ..core.two_answers import FirstAnswer, is_after_call
 from .day_snapshot import DaySnapshot
 from .pending_file import PendingFile
 from .recording_archiver import RecordingArchiver

@@ -28,13 +28,14 @@ from ..core.errors import (
     UnaddressableCall,
     UnexpectedResponse,
 )
+from ..core.list_answers import ListAnswers
 from ..core.sorted_lookup import outer_join
 from ..core.speaker_roles import USUAL_ROLES, SpeakerRoles
 from ..core.statuses import TextSource, TranscriptStatus
 from ..core.transcript_changes import LACKS_WORDS, NOT_UNDERSTOOD, recount_words
 from ..core.transcript_cuts import TextLengths, find_cut_lengths, lacks_words
 from ..core.transcripts import count_speech_words, is_whole
-from ..core.two_answers import ListAnswers, are_two, is_after_call, is_last_chance
+from ..core.two_answers import are_two, is_after_call, is_last_chance
 from ..core.worker_threads import worker_threads
 from ..source.call_source import CallSource, TranscriptAnswer
 from .circuit_breaker import CircuitBreaker

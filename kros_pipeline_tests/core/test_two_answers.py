@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from kros_pipeline.core.id_digests import digest_id, pack_digests
+from kros_pipeline.core.list_answers import ListAnswers
 from kros_pipeline.core.listing import Listing
 from kros_pipeline.core.two_answers import (
     FirstAnswer,
-    ListAnswers,
     are_two,
     is_after_call,
     is_last_chance,
