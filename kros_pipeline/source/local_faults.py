@@ -37,13 +37,18 @@ def find_local_fault(error: OSError, folder: str, *, is_of_file: bool = False) -
     return None
 
 
+def as_local_fault(error: OSError, folder: str) -> LocalFault:
+    """Return the fault of this machine that an error of a file means. Raises the error where it is another one."""
+    fault = find_local_fault(error, folder, is_of_file=True)
+    if fault is None:
+        raise error
+    return fault
+
+
 @contextmanager
 def of_local_files(folder: str) -> Iterator[None]:
     """Turn what goes wrong with temporary files into `LocalFault`. No connection may be used inside."""
     try:
         yield
     except OSError as error:
-        fault = find_local_fault(error, folder, is_of_file=True)
-        if fault is None:
-            raise
-        raise fault from None
+        raise as_local_fault(error, folder) from None

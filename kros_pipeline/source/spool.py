@@ -128,7 +128,9 @@ def choose_folder(mounts: str | None = None) -> str:
     for other in _USUAL_FOLDERS:
         if os.access(other, os.W_OK | os.X_OK) and not is_in_memory(other, mounts):
             return other
-    raise LocalFault(f"{folder} is in memory, and large recordings need a disk: set TMPDIR to a folder on one")
+    raise LocalFault(
+        f"{folder} is in memory, and large recordings and large days need a disk: set TMPDIR to a folder on one"
+    )
 
 
 def is_in_memory(folder: str, mounts: str | None = None) -> bool:

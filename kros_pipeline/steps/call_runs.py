@@ -5,23 +5,18 @@ A day of a million calls takes 1 GB as objects, and 400 MB in that file.
 
 import heapq
 import pickle
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
 from functools import reduce
-from io import SEEK_END
 from itertools import groupby, islice
 from operator import attrgetter
-from typing import IO
 
 import pyarrow as pa
 
 from ..core import schemas
 from ..core.calls import Call
-from ..source.local_faults import of_local_files
-from ..source.spool import choose_folder
+from .local_file import LocalFile
 
 MAX_HELD_BYTES = 32 << 20
 _BYTES_OF_CALL = 1_000  # in memory, without its long texts
@@ -55,14 +50,11 @@ class CallRuns:
         self._held_bytes = 0
         self._runs: list[dict[date, list[_Block]]] = []
         self._days: dict[date, None] = {}
-        self._file: IO[bytes] | None = None
-        self._folder = ""
+        self._file = LocalFile()
 
     def close(self) -> None:
         """Delete the file."""
-        if self._file is not None:
-            with suppress(OSError):  # it writes what a full disk did not take, which was reported then
-                self._file.close()
+        self._file.close()
 
     @property
     def days(self) -> list[date]:
@@ -85,8 +77,7 @@ class CallRuns:
 
     def of_day(self, day: date, since: int = 0) -> Iterator[Call]:
         """Yield the calls of a day in ascending order of their ids: all, or those that were added since a cut."""
-        file = self._file
-        parts = [self._read(file, run[day]) for run in self._runs[since:] if file is not None and day in run]
+        parts = [self._read(run[day]) for run in self._runs[since:] if day in run]
         parts.append(iter(sorted(self._held.get(day, ()), key=_by_id)))
         for _, same in groupby(heapq.merge(*parts, key=_by_id), key=_by_id):
             yield reduce(self._merge, same)
@@ -98,27 +89,17 @@ class CallRuns:
             yield batch
 
     def _write_run(self) -> None:
-        if self._file is None:
-            self._folder = choose_folder()
-            with of_local_files(self._folder):
-                self._file = tempfile.TemporaryFile(dir=self._folder, prefix="kros-")  # noqa: SIM115 - see close
-        file = self._file
-        with of_local_files(self._folder):
-            file.seek(0, SEEK_END)
-            self._runs.append(
-                {
-                    day: [_write_block(file, block) for block in _blocks_of(sorted(calls, key=_by_id))]
-                    for day, calls in self._held.items()
-                }
-            )
-            file.flush()
+        self._runs.append(
+            {
+                day: [_write_block(self._file, block) for block in _blocks_of(sorted(calls, key=_by_id))]
+                for day, calls in self._held.items()
+            }
+        )
         self._held, self._held_bytes = {}, 0
 
-    def _read(self, file: IO[bytes], blocks: list[_Block]) -> Iterator[Call]:
+    def _read(self, blocks: list[_Block]) -> Iterator[Call]:
         for block in blocks:
-            with of_local_files(self._folder):
-                file.seek(block.begin)
-                packed = file.read(block.packed_bytes)
+            packed = self._file.read(block.begin, block.packed_bytes)
             joined = pa.decompress(packed, block.size_bytes, _CODEC, asbytes=True)
             for values in pickle.loads(joined):  # noqa: S301 - no other process can open the file
                 yield Call(*values)
@@ -141,9 +122,7 @@ def _blocks_of(calls: Iterable[Call]) -> Iterator[list[Call]]:
         yield block
 
 
-def _write_block(file: IO[bytes], calls: list[Call]) -> _Block:
+def _write_block(file: LocalFile, calls: list[Call]) -> _Block:
     joined = pickle.dumps([_values_of(call) for call in calls], pickle.HIGHEST_PROTOCOL)
     packed = pa.compress(joined, _CODEC, asbytes=True)
-    begin = file.tell()
-    file.write(packed)
-    return _Block(begin, len(packed), len(joined))
+    return _Block(file.append(packed), len(packed), len(joined))

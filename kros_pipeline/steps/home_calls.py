@@ -30,9 +30,8 @@ class HomeCalls:
     def __init__(self, day: date, rows: ListedRows):
         self._day, self._rows = day, rows
         self._away = DigestSet()  # of the calls that are listed as the day's, those that another day keeps
-        self._moved = CallRuns(
-            lambda _, new: new
-        )  # calls by the day that keeps each, where they are listed as another's
+        # calls by the day that keeps each, where they are listed as another's
+        self._moved = CallRuns(lambda _, new: new)
         self.kept = DigestSet()
         self.added: Counter[date] = Counter()
         self.updated: dict[date, DigestSet] = {}

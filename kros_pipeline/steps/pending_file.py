@@ -1,7 +1,6 @@
-"""What a run has still to do, in a local file: 33 bytes of each call are held in memory, where an object takes 400."""
+"""Keeps what a run still has to do in a local file: 33 bytes of each call are in memory, where an object takes 400."""
 
 import pickle
-import tempfile
 from array import array
 from collections.abc import Iterator
 from types import TracebackType
@@ -11,15 +10,19 @@ import numpy as np
 
 from ..core.digest_set import Digests
 from ..core.id_digests import digest_id
+from .local_file import LocalFile
 
 _Item = TypeVar("_Item")
 
 
 class PendingFile(Generic[_Item]):
-    """Items by the ids of their calls: all are added first, then each is taken out once. Not for several threads."""
+    """Items by the ids of their calls: all are added first, then each is taken out once. Only one thread may use it.
+
+    Raises `LocalFault` where no temporary file can be written.
+    """
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile(prefix="kros-")  # noqa: SIM115  # `close` closes it
+        self._file = LocalFile()
         self._digests, self._ends = array("Q"), array("Q")
         self._is_taken = bytearray()
         self._order: Digests | None = None  # the digests, sorted
@@ -40,9 +43,9 @@ class PendingFile(Generic[_Item]):
 
     def add(self, call_id: str, item: _Item) -> None:
         """Add the item of a call."""
-        size_bytes = self._file.write(pickle.dumps((call_id, item), pickle.HIGHEST_PROTOCOL))
+        packed = pickle.dumps((call_id, item), pickle.HIGHEST_PROTOCOL)
+        self._ends.append(self._file.append(packed) + len(packed))
         self._digests.append(int.from_bytes(digest_id(call_id)))
-        self._ends.append(self._begin_of(len(self._ends)) + size_bytes)
         self._is_taken.append(False)
         self._left += 1
 
@@ -84,11 +87,8 @@ class PendingFile(Generic[_Item]):
         self._is_taken[number] = True
         self._left -= 1
 
-    def _begin_of(self, number: int) -> int:
-        return self._ends[number - 1] if number else 0
-
     def _read(self, number: int) -> tuple[str, _Item]:
-        begin = self._begin_of(number)
-        self._file.seek(begin)
-        found: tuple[str, _Item] = pickle.loads(self._file.read(self._ends[number] - begin))  # noqa: S301  # our own
+        begin = self._ends[number - 1] if number else 0
+        packed = self._file.read(begin, self._ends[number] - begin)
+        found: tuple[str, _Item] = pickle.loads(packed)  # noqa: S301  # our own
         return found

@@ -30,7 +30,7 @@ from ..core.sorted_lookup import SortedLookup
 from ..core.statuses import UNSAFE_RECORDINGS, RecordingStatus
 from ..core.worker_threads import worker_threads
 from ..source.call_source import CallSource
-from ..source.local_faults import find_local_fault, of_local_files
+from ..source.local_faults import as_local_fault
 from .circuit_breaker import CircuitBreaker
 from .day_snapshot import CALL_COLUMNS, DaySnapshot
 from .late_calls import note_late_calls
@@ -88,8 +88,7 @@ def archive_recordings(
         chosen = choose_calls(day, call_ids, snapshot.calls) if call_ids else None
         step = _Step(snapshot, archiver, audit, clock, threads=threads)
         may_ask = grace_is_over(day, clock.now(), lookback_days)
-        with of_local_files(tempfile.gettempdir()):
-            sort_calls(snapshot, archiver, found, chosen=chosen, may_ask=may_ask, now=clock.now())
+        sort_calls(snapshot, archiver, found, chosen=chosen, may_ask=may_ask, now=clock.now())
         step.keep_settled(found.settled)
         step.adopt_all(found.to_adopt)
         known = DigestSet(row["call_id"] for row in (snapshot.calls.rows(("call_id",)) if found.to_archive else ()))
@@ -177,7 +176,7 @@ class _Step:
         except LocalFault as error:
             self.breaker.trip(error)
         except OSError as error:
-            self.breaker.trip(_as_local_fault(error))
+            self.breaker.trip(as_local_fault(error, tempfile.gettempdir()))
         finally:  # an object that was replaced must not be left without its row
             self.save()
 
@@ -224,7 +223,7 @@ class _Step:
             except (ArchiveDenied, LocalFault) as error:
                 self.breaker.trip(error)
             except OSError as error:
-                self.breaker.trip(_as_local_fault(error))
+                self.breaker.trip(as_local_fault(error, tempfile.gettempdir()))
         return self._archiver.rows.untried(call, self.breaker.error)
 
     def _archive_one(self, call: PendingRecording, url: str | None) -> Row:
@@ -236,7 +235,7 @@ class _Step:
             except (TooManyRequests, ApiUnauthorized, ArchiveDenied, LocalFault) as error:
                 self.breaker.trip(error)
             except OSError as error:
-                self.breaker.trip(_as_local_fault(error))
+                self.breaker.trip(as_local_fault(error, tempfile.gettempdir()))
             except ExternalError as error:
                 self.breaker.on_failure(error)
                 return self._archiver.rows.failed(call, error)
@@ -271,11 +270,3 @@ class _Step:
 
         if rows or self.report.written is None:
             self.report.written = self._snapshot.recordings.commit(build)
-
-
-def _as_local_fault(error: OSError) -> LocalFault:
-    """Return the fault of this machine that an error means. Raises the error where it is another one."""
-    fault = find_local_fault(error, tempfile.gettempdir(), is_of_file=True)
-    if fault is None:
-        raise error
-    return fault

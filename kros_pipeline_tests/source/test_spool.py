@@ -67,7 +67,9 @@ def test_the_spool_is_not_in_memory_unless_a_setting_says_so(monkeypatch: pytest
     monkeypatch.setattr(tempfile, "tempdir", "/tmp")
     assert choose_folder(MOUNTS) == "/var/tmp"
     assert choose_folder("/dev/sda1 / ext4 rw 0 0") == "/tmp"
-    with pytest.raises(LocalFault, match="/tmp is in memory, and large recordings need a disk: set TMPDIR"):
+    with pytest.raises(
+        LocalFault, match="/tmp is in memory, and large recordings and large days need a disk: set TMPDIR"
+    ):
         choose_folder("tmpfs / tmpfs rw 0 0")
     monkeypatch.setattr(tempfile, "tempdir", "/mnt/with space")  # as TMPDIR names it
     assert choose_folder(MOUNTS) == "/mnt/with space"

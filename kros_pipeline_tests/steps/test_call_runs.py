@@ -20,7 +20,7 @@ from kros_pipeline.archive.parquet import Partition, batches_of, write_parquet
 from kros_pipeline.core import schemas
 from kros_pipeline.core.calls import Call, merge_calls
 from kros_pipeline.core.errors import LocalFault
-from kros_pipeline.steps import call_runs
+from kros_pipeline.steps import call_runs, local_file
 from kros_pipeline.steps.call_runs import CallRuns
 from kros_pipeline.steps.other_days import add_calls, has_news
 
@@ -56,10 +56,11 @@ def naively_merged(calls: Iterable[Call], known: Iterable[Call] = ()) -> dict[st
 
 @contextmanager
 def small_runs(max_held_bytes: int = 3_000) -> Iterator[CallRuns]:
-    """Runs of three calls, in blocks of two."""
+    """Runs of three calls, in blocks of two, on disk."""
     with pytest.MonkeyPatch.context() as patch, closing(CallRuns(merge_calls)) as runs:
         patch.setattr(call_runs, "MAX_HELD_BYTES", max_held_bytes)
         patch.setattr(call_runs, "BYTES_PER_BLOCK", 2_000)
+        patch.setattr(local_file, "MAX_BYTES_IN_MEMORY", 0)
         yield runs
 
 
