@@ -166,20 +166,19 @@ def _verify_day(
 ) -> None:
     """Read back a day, some thousand recordings at a time. Of its objects only hashes of their keys are held."""
     pseudonyms = tombstones.pseudonyms()
-    stored = ObjectSizes((entry.key, entry.size_bytes) for entry in store.list(audio_prefix(day)))
-    missing = list[str]()
     try:
         with tables.opened(schemas.RECORDINGS, day) as recordings:
+            # After the table was read: a run of the day puts an object before it writes the row.
+            stored = ObjectSizes((entry.key, entry.size_bytes) for entry in store.list(audio_prefix(day)))
             archived = _archived(recordings, store.full_key(""))
             while some := list(islice(archived, _AT_ONCE)):
                 present = [one for one in some if stored.take(one.key) is not None]
-                missing += {one.key for one in some}.difference(one.key for one in present)
+                found.missing += sorted({one.key for one in some}.difference(one.key for one in present))
                 _verify_recordings(present, found, pool, store, audit, log)
     except UnreadablePartition as error:
         log.warning("%s: %s", day, error)
         found.unread.append(table_key(schemas.RECORDINGS.name, day))
         return
-    found.missing += sorted(missing)
     found.erased += reviews_of_erased_calls(store, day, tombstones, pseudonyms)
     if not stored.has_left:
         return

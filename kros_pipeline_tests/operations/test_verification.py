@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 
 from kros_pipeline.archive.archived_days import archived_days
 from kros_pipeline.archive.json_objects import replace_json
+from kros_pipeline.archive.object_store import Entry
 from kros_pipeline.archive.verified_days import begin_everything, read_verified_days, record_verified_days
 from kros_pipeline.core import schemas
-from kros_pipeline.core.object_keys import audio_key, audit_prefix
+from kros_pipeline.core.object_keys import audio_key, audio_prefix, audit_prefix
 from kros_pipeline.operations.verification import PARTS, select_days
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
+from kros_pipeline_tests.support.archive_check import table_key
 from kros_pipeline_tests.support.steps import verify_days
 from kros_pipeline_tests.support.years_run import NOW, open_years_run
 from kros_pipeline_tests.support.years_store import YearsStore
@@ -54,6 +58,29 @@ def test_other_bytes_of_the_same_size_a_missing_and_an_unknown_object_are_found(
     assert (found.drifted, found.missing, found.unknown) == ([changed], [missing], [audio_key(DAY, "call_of_nobody")])
     (line,) = [line for line in events(our, "verify") if line["event"] == "drifted"]
     assert line["call"] == ids_of(our)[0] and line["sha256"] != line["archived_sha256"]
+
+
+def test_a_recording_that_is_archived_meanwhile_is_not_missing(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    our = account()
+    our.run_day()
+    rows, late = our.archive.read(table_key("recordings", DAY)), ids_of(our)[0]
+    body = our.archive.read(audio_key(DAY, late))
+    our.archive.rewrite("recordings", DAY, lambda rows: [row for row in rows if row["call_id"] != late])
+    our.archive.delete(audio_key(DAY, late))
+    store = type(our.ctx.store)
+    true = store.list
+
+    def list_before_another_run_ends(this: Any, prefix: str, *, after: str = "") -> Iterator[Entry]:
+        yield from true(this, prefix, after=after)
+        if prefix == audio_prefix(DAY):
+            our.archive.write(audio_key(DAY, late), body)
+            our.archive.write(table_key("recordings", DAY), rows)
+
+    monkeypatch.setattr(store, "list", list_before_another_run_ends)
+    assert verify_days(our.ctx, [DAY]).is_sound
+    assert late in our.archive.by_call("recordings", DAY)
 
 
 def test_every_day_is_verified_once_in_four_weeks() -> None:
