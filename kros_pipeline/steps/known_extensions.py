@@ -1,12 +1,30 @@
 """The rows of a day's decisions: the table's, a batch at a time, and those of which the journal knows more."""
 
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 
 from ..archive.parquet import Partition, Row
+from ..core import schemas
 from ..core.sorted_lookup import SortedLookup, group_by_call
 from ..core.statuses import ExtensionStatus
 from .extension_journal import ExtensionJournal, rank
 from .extension_orders import is_open
+
+_TABLE = schemas.RETENTION_EXTENSIONS
+
+
+def rows_in_order(present: Partition | None) -> Iterator[Row]:
+    """Yield the rows of the table in its order, also where another program wrote them in another one.
+
+    A decision that is not found where it should be would be sent once more.
+    """
+    if present is None:
+        return iter(())
+    key = _TABLE.sort_key()
+    keys = map(key, present.rows(_TABLE.sorted_by))
+    if all(first <= second for first, second in pairwise(keys)):
+        return present.rows()
+    return iter(sorted(present.rows(), key=key))
 
 
 class KnownRows:
@@ -36,7 +54,7 @@ class KnownRows:
         for row in self.changed.values():
             by_call.setdefault(row["call_id"], []).append(row)
         self._changed_by_call = by_call
-        self._lookup = SortedLookup(group_by_call(self._table_rows()))
+        self._lookup = SortedLookup(group_by_call(rows_in_order(present)))
 
     def rows(self, newer: Mapping[str, Row] | None = None) -> Iterator[Row]:
         """Yield the row of each decision; that of `newer`, by decision, in place of the known one."""

@@ -26,7 +26,7 @@ from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.clock import Clock
 from ..core.digest_set import DigestSet
-from ..core.errors import ArchiveError
+from ..core.errors import ArchiveError, UnreadablePartition
 from ..core.object_keys import call_key
 from ..core.statuses import OPEN_EXTENSIONS, ExtensionStatus
 from ..core.worker_threads import worker_threads
@@ -36,7 +36,7 @@ from .extension_journal import Decision, ExtensionJournal, rank
 from .extension_offer import ExtensionOffer
 from .extension_orders import describe_open_decisions, is_open, read_orders
 from .extension_sender import ExtensionSender
-from .known_extensions import KnownRows
+from .known_extensions import KnownRows, rows_in_order
 from .report import SAMPLE_SIZE, Report
 
 _THREADS = 8
@@ -98,12 +98,17 @@ def extend_retention(
             settled = [journal.settle(row, run_id) for row in orders.settle]
             report.counts["settled_now"] = len(settled)
             rows.add(settled)
-            with worker_threads(_THREADS, "extensions", clock) as pool:
-                for some in chain(_cut(to_resend), _cut(new)):  # an order's answer shows whether extensions are offered
-                    to_send = [decision for decision in some if sender.is_allowed(decision)]
-                    rows.not_allowed += [decision for decision in some if not sender.is_allowed(decision)]
-                    sent = pool.map(lambda one: sender.send(one, resent_rows.get(one.decision_id)), to_send)
-                    rows.add(row for row in sent if row is not None)
+            unreadable: UnreadablePartition | None = None
+            try:
+                with worker_threads(_THREADS, "extensions", clock) as pool:
+                    # An order's answer shows whether extensions are offered.
+                    for some in chain(_cut(to_resend), _cut(new)):
+                        to_send = [decision for decision in some if sender.is_allowed(decision)]
+                        rows.not_allowed += [decision for decision in some if not sender.is_allowed(decision)]
+                        sent = pool.map(lambda one: sender.send(one, resent_rows.get(one.decision_id)), to_send)
+                        rows.add(row for row in sent if row is not None)
+            except UnreadablePartition as error:  # tables are read meanwhile: what was sent before is saved
+                unreadable = error
             report.error = sender.breaker.error
             own_ids = sender.sent_ids | {row["decision_id"] for row in settled}
             report.counts["sent_now"] = rows.count_extended(sender.sent_ids)
@@ -114,8 +119,9 @@ def extend_retention(
                 insist(audit.write, clock, attempts=attempts)
             report.written = insist(lambda: _write_rows(day, tables, rows, sender), clock, attempts=attempts)
             sender.write_outcomes()
-            if isinstance(report.error, ArchiveError):
-                raise report.error  # what upstream answered is saved now
+            for failure in (unreadable, report.error):
+                if isinstance(failure, ArchiveError):
+                    raise failure  # what upstream answered is saved now
         unsent = sorted({f"{reason} The next run sends it." for _, reason in report.problems})
         statuses: Counter[str] = Counter({ExtensionStatus.NOT_ALLOWED: len(rows.not_allowed)})
         open_reasons: dict[str, Counter[str]] = {status: Counter() for status in OPEN_EXTENSIONS}
@@ -194,7 +200,7 @@ def _write_rows(day: date, tables: Tables, rows: _NewRows, sender: ExtensionSend
         ours = merge(
             sorted(rows.by_decision.values(), key=key), map(sender.make_not_allowed, rows.not_allowed), key=key
         )
-        both = merge(present.rows() if present is not None else (), ours, key=key)
+        both = merge(rows_in_order(present), ours, key=key)
         # Of two rows the one that knows more, and ours where both know as much: it comes last.
         best = (sorted(of_decision, key=rank)[-1] for _, of_decision in groupby(both, key=key))
         return batches_of(schemas.RETENTION_EXTENSIONS, best)

@@ -15,7 +15,7 @@ from kros_pipeline.archive import parquet
 from kros_pipeline.archive.seal_chain import SealChain
 from kros_pipeline.core import digest_set, hash_set, object_sizes
 from kros_pipeline.operations.seal_day import DayFacts, seal_day
-from kros_pipeline.steps import pending_recordings, recordings, retention_extensions, transcripts
+from kros_pipeline.steps import local_file, pending_recordings, recordings, retention_extensions, transcripts
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support import steps
 from kros_pipeline_tests.support.accounts import DAY
@@ -34,6 +34,7 @@ _AT_ONCE = {
     digest_set: ("_TEXTS_AT_ONCE", "_FEWEST_HELD"),
     hash_set: ("_AT_ONCE",),
     object_sizes: ("_AT_ONCE",),
+    local_file: ("MAX_BYTES_IN_MEMORY",),
     parquet: ("ROWS_PER_BATCH",),
     pending_recordings: ("ROWS_PER_BATCH",),
     recordings: ("_SAVE_EVERY_CALLS",),

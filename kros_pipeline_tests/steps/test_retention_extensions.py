@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections import Counter
@@ -12,20 +13,23 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from kros_pipeline.archive import parquet
 from kros_pipeline.archive.parquet import batches_of
 from kros_pipeline.core import schemas
-from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests
+from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests, UnreadablePartition
 from kros_pipeline.core.object_keys import audit_prefix
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.krosai import KrosAI
+from kros_pipeline.steps import retention_extensions
 from kros_pipeline.steps.extension_journal import ExtensionJournal
 from kros_pipeline.steps.extension_orders import BadOrder
 from kros_pipeline_tests.support.accounts import DAY, VARIED, Account
 from kros_pipeline_tests.support.archive_check import completed_of, table_key
 from kros_pipeline_tests.support.extensions import extend, extended_days, extensions, posts, ruled
-from kros_pipeline_tests.support.steps import extend_retention, list_calls
+from kros_pipeline_tests.support.steps import extend_retention, flag_calls, list_calls
 
 __all__ = ["ruled"]
 
@@ -47,6 +51,44 @@ def test_each_flagged_call_is_sent_once_over_any_number_of_runs(ruled: Callable[
     list_calls(our.ctx, DAY)
     extend(our)
     assert posts(our) == dict.fromkeys({*calls, late}, 1)
+
+
+def test_a_table_in_another_order_has_nothing_sent_again_and_is_sorted(ruled: Callable[..., Account]) -> None:
+    """Another program wrote the same rows."""
+    our = ruled(fresh=True)
+    extend(our)
+    before, rows = posts(our), extensions(our)
+    our.archive.rewrite("retention_extensions", DAY, lambda rows: rows[::-1])
+    assert extend(our).counts["sent_now"] == 0
+    assert posts(our) == before and extensions(our) == rows
+
+
+def test_what_was_sent_before_a_table_turned_out_to_be_damaged_is_saved(
+    ruled: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tables are read while decisions are sent; here two at a time, and a row group has two rows."""
+    our = ruled(fresh=True)
+    ctx = our.open()
+    flag_calls(ctx, DAY)
+    key, file = table_key("flagged_calls", DAY), io.BytesIO()
+    whole = our.archive.read(key)
+    table = pq.read_table(io.BytesIO(whole))
+    pq.write_table(table, file, row_group_size=2)
+    last = pq.ParquetFile(file).metadata.row_group(2).column(0)
+    body, begin = bytearray(file.getvalue()), last.dictionary_page_offset or last.data_page_offset
+    body[begin : begin + last.total_compressed_size] = bytes(last.total_compressed_size)
+    our.archive.write(key, bytes(body))
+    monkeypatch.setattr(parquet, "ROWS_PER_BATCH", 2)
+    monkeypatch.setattr(retention_extensions, "_DECISIONS_AT_ONCE", 2)
+    with pytest.raises(UnreadablePartition, match="flagged_calls"):
+        extend_retention(ctx, DAY)
+    sent = posts(our)
+    assert 0 < len(sent) < table.num_rows
+    assert {row["call_id"]: row["status"] for row in extensions(our)} == dict.fromkeys(sent, "extended")
+
+    our.archive.write(key, whole)
+    extend_retention(our.open(), DAY)
+    assert posts(our) == dict.fromkeys(table["call_id"].to_pylist(), 1)
 
 
 def test_of_several_rules_the_longest_is_sent_and_calls_without_recording_are_not(
