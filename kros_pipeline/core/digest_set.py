@@ -30,8 +30,8 @@ class DigestSet:
     """A growing set of texts, such as the ids of a day's calls.
 
     Only the first 8 bytes of each text's SHA-256 are kept, as `core.id_digests` does. Two of a million texts share a
-    digest once in 40 million days. A text that is taken for another then makes a day's count too small, which keeps its
-    list from being proved: it never makes one complete.
+    digest once in 40 million days. Then a count of listed calls is too small, which keeps their list from being proved;
+    and a call that the archive loses is not missed as long as it has the other one.
     """
 
     def __init__(self, texts: Iterable[str] = ()):

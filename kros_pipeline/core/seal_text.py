@@ -16,7 +16,7 @@ from .hash_set import HashSet
 NO_PREVIOUS = "0" * 64
 FORMAT = 1
 _HASH = re.compile(r"[0-9a-f]{64}").fullmatch
-_HASHES = re.compile(rb"(?:[0-9a-f]{64}\n)*").fullmatch
+_HASHES = re.compile(rb"(?:[0-9a-f]{64}\n)*+").fullmatch  # possessive: going back would take 120 bytes a line
 _LINE_BYTES = 65
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.-]")
 _SECTIONS = ("records", "audio", "withdrawn")
@@ -58,10 +58,6 @@ class Seal:
         """What is compared: two seals of one day with equal content say the same of it."""
         lines = (self.records, self.audio, self.withdrawn)
         return (self.day, self.version, self.verdict, self.never_sealed, *lines)
-
-    def to_bytes(self) -> bytes:
-        """Return the text that is stored."""
-        return b"".join(self.pieces())
 
     def pieces(self) -> Iterator[bytes]:
         """Yield the text that is stored, in pieces: that of a million calls has 130 MB.

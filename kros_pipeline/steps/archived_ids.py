@@ -1,4 +1,4 @@
-"""What the tables `calls` of the days around a listing have: their ids as digests, and exactly where that matters."""
+"""Reads which calls the days around a listing have: as digests, and by their ids where two digests are equal."""
 
 from collections.abc import Callable, Iterator
 from datetime import date

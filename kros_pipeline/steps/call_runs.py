@@ -30,7 +30,7 @@ _values_of = attrgetter(*schemas.CALLS.column_names)
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Calls of one day and one run, in a row: where they are in the file, and their size before they were packed."""
+    """Where some calls of one day and one run are in the file, and their size before they were packed."""
 
     begin: int
     packed_bytes: int
@@ -70,7 +70,7 @@ class CallRuns:
             self._write_run()
 
     def cut(self) -> int:
-        """End the present run. Return the number from which on `of_day` knows only what is added later."""
+        """End the present run. Return the `since` for which `of_day` yields only what is added later."""
         if self._held:
             self._write_run()
         return len(self._runs)

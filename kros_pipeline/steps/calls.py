@@ -59,8 +59,9 @@ def list_calls(
     read for all days that are to be listed, and their own runs take it over.
 
     The archive is claimed for the account after the first page, once the source has accepted the key. Raises
-    `WrongArchive` where the list shows another account's calls, and `ApiError` only where nothing could be listed; a
-    later error is in the report, and what came before it is saved.
+    `WrongArchive` where the list shows another account's calls, `LocalFault` where no file can take the calls of a
+    large day, and `ApiError` only where nothing could be listed; a later one is in the report, and what came before it
+    is saved.
     """
     taken = take_over_listing(day, store=store, clock=clock, lookback_days=lookback_days)
     if taken is not None:

@@ -67,7 +67,7 @@ class HomeCalls:
     def find(
         self, archived: ArchivedIds, is_erased: Callable[[str], bool], may_be_added: Callable[[date], bool]
     ) -> None:
-        """Assign every listed call to the day that keeps it; see `core.home_days`. Erased calls of others are not."""
+        """Assign every listed call to the day that keeps it; see `core.home_days`. No erased call of others is."""
         before, after = days_beside(self._day)
         self.removed = dict.fromkeys(archived.find_common(self._day, before), before)
         if archived.find_common(self._day, after):

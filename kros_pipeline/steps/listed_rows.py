@@ -82,7 +82,10 @@ class ListedRows:
         return self._runs.batches_of(day, self._since)
 
     def of_another_day(self, day: date) -> "ListedRows":
-        """Return the rows of another day, of a list without windows, from now on. These rows keep the calls of both."""
+        """Return an account of the rows that come from now on, for another day, where the list has no windows.
+
+        The calls of both days are kept here.
+        """
         rows = ListedRows(day, self._runs)
         rows.forget_windows()
         rows._is_another_days, rows._since = True, self._runs.cut()

@@ -28,7 +28,7 @@ class SearchedPage:
 
     @classmethod
     def of(cls, page: Page) -> "SearchedPage":
-        """Note of a page what a search needs."""
+        """Keep what a search needs of a page."""
         calls = [listed.call for listed in page.calls]
         rows = [call.call_id for call in calls]
         rows += [row.call_id or row.raw_json for row in page.unparsed]

@@ -145,7 +145,7 @@ def put_seal(archive: ListenArchive, number: int, previous: str, audio: tuple[st
     seal = Seal(
         number, previous, DAY, version, 0, number - 1 or None, "complete", archive.now, False, audio=HashSet(audio)
     )
-    body = seal.to_bytes()
+    body = b"".join(seal.pieces())
     digest = hashlib.sha256(body).hexdigest()
     archive.store.put(seal_key(number), body, sha256=digest, mode=CREATE, content_type="text/plain")
     return digest

@@ -74,8 +74,9 @@ def test_whatever_the_page_asks_of_s3_is_allowed_and_recordings_are_read_in_rang
     policy = document("reviewer-policy.json", BUCKET=aws.bucket, PREFIX="page")
     store = open_store(aws.bucket, "page")
     seal = Seal(1, NO_PREVIOUS, DAY, 1, 0, None, "complete", NOW, is_signature_due=False)
-    digest = sha256_of_text(seal.to_bytes())
-    store.put(seal_key(1), seal.to_bytes(), sha256=digest, mode=CREATE, content_type="text/plain")
+    body = b"".join(seal.pieces())
+    digest = sha256_of_text(body)
+    store.put(seal_key(1), body, sha256=digest, mode=CREATE, content_type="text/plain")
     create_json(store, SEALS_INDEX, asdict(SealIndex(1, digest, {DAY.isoformat(): [1]})))
     with role(aws.endpoint_url, policy) as asked:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", asked.url)
