@@ -12,7 +12,7 @@ import pytest
 from kros_pipeline.archive import parquet
 from kros_pipeline.core import digest_set
 from kros_pipeline.source.call_source import ListedCall, Page, Window
-from kros_pipeline.steps import call_runs
+from kros_pipeline.steps import call_runs, local_file
 from kros_pipeline_tests.support.clocks import clock_without_waits
 from kros_pipeline_tests.support.fake_call_source import FakeCall, FakeCallSource
 from kros_pipeline_tests.support.memory_store import MemoryArchive, MemoryObjectStore, open_memory_run
@@ -91,6 +91,7 @@ def _small_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
         (parquet, "ROWS_PER_BATCH", 100),
         (parquet, "ROWS_PER_GROUP", 100),
         (digest_set, "_FEWEST_HELD", 100),
+        (local_file, "MAX_BYTES_IN_MEMORY", 1_000),
     ):
         monkeypatch.setattr(module, name, getattr(module, name) // times)
 
