@@ -1,4 +1,4 @@
-"""The job `erase_calls`: what an operator orders, and what the run tells in return; nothing in it names somebody."""
+"""The job `erase_calls`: what an operator orders, and what the run reports in return; nothing in it names somebody."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
