@@ -78,7 +78,7 @@ test-readers: setup ## read an archive with Spark, chDB, DataFusion and dbt; ins
 	@$(BIN)/python -m kros_pipeline_tests.support.reader_engines $(VENV)-readers
 	@$(VENV)-readers/bin/python -m pytest -n0 kros_pipeline_tests/readers $(ARGS)
 
-scale: setup ## measure days of a million calls, an archive of years, and more workers (25 minutes); ARGS="--only days"; writes benchmarks/results.md
+scale: setup ## measure days of a million calls, an archive of years, and more workers (25 minutes); writes benchmarks/results.md and docs/sizing.md; ARGS="--only days" writes nothing
 	@$(BIN)/python -m benchmarks.scale $(ARGS)
 
 tables: setup ## write what is derived from the tables' schemas: analytics/, docs/tables.md

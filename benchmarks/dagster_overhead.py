@@ -57,14 +57,15 @@ def run(*, is_quick: bool) -> Section:
         rows.append(Row("heavy modules after a load", "", names or "none", target="none", reached=not names))
         if days:
             measured = measure("benchmarks.dagster_overhead:backfill", environment, days=days)
-            each = measured.seconds / days
+            each, archived = measured.seconds / days, measured.facts["units"]
+            missing = "" if archived == days else f"; {archived} of {days} days were archived"
             rows.append(
                 Row(
                     f"backfill of {days} days of 5 calls",
                     "daemon, 4 runs at once",
-                    f"{each:.1f} s per day, {measured.seconds:.0f} s in total",
+                    f"{each:.1f} s per day, {measured.seconds:.0f} s in total{missing}",
                     target="at most 5 s per day",
-                    reached=each <= 5 and measured.facts["units"] == days,
+                    reached=each <= 5 and not missing,
                 )
             )
     return Section(

@@ -135,8 +135,10 @@ def _memory(measured: Measured, million: Million) -> str:
         f"""Disk: {KILOBYTES_PER_RUN} kB for each run in Dagster's own storage (measured, on SQLite), so about
         {kept_gb:.1f} GB for {RUNS_PER_DAY} runs a day, which are kept for {KEPT_DAYS} days (computed). Recordings
         larger than 32 MB pass through
-        a temporary file: keep as much free as the largest recording times `KROS_DOWNLOAD_WORKERS`, at most 16 GiB. Each
-        of `KROS_PARALLEL_DAYS` is one more run at a time: its memory adds up, and its CPU, too."""
+        a temporary file: keep as much free as the largest recording times `KROS_DOWNLOAD_WORKERS`, at most 16 GiB; and
+        0.4 GB more for each million calls of a day, twice that where the list has no date filter. Each of
+        `KROS_PARALLEL_DAYS` is one more run at a time: its memory adds up, and its CPU, too. Beside the days go up to
+        two other runs, such as the hourly look and the verification."""
     )
     return "\n\n".join(["## Memory and disk", _table(["what", "memory, at most", "how"], rows), disk])
 

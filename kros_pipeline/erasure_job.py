@@ -1,4 +1,4 @@
-"""The job `erase_calls`: what an operator orders, and what the run tells in return; nothing in it names somebody."""
+"""The job `erase_calls`: what an operator orders, and what the run reports in return; nothing in it names somebody."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -44,7 +44,8 @@ class ErasureConfig(dg.Config):
     full_search: bool = Field(
         default=False,
         description="Search every version of every object of the archive, not only what the calls' days, the days "
-        "beside them and the tables of all days have. It takes hours for years of calls; a killed run goes on there.",
+        "beside them and the tables of all days have. It takes hours with years of calls, in a dry run, too. Launched "
+        "again after it was killed, the job goes on where it was.",
     )
     dry_run: bool = Field(default=False, description="Only say what would be touched.")
 

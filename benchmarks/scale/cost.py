@@ -19,7 +19,8 @@ _JANUARY = datetime(2025, 1, 31, tzinfo=UTC)
 class DayUse:
     """What all seven steps of a day used.
 
-    `other_seconds` are those of the steps but `recordings`, `peak_bytes` is the most that a process held.
+    `other_seconds` are those of the steps but `recordings`. `peak_bytes` is the most that a process held, that of
+    a second run, the sealing or the verification of the day, too.
     """
 
     calls: int

@@ -47,6 +47,9 @@ class _Measures:
     def of(self, step: str) -> dict[int, Measure]:
         return self.by_step.get(step, {})
 
+    def of_size(self, calls: int) -> list[Measure]:
+        return [of_step[calls] for of_step in self.by_step.values() if calls in of_step]
+
 
 def run(bench: Bench) -> list[Section]:
     """Measure all steps at three sizes, a second run of the same day, its sealing and its verification."""
@@ -178,7 +181,7 @@ def _use_of(measures: _Measures, sizes: _Sizes) -> DayUse | None:
         s3_writes=sum(one.facts["s3_writes"] for one in known),
         s3_reads=sum(one.facts["s3"] - one.facts["s3_writes"] for one in known),
         other_seconds=sum(one.seconds for one in others if one is not None),
-        peak_bytes=max(one.peak_bytes for one in (*known, *measures.of(SECOND_RUN).values())),
+        peak_bytes=max(one.peak_bytes for one in (moved, *measures.of_size(calls))),
     )
 
 

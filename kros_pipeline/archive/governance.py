@@ -19,7 +19,7 @@ NO_TOKEN = VersionToken("")
 class ObjectVersion:
     """One version of an object, or (`is_marker`) a marker that it was deleted. `key` is relative to the prefix.
 
-    `token` is that of `ObjectStore`: it tells whether a version `null`, which may be replaced, is still the same.
+    `token` is that of `ObjectStore`: it says whether a version `null`, which may be replaced, is still the same.
     """
 
     key: str

@@ -32,7 +32,9 @@ def _parse_listen(text: str) -> tuple[str, int]:
     if text.startswith(_UNIX):
         path = text.removeprefix(_UNIX)
         if not path.startswith("/"):
-            raise BadValue(f"is {show_value(text)}; a Unix socket has an absolute path, like unix:/run/kros/browse.")
+            raise BadValue(
+                f"is {show_value(text)}; a Unix socket has an absolute path, like unix:/run/kros-browse/socket."
+            )
         return path, 0
     match = _LISTEN(text)
     if match is None or int(match["port"]) > 65_535:
@@ -72,8 +74,8 @@ def _parse_users(text: str) -> dict[str, Role]:
 LISTEN = Setting(
     "KROS_BROWSE_LISTEN",
     "127.0.0.1:8757",
-    "where `make browse` listens; another host than this machine needs `KROS_BROWSE_PROXIES`; `unix:/run/kros/browse` "
-    "is a Unix socket, which only the reverse proxy should be able to open",
+    "where `make browse` listens; another host than this machine needs `KROS_BROWSE_PROXIES`; "
+    "`unix:/run/kros-browse/socket` is a Unix socket, which only the reverse proxy should be able to open",
     _parse_listen,
 )
 PROXIES = Setting(

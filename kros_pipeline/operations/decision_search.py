@@ -1,4 +1,4 @@
-"""Tells whose decisions are whose without reading them: there may be a hundred times as many as an erasure concerns.
+"""Decides whose decisions are whose without reading them: there may be a hundred times as many as an erasure concerns.
 
 The id of a decision is a hash of its call, its rule and its days. So a row of another call proves that a journal is not
 about an erased one. A claim names its call, too, and is deleted with the journal that it leads to; only one without an

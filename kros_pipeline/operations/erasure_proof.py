@@ -5,7 +5,7 @@ Three searches are always made, whatever the age of the archive:
 1. Every version of every object of the calls' days, of the days beside them, and of days that have no table `calls`.
 2. Every version of everything that lies in no day, markers of moved calls and unparsed rows of all days among them; of
    objects that have numbers only, and a new version every hour, the present version. Of the claims of decisions those
-   are read that no journal has an attempt of.
+   are read that no journal has an attempt of. Tombstones of numbers and rows, which are pseudonyms, and quotas are not.
 3. Of each other day the present tables `calls` and `reconciliation` and the listing, in ranges.
 
 Why nothing else of other days can name a call. A step writes only the calls of its own day's table `calls`: audio,
@@ -15,9 +15,9 @@ and a call that an earlier day keeps has a marker below `state/moved/`. The list
 table has to hold, so that a table which somebody deleted or replaced hides none. So a day without the call in its
 table, its listing, a marker or a tombstone has nothing of it, and the keys of its audio need not be listed.
 
-What somebody else has put into the folders of other days, or an older version that has another number of a call, is
-found by the full search only. It reads every version of every object, notes the parts in which nothing is left in the
-erasure plan, and goes on there when it is launched again.
+What somebody else has put into the folders of other days, or into one that is not read, or an older version that has
+another number of a call, is found by the full search only. It reads every version of every object, notes the parts in
+which nothing is left in the erasure plan, and goes on there when it is launched again.
 """
 
 from collections.abc import Collection, Iterable
@@ -41,8 +41,8 @@ from .search_parts import cut_archive, cut_outside_days
 _SAVE_EVERY_SECONDS = 30.0
 _MAX_NAMED_DAYS = 30
 NOT_SEARCHED = (
-    "what no step of this pipeline wrote into the folders of other days, and older versions there: full_search: true "
-    "reads them, too"
+    "what no step of this pipeline wrote into the folders of other days, of pseudonyms and of quotas, and older "
+    "versions there: full_search: true reads them, too"
 )
 NUMBER_UNKNOWN = (
     "the number of an earlier erasure, which this launch does not name: its calls are erased, and only their ids were "
@@ -101,7 +101,8 @@ class ErasureProof:
         return [
             f"every version of every object of the calls' days and of those beside them ({named or 'none'}{more})",
             "every version of every object of the days that have no table calls",
-            "every version of every object that is of no day, but for old ones that have numbers only",
+            "every version of every object that is of no day, but for old ones that have numbers only, pseudonyms of "
+            "numbers and rows, quotas, and claims of decisions that a journal has",
             "of all other days the present tables calls and reconciliation, and the listing",
         ]
 

@@ -55,7 +55,7 @@ class Image:
 
     @staticmethod
     def _ignore(value: str) -> None:
-        """FROM, USER, EXPOSE, HEALTHCHECK and CMD change no file."""
+        """FROM, VOLUME, USER, EXPOSE, HEALTHCHECK and CMD change no file."""
 
     def _workdir(self, value: str) -> None:
         self._folder = self.path(value)

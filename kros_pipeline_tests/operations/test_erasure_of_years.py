@@ -197,15 +197,17 @@ def test_what_no_step_writes_is_found_and_named(plant: Plant, named: str) -> Non
         erase(store, call_id)
 
 
-def test_a_copy_in_the_folder_of_another_day_is_found_by_the_full_search_and_the_result_says_so() -> None:
+def test_a_copy_in_a_folder_that_is_not_read_is_found_by_the_full_search_and_the_result_says_so() -> None:
     store = make_archive(20)
     (call_id,) = some_calls(store, 1, of_days=5)
-    put(store, f"{audio_prefix(store.days[3])}{call_id}.mp3", b"x")
+    for folder in (audio_prefix(store.days[3]), "state/quota/", "state/erased_rows/", "state/erased_numbers/"):
+        put(store, f"{folder}{call_id}.mp3", call_id.encode())
     found = erase(store, call_id)
+    assert "pseudonyms of numbers and rows, quotas" in found.searched[2] and "quotas" in NOT_SEARCHED
     day = store.days[15]
     beside = f"({store.days[14]}, {day}, {store.days[16]})"
     assert NOT_SEARCHED in found.not_reached and found.searched[0].endswith(f"of those beside them {beside}")
-    with pytest.raises(ErasureUnfinished, match="1 objects still hold something: audio/"):
+    with pytest.raises(ErasureUnfinished, match="4 objects still hold something: "):
         erase(store, call_id, full_search=True)
     planned = erase(store, call_id, full_search=True, dry_run=True)
     assert planned.searched == ["every version of every object of the archive"]

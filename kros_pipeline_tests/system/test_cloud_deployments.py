@@ -22,6 +22,7 @@ from dagster_k8s.container_context import K8sContainerContext
 from moto import mock_aws
 
 from kros_pipeline.assets import KROSAI_POOL
+from kros_pipeline.browser.call_pages import evidence_url
 from kros_pipeline_tests.support.deployment_files import (
     DEPLOY,
     ROOT,
@@ -93,13 +94,14 @@ def context_of_the_chart(deployment: dict[str, Any]) -> dict[str, Any]:
     names = {
         in_snake_case(name): [item["name"] for item in deployment[name]] for name in ("envConfigMaps", "envSecrets")
     }
-    return {"k8s": {**own, **names, "service_account_name": "kros-user-deployments"}}
+    account = kubernetes("values.yaml")["dagster-user-deployments"]["serviceAccount"]["name"]
+    return {"k8s": {**own, **names, "service_account_name": account}}
 
 
 @pytest.mark.parametrize(
     ("location", "account", "secrets"),
     [
-        ("code-server", "kros-user-deployments", "kros-secrets"),
+        ("code-server", "kros-pipeline", "kros-secrets"),
         ("operator-code-server", "kros-operator", "kros-operator-secrets"),
     ],
 )
@@ -129,8 +131,45 @@ def test_the_locations_of_kubernetes_are_those_of_the_login() -> None:
         assert command[command.index("--module-name") :] == deployment["dagsterApiGrpcArgs"]
         assert str(deployment["port"]) in command
         assert deployment["securityContext"]["runAsNonRoot"] is True
-    role = deployments()["operator-code-server"]["serviceAccount"]
-    assert role["name"] == "kros-operator" and "role/kros-erasure" in str(role["annotations"])
+
+
+def test_each_service_account_of_kubernetes_has_its_role() -> None:
+    """The chart gives the code servers and their runs another account than the web server and the daemon."""
+    values = kubernetes("values.yaml")
+    accounts = (
+        (values["dagster-user-deployments"]["serviceAccount"], "kros-pipeline"),
+        (values["serviceAccount"], "kros-pipeline"),
+        (deployments()["operator-code-server"]["serviceAccount"], "kros-erasure"),
+    )
+    for account, role in accounts:
+        assert account["create"] is True
+        assert account["annotations"] == {"eks.amazonaws.com/role-arn": f"arn:aws:iam::ACCOUNT:role/{role}"}
+
+
+def test_the_web_server_and_the_daemon_of_kubernetes_find_code_and_logs() -> None:
+    """Listen links to a job by the name of its location, which the chart otherwise takes from the deployment."""
+    values = kubernetes("values.yaml")
+    workspace = values["dagsterWebserver"]["workspace"]
+    login = yaml.safe_load((DEPLOY / "login/workspace.yaml").read_text())["load_from"]
+    assert workspace["enabled"] is True
+    assert workspace["servers"] == [
+        {"host": deployment["name"], "port": deployment["port"], "name": of["grpc_server"]["location_name"]}
+        for deployment, of in zip(deployments().values(), login, strict=True)
+    ]
+    assert "/locations/kros_pipeline/" in evidence_url("", "call_1")
+    for name in ("dagsterWebserver", "dagsterDaemon"):
+        assert values[name]["envConfigMaps"] == [{"name": "kros-settings"}], "which has the bucket of logs"
+
+
+def test_the_processes_of_kubernetes_open_ports_that_need_no_rights_and_are_asked_whether_they_answer() -> None:
+    values = kubernetes("values.yaml")
+    web, daemon = values["dagsterWebserver"], values["dagsterDaemon"]
+    assert web["service"]["port"] == web["readinessProbe"]["httpGet"]["port"] >= 1024
+    command = daemon["livenessProbe"]["exec"]["command"]
+    assert ["CMD", *command] == compose_services()["daemon"]["healthcheck"]["test"]
+    for deployment in deployments().values():
+        assert deployment["port"] >= 1024
+        assert deployment["livenessProbe"].keys().isdisjoint({"exec", "httpGet"}), "the chart's own question"
 
 
 # ECS.
@@ -142,6 +181,7 @@ def test_the_task_of_ecs_has_the_processes_of_the_login_with_their_commands_and_
         for name in ("prepare", "webserver", "daemon", *LOCATIONS)
     }
     assert CONTAINERS.keys() == services.keys()
+    [shown] = [line.words for line in dockerfile() if line.name == "VOLUME"]
     volumes = {volume["name"] for volume in TASK["volumes"]}
     mounted = [mount["sourceVolume"] for container in CONTAINERS.values() for mount in container["mountPoints"]]
     assert len(set(mounted)) == len(mounted) and set(mounted) == volumes, "each container has folders of its own"
@@ -151,6 +191,8 @@ def test_the_task_of_ecs_has_the_processes_of_the_login_with_their_commands_and_
         assert container["entryPoint"] == compose_services()["prepare"]["entrypoint"]
         assert container["readonlyRootFilesystem"] is True
         assert container["user"] == "10001:10001"
+        # Fargate makes a folder that the image does not name root's.
+        assert [mount["containerPath"] for mount in container["mountPoints"]] == shown
         given = {each["name"] for each in container["environment"] + container["secrets"]}
         assert set(of_instance) <= given
         if name == "prepare":
