@@ -23,15 +23,18 @@ _CALLS_PER_PAGE = 100
 
 @dataclass(frozen=True)
 class _Sizes:
-    """Sizes of whole days; up to `most_moved` calls the audio is moved, one call after the other. One more size is."""
+    """Sizes of whole days; up to `most_moved` calls the audio is moved, one call after the other. One more size is.
+
+    A smaller size would not do: buffers that are not full yet look like memory that grows with the day.
+    """
 
     days: tuple[int, int, int]
     only_moved: int
     most_moved: int
 
 
-_FULL = _Sizes((10_000, 100_000, 1_000_000), 20_000, 100_000)
-_QUICK = _Sizes((100, 300, 1_000), 200, 300)
+_FULL = _Sizes((10_000, 100_000, 1_000_000), 300_000, 300_000)
+_QUICK = _Sizes((100, 300, 1_000), 600, 600)
 
 
 @dataclass
@@ -106,7 +109,7 @@ def _step_rows(measures: _Measures, sizes: _Sizes) -> Iterator[Row]:
                 yield _step_row(step, calls, measured, "measured")
             elif step == _MOVED and (computed := _compute_moved(measures, calls)) is not None:
                 yield _step_row(step, calls, computed, "computed")
-        if calls == sizes.days[0] and (moved := measures.of(_MOVED).get(sizes.only_moved)) is not None:
+        if calls == sizes.days[1] and (moved := measures.of(_MOVED).get(sizes.only_moved)) is not None:
             yield _step_row(_MOVED, sizes.only_moved, moved, "measured")
 
 
