@@ -87,6 +87,10 @@ def proxies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Logi
             "kros-viewer.service", {"3001": str(viewing), "deploy/login/workspace.yaml": "workspace.yaml"}
         ),
     }
+    # As `prepare` does in a deployment: of two processes that make the tables at once, one ends with an error.
+    subprocess.run(
+        [str(BIN / "dagster"), "instance", "migrate"], cwd=folder, env=environment, check=True, capture_output=True
+    )
     of_the_pipeline = " ".join(commands["code"]).replace("operator", "pipeline").replace(str(operators), str(pipeline))
     with ExitStack() as stack:
         for command in (commands["code"], of_the_pipeline.split()):
