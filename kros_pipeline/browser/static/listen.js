@@ -50,7 +50,7 @@
   }
   function lead(link, href, title) {
     link.hidden = !href;
-    if (href) link.href = href;
+    if (href) link.href = href; else link.removeAttribute("href"); // a key would follow it
     link.title = title;
   }
   if (find("#place")) {
