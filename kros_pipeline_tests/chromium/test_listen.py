@@ -220,10 +220,10 @@ def test_everything_can_be_done_with_the_keyboard(site: Site, watched: Page) -> 
 def press_until_the_page_changes(page: Page, key: str) -> None:
     """Press a key, and again where the browser drops the navigation, as it does now and then beside a recording."""
     before = page.url.partition("#")[0]
-    for _ in range(4):
+    for _ in range(8):
         page.keyboard.press(key)
         try:
-            page.wait_for_url(lambda url: not url.startswith(before), timeout=4_000, wait_until="commit")
+            page.wait_for_url(lambda url: not url.startswith(before), timeout=3_000, wait_until="commit")
         except PlaywrightTimeoutError:
             continue
         return
