@@ -20,9 +20,15 @@ def pack_digests(digests: Iterable[bytes]) -> str:
     return b64encode(b"".join(sorted(set(digests)))).decode()
 
 
-def unpack_digests(packed: str) -> set[bytes]:
-    """Read what `pack_digests` wrote. Raises `ValueError` for another text."""
+def unpack_joined(packed: str) -> bytes:
+    """Read what `pack_digests` wrote, as one piece. Raises `ValueError` for another text."""
     joined = b64decode(packed, validate=True)
     if len(joined) % DIGEST_BYTES:
         raise ValueError("packed digests of call ids are cut")
+    return joined
+
+
+def unpack_digests(packed: str) -> set[bytes]:
+    """Read what `pack_digests` wrote. Raises `ValueError` for another text."""
+    joined = unpack_joined(packed)
     return {joined[begin : begin + DIGEST_BYTES] for begin in range(0, len(joined), DIGEST_BYTES)}

@@ -1,9 +1,8 @@
 """Looks for a few calls among the digests of a listing, which may be a million, without a set of them."""
 
-from base64 import b64decode
 from collections.abc import Collection
 
-from .id_digests import DIGEST_BYTES
+from .id_digests import DIGEST_BYTES, unpack_joined
 from .listing import DIGEST_FIELDS
 
 
@@ -18,9 +17,7 @@ def find_listed(stored: object, wanted: Collection[bytes]) -> set[bytes]:
 
 
 def _find_packed(packed: str, wanted: Collection[bytes]) -> set[bytes]:
-    joined = b64decode(packed, validate=True)
-    if len(joined) % DIGEST_BYTES:
-        raise ValueError("packed digests of call ids are cut")
+    joined = unpack_joined(packed)
     return {digest for digest in wanted if _is_in(digest, joined)}
 
 
