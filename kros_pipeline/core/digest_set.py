@@ -71,9 +71,7 @@ class DigestSet:
         return len(self._sorted) + len(self._held)
 
     def __contains__(self, text: str) -> bool:
-        number = int.from_bytes(digest_id(text))
-        place = int(self._sorted.searchsorted(_NATIVE(number)))
-        return number in self._held or (place < len(self._sorted) and int(self._sorted[place]) == number)
+        return self._has_number(int.from_bytes(digest_id(text)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DigestSet) and np.array_equal(self.digests, other.digests)
@@ -82,8 +80,9 @@ class DigestSet:
 
     def add(self, text: str) -> None:
         """Add one text."""
-        if text not in self:
-            self._held.add(int.from_bytes(digest_id(text)))
+        number = int.from_bytes(digest_id(text))
+        if not self._has_number(number):
+            self._held.add(number)
             if len(self._held) > self._most_held:
                 self._sort_in()
 
@@ -127,6 +126,10 @@ class DigestSet:
 
     def __sub__(self, other: "DigestSet") -> "DigestSet":
         return DigestSet._of_sorted(self.digests[~other.has(self.digests)])
+
+    def _has_number(self, number: int) -> bool:
+        place = int(self._sorted.searchsorted(_NATIVE(number)))
+        return number in self._held or (place < len(self._sorted) and int(self._sorted[place]) == number)
 
     @property
     def _most_held(self) -> int:
