@@ -198,7 +198,8 @@
     else if (event.target.closest("#show-keys")) find("#keys").showModal();
   });
 
-  const isTyping = (element) => element.closest("input:not([type=radio]):not([type=checkbox]), textarea, select, dialog");
+  // A closed dialog has the focus for a moment: a key that is pressed then is meant for the page.
+  const isTyping = (element) => element.closest("input:not([type=radio]):not([type=checkbox]), textarea, select, dialog[open]");
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (isTyping(event.target)) {
