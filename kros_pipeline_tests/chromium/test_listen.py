@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,11 @@ def wait_until(page: Page, expression: str) -> None:
     raise AssertionError(f"never true: {expression}")
 
 
+def wait_for_page(page: Page, address: str | re.Pattern[str] | Callable[[str], bool]) -> None:
+    """Wait for another page and its script: a key that is pressed before is lost."""
+    page.wait_for_url(address, wait_until="load")
+
+
 def test_a_new_reviewer_finds_plays_and_links_the_call(site: Site, watched: Page) -> None:
     """The calls of last week in which a caller asked for a refund and nobody said sorry."""
     page = watched
@@ -92,6 +97,7 @@ def test_a_new_reviewer_finds_plays_and_links_the_call(site: Site, watched: Page
     assert int(shown.split(" ")[0]) == len(wanted_calls(site))
 
     calls.first.locator("a.call").click()
+    wait_for_page(page, re.compile("/call/"))
     expect(page.locator("mark.found").first).to_have_text(re.compile("refund", re.I))
     assert ranges == [], "nothing is loaded before somebody plays"
     before = len(site.audit("played"))
@@ -145,11 +151,12 @@ def test_next_and_back_follow_the_list_that_a_call_was_opened_from(site: Site, w
     addresses = [link.get_attribute("href") for link in page.locator("ol.calls a.call").all()[:3]]
     page.locator("ol.calls a.call").nth(1).click()
     expect(page.locator("#place")).to_have_text(re.compile(r"^2 of \d+ on this page$"))
+    wait_for_page(page, f"{site.address}{addresses[1]}")
     page.keyboard.press("n")
-    expect(page).to_have_url(f"{site.address}{addresses[2]}")
+    wait_for_page(page, f"{site.address}{addresses[2]}")
     for address in (addresses[1], addresses[0]):
         page.keyboard.press("p")
-        expect(page).to_have_url(f"{site.address}{address}")
+        wait_for_page(page, f"{site.address}{address}")
     expect(page.locator("#previous-call")).to_be_hidden()
     page.locator("#back").click()
     expect(page.get_by_label("Condition 1: words")).to_have_value("refund")
@@ -197,7 +204,7 @@ def test_everything_can_be_done_with_the_keyboard(site: Site, watched: Page) -> 
     page.keyboard.press("j")
     page.keyboard.press("k")
     page.keyboard.press("Enter")
-    expect(page).to_have_url(re.compile("/call/"))
+    wait_for_page(page, re.compile("/call/"))
     page.keyboard.press("j")
     page.keyboard.press("j")
     expect(page.locator(".turn.current")).to_have_attribute("id", re.compile(r"turn-\d"))
@@ -215,9 +222,9 @@ def test_everything_can_be_done_with_the_keyboard(site: Site, watched: Page) -> 
     expect(page.get_by_role("dialog")).to_be_hidden()
     first = page.url.partition("#")[0]
     page.keyboard.press("n")
-    expect(page).not_to_have_url(re.compile(re.escape(first)))
+    wait_for_page(page, lambda address: not address.startswith(first))
     page.keyboard.press("p")
-    expect(page).to_have_url(re.compile(re.escape(first)))
+    wait_for_page(page, lambda address: address.startswith(first))
 
 
 def test_a_review_is_saved_with_the_keyboard_and_shown(site: Site, watched: Page) -> None:
