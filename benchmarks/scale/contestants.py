@@ -5,19 +5,17 @@ A process has loaded the definitions before it is measured, as a run of Dagster 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Generator, Sequence
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarks.scale.folder_store import AudiolessStore
-from benchmarks.scale.made_calls import AUDIO_BYTES, AUDIO_SECONDS, FLAGGED_PATTERN, MadeCalls
+from benchmarks.scale.made_calls import FLAGGED_PATTERN, MadeCalls
 from benchmarks.scale.made_source import MadeSource
+from benchmarks.scale.sqlite_store import AudiolessStore
 from kros_pipeline.archive.governance import Governance
 from kros_pipeline.archive.settings import ArchiveSettings
-from kros_pipeline.core import schemas
 from kros_pipeline.core.clock import Clock
-from kros_pipeline.core.statuses import RecordingStatus
 from kros_pipeline.steps.run_context import RunContext, open_run_context
 from kros_pipeline_tests.support import steps
 from kros_pipeline_tests.support.clocks import clock_without_waits
@@ -25,7 +23,6 @@ from kros_pipeline_tests.support.memory_store import MemoryGovernance, MemoryObj
 
 DAY = date(2025, 1, 10)
 _NOW = datetime(2025, 1, 15, 6, tzinfo=UTC)  # the grace days are over
-_ROWS_PER_BATCH = 5_000
 _RULES = f"""
 rules:
   - id: reference
@@ -57,10 +54,10 @@ def list_only(calls: int) -> Contestant:
     return {"units": rows}
 
 
-def steps_of_day(names: Sequence[str], folder: str, calls: int, *, is_audio_made: bool) -> Contestant:
+def steps_of_day(names: Sequence[str], folder: str, calls: int) -> Contestant:
     """Run steps of the day in one process. They find what the steps before them have written into the folder."""
     _load_definitions()
-    ctx = _open(Path(folder), calls, is_audio_made=is_audio_made)
+    ctx = _open(Path(folder), calls)
     ctx.prepare_archive()
     api, requests, writes = ctx.source.requests_made, ctx.store.requests_made, ctx.store.writes_made
     yield
@@ -74,15 +71,6 @@ def steps_of_day(names: Sequence[str], folder: str, calls: int, *, is_audio_made
     }
 
 
-def make_recordings(folder: str, calls: int) -> Contestant:
-    """Write the table `recordings` of a day whose audio is made: every call is archived."""
-    ctx = _open(Path(folder), calls, is_audio_made=True)
-    made, _ = _make(calls)
-    yield
-    ctx.tables.commit(schemas.RECORDINGS, DAY, lambda _: _recordings(ctx, made))
-    return {"units": calls}
-
-
 def _load_definitions() -> None:
     import kros_pipeline.definitions  # noqa: F401
 
@@ -91,7 +79,7 @@ def _make(calls: int) -> tuple[MadeCalls, Clock]:
     return MadeCalls(DAY, calls, _NOW), clock_without_waits(lambda: _NOW)
 
 
-def _open(folder: Path, calls: int, *, is_audio_made: bool) -> RunContext:
+def _open(folder: Path, calls: int) -> RunContext:
     """Open a run over the made source and the folder's archive. Its settings are those of a usual account."""
     made, clock = _make(calls)
     rules = folder / "rules.yaml"
@@ -104,7 +92,7 @@ def _open(folder: Path, calls: int, *, is_audio_made: bool) -> RunContext:
         "KROSAI_PLAN": "business",
         "KROS_FLAG_RULES": str(rules),
     }
-    store = AudiolessStore(folder, made, are_put=is_audio_made)
+    store = AudiolessStore(folder, made)
 
     def open_archive(_: ArchiveSettings) -> tuple[AudiolessStore, Governance]:
         return store, MemoryGovernance(cast(MemoryObjectStore, store))  # which reads; a day deletes nothing
@@ -119,38 +107,6 @@ def _calls(ctx: RunContext) -> None:
     report, listing = steps.list_calls(ctx, DAY)
     _require(report.error is None and listing.proved, f"the list is not proved: {report.error} {listing.problems}")
     _require_count(ctx, report.counts["calls"])
-
-
-def _recordings(ctx: RunContext, made: MadeCalls) -> Iterator[Any]:
-    import pyarrow as pa
-
-    ids: list[str] = []
-    for call_id in made.sorted_ids():
-        ids.append(call_id)
-        if len(ids) == _ROWS_PER_BATCH:
-            yield pa.RecordBatch.from_pylist([_recording(ctx, made, one) for one in ids], schemas.RECORDINGS.schema)
-            ids = []
-    if ids:
-        yield pa.RecordBatch.from_pylist([_recording(ctx, made, one) for one in ids], schemas.RECORDINGS.schema)
-
-
-def _recording(ctx: RunContext, made: MadeCalls, call_id: str) -> dict[str, Any]:
-    return {
-        "call_id": call_id,
-        "call_date": DAY,
-        "status": RecordingStatus.ARCHIVED,
-        "object_key": ctx.store.full_key(f"audio/dt={DAY}/{call_id}.mp3"),
-        "size_bytes": AUDIO_BYTES,
-        "sha256": made.sha256(made.number_of(call_id)),
-        "duration_seconds": AUDIO_SECONDS,
-        "declared_duration_seconds": AUDIO_SECONDS,
-        "sample_rate_hz": 48_000,
-        "channels": 1,
-        "bitrate_bps": 96_000,
-        "attempts": 1,
-        "archived_at": _NOW,
-        "upstream_expires_on": DAY + timedelta(days=90),
-    }
 
 
 def _archive_recordings(ctx: RunContext) -> None:

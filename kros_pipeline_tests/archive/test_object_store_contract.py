@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.scale.folder_store import FolderStore
+from benchmarks.scale.sqlite_store import SqliteStore
 from kros_pipeline.archive.object_store import CREATE, Entry, ObjectStore, PutMode, Replace, VersionToken
 from kros_pipeline.archive.s3_store import S3ObjectStore
 from kros_pipeline.archive.settings import ArchiveSettings
@@ -28,7 +28,7 @@ OpenStore = Callable[[str], ObjectStore]
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(params=["s3", "seaweedfs", "seaweedfs, versioned", "memory", "years", "folder"])
+@pytest.fixture(params=["s3", "seaweedfs", "seaweedfs, versioned", "memory", "years", "sqlite"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
     """Open the store of a prefix; every prefix of one test is in the same bucket."""
     base = f"contract-{next(_numbers)}"
@@ -39,8 +39,8 @@ def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenS
     if request.param == "years":
         yield lambda prefix: YearsStore(0, 0, prefix=f"{base}/{prefix}")
         return
-    if request.param == "folder":
-        yield lambda prefix: FolderStore(tmp_path, prefix)
+    if request.param == "sqlite":
+        yield lambda prefix: SqliteStore(tmp_path, prefix)
         return
     bucket = request.getfixturevalue("aws").bucket
     server, _, kind = request.param.partition(", ")

@@ -24,7 +24,7 @@ def test_every_part_measures_something_and_says_how_each_figure_is_known() -> No
     assert failures == []
     rows = [row for section in sections for row in section.rows]
     assert all(re.match("measured|computed", row.how) for row in rows)
-    assert {row.contestant for row in rows if row.how == "computed" and row.requests} == {"recordings"}
+    assert all(row.how == "measured" for row in rows if row.requests), "no step's figures are computed"
     machines = next(
         row for row in rows if (row.case, row.contestant) == (COSTS_OF_DAY.format(1_000), "machines of two cores")
     )
