@@ -77,6 +77,7 @@ def archive_metadata(health: "ArchiveHealth", totals: "ArchiveTotals") -> dict[s
         "days verified in the last 28 days (%)": round(totals.coverage.percent, 1),
         "days late for verification": totals.coverage.days_late,
         "extensions refused": totals.extensions_refused,
+        "days with findings of the verification": totals.coverage.days_with_findings,
         "extensions unconfirmed": totals.extensions_unconfirmed,
         "never listed days": len(health.days_never_listed),
         "days with fewer recorded calls": len(health.drops),
@@ -228,7 +229,11 @@ def _describe_days_before(found: "Verification") -> str:
 
 
 def bytes_result(found: "Verification", coverage: "Coverage") -> dg.AssetCheckResult:
-    """Return the result of a verification: red where bytes are wrong, a warning where days missed their turn."""
+        "days with findings": coverage.days_with_findings,
+    """Return the result of a verification: a warning where days missed their turn, red where bytes are wrong.
+
+    It is also red while a day that an earlier launch found to be wrong was not read again, and found sound.
+    """
     kinds = {
         "object with other bytes than were archived": found.drifted,
         "archived object that is not there": found.missing,
@@ -237,16 +242,28 @@ def bytes_result(found: "Verification", coverage: "Coverage") -> dg.AssetCheckRe
         "object that could not be read": found.unread,
     }
     wrong = [f"{len(keys)} × {what}: {', '.join(keys[:3])}." for what, keys in kinds.items() if keys]
+def _describe_other_days(found: "Verification") -> str:
+    days = found.days_with_findings
+    named = ", ".join(map(str, days[:_MAX_NAMED_DAYS])) + (", …" if len(days) > _MAX_NAMED_DAYS else "")
+    return (
+        f"{len(days)} days had findings in earlier launches, and no later reading of them was sound: {named}. Each "
+        "night's launch reads such days again, the longest unread first."
+    )
+
+
     to_do = (
         "Where bytes are others: restore the version that has the hash in the day's audit, or move the object out of "
-        "audio/. Then materialize the day: what is missing is fetched again, if upstream still has it. Find out who "
-        "else may write there."
+        "audio/. Then materialize the day: what is missing is fetched again, if upstream still has it. Restore a table "
+        "that has lost rows from a version. Find out who else may write there."
     )
     read = (
         f"{found.objects} objects ({found.bytes_read / 1e9:.2f} GB) of {len(found.days)} days were read back, and are "
         f"as they were archived. {_describe_days_before(found)}{_describe_coverage(coverage)}"
+        "table with fewer archived recordings than the day's row of reconciliation": found.lost_rows,
     )
     return _with_runbook(
+    if found.days_with_findings:
+        wrong.append(_describe_other_days(found))
         dg.AssetCheckResult(
             check_name=BYTES_CHECK,
             asset_key=THE_ARCHIVE,
