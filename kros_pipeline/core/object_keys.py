@@ -41,6 +41,7 @@ EXTEND_NOT_OFFERED = "state/not_offered/extend.json"
 WEBHOOK_DELIVERIES = "state/webhook_deliveries.json"
 QUOTA = "state/quota/"
 VERIFIED_DAYS = "state/verified_days.json"
+DAY_TOTALS = "state/day_totals/"
 LATEST_LOOK = "state/totals.json"
 NOTIFICATIONS = "state/notifications.json"
 PLAN = "state/plan.json"
@@ -125,7 +126,7 @@ def quarantined_digits(key: str) -> str:
 
 def day_totals_key(year: int) -> str:
     """Return the key of the numbers of a year's days."""
-    return f"state/day_totals/{year:04}.json"
+    return f"{DAY_TOTALS}{year:04}.json"
 
 
 def usage_key(day: date) -> str:
