@@ -212,6 +212,67 @@ def test_a_process_beside_the_pipeline_has_credentials_of_its_own_and_starts_aga
     assert "kros-prepare.service" not in str(sections["Unit"]), "it needs no Dagster"
 
 
+def test_processes_with_other_credentials_have_other_users_and_other_folders() -> None:
+    """A process can read the variables of every process of its user, and may open that user's sockets."""
+    files_of = {file.stem: unit(file)["Service"].get("EnvironmentFile", []) for file in UNITS}
+    users: dict[str, set[str]] = {}
+    for file in UNITS:
+        service = unit(file)["Service"]
+        own = {name for name in files_of[file.stem] if not name.endswith("kros.env")}
+        [user] = service.get("User", ["root"])
+        users.setdefault(user, set()).add(" ".join(sorted(own)))
+        if own:
+            assert service["WorkingDirectory"] == ["/"], "where no .env wins over the unit's own file"
+            variables = dict(word.split("=", 1) for word in service["Environment"][0].split())
+            assert variables["PYTHONPATH"] == "/opt/kros", "where the package is"
+            paths = [variables[name] for name in ("DAGSTER_HOME", "XDG_CACHE_HOME") if name in variables]
+            assert all(Path(path).name == user for path in paths)
+            assert [user] in (service.get("StateDirectory"), service.get("CacheDirectory")) or not paths
+    assert users == {
+        "root": {""}, "kros": {""}, "kros-operator": {"/etc/kros/operator.env"},
+        "kros-browse": {"/etc/kros/browse.env"}, "kros-metrics": {"/etc/kros/metrics.env"},
+    }  # fmt: skip
+    assert [file.stem for file in UNITS if "User" not in unit(file)["Service"]] == ["kros-health"], "it restarts units"
+
+
+@pytest.mark.parametrize("page", ["README.md", "login/README.md", "prometheus/README.md"])
+def test_a_page_makes_the_users_copies_the_units_and_enables_them(page: str) -> None:
+    text = (DEPLOY / page).read_text()
+    folder = (DEPLOY / page).parent
+    units = [file for file in UNITS if file.parent == (folder if folder != DEPLOY else DEPLOY / "systemd")]
+    assert units
+    for file in units:
+        for user in unit(file)["Service"].get("User", []):
+            assert re.search(rf"useradd --system .*{user}\n", text) or (user == "kros" and folder != DEPLOY)
+        by_name = re.search(rf"enable --now .*\b{file.stem}\b", text) and f"{file.name} " in text
+        assert by_name or "kros.target" in text, file.name
+
+
+def test_the_code_servers_serve_their_locations_only_once_the_logins_page_was_followed(tmp_path: Path) -> None:
+    """The commands of the page, with programs that write down what they were asked for."""
+    page = (DEPLOY / "login/README.md").read_text()
+    [commands] = [block for block in re.findall(r"```sh\n(.*?)```", page, re.DOTALL) if "sed -i" in block]
+    for folder in ("units", "programs"):
+        (tmp_path / folder).mkdir()
+    for name in ("code-server", "webserver", "daemon"):
+        shutil.copy(DEPLOY / f"systemd/kros-{name}.service", tmp_path / "units")
+    for name in ("systemctl", "useradd"):
+        (tmp_path / "programs" / name).write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/{name}\n')
+        (tmp_path / "programs" / name).chmod(0o755)
+    script = commands.replace("/etc/systemd/system/", f"{tmp_path}/units/")
+    given = {"PATH": f"{tmp_path}/programs:/usr/bin:/bin"}
+    subprocess.run(["/bin/sh", "-e", "-c", script], cwd=ROOT, env=given, check=True, timeout=60)
+    started = {file.stem: unit(file)["Service"] for file in (tmp_path / "units").iterdir()}
+    assert " --module-name kros_pipeline.pipeline_location " in started["kros-code-server"]["ExecStart"][0]
+    for name in ("kros-webserver", "kros-daemon", "kros-viewer"):
+        assert " --workspace deploy/login/workspace.yaml " in started[name]["ExecStart"][0]
+        assert "DAGSTER_OPERATOR_SERVER_HOST=127.0.0.1" in started[name]["Environment"][0]
+    reload, enable, restart = (line.split() for line in (tmp_path / "systemctl").read_text().splitlines())
+    assert reload == ["daemon-reload"]
+    assert enable == ["enable", "--now", "kros-operator-code-server", "kros-viewer"]
+    assert restart == ["restart", "kros-code-server", "kros-webserver", "kros-daemon"]
+
+
 def test_the_metrics_of_compose_are_what_the_image_serves_without_dagster() -> None:
     metrics = compose_services()["metrics"]
     assert metrics["command"] == ["python", "-m", "kros_pipeline", "metrics"] and not metrics["entrypoint"]
