@@ -35,6 +35,8 @@ def test_each_login_has_an_address_a_cookie_and_a_server_of_its_own_on_this_mach
         assert each["pass_user_headers"] and each["cookie_secure"] and not each["insecure_oidc_skip_nonce"], who
         assert each["redirect_url"].startswith("https://") and each["cookie_name"].startswith("__Host-"), who
         assert bool(each.get("allowed_groups")) == (who != "viewers")
+        scopes = {"openid", "email", "profile", "offline_access"}  # the last one: cookie_refresh needs a refresh token
+        assert set(each["scope"].split()) == scopes | ({"groups"} if who != "viewers" else set())
 
 
 def settings_of_the_page(given: dict[str, str]) -> BrowseSettings:
