@@ -3,8 +3,7 @@
 Dagster's default launcher starts a run as a process of the code server, and never looks after it again. If both are
 killed (no memory, a power cut), the run stays STARTED until its maximum runtime, and holds a slot of the pool: the next
 day waits for two hours. A supervisor that starts the code server knows that no process of the last one is left. So the
-runs are ended then, and Dagster queues them again: as failed, because it starts a failed run again. A run that an operator
-terminated ends as canceled, which it does not start again.
+runs are ended then, as failed: Dagster queues them again. A run that was being terminated is canceled, and stays so.
 """
 
 import json

@@ -297,7 +297,8 @@ def test_only_what_launches_runs_on_ecs_may_start_tasks_and_it_may_give_them_the
 
 def test_a_run_on_ecs_gets_the_secrets_that_are_named_and_not_all_that_have_a_tag() -> None:
     launcher = yaml.safe_load((DEPLOY / "ecs/run-launcher.yaml").read_text())["run_launcher"]["config"]
-    assert process_config(EcsRunLauncher.config_type(), launcher).value["secrets_tag"] is None
+    read = process_config(EcsRunLauncher.config_type(), launcher).value  # type: ignore[no-untyped-call]
+    assert read is not None and read["secrets_tag"] is None
 
 
 def test_the_web_server_of_ecs_is_reached_by_the_operators_login_only() -> None:

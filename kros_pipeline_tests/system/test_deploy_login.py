@@ -77,6 +77,13 @@ def test_the_reviewers_page_of_compose_is_reached_by_its_login_only() -> None:
     assert login["ports"] == [f"{LOGINS['reviewers']['http_address']}:4182"] and "ports" not in page
 
 
+def test_compose_asks_for_the_reviewers_file_only_where_there_are_reviewers() -> None:
+    """Compose refuses to start anything while a file of a service without an inactive profile is missing."""
+    of_reviewers = {name for name, each in login_compose()["services"].items() if each.get("profiles") == ["reviewers"]}
+    assert of_reviewers == {"browse", "login-reviewers"}
+    assert "COMPOSE_PROFILES=reviewers" in (DEPLOY / "login/README.md").read_text()
+
+
 def test_the_reviewers_page_of_compose_is_locked_down_and_has_a_folder_of_its_own() -> None:
     file = login_compose()
     page, other = file["services"]["browse"], compose_services()["code-server"]

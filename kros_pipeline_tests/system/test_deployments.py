@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from kros_pipeline.operations.instance_config import RUNS_BESIDE_DAYS
 from kros_pipeline.steps.metrics_settings import METRICS_ADDRESS
 from kros_pipeline_tests.support.deployment_files import (
     DEPLOY,
@@ -154,7 +158,8 @@ def test_compose_reads_its_files() -> None:
         or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode
     ):
         pytest.skip("docker's plugin compose is not installed")
-    given = {"DAGSTER_POSTGRES_PASSWORD": "x", "DAGSTER_LOGS_BUCKET": "x", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+    given = {"DAGSTER_POSTGRES_PASSWORD": "x", "DAGSTER_LOGS_BUCKET": "x", "KROS_START_DATE": "2025-01-10"}
+    given["PATH"] = "/usr/local/bin:/usr/bin:/bin"
     done = subprocess.run(command, cwd=DEPLOY, env=given, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -336,7 +341,7 @@ def restarted_services(folder: Path, programs: dict[str, str], **environment: st
         (folder / name).write_text(f"#!/bin/sh\n{text}\n")
         (folder / name).chmod(0o755)
     given = {"PATH": f"{folder}:/usr/bin:/bin", "PAUSE_SECONDS": "0", **environment}
-    script = ["/bin/sh", DEPLOY / "systemd/check-health.sh", folder]
+    script = ["/bin/sh", str(DEPLOY / "systemd/check-health.sh"), str(folder)]
     subprocess.run(script, env=given, check=True, capture_output=True, timeout=60)
     return log.read_text().split()
 
@@ -413,3 +418,49 @@ def test_the_workers_read_the_variables_that_the_launcher_reads() -> None:
     assert 'os.environ["DAGSTER_CELERY_BROKER"]' in config
     for file in ("compose/compose.yaml", "celery/kros-worker.service"):
         assert "DAGSTER_CELERY_QUEUE" in (DEPLOY / file).read_text()
+
+
+def celery_config(monkeypatch: pytest.MonkeyPatch, **variables: str) -> dict[str, Any]:
+    for name in ("DAGSTER_CELERY_RUNS", "KROS_PARALLEL_DAYS", "KROS_START_DATE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, text in {"DAGSTER_CELERY_BROKER": "redis://127.0.0.1:1/0", **variables}.items():
+        monkeypatch.setenv(name, text)
+    return runpy.run_path(str(DEPLOY / "celery/dagster_celery_config.py"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "places"),
+    [
+        ({}, 1 + RUNS_BESIDE_DAYS),
+        ({"KROS_PARALLEL_DAYS": "4"}, 4 + RUNS_BESIDE_DAYS),
+        ({"KROS_PARALLEL_DAYS": "4", "DAGSTER_CELERY_RUNS": ""}, 4 + RUNS_BESIDE_DAYS),
+        ({"KROS_PARALLEL_DAYS": "4", "DAGSTER_CELERY_RUNS": "2"}, 2),
+    ],
+)
+def test_one_worker_has_a_place_for_each_run_that_the_queue_starts(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], places: int
+) -> None:
+    config = celery_config(monkeypatch, KROS_START_DATE="2025-01-10", **variables)
+    assert config["worker_concurrency"] == places
+
+
+# The first day.
+
+
+def test_a_process_whose_folder_does_not_last_is_given_the_first_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise each container begins at the first day that KrosAI has by then, and older days vanish."""
+    for name, service in compose_services().items():
+        if "DAGSTER_POSTGRES_HOST" in service.get("environment", {}):
+            assert service["environment"]["KROS_START_DATE"] == "${KROS_START_DATE:?set it in .env}", name
+    assert "KROS_START_DATE" in compose_services()["code-server"]["environment"]
+    task = json.loads((DEPLOY / "ecs/task-definition.json").read_text())
+    for container in task["containerDefinitions"]:
+        given = {variable["name"]: variable["value"] for variable in container["environment"]}
+        assert given.get("KROS_START_DATE") == "START_DATE" or container["name"] == "login-operators"
+    settings = (
+        (DEPLOY / "kubernetes/values.yaml").read_text().split("envConfigMaps: &settings")[1].split("kros-settings")
+    )
+    assert "KROS_START_DATE" in settings[0]
+    with pytest.raises(SystemExit, match="KROS_START_DATE"):
+        celery_config(monkeypatch)
+    assert "| `KROS_START_DATE` |" in (DEPLOY / "README.md").read_text()
