@@ -187,9 +187,10 @@ def test_a_server_with_the_pipelines_policy_refuses_to_lift_a_hold(
     our.archive.client.put_object(Bucket=our.archive.bucket, Key=f"{our.archive.prefix}/{key}", Body=b"x")
     with as_role(our, "pipeline", may_be_refused=True) as asked:
         client = boto3.client("s3", endpoint_url=asked.url)
-        placed = {"Bucket": our.archive.bucket, "Key": f"{our.archive.prefix}/{key}", "LegalHold": {"Status": status}}
         with nullcontext() if status == "ON" else pytest.raises(ClientError, match="AccessDenied"):
-            client.put_object_legal_hold(**placed)
+            client.put_object_legal_hold(
+                Bucket=our.archive.bucket, Key=f"{our.archive.prefix}/{key}", LegalHold={"Status": status}
+            )
     assert bool(asked.refused) is (status == "OFF")
 
 
