@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from .failures import raise_as_dagster_failure
-from .jobs import NO_RETRY, opens_with
+from .jobs import NEVER_REPEATED, NO_RETRY, opens_with
 from .resources import Archive
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def erase_calls_job(tags: Mapping[str, str] | None = None) -> dg.JobDefinition:
 
     @dg.job(
         name=ERASE_CALLS,
-        tags=tags,
+        tags={**NEVER_REPEATED, **(tags or {})},
         description="Erases calls from the archive, every version of everything, and searches for what is left.",
         config=opens_with("erase", call_ids=[], phone_number="", reason="", candidates=[], dry_run=True),
     )
