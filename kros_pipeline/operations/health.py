@@ -114,7 +114,7 @@ def _describe_day(day: date, state: DayState, clock: Clock, lookback_days: int, 
         yield f"{day} is complete by its row, and its list was never proved."
     yield from describe_deleted(day, state)
     if not is_under_way and state.was_proved_after_grace(day, lookback_days):
-        yield from describe_replaced(day, state)
+        yield from describe_replaced(day, state.replaced)
 
 
 def _first_problem(row: Row) -> str:
