@@ -189,6 +189,12 @@ class Eraser:
             self._governance.delete(versions_at(self._governance, key))
         add_unparsed(plan, wanted, self._tombstones, self._unparsed_rows)  # those that came meanwhile
         save_plan(plan, self._store)
+        held = find_held_calls(plan, self._governance)
+        if held:
+            raise ErasureUnfinished(
+                f"{len(held)} of the calls came under legal hold, or were found, after the erasure had begun. Nothing "
+                "of them was deleted. Lift the hold in S3, if the law allows, and launch the job again."
+            )
         self._write_tombstones(plan)
         proof = self._open_proof(plan, wanted, result)
         self._record(plan)

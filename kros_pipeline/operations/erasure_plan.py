@@ -9,7 +9,7 @@ from ..archive.unparsed_rows import UnparsedRows
 from ..core import schemas
 from ..core.object_keys import MOVED, TOMBSTONES, audio_key, call_key, call_key_in, day_in, erasure_plan_key
 from ..core.redaction import redact
-from ..core.row_identity import id_of_row
+from ..core.row_identity import id_of_row, id_with_parts
 from ..core.wanted_number import Found, WantedNumber
 from .erasure_request import Candidate, ErasurePlan, ErasureRefused, ErasureRequest
 from .every_day import EveryDay
@@ -146,7 +146,7 @@ def _add_by_number(
     of_rows = list(find_in_unparsed_rows(wanted, unparsed_rows))
     for match in of_rows:
         if match.found.is_same or {match.name, match.call_id} & {*named, *plan.call_ids}:
-            _add_unparsed_row(plan, match, wanted if match.found.is_same else None, tombstones, unparsed_rows)
+            _add_unparsed_call(plan, match, wanted if match.found.is_same else None, tombstones, unparsed_rows)
     taken = plan.call_ids | plan.unparsed_keys
     plan.candidates = [
         Candidate(match.name, match.day, match.found.reason) for match in matches + of_rows if match.name not in taken
@@ -156,12 +156,19 @@ def _add_by_number(
 def _add_unparsed_row(
     plan: ErasurePlan, match: Match, wanted: WantedNumber | None, tombstones: Tombstones, unparsed_rows: UnparsedRows
 ) -> None:
-    """Add an unparsed row: it is known again by its id, or without one by the wanted number or its own."""
+    """Add an unparsed row, and not its call: without an id it is known again by the wanted number or its own."""
     plan.unparsed_keys.add(match.name)
-    if match.call_id is not None:
-        plan.add(match.day, match.call_id)
     names = unparsed_rows.names_of(match.name, match.row, wanted.name if wanted is not None else None)
     plan.row_pseudonyms |= {tombstones.pseudonym(name) for name in names}
+
+
+def _add_unparsed_call(
+    plan: ErasurePlan, match: Match, wanted: WantedNumber | None, tombstones: Tombstones, unparsed_rows: UnparsedRows
+) -> None:
+    """Add an unparsed row and the call whose row it is: it is known again by its id."""
+    _add_unparsed_row(plan, match, wanted, tombstones, unparsed_rows)
+    if match.call_id is not None:
+        plan.add(match.day, match.call_id)
 
 
 def add_unparsed(
@@ -171,18 +178,23 @@ def add_unparsed(
     _add_unparsed_by_id(plan, plan.call_ids, tombstones, unparsed_rows)
     for match in find_in_unparsed_rows(wanted, unparsed_rows) if wanted is not None else ():
         if match.found.is_same:
-            _add_unparsed_row(plan, match, wanted, tombstones, unparsed_rows)
+            _add_unparsed_call(plan, match, wanted, tombstones, unparsed_rows)
 
 
 def _add_unparsed_by_id(
     plan: ErasurePlan, call_ids: Collection[str], tombstones: Tombstones, unparsed_rows: UnparsedRows
 ) -> None:
-    """Add the unparsed rows that have, or name, one of these calls."""
+    """Add the unparsed rows of these calls, and those that name one: of another call the row only, not the call."""
     search = ResidueSearch(call_ids, None)
     for key, row in unparsed_rows.rows():
         day, call_id = day_in(key), id_of_row(row)
-        if day is not None and (call_id in call_ids or search.is_in_value(row)):
+        if day is None:
+            continue
+        if call_id in call_ids or search.is_in_value(id_with_parts(row)):
             match = Match(day, call_id, Found(True, "it has a call's id"), key, row)
+            _add_unparsed_call(plan, match, None, tombstones, unparsed_rows)
+        elif search.is_in_value(row):
+            match = Match(day, call_id, Found(True, "it names a call"), key, row)
             _add_unparsed_row(plan, match, None, tombstones, unparsed_rows)
 
 
