@@ -41,7 +41,7 @@ from ..core.object_keys import (
 )
 from ..core.seal_keys import manifest_key, records_key
 from ..core.worker_threads import worker_threads
-from .decision_search import COLUMNS, decisions_of_others
+from .decision_search import COLUMNS, call_named_in, decisions_of_others
 
 _CALL_PREFIXES = (
     audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, other_answers_prefix,
@@ -132,8 +132,7 @@ class DayEraser:
         return find_claims(map(decision_key, decisions), self._governance), requests
 
     def _names_erased_call(self, intent: ObjectVersion) -> bool:
-        body = self._governance.read_version(intent)
-        return body is not None and json.loads(body).get("call_id") in self._call_ids
+        return call_named_in(self._governance.read_version(intent)) in self._call_ids
 
     def _rewrite_table(self, table: schemas.Table) -> None:
         """Rewrite a partition unchanged: `Tables` drops the rows of erased calls.
