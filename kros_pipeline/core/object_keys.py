@@ -23,6 +23,7 @@ _OF_ONE_CALL = re.compile(
 ).fullmatch
 
 AUDIO = "audio/"
+QUARANTINE = "quarantine/"
 ARCHIVE_IDENTITY = "state/archive.json"
 CAPABILITIES = "state/capabilities.json"
 PROBES = "state/probe/"
@@ -102,7 +103,7 @@ def table_key(table: str, day: date) -> str:
 
 def quarantine_prefix(day: date) -> str:
     """Return the prefix of a day's bodies that could not be verified."""
-    return f"quarantine/dt={day.isoformat()}/"
+    return f"{QUARANTINE}dt={day.isoformat()}/"
 
 
 def quarantine_key(day: date, call_id: str, sha256: str) -> str:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import date
 
 from ..archive.audit_log import AuditEvent, AuditLog
@@ -32,6 +33,7 @@ from .report import Report
 from .stopped_numbers import stop_calls
 from .whole_lists import find_unlisted_days, take_over_listing
 
+_NAMES_ERASED_CALL = "(this row is not kept: it names an erased call)"
 _MAX_PREFETCHED_PAGES = 12  # 200 requests a second, the fastest plan's rate, at 60 ms an answer
 
 
@@ -138,8 +140,10 @@ def _save(
     archived = ArchivedIds(day, tables)
     oddities = _check_account(day, rows, archived, identity, tombstones)
     oddities += stop_calls(day, rows, archived, tombstones, open_audit)
-    rows.leave_out_unparsed(lambda row: unparsed_rows.is_erased(day, row.raw_json))
-    for row in rows.unparsed.values():
+    rows.leave_out_unparsed(lambda row: unparsed_rows.is_of_erased_call(day, row.raw_json))
+    for name, row in list(rows.unparsed.items()):
+        if unparsed_rows.is_erased(day, row.raw_json):
+            row = rows.unparsed[name] = replace(row, problem=f"{row.problem} {_NAMES_ERASED_CALL}")
         report.add_problem(row.call_id or "(no id)", row.problem)
         unparsed_rows.keep(day, row.raw_json)
     with closing(HomeCalls(day, rows)) as homes:
