@@ -128,7 +128,7 @@ def make_pending(call: Row, row: Row | None, listed_at: datetime | None) -> Pend
         call["call_id"],
         call["duration_seconds"],
         call["has_recording"],
-        row["attempts"] if row else 0,
+        (row["attempts"] or 0) if row else 0,
         _find_first_answer(call, row, listed_at),
         row["quarantine_key"] if row else None,
         KeptBody.parse(row["reason"]) if row else None,
