@@ -16,8 +16,10 @@ from kros_pipeline.archive.object_store import VersionToken
 from kros_pipeline.archive.parquet import batches_of
 from kros_pipeline.archive.unparsed_rows import UnparsedRows
 from kros_pipeline.core import schemas
+from kros_pipeline.core.errors import TooManyRequests
 from kros_pipeline.core.id_digests import digest_id, unpack_digests
 from kros_pipeline.core.object_keys import table_key
+from kros_pipeline.core.verdict import CALLS_CHECK
 from kros_pipeline.sandbox import SandboxConfig
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 from kros_pipeline_tests.support.steps import find_backlog, gather_totals, list_calls, reconcile_day
@@ -214,3 +216,29 @@ def test_an_erased_call_is_not_kept_as_a_row_whose_id_is_a_number(memory_account
     for raw, kept in (('{"id":123,"from_number":"+2348012345678"}', 0), ('{"id":124}', 1), ('{"id":true}', 2)):
         UnparsedRows(our.ctx.store, our.ctx.tombstones, None).keep(DAY, raw)  # no simulator sends such ids
         assert len(our.archive.objects("state/unparsed/")) == kept
+
+
+@pytest.mark.parametrize("day", [BEFORE, DAY], ids=["in its day", "in its neighbour's"])
+def test_a_call_of_a_stopped_number_that_another_day_keeps_stays(our: Account, day: date) -> None:
+    call_id = our.krosai.add_call("2025-01-10T00:00:20Z")
+    our.run_day(DAY)
+    row = our.archive.by_call("calls", DAY)[call_id]
+    our.krosai.move_call(call_id, -40)
+    ctx = our.open(KROS_ERASURE_KEY="k" * 32)
+    ctx.tombstones.claim_key()
+    ctx.tombstones.stop_number(ctx.tombstones.pseudonym(row["from_number"]))
+    _, listing = list_calls(ctx, day)
+    assert any("calls of a number that was erased are in the archive" in oddity for oddity in listing.oddities)
+    assert not ctx.tombstones.is_erased(call_id)
+    assert call_id in ids(our, DAY)
+
+
+def test_a_call_that_an_earlier_day_has_lost_needs_a_person_though_the_quota_ended_the_reading(our: Account) -> None:
+    our.run_day(DAY)
+    our.ctx.tables.moved.add(DAY, min(ids(our, DAY)), BEFORE)
+    ctx = our.open(KROSAI_REQUESTS_PER_RUN="3")
+    report, listing = list_calls(ctx, DAY)
+    assert isinstance(report.error, TooManyRequests)
+    assert not listing.out_of_requests
+    sentences = reconcile_day(our.open(), DAY).verdict.failures[CALLS_CHECK]
+    assert any("an earlier day that was to keep them has lost them" in sentence for sentence in sentences)
