@@ -13,16 +13,15 @@ change: the recording is archived all the same, and what a counter counts is not
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from .audio import FORMAT_CHANGED
 from .evidence import Evidence
 from .object_keys import call_key
 from .reason_kinds import describe_kinds
-from .redaction import redact
 from .speaker_roles import is_showable
 from .statuses import DayVerdict, ExtensionStatus, RecordingStatus, TranscriptStatus
+from .unknown_statuses import name_unknown_statuses
 
 if TYPE_CHECKING:
     from .listing import Listing
@@ -180,20 +179,8 @@ def _check_calls(evidence: Evidence) -> Iterator[str]:
         ("transcripts", evidence.transcripts_without_call),
     ):
         yield from _count(f"row of `{name}` whose call the table `calls` does not have", _keys(call_ids))
-    yield from _check_statuses("recordings", evidence.recordings, RecordingStatus)
-    yield from _check_statuses("transcripts", evidence.transcripts, TranscriptStatus)
-
-
-def _check_statuses(table: str, counts: Counter[str], known: type[StrEnum]) -> Iterator[str]:
-    """Yield a problem for rows without a status, or with an unknown one: nobody knows what became of their calls."""
-    unknown = {status: count for status, count in counts.items() if status not in set(known)}
-    if unknown:
-        names = sorted("none" if status is None else repr(redact(status)) for status in unknown)
-        more = ", …" if len(names) > _MAX_KINDS else ""
-        yield (
-            f"{sum(unknown.values())} × row of `{table}` with no status that this version knows "
-            f"({', '.join(names[:_MAX_KINDS])}{more}): materialize the whole day."
-        )
+    yield from name_unknown_statuses("recordings", evidence.recordings, RecordingStatus)
+    yield from name_unknown_statuses("transcripts", evidence.transcripts, TranscriptStatus)
 
 
 def _check_listed_calls(evidence: Evidence, listing: "Listing") -> Iterator[str]:
