@@ -19,7 +19,7 @@ from ..archive.usage import Usage, read_usage
 from ..archive.verified_days import read_verified_days
 from ..core import schemas
 from ..core.clock import Clock
-from ..core.day_total import UNREADABLE_DAY, DayTotal, make_day_total
+from ..core.day_total import DAY_WITHOUT_ROW, UNREADABLE_DAY, DayTotal, make_day_total
 from ..core.days import days_from
 from ..core.errors import UnreadablePartition
 from ..core.s3_prices import estimate_month_usd
@@ -98,7 +98,7 @@ def gather_totals(
     """
     now = clock.now()
     days = _read_days(store, tables, now.date())
-    totals = {day: kept.total for day, kept in days.items()}
+    totals = {day: kept.total for day, kept in days.items() if kept.total != DAY_WITHOUT_ROW}
     verdicts = Counter(total.verdict for total in totals.values())
     missing = [day for day in days_from(first, last) if day not in totals]
     within = set(_within_retention([*totals, *missing], now.date(), retention_days))
@@ -211,7 +211,7 @@ def _read_day(store: ObjectStore, tables: Tables, day: date) -> KeptDay:
     except UnreadablePartition:
         return unknown
     if row is None:
-        return unknown
+        return replace(unknown, total=DAY_WITHOUT_ROW)
     total = make_day_total(row, extensions)
     compared = read_checked_tables(store, day)
     if compared is None:

@@ -27,7 +27,7 @@ from .archived_ids import ArchivedIds, digests_of, ids_in, ids_with
 from .home_calls import HomeCalls
 from .list_reader import DayList, ListReader
 from .listed_rows import ListedRows
-from .listing_maker import ListingMaker
+from .listing_maker import ListingMaker, Reading, read_noted
 from .other_days import add_calls, mark, may_be_added_to, save_to_other_days
 from .report import Report
 from .stopped_numbers import stop_calls
@@ -68,6 +68,21 @@ def list_calls(
     taken = take_over_listing(day, store=store, clock=clock, lookback_days=lookback_days)
     if taken is not None:
         return _report_taken_over(day, tables), taken
+    noted = {day: read_noted(store, day)}
+
+    def find_other_days() -> list[date]:
+        others = find_unlisted_days(
+            day,
+            first_day,
+            store=store,
+            clock=clock,
+            lookback_days=lookback_days,
+            retention_days=retention_days,
+        )
+        noted.update((other, read_noted(store, other)) for other in others)
+        return others
+
+    began_at = clock.now()
     reader = _make_reader(
         day,
         source,
@@ -75,14 +90,7 @@ def list_calls(
         identity,
         download_workers,
         log,
-        find_other_days=lambda: find_unlisted_days(
-            day,
-            first_day,
-            store=store,
-            clock=clock,
-            lookback_days=lookback_days,
-            retention_days=retention_days,
-        ),
+        find_other_days=find_other_days,
     )
     with closing(reader):
         error: ApiError | None = None
@@ -92,12 +100,14 @@ def list_calls(
             if not reader.proof.pages:
                 raise
             error = raised
+        reading = Reading(began_at, clock.now(), noted)
 
         def save(saved_day: date, listed: DayList) -> tuple[Report, Listing]:
             return _save(
                 saved_day,
                 listed,
                 error,
+                reading=reading,
                 listed_for=day if saved_day != day else None,
                 first_day=first_day,
                 store=store,
@@ -124,6 +134,7 @@ def _save(
     listed: DayList,
     error: ApiError | None,
     *,
+    reading: Reading,
     listed_for: date | None,
     first_day: date,
     store: ObjectStore,
@@ -162,7 +173,7 @@ def _save(
 
             def make_listing(last: Listing | None) -> Listing:
                 made = ListingMaker(day, listed, homes, present, lambda: ids_in(table.present), archived, tombstones)
-                return made.make(last, error, pending, oddities, clock.now(), listed_for)
+                return made.make(last, error, pending, oddities, reading, listed_for)
 
             listing = update_listing(store, day, make_listing)
     report.counts = {

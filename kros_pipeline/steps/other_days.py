@@ -1,5 +1,6 @@
 """Saves what the listing of one day shows of other days: calls that belong there, and calls that stay there."""
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import date
@@ -107,18 +108,22 @@ def _is_sorted(present: Partition) -> bool:
 
 
 def mark(day: date, verdict: DayVerdict, sentence: str, tables: Tables, clock: Clock) -> None:
-    """Turn a verdict `complete` into another, and end the rest of a waiting day: its next run looks at everything."""
+    """Turn a verdict `complete` into another, and end the rest of a waiting day: its next run looks at everything.
+
+    A reconciliation that is under way begins again: it has read the day's row, or found none, and has gathered its
+    evidence without what the mark is about. So each mark gives the partition a new version, by a token in the file,
+    even where the row stays as it is. A day without a row gets a partition without rows: it is owed all the same.
+    """
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
-        rows = list(present.rows()) if present else []
+        rows = present.rows() if present is not None else ()
         return batches_of(schemas.RECONCILIATION, [_with_verdict(row, verdict, sentence, clock) for row in rows])
 
     try:
         with tables.transaction(schemas.RECONCILIATION, day) as transaction:
-            if transaction.present is not None:  # otherwise the day is owed already
-                transaction.commit(build)
+            transaction.commit(build, erasure_token=uuid.uuid4().hex)  # an erasure bars late writes in the same way
     except UnreadablePartition:
-        return  # and so is a day whose row cannot be read
+        return  # a day whose row cannot be read is owed already
 
 
 def _with_verdict(row: Row, verdict: DayVerdict, sentence: str, clock: Clock) -> Row:
