@@ -1,4 +1,4 @@
-"""Answers about transcripts are saved in checkpoints: neither a killed run nor another writer costs them."""
+"""Answers about transcripts and events are saved in checkpoints: neither a killed run nor another writer costs them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import pytest
 
 from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import TooManyRequests
-from kros_pipeline.source.call_source import TranscriptAnswer
+from kros_pipeline.source.call_source import CallEvent, TranscriptAnswer
 from kros_pipeline.steps import answer_file
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY
 from kros_pipeline_tests.support.clocks import clock_without_waits
 from kros_pipeline_tests.support.fake_call_source import FakeCall, FakeCallSource
 from kros_pipeline_tests.support.memory_store import MemoryArchive, open_memory_run
-from kros_pipeline_tests.support.steps import fetch_transcripts, list_calls
+from kros_pipeline_tests.support.steps import fetch_call_events, fetch_transcripts, list_calls
 
 CALLS = 45
 CLOCK = clock_without_waits(lambda: AFTER_GRACE)
@@ -46,9 +46,14 @@ class CountingSource(FakeCallSource):
         self.act(self.asked.total())
         return super().transcript(call_id)
 
+    def events(self, call_id: str) -> list[CallEvent]:
+        self.asked[call_id] += 1
+        self.act(self.asked.total())
+        return super().events(call_id)
+
 
 class Listed:
-    """A listed day of which upstream has to be asked for every transcript."""
+    """A listed day of which upstream has to be asked about every call."""
 
     def __init__(self, calls: int = CALLS) -> None:
         self.source, self.archive = CountingSource(calls), MemoryArchive("checkpoints", f"day-{next(_numbers)}")
@@ -87,6 +92,19 @@ def test_a_killed_run_keeps_what_it_asked_for() -> None:
     fetch_transcripts(day.open(), DAY)
     assert len(day.kept()) == CALLS
     assert all(day.source.asked[call_id] == 1 for call_id in sorted(day.kept())[:30])
+
+
+def test_a_killed_run_keeps_the_events_that_it_asked_for() -> None:
+    day = Listed()
+    day.source.act = fail_after(35, Killed())
+    with pytest.raises(Killed):
+        fetch_call_events(day.open(), DAY)
+    kept = {row["call_id"] for row in day.archive.table("call_events", DAY)}
+    assert len(kept) == 30
+    day.source.act = lambda number: None
+    report = fetch_call_events(day.open(), DAY)
+    assert report.counts == {"asked": 15, "without_events": 0, "left": 0}
+    assert len(day.archive.table("call_events", DAY)) == 2 * CALLS
 
 
 def test_an_answer_outlives_another_writer_and_is_counted_once() -> None:
