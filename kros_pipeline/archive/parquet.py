@@ -1,9 +1,10 @@
 """Read and write the Parquet file of one partition. Equal rows give equal bytes, however they are cut into batches."""
 
 import hashlib
+import tempfile
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC
 from typing import Any, BinaryIO, TypeVar
 
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 from ..core.errors import UnreadablePartition
 from ..core.schemas import Table
 from .object_store import VersionToken
+from .row_order import is_in_order, write_in_order
 
 ROWS_PER_GROUP = 100_000
 _ERASURE_TOKEN = b"kros_erasure_token"
@@ -28,12 +30,16 @@ _New = TypeVar("_New")
 class Partition:
     """One version of a partition, in a local file or a ranged one. Columns that its file does not have yet are null.
 
-    `key` is the object's, for messages. Raises `UnreadablePartition`, here or while rows are read.
+    `key` is the object's, for messages. Without `is_sorted` another program may have written the file: rows that are
+    not in the table's order are sorted before the first one is read. Raises `UnreadablePartition`, here or while rows
+    are read.
     """
 
-    def __init__(self, table: Table, file: BinaryIO, version: VersionToken, key: str = ""):
+    def __init__(self, table: Table, file: BinaryIO, version: VersionToken, key: str = "", *, is_sorted: bool = True):
         self.version = version
         self._table, self._file, self._key = table, file, key or table.name
+        self._is_sorted = is_sorted
+        self._sorted: Partition | None = None  # a copy of the rows in the table's order
         with _readable(self._key):
             self._parquet = pq.ParquetFile(file, pre_buffer=False)  # else the whole file is in memory while it is read
             if not set(table.sorted_by) <= set(self._parquet.schema_arrow.names):
@@ -43,6 +49,8 @@ class Partition:
     def close(self) -> None:
         """Close and delete the local file."""
         self._file.close()
+        if self._sorted is not None:
+            self._sorted.close()
 
     @property
     def unknown_columns(self) -> list[str]:
@@ -74,10 +82,28 @@ class Partition:
         rows_per_batch: int | None = None,
         among: Collection[str] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in the file's order, in batches; only `columns`, if they are named.
+        """Yield the rows in the table's order, in batches; only `columns`, if they are named.
 
         With `among` row groups are left out that can have no row of these calls.
         """
+        if not self._is_sorted:
+            self._sort()
+        if self._sorted is not None:
+            return self._sorted.batches(columns, rows_per_batch=rows_per_batch, among=among)
+        return self._read(columns, rows_per_batch, among)
+
+    def _sort(self) -> None:
+        if not is_in_order(self._table, self._read(self._table.sorted_by, None, None)):
+            with ExitStack() as close_unless_whole:
+                file = close_unless_whole.enter_context(tempfile.TemporaryFile(prefix="kros-"))
+                write_in_order(self._table, self._read(None, None, None), file)
+                self._sorted = Partition(self._table, file, self.version, self._key)
+                close_unless_whole.pop_all()
+        self._is_sorted = True
+
+    def _read(
+        self, columns: Iterable[str] | None, rows_per_batch: int | None, among: Collection[str] | None
+    ) -> Iterator[pa.RecordBatch]:
         names = list(columns or self._table.column_names)
         schema = pa.schema([self._table.schema.field(name) for name in names])
         present = [name for name in names if name in self._parquet.schema_arrow.names]

@@ -201,7 +201,7 @@ class PartitionTransaction:
             if version is None:
                 return
             try:
-                self._set_present(partition := Partition(self._table, file, version, self._key))
+                self._set_present(partition := Partition(self._table, file, version, self._key, is_sorted=False))
                 self._is_to_look = partition.erasure_token is not None
             except UnreadablePartition:
                 if not self._replaces_unreadable:

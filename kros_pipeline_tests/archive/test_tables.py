@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kros_pipeline.archive import compare_and_swap, parquet, tables
+from kros_pipeline.archive import compare_and_swap, parquet, row_order, tables
 from kros_pipeline.archive.object_store import VersionToken
 from kros_pipeline.archive.parquet import Partition, batches_of, merged_batches, plain_values, write_parquet
 from kros_pipeline.core import schemas
@@ -252,6 +252,59 @@ def test_merged_batches_give_the_bytes_of_writing_all_rows_anew(there: set[str] 
         merged = written(merged_batches(TABLE, present, new_rows, merge))
         anew = written(batches_of(TABLE, (expected[call_id] for call_id in sorted(expected))))
     assert merged.getvalue() == anew.getvalue()
+
+
+@pytest.mark.parametrize("table", [TABLE, schemas.UTTERANCES], ids=lambda table: table.name)
+def test_rows_that_another_program_wrote_in_another_order_are_read_in_the_tables_order(
+    our: Account, monkeypatch: pytest.MonkeyPatch, table: schemas.Table
+) -> None:
+    tables_of_run = our.ctx.tables
+
+    def keep(present: Partition | None) -> Iterator[pa.RecordBatch]:
+        assert present is not None
+        return present.batches()
+
+    monkeypatch.setattr(row_order, "_ROWS_PER_RUN", 7)
+    monkeypatch.setattr(parquet, "ROWS_PER_BATCH", 3)
+    values = {
+        "call_date": DAY, "created_at": MOMENT, "fetched_at": MOMENT, "status": "kept", "text": "電",
+        "speaker": "agent", "word_count": 1, "char_start": 0, "char_end": 1,
+    }  # fmt: skip
+    turns = range(3) if "turn_index" in table.column_names else [0]
+    rows = [
+        dict.fromkeys(table.column_names)
+        | {name: value for name, value in values.items() if name in table.column_names}
+        | {"call_id": f"call_{n:02}"}
+        | ({"turn_index": turn} if "turn_index" in table.column_names else {})
+        for n in range(20)
+        for turn in turns
+    ]
+    ordered = pa.Table.from_pylist(rows, table.schema)
+    shuffled = ordered.take(sorted(range(len(rows)), key=lambda n: hashlib.sha256(bytes([n])).digest()))
+    file = io.BytesIO()
+    pq.write_table(shuffled, file)
+    our.archive.write(table_key(table.name, DAY), file.getvalue())
+    with tables_of_run.transaction(table, DAY) as transaction:
+        assert transaction.present is not None
+        assert pa.Table.from_batches(transaction.present.batches(), table.schema) == ordered
+        assert [row["call_id"] for row in transaction.rows(("call_id",))] == [row["call_id"] for row in rows]
+        assert transaction.commit(keep).changed  # put in order for every other reader
+        assert not transaction.commit(keep).changed
+    assert our.archive.table(table.name, DAY) == ordered.to_pylist()
+
+
+def test_new_rows_find_their_old_ones_wherever_another_program_wrote_them(our: Account) -> None:
+    tables_of_run, file = our.ctx.tables, io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([row(call_id, word_count=1) for call_id in "cab"], TABLE.schema), file)
+    our.archive.write(table_key(TABLE.name, DAY), file.getvalue())
+    new = {call_id: row(call_id) for call_id in "abd"}
+
+    def merge(old: dict[str, Any] | None, added: dict[str, Any]) -> dict[str, Any]:
+        return added | {"word_count": old["word_count"] + 1 if old is not None else 0}
+
+    tables_of_run.commit(TABLE, DAY, lambda present: merged_batches(TABLE, present, new, merge))
+    found = [(row["call_id"], row["word_count"]) for row in our.archive.table(TABLE.name, DAY)]
+    assert found == [("a", 2), ("b", 2), ("c", 1), ("d", 0)]
 
 
 def test_rows_have_the_values_that_arrow_gives_times_and_dates_too() -> None:
