@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from ..core.errors import UnreadablePartition
 from ..core.schemas import Table
+from .local_files import of_this_machine
 from .object_store import VersionToken
 from .row_order import is_in_order, write_in_order
 
@@ -31,8 +32,8 @@ class Partition:
     """One version of a partition, in a local file or a ranged one. Columns that its file does not have yet are null.
 
     `key` is the object's, for messages. Without `is_sorted` another program may have written the file: rows that are
-    not in the table's order are sorted before the first one is read. Raises `UnreadablePartition`, here or while rows
-    are read.
+    not in the table's order are sorted before the first one is read. Raises `UnreadablePartition` and `LocalFault`,
+    here or while rows are read.
     """
 
     def __init__(self, table: Table, file: BinaryIO, version: VersionToken, key: str = "", *, is_sorted: bool = True):
@@ -94,7 +95,7 @@ class Partition:
 
     def _sort(self) -> None:
         if not is_in_order(self._table, self._read(self._table.sorted_by, None, None)):
-            with ExitStack() as close_unless_whole:
+            with of_this_machine(self._key), ExitStack() as close_unless_whole:
                 file = close_unless_whole.enter_context(tempfile.TemporaryFile(prefix="kros-"))
                 write_in_order(self._table, self._read(None, None, None), file)
                 self._sorted = Partition(self._table, file, self.version, self._key)
@@ -157,9 +158,13 @@ def _text_bounds(statistics: pq.Statistics | None) -> tuple[str, str] | None:
 
 @contextmanager
 def _readable(key: str) -> Iterator[None]:
-    """Turn what Arrow raises for a file that is cut, or not of this table, into `UnreadablePartition`."""
+    """Turn what Arrow raises for a file that is cut, or not of this table, into `UnreadablePartition`.
+
+    A fault of this machine is `LocalFault`: the object may be whole.
+    """
     try:
-        yield
+        with of_this_machine(key):
+            yield
     except (pa.ArrowException, OSError) as error:
         raise UnreadablePartition(
             f"{key} cannot be read as a partition of its table ({type(error).__name__}): it is cut, or another program "
@@ -237,7 +242,7 @@ def merged_batches(
     `news` is keyed by `call_id`: rows, or what they are made of. Rows that do not change stay in Arrow: as dicts they
     take ten times the memory and the time.
     """
-    return _resized(table, _merged(table, present, news, merge))
+    return cut_evenly(table, _merged(table, present, news, merge))
 
 
 def _merged(
@@ -255,11 +260,12 @@ def _merged(
     yield pa.Table.from_pylist([merge(None, news[call_id]) for call_id in call_ids[begin:]], table.schema)
 
 
-def _resized(table: Table, parts: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
-    """Cut the same rows into the batches that `batches_of` gives: how a file is cut decides its bytes."""
+def cut_evenly(table: Table, parts: Iterable[pa.Table | pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Cut rows into the batches that `batches_of` gives: how a file is cut decides its bytes."""
     rest = table.schema.empty_table()
     for part in parts:
-        rest = pa.concat_tables([rest, part])
+        rows = part if isinstance(part, pa.Table) else pa.Table.from_batches([part], table.schema)
+        rest = pa.concat_tables([rest, rows])
         while rest.num_rows >= ROWS_PER_BATCH:
             yield from rest.slice(0, ROWS_PER_BATCH).combine_chunks().to_batches()
             rest = rest.slice(ROWS_PER_BATCH)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import threading
@@ -11,6 +12,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -20,7 +22,7 @@ from kros_pipeline.archive import compare_and_swap, parquet, row_order, tables
 from kros_pipeline.archive.object_store import VersionToken
 from kros_pipeline.archive.parquet import Partition, batches_of, merged_batches, plain_values, write_parquet
 from kros_pipeline.core import schemas
-from kros_pipeline.core.errors import ArchiveUnavailable, NewerTable
+from kros_pipeline.core.errors import ArchiveUnavailable, LocalFault, NewerTable
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import table_key
@@ -187,6 +189,47 @@ def test_a_build_that_fails_leaves_the_old_partition(our: Account) -> None:
     assert our.archive.objects("tables/") == before
 
 
+class FailingFile(io.BytesIO):
+    """A local file that cannot be used any more once it has an `error`."""
+
+    error: Exception | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.error is not None:
+            raise self.error
+        return super().read(size)
+
+    def write(self, piece: Any, /) -> int:
+        if self.error is not None:
+            raise self.error
+        return super().write(piece)
+
+
+FAULTS = [OSError(errno.EIO, "Input/output error"), OSError(errno.ENOSPC, "No space left"), MemoryError()]
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=repr)
+def test_a_fault_of_this_machine_is_not_blamed_on_the_object(
+    our: Account, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    our.ctx.tables.commit(TABLE, DAY, adding(row("a")))
+    file = FailingFile(our.archive.read(table_key(TABLE.name, DAY)))
+    partition = Partition(TABLE, file, VersionToken("1"), "tables/x")
+    file.error = error
+    with pytest.raises(LocalFault, match="tables/x"):
+        list(partition.rows())
+
+    def open_failing(**_: Any) -> FailingFile:
+        opened = FailingFile()
+        opened.error = error
+        return opened
+
+    monkeypatch.setattr("tempfile.TemporaryFile", open_failing)
+    for act in (our.ctx.tables.rows, lambda table, day: our.ctx.tables.commit(table, day, adding(row("b")))):
+        with pytest.raises(LocalFault, match="tables/transcripts"):
+            act(TABLE, DAY)
+
+
 def test_columns_that_an_older_file_lacks_are_null_and_are_added_by_the_next_commit(our: Account) -> None:
     older = replace(TABLE, columns=TABLE.columns[:-6])
     newer = {"language", "confidence", "fetched_at", "reason", "asked_at", "upstream_word_count"}
@@ -291,6 +334,22 @@ def test_rows_that_another_program_wrote_in_another_order_are_read_in_the_tables
         assert transaction.commit(keep).changed  # put in order for every other reader
         assert not transaction.commit(keep).changed
     assert our.archive.table(table.name, DAY) == ordered.to_pylist()
+
+
+def test_a_batch_is_compared_with_the_new_rows_that_may_be_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "ROWS_PER_BATCH", 5)
+    rows = {f"{number:03}": row(f"{number:03}") for number in range(100)}
+    file, compared, true = io.BytesIO(), 0, pc.is_in
+
+    def is_in(ids: pa.Array, value_set: pa.Array) -> pa.Array:
+        nonlocal compared
+        compared += len(value_set)
+        return true(ids, value_set)
+
+    monkeypatch.setattr(pc, "is_in", is_in)
+    write_parquet(TABLE, file, batches_of(TABLE, rows.values()))
+    list(merged_batches(TABLE, Partition(TABLE, file, VersionToken("1")), rows, lambda _, new: new))
+    assert compared == len(rows)
 
 
 def test_new_rows_find_their_old_ones_wherever_another_program_wrote_them(our: Account) -> None:
