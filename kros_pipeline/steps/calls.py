@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from datetime import date
+from itertools import islice
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.identity import ArchiveIdentity
@@ -21,7 +22,8 @@ from ..core.digest_set import DigestSet, digest_all
 from ..core.errors import ApiError, UnreadablePartition, WrongArchive
 from ..core.listing import Listing
 from ..core.statuses import DayVerdict
-from ..source.call_source import CallSource
+from ..core.worker_threads import worker_threads
+from ..source.call_source import CallSource, UnparsedRow
 from .account_check import check_known_ids
 from .archived_ids import ArchivedIds, digests_of, ids_in, ids_with
 from .home_calls import HomeCalls
@@ -31,10 +33,12 @@ from .listing_maker import ListingMaker, Reading, read_noted
 from .other_days import add_calls, mark, may_be_added_to, save_to_other_days
 from .report import Report
 from .stopped_numbers import stop_calls
+from .unparsed_file import UnparsedFile
 from .whole_lists import find_unlisted_days, take_over_listing
 
 _NAMES_ERASED_CALL = "(this row is not kept: it names an erased call)"
 _MAX_PREFETCHED_PAGES = 12  # 200 requests a second, the fastest plan's rate, at 60 ms an answer
+_UNPARSED_AT_ONCE = 1_000
 
 
 def list_calls(
@@ -117,6 +121,7 @@ def list_calls(
                 open_audit=open_audit,
                 clock=clock,
                 unparsed_rows=UnparsedRows(store, tombstones, default_country),
+                download_workers=download_workers,
             )
 
         report, listing = save(day, reader.result)
@@ -144,6 +149,7 @@ def _save(
     open_audit: Callable[[date], AuditLog],
     clock: Clock,
     unparsed_rows: UnparsedRows,
+    download_workers: int,
 ) -> tuple[Report, Listing]:
     """Add what was listed of a day to the table `calls`, and save the listing. `error` is what ended the reading."""
     report = Report(error=error)
@@ -151,12 +157,6 @@ def _save(
     archived = ArchivedIds(day, tables)
     oddities = _check_account(day, rows, archived, identity, tombstones)
     oddities += stop_calls(day, rows, archived, tombstones, open_audit)
-    rows.leave_out_unparsed(lambda row: unparsed_rows.is_of_erased_call(day, row.raw_json))
-    for name, row in list(rows.unparsed.items()):
-        if unparsed_rows.is_erased(day, row.raw_json):
-            row = rows.unparsed[name] = replace(row, problem=f"{row.problem} {_NAMES_ERASED_CALL}")
-        report.add_problem(row.call_id or "(no id)", row.problem)
-        unparsed_rows.keep(day, row.raw_json)
     with closing(HomeCalls(day, rows)) as homes:
         homes.find(
             archived,
@@ -170,6 +170,8 @@ def _save(
             report.written = table.commit(lambda present: add_calls(present, homes.calls_of(day)))
             present = digests_of(table.present)
             pending = _find_doubled(day, table.present, present, archived, tables, clock)
+            # The table is saved before: a day of such rows takes hours. The listing names them, and may prove the day.
+            _keep_unparsed(day, rows.unparsed, unparsed_rows, report, download_workers, clock)
 
             def make_listing(last: Listing | None) -> Listing:
                 made = ListingMaker(day, listed, homes, present, lambda: ids_in(table.present), archived, tombstones)
@@ -185,6 +187,34 @@ def _save(
         "removed": len(homes.removed),
     }
     return report, listing
+
+
+def _keep_unparsed(
+    day: date, rows: UnparsedFile, unparsed_rows: UnparsedRows, report: Report, threads: int, clock: Clock
+) -> None:
+    """Keep the rows that are no calls, in threads, and report each. Rows of erased calls are forgotten.
+
+    A row of another call that names an erased one is not kept. It counts all the same: its call is missing.
+    """
+
+    def keep(row: UnparsedRow) -> UnparsedRow | None:
+        if unparsed_rows.is_of_erased_call(day, row.raw_json):
+            return None
+        if unparsed_rows.is_erased(day, row.raw_json):
+            return replace(row, problem=f"{row.problem} {_NAMES_ERASED_CALL}")
+        unparsed_rows.keep(day, row.raw_json)
+        return row
+
+    left = rows.values()
+    with worker_threads(threads, "unparsed", clock) as pool:
+        while some := list(islice(left, _UNPARSED_AT_ONCE)):
+            for row, counted in zip(some, pool.map(keep, some), strict=True):
+                if counted is None:
+                    rows.discard(row)
+                    continue
+                if counted is not row:
+                    rows.add(counted)
+                report.add_problem(counted.call_id or "(no id)", counted.problem)
 
 
 def _report_taken_over(day: date, tables: Tables) -> Report:

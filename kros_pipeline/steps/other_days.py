@@ -1,7 +1,7 @@
 """Saves what the listing of one day shows of other days: calls that belong there, and calls that stay there."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import closing
 from datetime import date
 from itertools import chain, pairwise
@@ -31,11 +31,12 @@ def may_be_added_to(day: date, archived: ArchivedIds, *, first_day: date, clock:
 
 
 def save_to_other_days(
-    day: date, homes: HomeCalls, unreadable: Mapping[date, str], *, tables: Tables, clock: Clock
+    day: date, homes: HomeCalls, unreadable: MutableMapping[date, str], *, tables: Tables, clock: Clock
 ) -> int:
     """Add and update the calls that other days keep. Return how many were added.
 
-    `unreadable` says of other days why their table `calls` cannot be read: each is incomplete.
+    `unreadable` says of other days why their table `calls` cannot be read: each is incomplete. Days are added to it of
+    which only the ids can be read: what was listed of them is left to their own run.
 
     Such a day is owed first and changed then: a run that is killed in between leaves no day that is complete and lacks
     a row. It is owed once more afterwards, because a run of that day may have written its row in between.
@@ -44,15 +45,25 @@ def save_to_other_days(
         mark(other, DayVerdict.INCOMPLETE, f"{why}.", tables, clock)
     for other in sorted(homes.doubled):
         mark(other, DayVerdict.WAITING, f"{other} has calls that {day} keeps. {_TO_DO}", tables, clock)
+    added = homes.added.total()
     for other in homes.other_days:
-        sentence = f"The listing of {day} showed calls that {other} keeps. {_TO_DO}"
-        with tables.transaction(schemas.CALLS, other) as transaction:
-            if not has_news(transaction.present, homes.calls_of(other)):
-                continue
-            mark(other, DayVerdict.WAITING, sentence, tables, clock)
-            transaction.commit(lambda partition, other=other: add_calls(partition, homes.calls_of(other)))  # type: ignore[misc]
-            mark(other, DayVerdict.WAITING, sentence, tables, clock)
-    return homes.added.total()
+        try:
+            _save_to_other_day(day, other, homes, tables, clock)
+        except UnreadablePartition as error:
+            unreadable[other] = str(error)
+            added -= homes.added[other]
+            mark(other, DayVerdict.INCOMPLETE, f"{error}.", tables, clock)
+    return added
+
+
+def _save_to_other_day(day: date, other: date, homes: HomeCalls, tables: Tables, clock: Clock) -> None:
+    sentence = f"The listing of {day} showed calls that {other} keeps. {_TO_DO}"
+    with tables.transaction(schemas.CALLS, other) as transaction:
+        if not has_news(transaction.present, homes.calls_of(other)):
+            return
+        mark(other, DayVerdict.WAITING, sentence, tables, clock)
+        transaction.commit(lambda partition: add_calls(partition, homes.calls_of(other)))
+        mark(other, DayVerdict.WAITING, sentence, tables, clock)
 
 
 def add_calls(present: Partition | None, found: Iterable[Call]) -> Iterator[pa.RecordBatch]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from kros_pipeline.archive.listings import read_listing
@@ -147,6 +149,29 @@ def test_a_call_before_the_first_partition_is_left_out(our: Account) -> None:
     before = our.archive.objects("tables/calls/dt=2025-01-09/")
     list_calls(our.open(), DAY, first_day=DAY)
     assert our.archive.objects("tables/calls/dt=2025-01-09/") == before
+
+
+def damage_column(our: Account, day: date, column: str) -> None:
+    """Overwrite the pages of one column of a day's table `calls`; all others can be read."""
+    key = table_key("calls", day)
+    body = bytearray(our.archive.read(key))
+    group = pq.ParquetFile(io.BytesIO(body)).metadata.row_group(0)
+    [chunk] = [group.column(n) for n in range(group.num_columns) if group.column(n).path_in_schema == column]
+    begin = min(filter(None, (chunk.dictionary_page_offset, chunk.data_page_offset)))
+    body[begin : begin + chunk.total_compressed_size] = bytes(chunk.total_compressed_size)
+    our.archive.write(key, bytes(body))
+
+
+def test_a_neighbour_of_which_only_the_ids_can_be_read_stops_no_other_day(our: Account) -> None:
+    for day in (BEFORE, DAY):
+        our.run_day(day)
+    late = [our.krosai.add_call(f"2025-01-{day}T23:59:58Z") for day in ("09", "10")]
+    damage_column(our, BEFORE, "extra")
+    report, listing = list_calls(our.ctx, DAY)
+    assert listing.proved and late[1] in ids(our, DAY)
+    assert report.counts["added_to_other_days"] == 0
+    assert [sentence for sentence in listing.oddities if table_key("calls", BEFORE) in sentence]
+    assert verdicts(our, BEFORE) == ["incomplete"]
 
 
 def copy_row(our: Account, call_id: str, source: date, target: date) -> None:
