@@ -131,7 +131,8 @@ class CallPages:
 
     def _shown_turns(self, request: Request, call: WholeCall) -> list[ShownTurn]:
         viewer = viewer_of(request)
-        terms = parse_filter(request.url.query, self._clock.now().date(), None).found_terms
+        wanted = parse_filter(request.url.query, self._clock.now().date(), None, may_find_digits=viewer.sees_numbers)
+        terms = wanted.found_terms
         of_rules = rule_marks(call.flags)
         times = turn_times(
             [turn.start_seconds for turn in call.turns],

@@ -2,7 +2,6 @@
 
 from calendar import Calendar
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date, timedelta
 from itertools import groupby
 
@@ -12,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ..core.clock import Clock
-from ..core.search_terms import find_marks, has_digits
+from ..core.search_terms import find_marks
 from . import call_filter
 from .access import Viewer, viewer_of
 from .access_log import AccessLog
@@ -27,10 +26,6 @@ from .phone_masking import mask_number, mask_numbers_in
 from .rendering import Renderer, Segment, shorten_around
 
 _MONTHS = 3
-_NO_NUMBERS = (
-    "You may not see phone numbers, so the search looks for no digits, of which a number could be put together: a "
-    "condition with digits was left out."
-)
 _CALL_COLUMNS = (
     "call_date", "call_id", "created_at", "direction", "duration_seconds", "from_number", "to_number", "language",
     "recording", "transcript", "turns", "rules",
@@ -139,14 +134,9 @@ class ListPages:
             yield from (_cells(row, viewer) for row in calls)
 
     def _filter(self, request: Request) -> CallFilter:
-        span = self._calendar.span()
-        wanted = parse_filter(request.url.query, self._clock.now().date(), span[1] if span else None)
-        if viewer_of(request).sees_numbers:
-            return wanted
-        kept = tuple(condition for condition in wanted.conditions if not has_digits(condition.terms))
-        if kept == wanted.conditions:
-            return wanted
-        return replace(wanted, conditions=kept, problems=(*wanted.problems, _NO_NUMBERS))
+        span, today = self._calendar.span(), self._clock.now().date()
+        may_find_digits = viewer_of(request).sees_numbers
+        return parse_filter(request.url.query, today, span[1] if span else None, may_find_digits=may_find_digits)
 
     def _snippets(self, viewer: Viewer, call: FoundCall, wanted: CallFilter) -> list[tuple[str, int, list[Segment]]]:
         snippets = []

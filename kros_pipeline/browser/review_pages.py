@@ -1,7 +1,7 @@
 """The pages with which calls are reviewed: a sample of a range, and the form of one call."""
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.concurrency import run_in_threadpool
@@ -150,10 +150,10 @@ class ReviewPages:
 
     def _wanted(self, request: Request) -> tuple[CallFilter, str, int, str]:
         values = request.query_params
-        span = self._calendar.span()
-        wanted = parse_filter(request.url.query, self._clock.now().date(), span[1] if span else None)
-        if "from" not in values and "to" not in values:
-            wanted = parse_filter(f"from={wanted.last - timedelta(days=6)}&to={wanted.last}", wanted.last, wanted.last)
+        span, today = self._calendar.span(), self._clock.now().date()
+        given = parse_filter(request.url.query, today, span[1] if span else None, may_find_digits=False)
+        # A sample is of a range and of nothing else: with a condition it would be a search without an audit record.
+        wanted = CallFilter(given.first, given.last)
         by = values.get("by", "length")
         size = values.get("size", str(_DEFAULT_SIZE))
         if by not in STRATA or not (size.isascii() and size.isdecimal() and 1 <= int(size[:9]) <= MAX_SAMPLE):

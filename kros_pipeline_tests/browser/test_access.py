@@ -101,6 +101,14 @@ def test_who_may_not_see_numbers_does_not_find_them(archive: ListenArchive, word
     assert ("1 call " in page) is ("1 call " in without)  # it is left out, whatever it would find
 
 
+@pytest.mark.parametrize("words", ["0801", "08*", "٠٨*", "0*", "please 23480*", '"234 5678"'])
+def test_a_mark_on_a_calls_page_finds_no_number_either(archive: ListenArchive, words: str) -> None:
+    client, query = archive.client(**PROXIED), {"turn": "with", "by": "anyone", "words": words}
+    assert '<mark class="found' not in client.get(CALL, params=query, headers=as_user("chi")).text
+    for user, said in (("bola", words), ("chi", "please")):
+        assert '<mark class="found' in client.get(CALL, params=query | {"words": said}, headers=as_user(user)).text
+
+
 @pytest.mark.parametrize(
     "headers",
     [
