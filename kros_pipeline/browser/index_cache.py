@@ -221,9 +221,13 @@ class IndexCache:
                 wait([build])
 
 
-def default_folder(base: Path, archive_url: str) -> Path:
-    """Return the folder of an archive's indexes below the caches of this machine: archives do not share one."""
-    return base / "kros_pipeline" / hashlib.sha256(archive_url.encode()).hexdigest()[:16]
+def own_folder(base: Path, archive_url: str) -> Path:
+    """Return the folder of an archive's indexes below one that others may use, too.
+
+    What is in it is deleted when it is outdated, so that nothing else may lie there: neither the indexes of another
+    archive, nor files of other programs.
+    """
+    return base / hashlib.sha256(archive_url.encode()).hexdigest()[:16]
 
 
 def protect(folder: Path) -> None:

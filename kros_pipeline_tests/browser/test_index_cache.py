@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 
 from kros_pipeline.browser import index_builder, index_cache
 from kros_pipeline.browser.day_index import CallRow, DayIndex
-from kros_pipeline.browser.index_cache import default_folder
+from kros_pipeline.browser.index_cache import own_folder
 from kros_pipeline.browser.index_connections import IndexConnections
 from kros_pipeline.core.errors import ArchiveUnavailable
 from kros_pipeline_tests.support.listen_archive import DAY, ListedCall, ListenArchive
@@ -103,7 +103,7 @@ def test_nobody_else_reads_the_folder(tmp_path: Path) -> None:
 
 def test_archives_do_not_share_a_folder() -> None:
     base = Path("/c")
-    assert default_folder(base, "s3://a/b") != default_folder(base, "s3://a/c")
+    assert own_folder(base, "s3://a/b") != own_folder(base, "s3://a/c")
 
 
 def test_the_background_builds_every_day(tmp_path: Path) -> None:
