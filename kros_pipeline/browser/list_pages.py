@@ -3,7 +3,7 @@
 from calendar import Calendar
 from collections.abc import Iterator
 from datetime import date, timedelta
-from itertools import groupby
+from itertools import groupby, islice
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -24,8 +24,10 @@ from .day_index import CallRow
 from .index_cache import IndexCache
 from .phone_masking import mask_number, mask_numbers_in
 from .rendering import Renderer, Segment, shorten_around
+from .slow_work import SlowWork
 
 _MONTHS = 3
+_EXPORTED_AT_ONCE = 1_000  # calls of which one audit object is written, and that memory holds
 _CALL_COLUMNS = (
     "call_date", "call_id", "created_at", "direction", "duration_seconds", "from_number", "to_number", "language",
     "recording", "transcript", "turns", "rules",
@@ -48,9 +50,10 @@ class ListPages:
         search: CallSearch,
         access_log: AccessLog,
         clock: Clock,
+        slow_work: SlowWork,
     ):
         self._renderer, self._calendar, self._cache, self._search = renderer, calendar, cache, search
-        self._log, self._clock = access_log, clock
+        self._log, self._clock, self._slow_work = access_log, clock, slow_work
 
     def routes(self) -> list[Route]:
         """Return the addresses of these pages."""
@@ -125,13 +128,13 @@ class ListPages:
         rows = self._search.iterate(wanted)
         self._cache.days()  # raises before the answer begins, where the archive cannot be read
         name = f"calls-{wanted.first}-{wanted.last}"
-        return csv_response(name, csv_lines(_CALL_COLUMNS, self._exported(viewer, rows)))
+        return csv_response(name, self._slow_work.iterate(csv_lines(_CALL_COLUMNS, self._exported(viewer, rows))))
 
     def _exported(self, viewer: Viewer, rows: Iterator[CallRow]) -> Iterator[list[object]]:
         for _, of_day in groupby(rows, key=lambda row: row.day):
-            calls = list(of_day)
-            self._log.read(viewer.name, [(row.day, row.call_id) for row in calls], "export")
-            yield from (_cells(row, viewer) for row in calls)
+            while calls := list(islice(of_day, _EXPORTED_AT_ONCE)):
+                self._log.read(viewer.name, [(row.day, row.call_id) for row in calls], "export")
+                yield from (_cells(row, viewer) for row in calls)
 
     def _filter(self, request: Request) -> CallFilter:
         span, today = self._calendar.span(), self._clock.now().date()

@@ -24,6 +24,7 @@ from .day_index import CallRow
 from .rendering import Renderer
 from .review_form import BadForm, ReviewForm, check_review
 from .reviews import Reviews
+from .slow_work import SlowWork
 
 _MAX_BODY_BYTES = 100_000
 _ERASED_MEANWHILE = (
@@ -63,9 +64,11 @@ class ReviewPages:
         reviews: Reviews,
         form: ReviewForm,
         clock: Clock,
+        slow_work: SlowWork,
     ):
         self._renderer, self._finder, self._calendar, self._search = renderer, finder, calendar, search
         self._log, self._reviews, self._form, self._clock = access_log, reviews, form, clock
+        self._slow_work = slow_work
 
     def routes(self) -> list[Route]:
         """Return the addresses of these pages."""
@@ -75,8 +78,11 @@ class ReviewPages:
             Route("/call/{day}/{key}/reviews", self.add, methods=["POST"]),
         ]
 
-    def sample(self, request: Request) -> Response:
-        """Show a sample of a range, and which of its calls are reviewed."""
+    async def sample(self, request: Request) -> Response:
+        """Show a sample of a range, and which of its calls are reviewed. Years may have to be indexed for it."""
+        return await self._slow_work.run(self._sample, request)
+
+    def _sample(self, request: Request) -> Response:
         wanted, by, size, seed = self._wanted(request)
         rows = self._draw(wanted, by, size, seed) if seed else []
         reviewed = self._reviews.reviewed_keys(sorted({row.day for row in rows}))
@@ -98,8 +104,11 @@ class ReviewPages:
             done=sum((row.day, row.key) in reviewed for row in rows),
         )
 
-    def sample_csv(self, request: Request) -> Response:
+    async def sample_csv(self, request: Request) -> Response:
         """Send a sample as CSV."""
+        return await self._slow_work.run(self._sample_csv, request)
+
+    def _sample_csv(self, request: Request) -> Response:
         wanted, by, size, seed = self._wanted(request)
         rows = self._draw(wanted, by, size, seed)
         self._log.read(viewer_of(request).name, [(row.day, row.call_id) for row in rows], "export")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kros_pipeline.archive.object_store import Replace
+from kros_pipeline.browser import list_pages
 from kros_pipeline.browser.call_filter import MAX_DAYS, parse_filter
 from kros_pipeline.browser.csv_export import safe_cell
 from kros_pipeline_tests.support.listen_archive import DAY, ListedCall, ListenArchive
@@ -113,6 +114,20 @@ def test_every_call_whose_speech_a_list_shows_has_an_audit_record(archive: Liste
     assert {(line["event"], line["by"], line["how"]) for line in lines} == {("read", "local", "search")}
     own.client().get(f"/calls.csv?{BOTH}")
     assert sum(line["how"] == "export" for line in own.audit_lines()) == len(CALLS)
+
+
+def test_an_export_has_its_records_in_parts_and_before_its_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day of a million calls is neither in memory nor in one audit object."""
+    monkeypatch.setattr(list_pages, "_EXPORTED_AT_ONCE", 2)
+    calls = [ListedCall(f"call_{number}", has_audio=False) for number in range(5)]
+    archive = ListenArchive(tmp_path, [*calls, ListedCall("call_5", day=BEFORE, has_audio=False)])
+    rows = list(csv.DictReader(io.StringIO(archive.client().get(f"/calls.csv?{BOTH}").text)))
+    assert sorted(row["call_id"] for row in rows) == [f"call_{number}" for number in range(6)]
+    parts = [(archive.store.read(entry.key) or b"").count(b"\n") for entry in archive.store.list("audit/")]
+    assert sorted(parts) == [1, 1, 2, 2]
+    assert {line["call"] for line in archive.audit_lines()} == {row["call_id"] for row in rows}
 
 
 def test_pages_have_each_call_once(tmp_path: Path) -> None:
