@@ -34,6 +34,7 @@ from .rendering import STATIC, Renderer
 from .review_form import ReviewForm
 from .review_pages import ReviewPages
 from .reviews import Reviews
+from .safe_answers import SafeAnswers
 from .slow_work import SlowWork
 
 _DECODERS = 2  # of recordings, for their waveforms: each keeps one CPU busy
@@ -130,13 +131,15 @@ def make_app(
     routes: list[Route | Mount] = [*lists.routes(), *calls.routes(), *reviewing.routes()]
     app = Starlette(
         routes=[*routes, Mount("/static", StaticFiles(directory=STATIC))],
-        middleware=[Middleware(Access, settings=settings, local_user=local_user)],
+        middleware=[
+            Middleware(SafeAnswers, show=show_problem),
+            Middleware(Access, settings=settings, local_user=local_user),
+        ],
         exception_handlers={
             HTTPException: show_problem,
             BadFilter: show_problem,
             ExternalError: show_problem,
             sqlite3.Error: show_problem,
-            Exception: show_problem,
         },
         lifespan=lifespan,
     )
