@@ -11,7 +11,8 @@ from ..core.statuses import RecordingStatus, Speaker
 ANYONE = "anyone"
 SPEAKERS = (ANYONE, *(speaker.value for speaker in Speaker))
 DIRECTIONS = ("inbound", "outbound")
-RECORDINGS = tuple(status.value for status in RecordingStatus)
+IN_QUARANTINE = "in_quarantine"
+RECORDINGS = (*(status.value for status in RecordingStatus), IN_QUARANTINE, "none")
 ORDERS = ("best", "newest", "oldest", "longest")
 MAX_CONDITIONS = 8
 MAX_DAYS = 3_700
@@ -142,7 +143,7 @@ def parse_filter(query: str, today: date, newest: date | None, *, may_find_digit
         speaker=reader.choice("speaker", SPEAKERS[1:]),
         language=reader.text("language"),
         rule=reader.text("rule"),
-        recording=reader.choice("recording", (*RECORDINGS, "none")),
+        recording=reader.choice("recording", RECORDINGS),
         order=reader.choice("order", ORDERS),
         page=reader.page(),
         problems=tuple(dict.fromkeys(reader.problems)),

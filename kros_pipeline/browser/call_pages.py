@@ -123,7 +123,7 @@ class CallPages:
             before=before,
             after=after,
             turns=self._shown_turns(request, call),
-            recording=describe_recording(call.row.recording, call.recording),
+            recording=describe_recording(call.row.recording_state),
             transcript=describe_transcript(call.row.transcript),
             is_archived=call.row.recording == RecordingStatus.ARCHIVED,
             holds=sum(1 for entry in self._store.list(f"{prefix}{call.row.key}.") if call_key_in(entry.key)),
@@ -249,4 +249,4 @@ def _missing(call: WholeCall) -> str:
             "The bucket does not have this recording, though the table names it. An operator should launch the job "
             "verify_archive for this day."
         )
-    return describe_recording(call.row.recording, call.recording).sentence
+    return describe_recording(call.row.recording_state).sentence

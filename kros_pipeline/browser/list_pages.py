@@ -110,7 +110,7 @@ class ListPages:
             "calls.html",
             wanted=wanted,
             found=found,
-            calls=[(call.row, describe_recording(call.row.recording, {}), self._snippets(viewer, call, wanted))
+            calls=[(call.row, describe_recording(call.row.recording_state), self._snippets(viewer, call, wanted))
                    for call in found.calls],
             languages=languages,
             rules=rules,
@@ -157,7 +157,7 @@ def _cells(row: CallRow, viewer: Viewer) -> list[object]:
     return [
         row.day, row.call_id, row.created_at.isoformat() if row.created_at else None, row.direction,
         row.duration_seconds, *(numbers if viewer.sees_numbers else map(mask_number, numbers)), row.language,
-        row.recording, row.transcript, row.turn_count, " ".join(row.rules),
+        row.recording_state, row.transcript, row.turn_count, " ".join(row.rules),
     ]  # fmt: skip
 
 

@@ -98,7 +98,7 @@ class ReviewPages:
             strata=list(STRATA),
             max_size=MAX_SAMPLE,
             calls=[
-                (row, describe_recording(row.recording, {}), STRATA[by](row), (row.day, row.key) in reviewed)
+                (row, describe_recording(row.recording_state), STRATA[by](row), (row.day, row.key) in reviewed)
                 for row in rows
             ],
             done=sum((row.day, row.key) in reviewed for row in rows),
@@ -114,7 +114,8 @@ class ReviewPages:
         self._log.read(viewer_of(request).name, [(row.day, row.call_id) for row in rows], "export")
         header = ("call_date", "call_id", "stratum", "duration_seconds", "language", "recording")
         cells = (
-            [row.day, row.call_id, STRATA[by](row), row.duration_seconds, row.language, row.recording] for row in rows
+            [row.day, row.call_id, STRATA[by](row), row.duration_seconds, row.language, row.recording_state]
+            for row in rows
         )
         return csv_response(f"sample-{wanted.first}-{wanted.last}", csv_lines(header, cells))
 

@@ -81,6 +81,34 @@ def test_a_list_has_the_calls_that_its_address_describes(archive: ListenArchive,
     assert {row["call_id"] for row in csv.DictReader(io.StringIO(exported))} == calls
 
 
+def test_a_list_shows_and_filters_by_the_state_that_a_calls_page_shows(tmp_path: Path) -> None:
+    key = "krosai/quarantine/x.bin"
+    calls = [
+        ListedCall("call_failed", state="failed"),
+        ListedCall("call_rejected", state="failed", quarantine_key=key),
+        ListedCall("call_tried_again", state="pending", quarantine_key=key),
+        ListedCall("call_accepted", quarantine_key=key),
+        ListedCall("call_waiting", state="pending"),
+    ]
+    archive = ListenArchive(tmp_path, calls)
+    shown = {
+        "in quarantine": {"call_rejected", "call_tried_again"},
+        "failed": {"call_failed"},
+        "waiting": {"call_waiting"},
+        "archived": {"call_accepted"},
+    }
+    names = {"in quarantine": "in_quarantine", "waiting": "pending"}
+    for word, wanted in shown.items():
+        query = f"from={DAY}&to={DAY}&recording={names.get(word, word)}"
+        page = archive.client().get(f"/calls?{query}").text
+        assert set(re.findall(r'class="call" href="/call/[\d-]+/(\w+)', page)) == wanted
+        assert page.count(f">{word}</span>") == len(wanted)
+        rows = csv.DictReader(io.StringIO(archive.client().get(f"/calls.csv?{query}").text))
+        assert {(row["call_id"], row["recording"]) for row in rows} == {(c, names.get(word, word)) for c in wanted}
+        for call in wanted:
+            assert f">{word}</span>" in archive.client().get(f"/call/{DAY}/{call}").text
+
+
 def test_the_best_matches_come_first_and_then_the_newest(archive: ListenArchive) -> None:
     best = ListedCall("z", "[Caller]: refund\n[Agent]: refund\n[Caller]: refund", day=BEFORE)
     richer = ListenArchive(archive.folder / "richer", [*CALLS, best])
