@@ -4,6 +4,7 @@ from calendar import Calendar
 from collections.abc import Iterator
 from datetime import date, timedelta
 from itertools import groupby, islice
+from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -75,7 +76,8 @@ class ListPages:
         newest = (span[1] if span else today).replace(day=1)
         shown = _month(request.query_params.get("month")) or newest
         months = [_months_before(shown, number) for number in range(_MONTHS)]
-        states = {state.day: state for state in self._calendar.days(months[-1], _months_before(shown, -1))}
+        last = _months_before(shown, -1) - timedelta(days=1)
+        states = {state.day: state for state in self._calendar.days(months[-1], last)}
         return self._renderer.page(
             request,
             "days.html",
@@ -87,6 +89,7 @@ class ListPages:
             totals=_totals(list(states.values()), months),
             earlier=_months_before(shown, _MONTHS) if span and span[0] < months[-1] else None,
             later=min(_months_before(shown, -_MONTHS), newest) if shown < newest else None,
+            csv_query=urlencode({"from": months[-1], "to": last}),
             span=span,
             today=today,
         )

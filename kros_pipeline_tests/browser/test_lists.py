@@ -241,6 +241,18 @@ def test_the_calendar_has_verdicts_counts_and_minutes(archive: ListenArchive) ->
     ]
 
 
+def test_the_csv_of_the_days_has_the_days_that_the_page_shows(tmp_path: Path) -> None:
+    days = [date(2024, 7, 31), date(2024, 8, 1), date(2024, 10, 31), date(2024, 11, 1), DAY]
+    archive = ListenArchive(tmp_path, [ListedCall(f"call_{day}", day=day, has_audio=False) for day in days])
+    client = archive.client()
+    for month, shown in (("2025-01", {days[3], DAY}), ("2024-10", {days[1], days[2]}), ("2024-08", {days[0], days[1]})):
+        page = client.get(f"/days?month={month}").text
+        [link] = re.findall(r'href="(/days\.csv[^"]*)">CSV', page)
+        rows = csv.DictReader(io.StringIO(client.get(link.replace("&amp;", "&")).text))
+        assert {row["day"] for row in rows} == {str(day) for day in shown}
+        assert all(f'href="/calls?from={day}&amp;to={day}"' in page for day in shown)
+
+
 def test_an_empty_archive_says_what_to_do(tmp_path: Path) -> None:
     client = ListenArchive(tmp_path, []).client()
     assert "daily_archive" in client.get("/days").text
