@@ -3,9 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from datetime import date
-from itertools import islice
 
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.identity import ArchiveIdentity
@@ -22,8 +20,7 @@ from ..core.digest_set import DigestSet, digest_all
 from ..core.errors import ApiError, UnreadablePartition, WrongArchive
 from ..core.listing import Listing
 from ..core.statuses import DayVerdict
-from ..core.worker_threads import worker_threads
-from ..source.call_source import CallSource, UnparsedRow
+from ..source.call_source import CallSource
 from .account_check import check_known_ids
 from .archived_ids import ArchivedIds, digests_of, ids_in, ids_with
 from .home_calls import HomeCalls
@@ -33,12 +30,10 @@ from .listing_maker import ListingMaker, Reading, read_noted
 from .other_days import add_calls, mark, may_be_added_to, save_to_other_days
 from .report import Report
 from .stopped_numbers import stop_calls
-from .unparsed_file import UnparsedFile
+from .unparsed_file import keep_unparsed
 from .whole_lists import find_unlisted_days, take_over_listing
 
-_NAMES_ERASED_CALL = "(this row is not kept: it names an erased call)"
 _MAX_PREFETCHED_PAGES = 12  # 200 requests a second, the fastest plan's rate, at 60 ms an answer
-_UNPARSED_AT_ONCE = 1_000
 
 
 def list_calls(
@@ -171,7 +166,7 @@ def _save(
             present = digests_of(table.present)
             pending = _find_doubled(day, table.present, present, archived, tables, clock)
             # The table is saved before: a day of such rows takes hours. The listing names them, and may prove the day.
-            _keep_unparsed(day, rows.unparsed, unparsed_rows, report, download_workers, clock)
+            keep_unparsed(day, rows.unparsed, unparsed_rows, report, download_workers, clock)
 
             def make_listing(last: Listing | None) -> Listing:
                 made = ListingMaker(day, listed, homes, present, lambda: ids_in(table.present), archived, tombstones)
@@ -187,34 +182,6 @@ def _save(
         "removed": len(homes.removed),
     }
     return report, listing
-
-
-def _keep_unparsed(
-    day: date, rows: UnparsedFile, unparsed_rows: UnparsedRows, report: Report, threads: int, clock: Clock
-) -> None:
-    """Keep the rows that are no calls, in threads, and report each. Rows of erased calls are forgotten.
-
-    A row of another call that names an erased one is not kept. It counts all the same: its call is missing.
-    """
-
-    def keep(row: UnparsedRow) -> UnparsedRow | None:
-        if unparsed_rows.is_of_erased_call(day, row.raw_json):
-            return None
-        if unparsed_rows.is_erased(day, row.raw_json):
-            return replace(row, problem=f"{row.problem} {_NAMES_ERASED_CALL}")
-        unparsed_rows.keep(day, row.raw_json)
-        return row
-
-    left = rows.values()
-    with worker_threads(threads, "unparsed", clock) as pool:
-        while some := list(islice(left, _UNPARSED_AT_ONCE)):
-            for row, counted in zip(some, pool.map(keep, some), strict=True):
-                if counted is None:
-                    rows.discard(row)
-                    continue
-                if counted is not row:
-                    rows.add(counted)
-                report.add_problem(counted.call_id or "(no id)", counted.problem)
 
 
 def _report_taken_over(day: date, tables: Tables) -> Report:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice, pairwise
+from itertools import islice
 
 from ..archive.parquet import Partition, Row
 from ..core import schemas
@@ -16,20 +16,6 @@ from .extension_orders import is_open
 _TABLE = schemas.RETENTION_EXTENSIONS
 _THREADS = 8
 _DECISIONS_AT_ONCE = 1_000
-
-
-def rows_in_order(present: Partition | None) -> Iterator[Row]:
-    """Yield the rows of the table in its order, also where another program wrote them in another one.
-
-    A decision that is not found where it should be would be sent once more.
-    """
-    if present is None:
-        return iter(())
-    key = _TABLE.sort_key()
-    keys = map(key, present.rows(_TABLE.sorted_by))
-    if all(first <= second for first, second in pairwise(keys)):
-        return present.rows()
-    return iter(sorted(present.rows(), key=key))
 
 
 class KnownRows:
@@ -46,7 +32,7 @@ class KnownRows:
         for row in self.changed.values():
             by_call.setdefault(row["call_id"], []).append(row)
         self._changed_by_call = by_call
-        self._lookup = SortedLookup(group_by_call(rows_in_order(present)))
+        self._lookup = SortedLookup(group_by_call(self._table_rows()))
 
     def rows(self) -> Iterator[Row]:
         """Yield the row of each decision."""

@@ -36,7 +36,7 @@ from .extension_journal import Decision, ExtensionJournal, rank
 from .extension_offer import ExtensionOffer
 from .extension_orders import describe_open_decisions, is_open, read_orders
 from .extension_sender import ExtensionSender
-from .known_extensions import KnownRows, rows_in_order
+from .known_extensions import KnownRows
 from .report import SAMPLE_SIZE, Report
 
 _TABLE = schemas.RETENTION_EXTENSIONS
@@ -225,7 +225,7 @@ def _write_rows(day: date, tables: Tables, rows: _NewRows, sender: ExtensionSend
         ours = merge(
             sorted(rows.by_decision.values(), key=key), map(sender.make_not_allowed, rows.not_allowed), key=key
         )
-        both = merge(rows_in_order(present), ours, key=key)
+        both = merge(present.rows() if present is not None else (), ours, key=key)
         # Of two rows the one that knows more, and ours where both know as much: it comes last.
         best = (sorted(of_decision, key=rank)[-1] for _, of_decision in groupby(both, key=key))
         return batches_of(_TABLE, best)
