@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from ..archive.parquet import Partition, Row
-from ..core import schemas
 from ..core.clock import Clock
 from ..core.sorted_lookup import SortedLookup, group_by_call
 from ..core.statuses import ExtensionStatus
@@ -13,7 +12,6 @@ from ..core.worker_threads import worker_threads
 from .extension_journal import ExtensionJournal, rank
 from .extension_orders import is_open
 
-_TABLE = schemas.RETENTION_EXTENSIONS
 _THREADS = 8
 _DECISIONS_AT_ONCE = 1_000
 
