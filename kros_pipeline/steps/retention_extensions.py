@@ -43,6 +43,7 @@ _TABLE = schemas.RETENTION_EXTENSIONS
 _THREADS = 8
 _DECISIONS_AT_ONCE = 1_000
 _ROWS_AT_ONCE = 50_000  # one takes 1 kB until the table has it
+_SAVED_PER_NEW = 10  # each save writes the whole table: a growing one is saved less often, or it would be the square
 _LINES_AT_ONCE = 10_000  # of the audit log
 
 
@@ -124,7 +125,8 @@ def extend_retention(
                         rows.not_allowed += [decision for decision in some if not sender.is_allowed(decision)]
                         sent = pool.map(lambda one: sender.send(one, resent_rows.get(one.decision_id)), to_send)
                         rows.add(row for row in sent if row is not None)
-                        if len(rows) >= _ROWS_AT_ONCE:
+                        saved_count = report.written.rows if report.written is not None else 0
+                        if len(rows) >= max(_ROWS_AT_ONCE, saved_count // _SAVED_PER_NEW):
                             save()
             except UnreadablePartition as error:  # tables are read meanwhile: what was sent before is saved
                 unreadable = error

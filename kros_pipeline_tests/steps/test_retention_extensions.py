@@ -143,12 +143,14 @@ def test_a_store_that_lists_in_no_order_has_nothing_sent_again(ruled: Callable[.
     assert set(posts(our).values()) == {1} and extensions(our) == rows
 
 
+@pytest.mark.parametrize(("saved_per_new", "saves"), [(10, [0, 0, 2, 2, 4]), (0.5, [0, 0, 2, 2, 2])])
 def test_rows_are_saved_in_portions_while_decisions_are_sent(
-    ruled: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
+    ruled: Callable[..., Account], monkeypatch: pytest.MonkeyPatch, saved_per_new: float, saves: list[int]
 ) -> None:
     our = ruled(fresh=True)
     monkeypatch.setattr(retention_extensions, "_DECISIONS_AT_ONCE", 2)
     monkeypatch.setattr(retention_extensions, "_ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(retention_extensions, "_SAVED_PER_NEW", saved_per_new)
     saved: list[int] = []
     true_send = KrosAI.extend
 
@@ -158,7 +160,7 @@ def test_rows_are_saved_in_portions_while_decisions_are_sent(
 
     monkeypatch.setattr(KrosAI, "extend", send)
     report = extend(our)
-    assert saved == [0, 0, 2, 2, 4]
+    assert saved == saves
     assert (report.counts["sent_now"], report.counts["extended"]) == (5, 5)
     assert report.written is not None and report.written.rows == 5 and report.written.changed
     lines = [line for key in our.archive.objects(audit_prefix(DAY)) for line in our.archive.read(key).splitlines()]
