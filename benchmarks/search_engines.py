@@ -97,7 +97,7 @@ class Fts5:
 
             pairs = [("turn", "with"), ("by", "caller"), ("words", words)]
             pairs += [("turn", "without"), ("by", "anyone"), ("words", without)] if without else []
-            wanted = parse_filter(urlencode(pairs), FIRST, FIRST)
+            wanted = parse_filter(urlencode(pairs), FIRST, FIRST, may_find_digits=True)
             return sum(count for count, _ in pool.map(lambda index: index.find(wanted, 26), indexes))
 
         return ask

@@ -25,7 +25,7 @@ BYTES_CHECK = "every_object_is_as_it_was_archived"
 STANDING_CHECKS = {
     DAYS_CHECK: (
         "Every day of the last two weeks is archived. No day that upstream still has is incomplete or waits too long, "
-        "and no table of a complete day was deleted or replaced."
+        "and no table of a day of the archive, however old, was deleted or replaced since its check."
     ),
     DELETION_CHECK: "Upstream deletes no recording within the next days that is not in the archive.",
     RECORDED_CHECK: "On no day of the last week were markedly fewer calls recorded than in the days before.",
@@ -47,6 +47,7 @@ def archive_metadata(health: "ArchiveHealth", totals: "ArchiveTotals") -> dict[s
         quota["API requests that the plan allows a day"] = totals.api_requests_quota_per_day
         share = 100 * totals.api_requests_today / totals.api_requests_quota_per_day
         quota["API requests today (% of the plan's day)"] = round(share, 1)
+    of_days = [*health.days, *health.other_days]
     deletion = {} if health.least_days_left is None else {"days until the next deletion": health.least_days_left}
     return {
         "days complete": totals.days_complete,
@@ -54,7 +55,7 @@ def archive_metadata(health: "ArchiveHealth", totals: "ArchiveTotals") -> dict[s
         "days incomplete": totals.days_incomplete,
         "days missing": totals.days_missing,
         "missing, incomplete or overdue days": len(health.days),
-        **({"which days, and why": "\n".join(health.days)} if health.days else {}),
+        **({"which days, and why": "\n".join(of_days)} if of_days else {}),
         **owed,
         "unarchived recordings near deletion": health.count,
         **deletion,
@@ -76,6 +77,7 @@ def archive_metadata(health: "ArchiveHealth", totals: "ArchiveTotals") -> dict[s
         "days verified in the last 28 days": totals.coverage.days_verified,
         "days verified in the last 28 days (%)": round(totals.coverage.percent, 1),
         "days late for verification": totals.coverage.days_late,
+        "days with findings of the verification": totals.coverage.days_with_findings,
         "extensions refused": totals.extensions_refused,
         "extensions unconfirmed": totals.extensions_unconfirmed,
         "never listed days": len(health.days_never_listed),
@@ -106,17 +108,26 @@ def _days_result(health: "ArchiveHealth", totals: "ArchiveTotals") -> dg.AssetCh
         f"{totals.days_complete} days are complete, {totals.days_waiting} waiting, {totals.days_incomplete} "
         f"incomplete, {totals.days_missing} missing"
     )
+    by_schedule = (
+        f"{' '.join(health.days)} owed_days_schedule takes them up by itself, if it is running; "
+        "open the day's last run to see why it has not."
+    )
+    by_hand = (
+        f"{' '.join(health.other_days)} No schedule takes these up, because upstream has them no more: restore each "
+        "deleted or replaced table from an older version, before the bucket deletes it, and then materialize "
+        "`reconciliation` of the day."
+    )
+    wrong = [*([by_schedule] if health.days else []), *([by_hand] if health.other_days else [])]
     return dg.AssetCheckResult(
         check_name=DAYS_CHECK,
         asset_key=THE_ARCHIVE,
-        passed=not health.days,
-        description=(
-            f"{' '.join(health.days)} owed_days_schedule takes them up by itself, if it is running; "
-            f"open the day's last run to see why it has not. In all, {counts}."
-            if health.days
-            else f"All recent days are archived: {counts}."
-        ),
-        metadata={"days": len(health.days), "days incomplete": totals.days_incomplete, "days owed": totals.days_owed},
+        passed=not wrong,
+        description=(f"{' '.join(wrong)} In all, {counts}." if wrong else f"All recent days are archived: {counts}."),
+        metadata={
+            "days": len(health.days) + len(health.other_days),
+            "days incomplete": totals.days_incomplete,
+            "days owed": totals.days_owed,
+        },
     )
 
 
@@ -218,6 +229,7 @@ def _coverage_numbers(coverage: "Coverage") -> dict[str, Any]:
         "days verified in the last 28 days": coverage.days_verified,
         "days verified in the last 28 days (%)": round(coverage.percent, 1),
         "days late for verification": coverage.days_late,
+        "days with findings": coverage.days_with_findings,
     }
 
 
@@ -227,20 +239,35 @@ def _describe_days_before(found: "Verification") -> str:
     )
 
 
+def _describe_other_days(found: "Verification") -> str:
+    days = found.days_with_findings
+    named = ", ".join(map(str, days[:_MAX_NAMED_DAYS])) + (", …" if len(days) > _MAX_NAMED_DAYS else "")
+    return (
+        f"{len(days)} days had findings in earlier launches, and no later reading of them was sound: {named}. Each "
+        "night's launch reads such days again, the longest unread first."
+    )
+
+
 def bytes_result(found: "Verification", coverage: "Coverage") -> dg.AssetCheckResult:
-    """Return the result of a verification: red where bytes are wrong, a warning where days missed their turn."""
+    """Return the result of a verification: a warning where days missed their turn, red where bytes are wrong.
+
+    It is also red while a day that an earlier launch found to be wrong was not read again, and found sound.
+    """
     kinds = {
         "object with other bytes than were archived": found.drifted,
         "archived object that is not there": found.missing,
         "object that no table knows": found.unknown,
         "object of an erased call, to be erased again by erase_calls": found.erased,
         "object that could not be read": found.unread,
+        "table with fewer archived recordings than the day's row of reconciliation": found.lost_rows,
     }
     wrong = [f"{len(keys)} × {what}: {', '.join(keys[:3])}." for what, keys in kinds.items() if keys]
+    if found.days_with_findings:
+        wrong.append(_describe_other_days(found))
     to_do = (
         "Where bytes are others: restore the version that has the hash in the day's audit, or move the object out of "
-        "audio/. Then materialize the day: what is missing is fetched again, if upstream still has it. Find out who "
-        "else may write there."
+        "audio/. Then materialize the day: what is missing is fetched again, if upstream still has it. Restore a table "
+        "that has lost rows from a version. Find out who else may write there."
     )
     read = (
         f"{found.objects} objects ({found.bytes_read / 1e9:.2f} GB) of {len(found.days)} days were read back, and are "

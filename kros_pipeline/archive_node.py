@@ -4,7 +4,7 @@ Every hour it materializes with the numbers of the archive's health. It has no p
 The check that reads audio back belongs to the same asset, and is a step of its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -127,7 +127,7 @@ def _ping_heartbeat(context: dg.AssetExecutionContext, url: str | None) -> None:
 
 
 class VerificationConfig(dg.Config):
-    """Which days to read back; by default those whose turn it is today, a twenty-eighth of the archive."""
+    """Which days to read back; by default those whose turn it is today, a twenty-eighth, and those with findings."""
 
     days: list[str] = Field(default=[], description="Days like 2025-01-10, read back now.")
     everything: bool = Field(
@@ -146,7 +146,8 @@ def verification_check() -> dg.AssetChecksDefinition:
         specs=[
             _check_spec(
                 BYTES_CHECK,
-                "Recordings, read back, have the SHA-256 of their tables; a 28th of the days each day. A later "
+                "Recordings, read back, have the SHA-256 of their tables; a 28th of the days each day. Red until every "
+                "day with findings was read again, and was sound. A later "
                 'materialization of `archive` hides the result: "Execution history" shows it.',
             )
         ],
@@ -159,14 +160,16 @@ def verification_check() -> dg.AssetChecksDefinition:
             context.log.info("Nothing was read back: launch the job %s for that.", VERIFY_ARCHIVE)
             return
         from .archive.archived_days import archived_days
+        from .archive.verified_days import read_verified_days
         from .operations.archive_totals import read_coverage
         from .operations.verification import verify_days
 
         with raise_as_dagster_failure("launch it again for these days; the schedule goes on with others"):
             ctx = archive.open(context)
             ctx.counts_usage = True
+            with_findings = read_verified_days(ctx.store).with_findings
             found = verify_days(
-                _select_days(config, archived_days(ctx.store), datetime.now(UTC).date()),
+                _select_days(config, archived_days(ctx.store), datetime.now(UTC).date(), with_findings),
                 store=ctx.store,
                 tables=ctx.tables,
                 tombstones=ctx.tombstones,
@@ -189,13 +192,15 @@ def verification_check() -> dg.AssetChecksDefinition:
     return verification
 
 
-def _select_days(config: VerificationConfig, archived: list[date], today: date) -> list[date]:
+def _select_days(
+    config: VerificationConfig, archived: list[date], today: date, with_findings: Mapping[date, datetime]
+) -> list[date]:
     from .operations.verification import select_days
 
     if config.everything:
-        return archived
+        return sorted({*archived, *with_findings})
     if not config.days:
-        return select_days(archived, today)
+        return select_days(archived, today, with_findings)
     try:
         days = sorted({date.fromisoformat(day) for day in config.days})
     except ValueError as error:

@@ -45,8 +45,6 @@ from .sensors import notify_of_changes
 from .steps.process import configure_process
 from .steps.settings import SETTINGS, read_code_versions, wants_call_events
 
-_CELERY_QUEUE = {"dagster-celery/queue": "kros-operator"}  # of workers that have the role; ignored without Celery
-
 
 @dg.definitions
 def defs() -> dg.Definitions:
@@ -67,7 +65,9 @@ def pipeline_definitions() -> dg.Definitions:
 
 def operator_definitions() -> dg.Definitions:
     """Make what runs with the erasure role, and with an API key that may change the account's settings."""
-    jobs = [erase_calls_job(_CELERY_QUEUE), turn_on_recording_job(_CELERY_QUEUE)]
+    # Of workers that have the role. Two deployments on one Redis have two queues here, too; ignored without Celery.
+    queue = {"dagster-celery/queue": f"{os.environ.get('DAGSTER_CELERY_QUEUE') or 'kros'}-operator"}
+    jobs = [erase_calls_job(queue), turn_on_recording_job(queue)]
     return dg.Definitions(jobs=jobs, **_used_by_all())
 
 

@@ -7,7 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from .failures import raise_as_dagster_failure
-from .jobs import NO_RETRY, opens_with
+from .jobs import NEVER_REPEATED, NO_RETRY, opens_with
 from .resources import Archive
 
 if TYPE_CHECKING:
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 ERASE_CALLS = "erase_calls"
 _MAX_SHOWN = 200
 NOT_REACHED = (
-    "Backups and copies of the bucket, what analysts took out of it, evidence packages that were exported, access logs "
-    "of AWS, ids of calls in Dagster's event log, and this run's own config: delete the run, or pass the number as "
-    "{env: NAME}. Dagster holds no number, text or audio of a call otherwise."
+    "Backups and copies of the bucket, what analysts took out of it, evidence packages that were exported, the search "
+    "index of a reviewer's page that is not running (it has transcripts: start the page, or delete KROS_BROWSE_CACHE), "
+    "access logs of AWS, ids of calls in Dagster's event log, and this run's own config: delete the run, or pass the "
+    "number as {env: NAME}. Dagster holds no number, text or audio of a call otherwise."
 )
 PROOF = "the search found nothing"
 PROOF_COVERS = (
@@ -73,7 +74,7 @@ def erase_calls_job(tags: Mapping[str, str] | None = None) -> dg.JobDefinition:
 
     @dg.job(
         name=ERASE_CALLS,
-        tags=tags,
+        tags={**NEVER_REPEATED, **(tags or {})},
         description="Erases calls from the archive, every version of everything, and searches for what is left.",
         config=opens_with("erase", call_ids=[], phone_number="", reason="", candidates=[], dry_run=True),
     )

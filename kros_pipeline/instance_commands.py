@@ -59,7 +59,7 @@ def end_runs_of_last_code_server(port: int, started_at: float) -> None:
     with dg.DagsterInstance.get() as instance:
         lost = end_lost_runs(instance, started_at, port)
     if lost:
-        print(f"{len(lost)} runs ended with the last code server, and are queued again: {', '.join(lost)}.")
+        print(f"{len(lost)} runs ended with the last code server: {', '.join(lost)}.")
 
 
 def check_instance(environment: Mapping[str, str]) -> PreflightResult | None:

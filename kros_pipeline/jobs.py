@@ -27,6 +27,9 @@ TURN_ON_RECORDING = "turn_on_recording"
 TEST_RULES = "test_rules"
 _MAX_RUNTIME_SECONDS = 7_200  # a run whose machine is lost holds its place in the pool until then
 _MAX_PROBLEMS = 3
+NEVER_REPEATED = {"dagster/max_retries": "0"}
+"""Tags of a job that must not run twice for one click: Dagster would start it again where its process was lost."""
+
 NO_RETRY = "nothing tries it again: mend the cause, and launch the job once more"
 
 
@@ -96,7 +99,7 @@ def turn_on_recording_job(tags: Mapping[str, str] | None = None) -> dg.JobDefini
 
     @dg.job(
         name=TURN_ON_RECORDING,
-        tags=tags,
+        tags={**NEVER_REPEATED, **(tags or {})},
         config=opens_with("change_settings_at_krosai", dry_run=True),
         description="Has KrosAI record and transcribe the organization's calls from now on (PATCH /settings, once).",
     )

@@ -3,7 +3,7 @@
 Dagster's default launcher starts a run as a process of the code server, and never looks after it again. If both are
 killed (no memory, a power cut), the run stays STARTED until its maximum runtime, and holds a slot of the pool: the next
 day waits for two hours. A supervisor that starts the code server knows that no process of the last one is left. So the
-runs are ended then, and Dagster queues them again.
+runs are ended then, as failed: Dagster queues them again. A run that was being terminated is canceled, and stays so.
 """
 
 import json
@@ -32,7 +32,7 @@ def wait_for_code_server(port: int) -> None:
 
 
 def end_lost_runs(instance: dg.DagsterInstance, server_started_at: float, port: int) -> list[str]:
-    """Report the unfinished runs of earlier code servers at a port as failed, and return their ids.
+    """Report the unfinished runs of earlier code servers at a port as ended, and return their ids.
 
     `server_started_at` is a Unix time: runs that were launched since then belong to the server that is there now. The
     runs of a code server at another port go on, and so does every run that another launcher started elsewhere.
@@ -44,7 +44,12 @@ def end_lost_runs(instance: dg.DagsterInstance, server_started_at: float, port: 
         if _port_of_server(run) != port:
             continue
         if (instance.get_run_stats(run.run_id).launch_time or 0.0) < server_started_at:
-            instance.report_run_failed(run, "The code server ended, and this run with it. It is queued again.")
+            if run.status is dg.DagsterRunStatus.CANCELING:
+                instance.report_run_canceled(
+                    run, "The code server ended, and this run, which was being terminated, too."
+                )
+            else:
+                instance.report_run_failed(run, "The code server ended, and this run with it.")
             lost.append(run.run_id)
     return lost
 

@@ -10,6 +10,7 @@ from typing import Any
 from kros_pipeline.archive.archived_days import archived_days
 from kros_pipeline.archive.latest_look import write_latest_look
 from kros_pipeline.archive.request_quota import read_requests_of_day
+from kros_pipeline.archive.verified_days import read_verified_days
 from kros_pipeline.core import schemas
 from kros_pipeline.operations.archive_totals import read_coverage
 from kros_pipeline.operations.erasure_request import ErasureRequest
@@ -111,7 +112,7 @@ def _choose_settled(archive: _Archive) -> dict[str, Any]:
 def _plan_verification(archive: _Archive) -> dict[str, Any]:
     """Find the days whose turn it is, and how far the verification keeps up, as the job does; read no audio."""
     ctx = archive.ctx
-    turn = select_days(archived_days(ctx.store), archive.now.date())
+    turn = select_days(archived_days(ctx.store), archive.now.date(), read_verified_days(ctx.store).with_findings)
     coverage = read_coverage(store=ctx.store, tables=ctx.tables, clock=ctx.clock)
     return {"days": len(turn), "coverage": coverage.percent}
 

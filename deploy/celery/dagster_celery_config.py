@@ -10,11 +10,19 @@ from typing import Any
 import structlog
 from celery.signals import setup_logging
 
+from kros_pipeline.operations.instance_config import RUNS_BESIDE_DAYS
+from kros_pipeline.steps.settings import parse_parallel_days
+
+if not os.environ.get("KROS_START_DATE"):  # a worker has no record of the first day, and would refuse earlier ones
+    raise SystemExit("Set KROS_START_DATE, to the same day on every machine: see deploy/README.md.")
+
 broker_url = os.environ["DAGSTER_CELERY_BROKER"]
 result_backend = broker_url
 broker_connection_retry_on_startup = True  # a worker may start before Redis
 
-worker_concurrency = int(os.environ.get("DAGSTER_CELERY_RUNS", "2"))  # runs at once on this machine
+# Runs at once on this machine. By default as many as the queue lets work at once: a run that no worker takes within
+# 5 minutes fails.
+worker_concurrency = int(os.environ.get("DAGSTER_CELERY_RUNS") or parse_parallel_days(os.environ) + RUNS_BESIDE_DAYS)
 # A worker takes a run when it has a place for it. Otherwise runs wait behind another one while other machines are idle,
 # and are lost with the machine that reserved them.
 worker_disable_prefetch = True

@@ -1,7 +1,8 @@
 """Keep the numbers of each day below `state/day_totals/`: a year is one object, so that years of days stay cheap.
 
-They are a copy: whoever deletes them has every day read once more, and loses since when each day is in the archive. Of
-a day that is complete also what was compared is kept, so that nobody has to read its row to see that it is settled.
+They are a copy: whoever deletes them has every day read once more, and loses since when each day is in the archive.
+What was compared is kept, too: nobody has to read the row of a complete day to see that it is settled, and a table that
+is deleted or replaced shows, however old the day is. A day whose row is deleted stays here, so that somebody notices.
 """
 
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ from typing import Any
 
 from ..core.day_total import DayTotal
 from ..core.days import parse_time
-from ..core.object_keys import day_totals_key
+from ..core.object_keys import DAY_TOTALS, day_totals_key
 from .json_objects import Content, read_expendable_json, replace_json
 from .object_store import ObjectStore
 from .table_versions import CheckedTables, dump_checked_tables, parse_checked_tables
@@ -22,10 +23,10 @@ _NUMBERS = _FIELDS - {"verdict"}
 
 @dataclass(frozen=True, slots=True)
 class KeptCheck:
-    """Of a complete day whose list was proved: when it was checked, how many calls were listed, what was compared."""
+    """When a day was checked, how many calls were listed if its list was proved, and what was compared."""
 
     checked_at: datetime
-    listed_total: int
+    listed_total: int | None
     tables: CheckedTables
 
 
@@ -34,7 +35,7 @@ class KeptDay:
     """A day's numbers, the versions of the objects that they were read from, and since when they are kept.
 
     A version is empty where there is no object: the row, the extensions, and the record of the compared tables. `check`
-    is None where the day is not complete, or has no record that can be read.
+    is None where the day has no row, or no record, that can be read.
     """
 
     total: DayTotal
@@ -48,6 +49,17 @@ class KeptDay:
     def versions(self) -> tuple[str, str, str]:
         """The versions of row, extensions and record."""
         return self.row_version, self.extensions_version, self.record_version
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the day is complete, its list was proved, and what was compared is kept."""
+        return self.total.is_complete and self.check is not None and self.check.listed_total is not None
+
+
+def list_kept_years(store: ObjectStore) -> list[int]:
+    """Return the years of which days are kept. It costs one request."""
+    years = (entry.key.removeprefix(DAY_TOTALS).removesuffix(".json") for entry in store.list(DAY_TOTALS))
+    return [int(year) for year in years if len(year) == 4 and year.isdecimal()]
 
 
 def read_kept_days(store: ObjectStore, year: int) -> dict[date, KeptDay]:
@@ -81,7 +93,7 @@ def _parse_check(stored: Any) -> KeptCheck | None:
     fields_of_check = stored if isinstance(stored, dict) else {}
     checked_at, listed_total = parse_time(fields_of_check.get("checked_at")), fields_of_check.get("listed_total")
     tables = parse_checked_tables(fields_of_check.get("tables"))
-    if checked_at is None or tables is None or not isinstance(listed_total, int):
+    if checked_at is None or tables is None or not isinstance(listed_total, int | None):
         return None
     return KeptCheck(checked_at, listed_total, tables)
 
@@ -101,7 +113,7 @@ def _parse(text: str, value: Any) -> KeptDay | None:
             str(value["extensions_version"]),
             date.fromisoformat(value["kept_since"]),
             str(value.get("record_version", "")),
-            _parse_check(value.get("check")) if day_total.is_complete else None,
+            _parse_check(value.get("check")),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None

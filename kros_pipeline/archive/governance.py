@@ -72,16 +72,16 @@ class Governance(Protocol):
         """
 
     def read_version(self, version: ObjectVersion) -> bytes | None:
-        """Return the bytes of one version of a small object; None where it was deleted meanwhile."""
+        """Return the bytes of one version of a small object; None where it was deleted meanwhile, or is a marker."""
 
     def read_version_range(self, version: ObjectVersion, begin: int, end: int) -> bytes:
         """Return the bytes from `begin` to `end` (exclusive) of one version.
 
-        Raises `ObjectChanged` where it was deleted meanwhile, or is a `null` version that was replaced.
+        Raises `ObjectChanged` where it was deleted meanwhile, is a marker, or is a `null` version that was replaced.
         """
 
     def copy_version_into(self, version: ObjectVersion, file: IO[bytes]) -> bool:
-        """Write one version's bytes into `file`; False where it was deleted meanwhile."""
+        """Write one version's bytes into `file`; False where it was deleted meanwhile, or is a marker."""
 
     def delete(self, versions: list[ObjectVersion]) -> None:
         """Delete these versions for good. Raises `ArchiveError` that counts those that S3 did not delete."""

@@ -1,11 +1,12 @@
 """Read and write the Parquet file of one partition. Equal rows give equal bytes, however they are cut into batches."""
 
 import hashlib
+import tempfile
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,7 +14,9 @@ import pyarrow.parquet as pq
 
 from ..core.errors import UnreadablePartition
 from ..core.schemas import Table
+from .local_files import of_this_machine
 from .object_store import VersionToken
+from .row_order import is_in_order, write_in_order
 
 ROWS_PER_GROUP = 100_000
 _ERASURE_TOKEN = b"kros_erasure_token"
@@ -22,18 +25,22 @@ ROWS_PER_BATCH = 5_000
 
 Row = dict[str, Any]
 """One row of a table: column name to plain Python value."""
-Merge = Callable[[Row | None, Row], Row]
+_New = TypeVar("_New")
 
 
 class Partition:
     """One version of a partition, in a local file or a ranged one. Columns that its file does not have yet are null.
 
-    `key` is the object's, for messages. Raises `UnreadablePartition`, here or while rows are read.
+    `key` is the object's, for messages. Without `is_sorted` another program may have written the file: rows that are
+    not in the table's order are sorted before the first one is read. Raises `UnreadablePartition` and `LocalFault`,
+    here or while rows are read.
     """
 
-    def __init__(self, table: Table, file: BinaryIO, version: VersionToken, key: str = ""):
+    def __init__(self, table: Table, file: BinaryIO, version: VersionToken, key: str = "", *, is_sorted: bool = True):
         self.version = version
         self._table, self._file, self._key = table, file, key or table.name
+        self._is_sorted = is_sorted
+        self._sorted: Partition | None = None  # a copy of the rows in the table's order
         with _readable(self._key):
             self._parquet = pq.ParquetFile(file, pre_buffer=False)  # else the whole file is in memory while it is read
             if not set(table.sorted_by) <= set(self._parquet.schema_arrow.names):
@@ -43,6 +50,8 @@ class Partition:
     def close(self) -> None:
         """Close and delete the local file."""
         self._file.close()
+        if self._sorted is not None:
+            self._sorted.close()
 
     @property
     def unknown_columns(self) -> list[str]:
@@ -74,10 +83,28 @@ class Partition:
         rows_per_batch: int | None = None,
         among: Collection[str] | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in the file's order, in batches; only `columns`, if they are named.
+        """Yield the rows in the table's order, in batches; only `columns`, if they are named.
 
         With `among` row groups are left out that can have no row of these calls.
         """
+        if not self._is_sorted:
+            self._sort()
+        if self._sorted is not None:
+            return self._sorted.batches(columns, rows_per_batch=rows_per_batch, among=among)
+        return self._read(columns, rows_per_batch, among)
+
+    def _sort(self) -> None:
+        if not is_in_order(self._table, self._read(self._table.sorted_by, None, None)):
+            with of_this_machine(self._key), ExitStack() as close_unless_whole:
+                file = close_unless_whole.enter_context(tempfile.TemporaryFile(prefix="kros-"))
+                write_in_order(self._table, self._read(None, None, None), file)
+                self._sorted = Partition(self._table, file, self.version, self._key)
+                close_unless_whole.pop_all()
+        self._is_sorted = True
+
+    def _read(
+        self, columns: Iterable[str] | None, rows_per_batch: int | None, among: Collection[str] | None
+    ) -> Iterator[pa.RecordBatch]:
         names = list(columns or self._table.column_names)
         schema = pa.schema([self._table.schema.field(name) for name in names])
         present = [name for name in names if name in self._parquet.schema_arrow.names]
@@ -131,9 +158,13 @@ def _text_bounds(statistics: pq.Statistics | None) -> tuple[str, str] | None:
 
 @contextmanager
 def _readable(key: str) -> Iterator[None]:
-    """Turn what Arrow raises for a file that is cut, or not of this table, into `UnreadablePartition`."""
+    """Turn what Arrow raises for a file that is cut, or not of this table, into `UnreadablePartition`.
+
+    A fault of this machine is `LocalFault`: the object may be whole.
+    """
     try:
-        yield
+        with of_this_machine(key):
+            yield
     except (pa.ArrowException, OSError) as error:
         raise UnreadablePartition(
             f"{key} cannot be read as a partition of its table ({type(error).__name__}): it is cut, or another program "
@@ -204,34 +235,37 @@ def batches_of(table: Table, rows: Iterable[Row]) -> Iterator[pa.RecordBatch]:
 
 
 def merged_batches(
-    table: Table, present: Partition | None, rows: Mapping[str, Row], merge: Merge
+    table: Table, present: Partition | None, news: Mapping[str, _New], merge: Callable[[Row | None, _New], Row]
 ) -> Iterator[pa.RecordBatch]:
     """Add rows to a partition that has one row per call, or replace them by what `merge(old, new)` returns.
 
-    `rows` is keyed by `call_id`. Rows that do not change stay in Arrow: as dicts they take ten times the memory and
-    the time.
+    `news` is keyed by `call_id`: rows, or what they are made of. Rows that do not change stay in Arrow: as dicts they
+    take ten times the memory and the time.
     """
-    return _resized(table, _merged(table, present, rows, merge))
+    return cut_evenly(table, _merged(table, present, news, merge))
 
 
-def _merged(table: Table, present: Partition | None, rows: Mapping[str, Row], merge: Merge) -> Iterator[pa.Table]:
-    call_ids, begin = sorted(rows), 0
+def _merged(
+    table: Table, present: Partition | None, news: Mapping[str, _New], merge: Callable[[Row | None, _New], Row]
+) -> Iterator[pa.Table]:
+    call_ids, begin = sorted(news), 0
     for batch in present.batches() if present else ():
-        is_touched = pc.is_in(batch.column("call_id"), pa.array(call_ids, pa.string()))
-        known = {row["call_id"]: row for row in batch.filter(is_touched).to_pylist()}
         end = bisect_right(call_ids, batch.column("call_id")[-1].as_py(), begin)
-        new = [merge(known.get(call_id), rows[call_id]) for call_id in call_ids[begin:end]]
+        of_batch, begin = call_ids[begin:end], end  # looking for all of them costs the square of the calls
+        is_touched = pc.is_in(batch.column("call_id"), pa.array(of_batch, pa.string()))
+        known = {row["call_id"]: row for row in batch.filter(is_touched).to_pylist()}
+        rows = [merge(known.get(call_id), news[call_id]) for call_id in of_batch]
         unchanged = pa.Table.from_batches([batch.filter(pc.invert(is_touched))])
-        yield pa.concat_tables([unchanged, pa.Table.from_pylist(new, table.schema)]).sort_by("call_id")
-        begin = end
-    yield pa.Table.from_pylist([merge(None, rows[call_id]) for call_id in call_ids[begin:]], table.schema)
+        yield pa.concat_tables([unchanged, pa.Table.from_pylist(rows, table.schema)]).sort_by("call_id")
+    yield pa.Table.from_pylist([merge(None, news[call_id]) for call_id in call_ids[begin:]], table.schema)
 
 
-def _resized(table: Table, parts: Iterable[pa.Table]) -> Iterator[pa.RecordBatch]:
-    """Cut the same rows into the batches that `batches_of` gives: how a file is cut decides its bytes."""
+def cut_evenly(table: Table, parts: Iterable[pa.Table | pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Cut rows into the batches that `batches_of` gives: how a file is cut decides its bytes."""
     rest = table.schema.empty_table()
     for part in parts:
-        rest = pa.concat_tables([rest, part])
+        rows = part if isinstance(part, pa.Table) else pa.Table.from_batches([part], table.schema)
+        rest = pa.concat_tables([rest, rows])
         while rest.num_rows >= ROWS_PER_BATCH:
             yield from rest.slice(0, ROWS_PER_BATCH).combine_chunks().to_batches()
             rest = rest.slice(ROWS_PER_BATCH)

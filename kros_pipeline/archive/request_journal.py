@@ -62,10 +62,13 @@ class RequestJournal:
         return read_json(self._store, self.key(name, stage))
 
     def stages(self, below: str = "") -> Iterator[tuple[str, frozenset[Stage]]]:
-        """Yield the requests of the journal whose names begin with `below`, with the stages that each has reached."""
+        """Yield the requests of the journal whose names begin with `below`, with the stages that each has reached.
+
+        Where the store lists keys in another order, a request may come several times, each time with other stages.
+        """
         names = (entry.key.removeprefix(self._prefix) for entry in self._store.list(self._prefix + below))
         parts = (name.removesuffix(".json").rpartition("-") for name in names)
-        for name, found in groupby(parts, key=itemgetter(0)):  # keys are listed in their order
+        for name, found in groupby(parts, key=itemgetter(0)):
             stages = frozenset(Stage(stage) for _, _, stage in found if stage in _STAGES)
             if stages:
                 yield name, stages

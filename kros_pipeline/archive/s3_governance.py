@@ -137,6 +137,8 @@ class S3Governance:
 
     def read_version_range(self, version: ObjectVersion, begin: int, end: int) -> bytes:
         """Return the bytes from `begin` to `end` (exclusive) of one version."""
+        if version.is_marker:
+            raise ObjectChanged(f"{version.key}: the version is a delete marker, which has no bytes")
         request = self._request_for(version) | {"Range": f"bytes={begin}-{end - 1}"}
         if version.version_id == NULL_VERSION:
             request["IfMatch"] = version.token.strip('"')
@@ -147,7 +149,12 @@ class S3Governance:
             return answer["Body"].read()
 
     def copy_version_into(self, version: ObjectVersion, file: IO[bytes]) -> bool:
-        """Write one version's bytes into `file`; False where it was deleted meanwhile."""
+        """Write one version's bytes into `file`; False where it was deleted meanwhile, or is a delete marker.
+
+        A marker is not asked for: AWS answers 405, and others 404.
+        """
+        if version.is_marker:
+            return False
         with translate_errors(version.key):
             answer = none_if(_VERSION_ABSENT, partial(self._store.client.get_object, **self._request_for(version)))
             if answer is None:

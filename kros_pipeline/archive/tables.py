@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 from typing import BinaryIO, TypeAlias
 
 import pyarrow as pa
@@ -15,9 +16,10 @@ from ..core.object_keys import call_key, table_key
 from ..core.redaction import redact
 from ..core.schemas import Table
 from .compare_and_swap import compare_and_swap
+from .local_files import of_this_machine
 from .moved_calls import MovedCalls
 from .object_store import CREATE, ObjectStore, PutMode, Replace, VersionToken
-from .parquet import Partition, Row, sha256_of, write_parquet
+from .parquet import Partition, Row, cut_evenly, sha256_of, write_parquet
 from .tombstones import MAX_AGE_SECONDS, Tombstones
 
 Build: TypeAlias = Callable[[Partition | None], Iterator[pa.RecordBatch]]
@@ -151,7 +153,7 @@ class PartitionTransaction:
         `MAX_AGE_SECONDS` old otherwise. `erasure_token` is that of an erasure; other writers carry the present one on.
 
         Raises `ArchiveUnavailable` where others replace the partition again and again, and `NewerTable` where it has
-        columns that this version does not know.
+        columns that this version does not know. Raises `LocalFault` where this machine has no disk or memory for it.
         """
         self._tried = None
         return compare_and_swap(self._key, lambda: self._write(build, erasure_token, before_put), read_again=self._read)
@@ -166,12 +168,13 @@ class PartitionTransaction:
                 "Install the version that wrote them, or a newer one, on every machine"
             )
         with ExitStack() as close_unless_put:
-            file = close_unless_put.enter_context(tempfile.TemporaryFile(prefix="kros-"))
             erased = self._erased()
             if erasure_token is None and self.present is not None:
                 erasure_token = self.present.erasure_token
-            rows = write_parquet(self._table, file, self._without(erased, build(self.present)), erasure_token)
-            size_bytes, digest = file.tell(), sha256_of(file)
+            with of_this_machine(self._key):
+                file = close_unless_put.enter_context(tempfile.TemporaryFile(prefix="kros-"))
+                rows = write_parquet(self._table, file, self._without(erased, build(self.present)), erasure_token)
+                size_bytes, digest = file.tell(), sha256_of(file)
             if self.present is not None and self.present.sha256() == digest:
                 return WriteResult(rows, size_bytes, changed=False)
             if self._has_row_of(file, self._erased() - erased):
@@ -192,7 +195,7 @@ class PartitionTransaction:
         return result
 
     def _read(self) -> None:
-        with ExitStack() as close_unless_present:
+        with of_this_machine(self._key), ExitStack() as close_unless_present:
             file = close_unless_present.enter_context(tempfile.TemporaryFile(prefix="kros-"))
             version = self._store.copy_into(self._key, file)
             file.seek(0)
@@ -201,7 +204,7 @@ class PartitionTransaction:
             if version is None:
                 return
             try:
-                self._set_present(partition := Partition(self._table, file, version, self._key))
+                self._set_present(partition := Partition(self._table, file, version, self._key, is_sorted=False))
                 self._is_to_look = partition.erasure_token is not None
             except UnreadablePartition:
                 if not self._replaces_unreadable:
@@ -225,12 +228,22 @@ class PartitionTransaction:
         return erased
 
     def _without(self, erased: frozenset[str], batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Leave out calls. From the first one on, the batches are cut as if the call had never been there."""
         moved = self._moved.keys_of(self._day)
         for batch in batches:
-            if gone := self._find_erased(batch, erased, moved):
-                ids = batch.column("call_id")
-                batch = batch.filter(pc.invert(pc.is_in(ids, pa.array(gone, ids.type))))
+            left = self._leave_out(batch, erased, moved)
+            if left.num_rows < batch.num_rows:
+                rest = (self._leave_out(other, erased, moved) for other in batches)
+                yield from cut_evenly(self._table, chain([left], rest))
+                return
             yield batch
+
+    def _leave_out(self, batch: pa.RecordBatch, erased: frozenset[str], moved: frozenset[str]) -> pa.RecordBatch:
+        gone = self._find_erased(batch, erased, moved)
+        if not gone:
+            return batch
+        ids = batch.column("call_id")
+        return batch.filter(pc.invert(pc.is_in(ids, pa.array(gone, ids.type))))
 
     def _has_row_of(self, file: BinaryIO, erased: frozenset[str]) -> bool:
         """Return whether a written file has a row of one of these calls. It is not read where there are none."""

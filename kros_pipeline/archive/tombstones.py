@@ -105,10 +105,12 @@ class Tombstones:
         return self.matches(call_key(call_id), self.pseudonyms(max_age_seconds=max_age_seconds))
 
     def _look(self, max_age_seconds: float) -> _Known:
-        known = self._recent(max_age_seconds)
+        begun_at, known = self._clock.monotonic(), self._recent(max_age_seconds)
         if known is None:
             with self._lock:
                 known = self._recent(max_age_seconds)  # another thread may have looked meanwhile
+                if known is None and self._known is not None and self._known.asked_at > begun_at:
+                    known = self._known
                 if known is None:
                     known = self._known = self._ask()
         return known

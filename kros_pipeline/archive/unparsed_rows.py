@@ -24,21 +24,25 @@ class UnparsedRows:
 
     def keep(self, day: date, raw_json: str) -> None:
         """Keep a row, unless it is kept already or was erased."""
-        body = raw_json.encode()
-        key = unparsed_key(day, hashlib.sha256(body).hexdigest())
-        keep_unless_erased(self._store, key, body, partial(self.is_erased, day, raw_json, max_age_seconds=0.0))
+        is_erased = partial(self.is_erased, day, raw_json, max_age_seconds=0.0)
+        keep_unless_erased(self._store, _key_of(day, raw_json), raw_json.encode(), is_erased)
 
-    def is_erased(self, day: date, raw_json: str, *, max_age_seconds: float = MAX_AGE_SECONDS) -> bool:
-        """Return whether a row was erased, or is of a number whose calls are not archived any more."""
+    def is_of_erased_call(self, day: date, raw_json: str, *, max_age_seconds: float = MAX_AGE_SECONDS) -> bool:
+        """Return whether a row is an erased call's, or is of a number whose calls are not archived any more."""
         row = json.loads(raw_json)
         call_id, numbers = id_of_row(row), numbers_of_row(row, self._country)
         pseudonyms = self._tombstones.pseudonyms(max_age_seconds=max_age_seconds)
         if numbers and self._tombstones.is_number_stopped(numbers):
             return True
-        if call_id is not None and pseudonyms and self._tombstones.is_erased(call_id):
+        if call_id is not None:
+            return bool(pseudonyms) and self._tombstones.is_erased(call_id)
+        return any(map(self._tombstones.is_row_erased, self.names_of(_key_of(day, raw_json), row)))
+
+    def is_erased(self, day: date, raw_json: str, *, max_age_seconds: float = MAX_AGE_SECONDS) -> bool:
+        """Return whether a row was erased: it is an erased call's, or it is another call's and named an erased one."""
+        if self.is_of_erased_call(day, raw_json, max_age_seconds=max_age_seconds):
             return True
-        names = self.names_of(unparsed_key(day, hashlib.sha256(raw_json.encode()).hexdigest()), row)
-        return any(self._tombstones.is_row_erased(name) for name in names)
+        return self._tombstones.is_row_erased(_key_of(day, raw_json))
 
     def names_of(self, key: str, row: object, number: str | None = None) -> list[str]:
         """Return the names of a row's tombstones: without an id it is known by its numbers.
@@ -67,6 +71,10 @@ class UnparsedRows:
             body = self._store.read(entry.key) if entry.size_bytes == RESERVATION_BYTES else None
             if body is not None and is_reservation(body):
                 yield entry.key
+
+
+def _key_of(day: date, raw_json: str) -> str:
+    return unparsed_key(day, hashlib.sha256(raw_json.encode()).hexdigest())
 
 
 def parse_row(body: bytes) -> object:

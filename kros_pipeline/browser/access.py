@@ -1,6 +1,5 @@
 """Decide who is answered: nobody but this machine, or whom the reverse proxy has logged in.
 
-Every answer gets the headers that keep a hostile transcript harmless: no script but the page's own, no frame, no cache.
 Requests that another web site makes in a reviewer's browser are refused: they could play calls under the reviewer's
 name, or post a review.
 """
@@ -10,29 +9,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..core.browse_settings import BrowseSettings, Role
 from ..core.settings import is_loopback
 
 _MAX_USER_CHARACTERS = 200
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
-        "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    "Cache-Control": "no-store",
-}
 
 
 class Refused(Exception):
@@ -74,19 +60,12 @@ class Access:
             await self._app(scope, receive, send)
             return
 
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
-                    headers.setdefault(name, value)
-            await send(message)
-
         try:
             scope.setdefault("state", {})["viewer"] = self._find_viewer(scope)
         except Refused as error:
-            await PlainTextResponse(f"{error}\n", status_code=error.status)(scope, receive, send_with_headers)
+            await PlainTextResponse(f"{error}\n", status_code=error.status)(scope, receive, send)
             return
-        await self._app(scope, receive, send_with_headers)
+        await self._app(scope, receive, send)
 
     def _find_viewer(self, scope: Scope) -> Viewer:
         headers = Headers(scope=scope)

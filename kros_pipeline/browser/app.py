@@ -34,7 +34,11 @@ from .rendering import STATIC, Renderer
 from .review_form import ReviewForm
 from .review_pages import ReviewPages
 from .reviews import Reviews
+from .safe_answers import SafeAnswers
+from .slow_work import SlowWork
 
+_DECODERS = 2  # of recordings, for their waveforms: each keeps one CPU busy
+_SLOW_THREADS = 4  # for hashes, samples and exports
 _TITLES = {
     400: "This address cannot be read",
     403: "You may not see this",
@@ -73,8 +77,15 @@ def make_app(
     calendar, search = DayCalendar(store, tables, clock), CallSearch(cache, erased)
     access_log, reviews = AccessLog(store, tombstones, clock), Reviews(store, clock)
     renderer, finder = Renderer(store.url("").rstrip("/"), _version_of_files()), CallFinder(cache, erased)
+    decoders, slow_work = SlowWork("peaks", _DECODERS), SlowWork("slow", _SLOW_THREADS)
     lists = ListPages(
-        renderer=renderer, calendar=calendar, cache=cache, search=search, access_log=access_log, clock=clock
+        renderer=renderer,
+        calendar=calendar,
+        cache=cache,
+        search=search,
+        access_log=access_log,
+        clock=clock,
+        slow_work=slow_work,
     )
     calls = CallPages(
         renderer=renderer,
@@ -85,6 +96,8 @@ def make_app(
         reviews=reviews,
         form=form,
         clock=clock,
+        decoders=decoders,
+        slow_work=slow_work,
         dagster_url=settings.dagster_url,
     )
     reviewing = ReviewPages(
@@ -96,6 +109,7 @@ def make_app(
         reviews=reviews,
         form=form,
         clock=clock,
+        slow_work=slow_work,
     )
 
     def show_problem(request: Request, error: Exception) -> Response:
@@ -103,6 +117,8 @@ def make_app(
 
     def close() -> None:
         cache.close()
+        decoders.close()
+        slow_work.close()
         search.close()
         access_log.close()
 
@@ -115,13 +131,15 @@ def make_app(
     routes: list[Route | Mount] = [*lists.routes(), *calls.routes(), *reviewing.routes()]
     app = Starlette(
         routes=[*routes, Mount("/static", StaticFiles(directory=STATIC))],
-        middleware=[Middleware(Access, settings=settings, local_user=local_user)],
+        middleware=[
+            Middleware(SafeAnswers, show=show_problem),
+            Middleware(Access, settings=settings, local_user=local_user),
+        ],
         exception_handlers={
             HTTPException: show_problem,
             BadFilter: show_problem,
             ExternalError: show_problem,
             sqlite3.Error: show_problem,
-            Exception: show_problem,
         },
         lifespan=lifespan,
     )

@@ -5,19 +5,24 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from urllib.parse import parse_qsl, urlencode
 
-from ..core.search_terms import BadTerms, Term, Terms, parse_terms
+from ..core.search_terms import BadTerms, Term, Terms, has_digits, parse_terms
 from ..core.statuses import RecordingStatus, Speaker
 
 ANYONE = "anyone"
 SPEAKERS = (ANYONE, *(speaker.value for speaker in Speaker))
 DIRECTIONS = ("inbound", "outbound")
-RECORDINGS = tuple(status.value for status in RecordingStatus)
+IN_QUARANTINE = "in_quarantine"
+RECORDINGS = (*(status.value for status in RecordingStatus), IN_QUARANTINE, "none")
 ORDERS = ("best", "newest", "oldest", "longest")
 MAX_CONDITIONS = 8
 MAX_DAYS = 3_700
 DEFAULT_DAYS = 7
 MAX_PAGE = 200
 _FIRST_YEAR, _LAST_YEAR = 1900, 9_000
+_NO_NUMBERS = (
+    "You may not see phone numbers, so the search looks for no digits, of which a number could be put together: a "
+    "condition with digits was left out."
+)
 
 
 class BadFilter(ValueError):
@@ -106,10 +111,11 @@ def read_day(text: str) -> date:
     return day
 
 
-def parse_filter(query: str, today: date, newest: date | None) -> CallFilter:
+def parse_filter(query: str, today: date, newest: date | None, *, may_find_digits: bool) -> CallFilter:
     """Read a list's URL query. A value that cannot be read is left out, and `problems` has a sentence for it.
 
-    Without dates, the list shows the last week that the archive has.
+    Without dates, the list shows the last week that the archive has. Unless somebody `may_find_digits`, conditions with
+    digits are left out, too: which calls are found, and what is marked, would say a number digit by digit.
     """
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=100)
@@ -130,17 +136,17 @@ def parse_filter(query: str, today: date, newest: date | None) -> CallFilter:
     return CallFilter(
         first=first,
         last=last,
-        conditions=tuple(reader.conditions()),
+        conditions=tuple(reader.conditions(may_find_digits=may_find_digits)),
         direction=reader.choice("direction", DIRECTIONS),
         shortest_seconds=reader.seconds("shortest"),
         longest_seconds=reader.seconds("longest"),
         speaker=reader.choice("speaker", SPEAKERS[1:]),
         language=reader.text("language"),
         rule=reader.text("rule"),
-        recording=reader.choice("recording", (*RECORDINGS, "none")),
+        recording=reader.choice("recording", RECORDINGS),
         order=reader.choice("order", ORDERS),
         page=reader.page(),
-        problems=tuple(reader.problems),
+        problems=tuple(dict.fromkeys(reader.problems)),
     )
 
 
@@ -183,7 +189,7 @@ class _Reader:
         text = self.text("page")
         return min(max(int(text), 1), MAX_PAGE) if text.isascii() and text.isdecimal() and len(text) < 9 else 1
 
-    def conditions(self) -> list[Condition]:
+    def conditions(self, *, may_find_digits: bool) -> list[Condition]:
         kinds, speakers, texts = (
             [value for name, value in self._pairs if name == of] for of in ("turn", "by", "words")
         )
@@ -199,7 +205,9 @@ class _Reader:
             except BadTerms as error:
                 self.problems.append(str(error))
                 continue
-            if terms:
+            if has_digits(terms) and not may_find_digits:
+                self.problems.append(_NO_NUMBERS)
+            elif terms:
                 found.append(Condition(kind == "without", speaker, text.strip(), terms))
         if len(found) > MAX_CONDITIONS:
             self.problems.append(f"Only the first {MAX_CONDITIONS} conditions are used.")

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from urllib.parse import quote
 
 import yaml
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -25,11 +27,12 @@ from .day_index import DayIndex, IndexedTurn, WholeCall
 from .day_seals import DaySeals
 from .erased_calls import ErasedCalls
 from .index_cache import IndexCache
-from .peaks import PeakReader
+from .peaks import PeakReader, Peaks
 from .phone_masking import mask_numbers_in
 from .rendering import Renderer, Segment, cut_into_segments
 from .review_form import ReviewForm
 from .reviews import Reviews
+from .slow_work import SlowWork
 
 _ERASED = "This call was erased. The archive has nothing of it any more, and nobody can bring it back."
 _STREAM_LOOK_SECONDS = 1.0  # how old the look at the tombstones may be while a recording is sent
@@ -87,10 +90,13 @@ class CallPages:
         reviews: Reviews,
         form: ReviewForm,
         clock: Clock,
+        decoders: SlowWork,
+        slow_work: SlowWork,
         dagster_url: str,
     ):
         self._renderer, self._finder, self._cache, self._store = renderer, finder, cache, store
         self._log, self._reviews, self._form, self._clock = access_log, reviews, form, clock
+        self._decoders, self._slow_work = decoders, slow_work
         self._dagster_url, self._peaks, self._seals = dagster_url, PeakReader(store), DaySeals(store, clock)
 
     def routes(self) -> list[Route]:
@@ -117,7 +123,7 @@ class CallPages:
             before=before,
             after=after,
             turns=self._shown_turns(request, call),
-            recording=describe_recording(call.row.recording, call.recording),
+            recording=describe_recording(call.row.recording_state),
             transcript=describe_transcript(call.row.transcript),
             is_archived=call.row.recording == RecordingStatus.ARCHIVED,
             holds=sum(1 for entry in self._store.list(f"{prefix}{call.row.key}.") if call_key_in(entry.key)),
@@ -131,7 +137,8 @@ class CallPages:
 
     def _shown_turns(self, request: Request, call: WholeCall) -> list[ShownTurn]:
         viewer = viewer_of(request)
-        terms = parse_filter(request.url.query, self._clock.now().date(), None).found_terms
+        wanted = parse_filter(request.url.query, self._clock.now().date(), None, may_find_digits=viewer.sees_numbers)
+        terms = wanted.found_terms
         of_rules = rule_marks(call.flags)
         times = turn_times(
             [turn.start_seconds for turn in call.turns],
@@ -181,26 +188,37 @@ class CallPages:
         )  # fmt: skip
         return StreamingResponse(pieces, status, headers, recording.content_type)
 
-    def peaks(self, request: Request) -> Response:
+    async def peaks(self, request: Request) -> Response:
         """Send what the waveform is drawn from; no values where the recording cannot be decoded here."""
+        index, call, cached, peaks = await run_in_threadpool(self._find_peaks, request)
+        if peaks is None:
+            peaks = await self._decoders.run(self._compute_peaks, index.day, call, cached)
+        return JSONResponse({"peaks": peaks.values, "seconds": peaks.duration_seconds})
+
+    def _find_peaks(self, request: Request) -> tuple[DayIndex, WholeCall, Path, Peaks | None]:
         if not viewer_of(request).may_listen:
             raise HTTPException(403, "Your role does not hear recordings.")
         index, call = self._finder.find(request)
         digest = call.recording.get("sha256")
         if call.row.recording != RecordingStatus.ARCHIVED or not digest:
             raise HTTPException(404, _missing(call))
-        key = audio_key(index.day, call.row.call_id)
         cached = self._cache.peaks_path(index.day, digest)
-        peaks = self._peaks.read(key, cached)
+        return index, call, cached, self._peaks.read_kept(cached)
+
+    def _compute_peaks(self, day: date, call: WholeCall, cached: Path) -> Peaks:
+        peaks = self._peaks.compute(audio_key(day, call.row.call_id), cached)
         if self._finder.is_erased(call.row.key, max_age_seconds=0):
             cached.unlink(missing_ok=True)  # the erasure came while they were computed
             raise HTTPException(410, _ERASED)
         if peaks is None:
             raise HTTPException(404, _missing(call))
-        return JSONResponse({"peaks": peaks.values, "seconds": peaks.duration_seconds})
+        return peaks
 
-    def check_hash(self, request: Request) -> Response:
+    async def check_hash(self, request: Request) -> Response:
         """Read the recording and compare its SHA-256 with the table's, now."""
+        return await self._slow_work.run(self._check_hash, request)
+
+    def _check_hash(self, request: Request) -> Response:
         index, call = self._finder.find(request)
         found = self._store.digest(audio_key(index.day, call.row.call_id))
         expected = call.recording.get("sha256")
@@ -231,4 +249,4 @@ def _missing(call: WholeCall) -> str:
             "The bucket does not have this recording, though the table names it. An operator should launch the job "
             "verify_archive for this day."
         )
-    return describe_recording(call.row.recording, call.recording).sentence
+    return describe_recording(call.row.recording_state).sentence

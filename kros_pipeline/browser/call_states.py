@@ -2,9 +2,9 @@
 
 import re
 from dataclasses import dataclass
-from typing import Any
 
 from ..core.statuses import RecordingStatus, TranscriptStatus
+from . import call_filter
 from .day_index import FlagRow
 
 _PLACE = re.compile(r"turn (\d+) of speaker [a-z]+(?:, who may be anyone)?(?:, characters (\d+) to (\d+),)?")
@@ -19,16 +19,16 @@ class State:
     tone: str
 
 
-def describe_recording(status: str | None, facts: dict[str, Any]) -> State:
-    """Return the state of a recording. `facts` is its row."""
-    if facts.get("quarantine_key") and status != RecordingStatus.ARCHIVED:
-        return State(
-            "in quarantine",
-            "A body came and was rejected; it is kept in quarantine. An operator can listen to it there, and accept it "
-            "by the job accept_quarantined.",
-            "bad",
-        )
-    match status:
+def describe_recording(state: str | None) -> State:
+    """Return the state of a recording."""
+    match state:
+        case call_filter.IN_QUARANTINE:
+            return State(
+                "in quarantine",
+                "A body came and was rejected; it is kept in quarantine. An operator can listen to it there, and "
+                "accept it by the job accept_quarantined.",
+                "bad",
+            )
         case RecordingStatus.ARCHIVED:
             return State("archived", "The recording is in the archive.", "good")
         case RecordingStatus.PENDING:

@@ -17,7 +17,8 @@ from .index_connections import IndexConnections
 
 _COLUMNS = (
     "c.no, c.call_key, c.call_id, c.created_at, c.direction, c.duration, c.from_number, c.to_number, c.language, "
-    "c.recording, c.transcript, c.turn_count, (SELECT group_concat(rule_id, char(10)) FROM flags WHERE no = c.no)"
+    "c.recording, c.recording_state, c.transcript, c.turn_count, "
+    "(SELECT group_concat(rule_id, char(10)) FROM flags WHERE no = c.no)"
 )
 _ORDERS = {
     "best": "score DESC, c.created_at DESC, c.no",
@@ -30,7 +31,10 @@ _SATURATION = 1.2  # as in BM25: the tenth turn that matches says less than the 
 
 @dataclass(frozen=True, slots=True)
 class CallRow:
-    """One call of a list. `score` is higher the more turns match; `created_at` is None where no table says it."""
+    """One call of a list. `score` is higher the more turns match; `created_at` is None where no table says it.
+
+    `recording_state` is what the page shows: `recording`, or that a rejected body is in quarantine.
+    """
 
     day: date
     no: int
@@ -43,6 +47,7 @@ class CallRow:
     to_number: str | None
     language: str | None
     recording: str | None
+    recording_state: str | None
     transcript: str | None
     turn_count: int
     rules: tuple[str, ...]
@@ -104,7 +109,7 @@ class DayIndex:
                 f"ORDER BY {_ORDERS[wanted.effective_order]}"
             )
             rows = index.execute(statement, values).fetchall()
-        return (rows[0][14], [self._row(found) for found in rows[:limit]]) if rows else (0, [])
+        return (rows[0][15], [self._row(found) for found in rows[:limit]]) if rows else (0, [])
 
     def iterate(self, wanted: CallFilter) -> Iterator[CallRow]:
         """Yield every call of the day that a filter holds for, by time."""
@@ -187,7 +192,7 @@ class DayIndex:
         return {digest for (digest,) in rows if digest}
 
     def _row(self, found: Any) -> CallRow:
-        created_at, rules = found[3], found[12]
+        created_at, rules = found[3], found[13]
         return CallRow(
             day=self.day,
             no=found[0],
@@ -200,10 +205,11 @@ class DayIndex:
             to_number=found[7],
             language=found[8],
             recording=found[9],
-            transcript=found[10],
-            turn_count=found[11],
+            recording_state=found[10],
+            transcript=found[11],
+            turn_count=found[12],
             rules=tuple(sorted(rules.split("\n"))) if rules else (),
-            score=found[13],
+            score=found[14],
         )
 
 
@@ -230,13 +236,13 @@ def _conditions(wanted: CallFilter) -> tuple[str, str, list[Any], str]:
         ("c.duration <= ?", wanted.longest_seconds),
         ("c.speakers & ?", SPEAKER_BITS.get(wanted.speaker)),
         ("c.no IN (SELECT no FROM flags WHERE rule_id = ?)", wanted.rule),
-        ("c.recording = ?", wanted.recording if wanted.recording != "none" else None),
+        ("c.recording_state = ?", wanted.recording if wanted.recording != "none" else None),
     ):
         if value not in ("", None):
             where.append(clause)
             of_where.append(value)
     if wanted.recording == "none":
-        where.append("c.recording IS NULL")
+        where.append("c.recording_state IS NULL")
     if wanted.language:
         where.append("(c.language = ? COLLATE NOCASE OR c.language LIKE ? || '-%')")
         of_where += [wanted.language, wanted.language.replace("%", "")]

@@ -21,9 +21,10 @@ from ..archive.tables import Tables
 from ..core import schemas
 from ..core.object_keys import call_key
 from ..core.search_terms import index_text
-from ..core.statuses import Speaker
+from ..core.statuses import RecordingStatus, Speaker
+from .call_filter import IN_QUARANTINE
 
-INDEX_VERSION = "1"  # of the file's form: another one makes every index be built again
+INDEX_VERSION = "2"  # of the file's form: another one makes every index be built again
 INDEXED_TABLES = (
     schemas.CALLS,
     schemas.RECORDINGS,
@@ -38,7 +39,7 @@ _SCHEMA = """
 CREATE TABLE calls (
     no INTEGER PRIMARY KEY, call_id TEXT NOT NULL UNIQUE, call_key TEXT NOT NULL UNIQUE, created_at INTEGER,
     direction TEXT, duration REAL, from_number TEXT, to_number TEXT, call TEXT,
-    recording TEXT, recording_facts TEXT, transcript TEXT, language TEXT, transcript_facts TEXT,
+    recording TEXT, recording_state TEXT, recording_facts TEXT, transcript TEXT, language TEXT, transcript_facts TEXT,
     extensions TEXT, turn_count INTEGER NOT NULL DEFAULT 0, speakers INTEGER NOT NULL DEFAULT 0, turns BLOB
 );
 CREATE TABLE flags (no INTEGER NOT NULL, rule_id TEXT NOT NULL, reason TEXT, turn_index INTEGER, extend_days INTEGER,
@@ -127,9 +128,16 @@ def _add_recordings(index: sqlite3.Connection, rows: Iterable[Row], known: _Know
         no = known.number(row["call_id"])
         # The audio's own length, counted over its frames, is better than what the list declares.
         index.execute(
-            "UPDATE calls SET recording = ?, recording_facts = ?, duration = coalesce(?, duration) WHERE no = ?",
-            (row["status"], _facts(row, {"call_id", "call_date"}), row["duration_seconds"], no),
+            "UPDATE calls SET recording = ?, recording_state = ?, recording_facts = ?, "
+            "duration = coalesce(?, duration) WHERE no = ?",
+            (row["status"], _state(row), _facts(row, {"call_id", "call_date"}), row["duration_seconds"], no),
         )
+
+
+def _state(recording: Row) -> str:
+    """Return what lists show and filter by: the status, or that a body of the recording is in quarantine."""
+    is_quarantined = recording["quarantine_key"] and recording["status"] != RecordingStatus.ARCHIVED
+    return IN_QUARANTINE if is_quarantined else str(recording["status"])
 
 
 def _add_transcripts(index: sqlite3.Connection, rows: Iterable[Row], known: _Known) -> None:

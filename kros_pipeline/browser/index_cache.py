@@ -1,7 +1,8 @@
 """The local folder of day indexes: built on demand and ahead, replaced when a table changes, deleted at any time.
 
-A file is named by its day and a fingerprint of what it was made of: the versions of the day's tables and the
-tombstones of its calls. Whatever changes one of them makes another name, and the file before is deleted.
+A file is named by its day and a fingerprint of what it was made of: the versions of the day's tables, the tombstones of
+its calls, and the markers of those that an earlier day keeps. Whatever changes one of them makes another
+name, and the file before is deleted.
 """
 
 import hashlib
@@ -20,7 +21,7 @@ from ..archive.object_store import ObjectStore
 from ..archive.tables import Tables
 from ..core.clock import Clock
 from ..core.errors import ArchiveError, ExternalError
-from ..core.object_keys import day_in, table_prefix
+from ..core.object_keys import MOVED, call_key_in, day_in, table_prefix
 from .day_index import DayIndex
 from .erased_calls import ErasedCalls
 from .index_builder import INDEX_VERSION, INDEXED_TABLES, build_index
@@ -52,6 +53,7 @@ class IndexCache:
         self._erased, self._clock = erased, clock
         self._connections = IndexConnections()
         self._versions: dict[date, dict[str, str]] = {}
+        self._moved: dict[date, frozenset[str]] = {}
         self._refreshed_at: float | None = None
         self._known_pseudonyms: frozenset[str] = frozenset()
         self._builds: dict[Path, Future[None]] = {}
@@ -137,15 +139,26 @@ class IndexCache:
                 for entry in entries:
                     if (day := day_in(entry.key)) is not None:
                         versions.setdefault(day, {})[table.name] = entry.version
-        has_changed = versions != self._versions or pseudonyms != self._known_pseudonyms
-        self._versions, self._known_pseudonyms, self._refreshed_at = versions, pseudonyms, began
+        moved = self._list_moved()
+        has_changed = (versions, moved, pseudonyms) != (self._versions, self._moved, self._known_pseudonyms)
+        self._versions, self._moved, self._known_pseudonyms = versions, moved, pseudonyms
+        self._refreshed_at = began
         with self._lock:  # what failed is tried again: S3 may have been away
             self._builds = {path: build for path, build in self._builds.items() if not build.done()}
         if has_changed:
             self._delete_outdated()
 
+    def _list_moved(self) -> dict[date, frozenset[str]]:
+        """Return the keys of calls that an earlier day keeps, by day. A run that goes on may write more of them."""
+        moved: dict[date, frozenset[str]] = {}
+        for entry in self._store.list(MOVED):
+            day, key = day_in(entry.key), call_key_in(entry.key)
+            if day is not None and key is not None:
+                moved[day] = moved.get(day, frozenset()) | {key}
+        return moved
+
     def _path(self, day: date) -> Path:
-        facts = [INDEX_VERSION, *sorted(self._erased.of_day(day))]
+        facts = [INDEX_VERSION, *sorted(self._erased.of_day(day)), *sorted(self._moved.get(day, ()))]
         facts += [f"{name}={version}" for name, version in sorted(self._versions.get(day, {}).items())]
         return (
             self._folder / f"{day.isoformat()}-{hashlib.sha256(chr(10).join(facts).encode()).hexdigest()[:24]}.sqlite"
@@ -167,7 +180,7 @@ class IndexCache:
         """Build a file beside its place, and move it there: a reader never sees half of one."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.part")
-        moved, pseudonyms = self._tables.moved.keys_of(day), self._erased.look()
+        moved, pseudonyms = self._moved.get(day, frozenset()), self._erased.look()
         try:
             build_index(part, day, self._tables, lambda key: key in moved or self._erased.matches(key, pseudonyms))
             part.replace(path)
@@ -221,9 +234,13 @@ class IndexCache:
                 wait([build])
 
 
-def default_folder(base: Path, archive_url: str) -> Path:
-    """Return the folder of an archive's indexes below the caches of this machine: archives do not share one."""
-    return base / "kros_pipeline" / hashlib.sha256(archive_url.encode()).hexdigest()[:16]
+def own_folder(base: Path, archive_url: str) -> Path:
+    """Return the folder of an archive's indexes below one that others may use, too.
+
+    What is in it is deleted when it is outdated, so that nothing else may lie there: neither the indexes of another
+    archive, nor files of other programs.
+    """
+    return base / hashlib.sha256(archive_url.encode()).hexdigest()[:16]
 
 
 def protect(folder: Path) -> None:

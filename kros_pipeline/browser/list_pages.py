@@ -2,9 +2,9 @@
 
 from calendar import Calendar
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date, timedelta
-from itertools import groupby
+from itertools import groupby, islice
+from urllib.parse import urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from ..core.clock import Clock
-from ..core.search_terms import find_marks, has_digits
+from ..core.search_terms import find_marks
 from . import call_filter
 from .access import Viewer, viewer_of
 from .access_log import AccessLog
@@ -25,12 +25,10 @@ from .day_index import CallRow
 from .index_cache import IndexCache
 from .phone_masking import mask_number, mask_numbers_in
 from .rendering import Renderer, Segment, shorten_around
+from .slow_work import SlowWork
 
 _MONTHS = 3
-_NO_NUMBERS = (
-    "You may not see phone numbers, so the search looks for no digits, of which a number could be put together: a "
-    "condition with digits was left out."
-)
+_EXPORTED_AT_ONCE = 1_000  # calls of which one audit object is written, and that memory holds
 _CALL_COLUMNS = (
     "call_date", "call_id", "created_at", "direction", "duration_seconds", "from_number", "to_number", "language",
     "recording", "transcript", "turns", "rules",
@@ -53,9 +51,10 @@ class ListPages:
         search: CallSearch,
         access_log: AccessLog,
         clock: Clock,
+        slow_work: SlowWork,
     ):
         self._renderer, self._calendar, self._cache, self._search = renderer, calendar, cache, search
-        self._log, self._clock = access_log, clock
+        self._log, self._clock, self._slow_work = access_log, clock, slow_work
 
     def routes(self) -> list[Route]:
         """Return the addresses of these pages."""
@@ -77,7 +76,8 @@ class ListPages:
         newest = (span[1] if span else today).replace(day=1)
         shown = _month(request.query_params.get("month")) or newest
         months = [_months_before(shown, number) for number in range(_MONTHS)]
-        states = {state.day: state for state in self._calendar.days(months[-1], _months_before(shown, -1))}
+        last = _months_before(shown, -1) - timedelta(days=1)
+        states = {state.day: state for state in self._calendar.days(months[-1], last)}
         return self._renderer.page(
             request,
             "days.html",
@@ -89,6 +89,7 @@ class ListPages:
             totals=_totals(list(states.values()), months),
             earlier=_months_before(shown, _MONTHS) if span and span[0] < months[-1] else None,
             later=min(_months_before(shown, -_MONTHS), newest) if shown < newest else None,
+            csv_query=urlencode({"from": months[-1], "to": last}),
             span=span,
             today=today,
         )
@@ -112,7 +113,7 @@ class ListPages:
             "calls.html",
             wanted=wanted,
             found=found,
-            calls=[(call.row, describe_recording(call.row.recording, {}), self._snippets(viewer, call, wanted))
+            calls=[(call.row, describe_recording(call.row.recording_state), self._snippets(viewer, call, wanted))
                    for call in found.calls],
             languages=languages,
             rules=rules,
@@ -130,23 +131,18 @@ class ListPages:
         rows = self._search.iterate(wanted)
         self._cache.days()  # raises before the answer begins, where the archive cannot be read
         name = f"calls-{wanted.first}-{wanted.last}"
-        return csv_response(name, csv_lines(_CALL_COLUMNS, self._exported(viewer, rows)))
+        return csv_response(name, self._slow_work.iterate(csv_lines(_CALL_COLUMNS, self._exported(viewer, rows))))
 
     def _exported(self, viewer: Viewer, rows: Iterator[CallRow]) -> Iterator[list[object]]:
         for _, of_day in groupby(rows, key=lambda row: row.day):
-            calls = list(of_day)
-            self._log.read(viewer.name, [(row.day, row.call_id) for row in calls], "export")
-            yield from (_cells(row, viewer) for row in calls)
+            while calls := list(islice(of_day, _EXPORTED_AT_ONCE)):
+                self._log.read(viewer.name, [(row.day, row.call_id) for row in calls], "export")
+                yield from (_cells(row, viewer) for row in calls)
 
     def _filter(self, request: Request) -> CallFilter:
-        span = self._calendar.span()
-        wanted = parse_filter(request.url.query, self._clock.now().date(), span[1] if span else None)
-        if viewer_of(request).sees_numbers:
-            return wanted
-        kept = tuple(condition for condition in wanted.conditions if not has_digits(condition.terms))
-        if kept == wanted.conditions:
-            return wanted
-        return replace(wanted, conditions=kept, problems=(*wanted.problems, _NO_NUMBERS))
+        span, today = self._calendar.span(), self._clock.now().date()
+        may_find_digits = viewer_of(request).sees_numbers
+        return parse_filter(request.url.query, today, span[1] if span else None, may_find_digits=may_find_digits)
 
     def _snippets(self, viewer: Viewer, call: FoundCall, wanted: CallFilter) -> list[tuple[str, int, list[Segment]]]:
         snippets = []
@@ -164,7 +160,7 @@ def _cells(row: CallRow, viewer: Viewer) -> list[object]:
     return [
         row.day, row.call_id, row.created_at.isoformat() if row.created_at else None, row.direction,
         row.duration_seconds, *(numbers if viewer.sees_numbers else map(mask_number, numbers)), row.language,
-        row.recording, row.transcript, row.turn_count, " ".join(row.rules),
+        row.recording_state, row.transcript, row.turn_count, " ".join(row.rules),
     ]  # fmt: skip
 
 

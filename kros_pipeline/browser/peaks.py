@@ -5,7 +5,6 @@ import logging
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from threading import BoundedSemaphore
 from typing import IO
 
 import numpy as np
@@ -15,7 +14,6 @@ from ..archive.object_store import ObjectStore
 
 COUNT = 800
 _BLOCK_SAMPLES = 1 << 17
-_MAX_DECODERS = 2  # a decoder keeps one CPU busy
 _MAX_FRAMES = 48_000 * 6 * 3_600
 
 
@@ -31,15 +29,23 @@ class PeakReader:
     """Reads peaks from the cache, or the recording. Threads may share it."""
 
     def __init__(self, store: ObjectStore):
-        self._store, self._slots = store, BoundedSemaphore(_MAX_DECODERS)
+        self._store = store
 
-    def read(self, key: str, cached: Path) -> Peaks | None:
-        """Return the peaks of the recording at a key; None where the bucket does not have it."""
+    def read_kept(self, cached: Path) -> Peaks | None:
+        """Return peaks that were computed before; None where they were not, or are damaged."""
         try:
             return Peaks(**json.loads(cached.read_text()))
         except (OSError, ValueError, TypeError):
-            pass  # not there yet, or damaged: computed below
-        with self._slots, tempfile.TemporaryFile(prefix="kros-") as file:
+            return None
+
+    def compute(self, key: str, cached: Path) -> Peaks | None:
+        """Return the peaks of the recording at a key, and keep them; None where the bucket does not have it.
+
+        This keeps a CPU busy.
+        """
+        if (kept := self.read_kept(cached)) is not None:
+            return kept  # another reader's, who came first
+        with tempfile.TemporaryFile(prefix="kros-") as file:
             if self._store.copy_into(key, file) is None:
                 return None
             file.seek(0)

@@ -1,7 +1,7 @@
 """The pages with which calls are reviewed: a sample of a range, and the form of one call."""
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.concurrency import run_in_threadpool
@@ -24,6 +24,7 @@ from .day_index import CallRow
 from .rendering import Renderer
 from .review_form import BadForm, ReviewForm, check_review
 from .reviews import Reviews
+from .slow_work import SlowWork
 
 _MAX_BODY_BYTES = 100_000
 _ERASED_MEANWHILE = (
@@ -63,9 +64,11 @@ class ReviewPages:
         reviews: Reviews,
         form: ReviewForm,
         clock: Clock,
+        slow_work: SlowWork,
     ):
         self._renderer, self._finder, self._calendar, self._search = renderer, finder, calendar, search
         self._log, self._reviews, self._form, self._clock = access_log, reviews, form, clock
+        self._slow_work = slow_work
 
     def routes(self) -> list[Route]:
         """Return the addresses of these pages."""
@@ -75,8 +78,11 @@ class ReviewPages:
             Route("/call/{day}/{key}/reviews", self.add, methods=["POST"]),
         ]
 
-    def sample(self, request: Request) -> Response:
-        """Show a sample of a range, and which of its calls are reviewed."""
+    async def sample(self, request: Request) -> Response:
+        """Show a sample of a range, and which of its calls are reviewed. Years may have to be indexed for it."""
+        return await self._slow_work.run(self._sample, request)
+
+    def _sample(self, request: Request) -> Response:
         wanted, by, size, seed = self._wanted(request)
         rows = self._draw(wanted, by, size, seed) if seed else []
         reviewed = self._reviews.reviewed_keys(sorted({row.day for row in rows}))
@@ -92,20 +98,24 @@ class ReviewPages:
             strata=list(STRATA),
             max_size=MAX_SAMPLE,
             calls=[
-                (row, describe_recording(row.recording, {}), STRATA[by](row), (row.day, row.key) in reviewed)
+                (row, describe_recording(row.recording_state), STRATA[by](row), (row.day, row.key) in reviewed)
                 for row in rows
             ],
             done=sum((row.day, row.key) in reviewed for row in rows),
         )
 
-    def sample_csv(self, request: Request) -> Response:
+    async def sample_csv(self, request: Request) -> Response:
         """Send a sample as CSV."""
+        return await self._slow_work.run(self._sample_csv, request)
+
+    def _sample_csv(self, request: Request) -> Response:
         wanted, by, size, seed = self._wanted(request)
         rows = self._draw(wanted, by, size, seed)
         self._log.read(viewer_of(request).name, [(row.day, row.call_id) for row in rows], "export")
         header = ("call_date", "call_id", "stratum", "duration_seconds", "language", "recording")
         cells = (
-            [row.day, row.call_id, STRATA[by](row), row.duration_seconds, row.language, row.recording] for row in rows
+            [row.day, row.call_id, STRATA[by](row), row.duration_seconds, row.language, row.recording_state]
+            for row in rows
         )
         return csv_response(f"sample-{wanted.first}-{wanted.last}", csv_lines(header, cells))
 
@@ -150,10 +160,10 @@ class ReviewPages:
 
     def _wanted(self, request: Request) -> tuple[CallFilter, str, int, str]:
         values = request.query_params
-        span = self._calendar.span()
-        wanted = parse_filter(request.url.query, self._clock.now().date(), span[1] if span else None)
-        if "from" not in values and "to" not in values:
-            wanted = parse_filter(f"from={wanted.last - timedelta(days=6)}&to={wanted.last}", wanted.last, wanted.last)
+        span, today = self._calendar.span(), self._clock.now().date()
+        given = parse_filter(request.url.query, today, span[1] if span else None, may_find_digits=False)
+        # A sample is of a range and of nothing else: with a condition it would be a search without an audit record.
+        wanted = CallFilter(given.first, given.last)
         by = values.get("by", "length")
         size = values.get("size", str(_DEFAULT_SIZE))
         if by not in STRATA or not (size.isascii() and size.isdecimal() and 1 <= int(size[:9]) <= MAX_SAMPLE):

@@ -21,7 +21,7 @@ from ..core.object_keys import ARCHIVE_IDENTITY
 from ..core.settings import BadSettings, Setting, SettingsReader
 from .app import Listen, make_app
 from .index_builder import has_fts5
-from .index_cache import default_folder, protect
+from .index_cache import own_folder, protect
 from .review_form import BadForm, read_form
 
 _GRACEFUL_SECONDS = 3
@@ -53,8 +53,8 @@ def open_listen(
         reader.add_problem(str(error))
     if not has_fts5():
         reader.add_problem("This Python's SQLite has no FTS5, with which the page searches: use another Python.")
-    own_folder = default_folder(caches, f"s3://{archive.bucket}/{archive.prefix}")
-    folder = Path(settings.cache) if settings.cache else own_folder
+    base = Path(settings.cache) if settings.cache else caches / "kros_pipeline"
+    folder = own_folder(base, f"s3://{archive.bucket}/{archive.prefix}")
     try:
         protect(folder)
     except OSError as error:

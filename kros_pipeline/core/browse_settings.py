@@ -100,7 +100,8 @@ USERS = Setting(
 CACHE = Setting(
     "KROS_BROWSE_CACHE",
     None,
-    "the folder of the page's search index, which has transcripts in it; it can be deleted at any time",
+    "the folder below which the page's search index is, in a folder of its own: it has transcripts in it, and can be "
+    "deleted at any time",
     str,
     default_in_words="`~/.cache/kros_pipeline`",
 )

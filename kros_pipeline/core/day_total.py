@@ -36,6 +36,8 @@ class DayTotal:
 
 
 UNREADABLE_DAY = DayTotal(DayVerdict.INCOMPLETE.value)
+DAY_WITHOUT_ROW = DayTotal("")
+"""A day whose partition of `reconciliation` has no row: it was never reconciled, and counts as missing."""
 
 
 def make_day_total(row: Mapping[str, Any], extensions: Iterable[Mapping[str, Any]]) -> DayTotal:

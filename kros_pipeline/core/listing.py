@@ -36,6 +36,9 @@ class Listing:
     `listed_for` is the day whose run has read this list, because it had to be read whole; empty for the day's own run,
     which takes such a listing over once.
 
+    `listed_at` is when the enumeration began: what came later may be missing. `read_until` is when it ended; empty in a
+    listing of an earlier version, whose `listed_at` is the end.
+
     `shows_earlier` and `shows_later` say that rows lay before, or behind, the hours asked for: the neighbouring days
     need more hours, too. `call_digests` names every call that the day's table has to hold, packed by `id_digests`:
     those of this enumeration and of all before it, without erased ones; None where no run of this version listed it.
@@ -63,6 +66,7 @@ class Listing:
     unlisted_digests: str | None = None
     witnessed_digests: str | None = None
     erasure_token: str | None = None
+    read_until: str = ""
 
     @property
     def witnessed(self) -> set[bytes]:

@@ -23,6 +23,7 @@ _OF_ONE_CALL = re.compile(
 ).fullmatch
 
 AUDIO = "audio/"
+QUARANTINE = "quarantine/"
 ARCHIVE_IDENTITY = "state/archive.json"
 CAPABILITIES = "state/capabilities.json"
 PROBES = "state/probe/"
@@ -41,6 +42,7 @@ EXTEND_NOT_OFFERED = "state/not_offered/extend.json"
 WEBHOOK_DELIVERIES = "state/webhook_deliveries.json"
 QUOTA = "state/quota/"
 VERIFIED_DAYS = "state/verified_days.json"
+DAY_TOTALS = "state/day_totals/"
 LATEST_LOOK = "state/totals.json"
 NOTIFICATIONS = "state/notifications.json"
 PLAN = "state/plan.json"
@@ -101,7 +103,7 @@ def table_key(table: str, day: date) -> str:
 
 def quarantine_prefix(day: date) -> str:
     """Return the prefix of a day's bodies that could not be verified."""
-    return f"quarantine/dt={day.isoformat()}/"
+    return f"{QUARANTINE}dt={day.isoformat()}/"
 
 
 def quarantine_key(day: date, call_id: str, sha256: str) -> str:
@@ -125,7 +127,7 @@ def quarantined_digits(key: str) -> str:
 
 def day_totals_key(year: int) -> str:
     """Return the key of the numbers of a year's days."""
-    return f"state/day_totals/{year:04}.json"
+    return f"{DAY_TOTALS}{year:04}.json"
 
 
 def usage_key(day: date) -> str:

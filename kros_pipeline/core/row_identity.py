@@ -27,6 +27,12 @@ def id_of_row(row: object) -> str | None:
     return canonical_json(value)
 
 
+def id_with_parts(row: object) -> dict[str, object] | list[object] | None:
+    """Return a row's id where it is an object or a list, such as `{"value": "call_1"}`: a part of it may be the id."""
+    value = row.get("id") if isinstance(row, Mapping) else None
+    return value if isinstance(value, (dict, list)) else None
+
+
 def numbers_of_row(row: object, country: str | None) -> list[str]:
     """Return the phone numbers of a row, sorted: in E.164, or their digits where they cannot be read."""
     fields: Mapping[str, Any] = row if isinstance(row, Mapping) else {}

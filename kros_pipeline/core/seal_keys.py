@@ -8,6 +8,7 @@ SEAL_CHAIN = "seals/seal-"
 PUBLIC_KEYS = "seals/keys/"
 SEALS_INDEX = "state/seals.json"
 
+_RECORDS_OR_MANIFEST = re.compile(r"seals/dt=[0-9-]{10}/(?:records\.jsonl|manifest-sha256\.txt)").fullmatch
 _SEAL = re.compile(r"seals/seal-(\d{6,})\.txt").fullmatch
 
 
@@ -24,6 +25,11 @@ def records_key(day: date) -> str:
 def manifest_key(day: date) -> str:
     """Return the key of a day's manifest, one line an audio object and one a record."""
     return f"{sealed_day_prefix(day)}manifest-sha256.txt"
+
+
+def is_records_or_manifest(key: str) -> bool:
+    """Return whether a key is that of a day's records or of its manifest."""
+    return _RECORDS_OR_MANIFEST(key) is not None
 
 
 def verify_key(day: date) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from .text_folding import fold_text, map_back
+from .text_folding import fold_text, is_digit, map_back
 
 MAX_TERMS = 32
 MAX_CHARACTERS = 500
@@ -110,7 +110,7 @@ def _plain_quotes(text: str) -> str:
 
 def has_digits(terms: Terms) -> bool:
     """Return whether a term has a digit: who may not see numbers must not find one either, in parts and by trying."""
-    return any(char.isdigit() for group in terms for term in group for word in term.words for char in word)
+    return any(is_digit(char) for group in terms for term in group for word in term.words for char in word)
 
 
 def fts5_expression(terms: Terms, columns: Sequence[str]) -> str:

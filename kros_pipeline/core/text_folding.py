@@ -50,6 +50,11 @@ def fold_inside(text: str) -> str:
     return _fold(text)
 
 
+def is_digit(folded: str) -> bool:
+    """Return whether a folded character shows digits: `1`, and `❶` or `❿`, which fold to nothing else."""
+    return folded.isdigit() or unicodedata.category(folded) == "No"
+
+
 def _is_folded(text: str) -> bool:
     has_odd = _folding()[1].search(text) is not None or _BEYOND_FIRST_PLANE.search(text) is not None
     return not has_odd and unicodedata.is_normalized("NFKC", text)
@@ -79,7 +84,7 @@ def map_back(text: str, begin: int, end: int) -> tuple[int, int]:
     folded_length = 0
     place = [0, len(text)]
     has_begun, ends_in_blank = False, True  # the folded text is stripped
-    for piece_begin, piece_end in _cut_into_pieces(text):
+    for piece_begin, piece_end in cut_into_pieces(text):
         piece = _fold(text[piece_begin:piece_end])
         if ends_in_blank:
             piece = piece.lstrip()
@@ -95,8 +100,8 @@ def map_back(text: str, begin: int, end: int) -> tuple[int, int]:
     return place[0], place[1]
 
 
-def _cut_into_pieces(text: str) -> Iterator[tuple[int, int]]:
-    """Cut a text into the shortest pieces that fold by themselves: a character with its marks, an entity."""
+def cut_into_pieces(text: str) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of the shortest pieces that fold by themselves: a character with its marks, an entity."""
     whole = {found.start(): found.end() for pattern in (_ENTITY, _SOFT_BREAK) for found in pattern.finditer(text)}
     at = 0
     while at < len(text):

@@ -21,6 +21,7 @@ from .object_keys import call_key
 from .reason_kinds import describe_kinds
 from .speaker_roles import is_showable
 from .statuses import DayVerdict, ExtensionStatus, RecordingStatus, TranscriptStatus
+from .unknown_statuses import name_unknown_statuses
 
 if TYPE_CHECKING:
     from .listing import Listing
@@ -178,6 +179,8 @@ def _check_calls(evidence: Evidence) -> Iterator[str]:
         ("transcripts", evidence.transcripts_without_call),
     ):
         yield from _count(f"row of `{name}` whose call the table `calls` does not have", _keys(call_ids))
+    yield from name_unknown_statuses("recordings", evidence.recordings, RecordingStatus)
+    yield from name_unknown_statuses("transcripts", evidence.transcripts, TranscriptStatus)
 
 
 def _check_listed_calls(evidence: Evidence, listing: "Listing") -> Iterator[str]:

@@ -19,7 +19,7 @@ from ..archive.usage import Usage, read_usage
 from ..archive.verified_days import read_verified_days
 from ..core import schemas
 from ..core.clock import Clock
-from ..core.day_total import UNREADABLE_DAY, DayTotal, make_day_total
+from ..core.day_total import DAY_WITHOUT_ROW, UNREADABLE_DAY, DayTotal, make_day_total
 from ..core.days import days_from
 from ..core.errors import UnreadablePartition
 from ..core.s3_prices import estimate_month_usd
@@ -98,7 +98,7 @@ def gather_totals(
     """
     now = clock.now()
     days = _read_days(store, tables, now.date())
-    totals = {day: kept.total for day, kept in days.items()}
+    totals = {day: kept.total for day, kept in days.items() if kept.total != DAY_WITHOUT_ROW}
     verdicts = Counter(total.verdict for total in totals.values())
     missing = [day for day in days_from(first, last) if day not in totals]
     within = set(_within_retention([*totals, *missing], now.date(), retention_days))
@@ -167,7 +167,10 @@ def _within_retention(days: Collection[date], today: date, retention_days: int |
 
 
 def _read_days(store: ObjectStore, tables: Tables, today: date) -> dict[date, KeptDay]:
-    """Return the numbers of every day that has a row. What changed since the last look is read, and kept."""
+    """Return the numbers of every day that has a row. What changed since the last look is read, and kept.
+
+    What is kept of a day whose row is deleted stays as it is: the look at its health names the day.
+    """
     row_versions, extension_versions = (
         list_table_versions(store, table.name) for table in (schemas.RECONCILIATION, schemas.RETENTION_EXTENSIONS)
     )
@@ -188,7 +191,8 @@ def _read_days(store: ObjectStore, tables: Tables, today: date) -> dict[date, Ke
             row_version, extensions_version, record_version = versions_of(day)
             kept_since = kept[day].kept_since if day in kept else today
             days[day] = KeptDay(found.total, row_version, extensions_version, kept_since, record_version, found.check)
-        by_year = {year: {day: value for day, value in days.items() if day.year == year} for year in years}
+        known = kept | days
+        by_year = {year: {day: value for day, value in known.items() if day.year == year} for year in years}
         list(
             pool.map(
                 lambda year: write_kept_days(store, year, by_year[year]),
@@ -199,7 +203,7 @@ def _read_days(store: ObjectStore, tables: Tables, today: date) -> dict[date, Ke
 
 
 def _read_day(store: ObjectStore, tables: Tables, day: date) -> KeptDay:
-    """Read the numbers of a day, and what was compared where it is complete. The versions are the caller's to add."""
+    """Read the numbers of a day, and what was compared. The versions are the caller's to add."""
     unknown = KeptDay(UNREADABLE_DAY, "", "", day, "", None)
     try:
         row = read_reconciliation(tables, day)
@@ -207,9 +211,9 @@ def _read_day(store: ObjectStore, tables: Tables, day: date) -> KeptDay:
     except UnreadablePartition:
         return unknown
     if row is None:
-        return unknown
+        return replace(unknown, total=DAY_WITHOUT_ROW)
     total = make_day_total(row, extensions)
-    compared = read_checked_tables(store, day) if total.is_complete else None
+    compared = read_checked_tables(store, day)
     if compared is None:
         return replace(unknown, total=total)
     check = KeptCheck(row["checked_at"], row["listed_total"], replace(compared, counted=None))

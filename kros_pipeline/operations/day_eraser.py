@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import date
 from hashlib import sha256
 from io import BytesIO
@@ -23,6 +23,7 @@ from ..core.errors import ArchiveError
 from ..core.id_digests import digest_id
 from ..core.listing import Listing
 from ..core.object_keys import (
+    DECISIONS,
     acknowledged_prefix,
     audio_prefix,
     audit_prefix,
@@ -41,7 +42,7 @@ from ..core.object_keys import (
 )
 from ..core.seal_keys import manifest_key, records_key
 from ..core.worker_threads import worker_threads
-from .decision_search import COLUMNS, decisions_of_others
+from .decision_search import COLUMNS, call_named_in, decisions_of_others
 
 _CALL_PREFIXES = (
     audio_prefix, quarantine_prefix, acknowledged_prefix, held_prefix, moved_prefix, other_answers_prefix,
@@ -132,8 +133,7 @@ class DayEraser:
         return find_claims(map(decision_key, decisions), self._governance), requests
 
     def _names_erased_call(self, intent: ObjectVersion) -> bool:
-        body = self._governance.read_version(intent)
-        return body is not None and json.loads(body).get("call_id") in self._call_ids
+        return call_named_in(self._governance.read_version(intent)) in self._call_ids
 
     def _rewrite_table(self, table: schemas.Table) -> None:
         """Rewrite a partition unchanged: `Tables` drops the rows of erased calls.
@@ -211,6 +211,19 @@ class DayEraser:
 def find_claims(keys: Iterable[str], governance: Governance) -> list[ObjectVersion]:
     """Return every version of the claims at these keys."""
     return [version for key in keys for version in versions_at(governance, key)]
+
+
+def delete_claims(residue: Iterable[str], call_ids: Collection[str], governance: Governance) -> int:
+    """Delete the claims in a search's residue that name these calls: a run was killed before the intent.
+
+    No journal has them, so that no day eraser finds them. Return how many versions were deleted.
+    """
+    keys = {found.split(" ")[0] for found in residue if found.startswith(DECISIONS)}
+    claims = [
+        claim for claim in find_claims(keys, governance) if call_named_in(governance.read_version(claim)) in call_ids
+    ]
+    governance.delete(claims)
+    return len(claims)
 
 
 def _decisions_in(versions: Iterable[ObjectVersion]) -> set[str]:

@@ -5,12 +5,12 @@ Dagster's history is not used: it may be incomplete.
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 
-from ..archive.day_totals import read_kept_days
+from ..archive.day_totals import KeptCheck, KeptDay, list_kept_years, read_kept_days
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Row
 from ..archive.table_versions import (
@@ -133,7 +133,8 @@ def read_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tables)
 
     Requests: one a table for each 1,000 days of the archive, and two for each of these days.
     """
-    return _read_states(days, store, tables, keeps=False)
+    with worker_threads(_THREADS, "day-states") as pool:
+        return _read_states(days, _Listed(_list_tables(store, pool)), {}, store, tables, pool)
 
 
 def look_at_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tables) -> dict[date, DayState]:
@@ -142,43 +143,103 @@ def look_at_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tabl
     The row of such a day has numbers only, and no `problems`. Requests: one a table for each 1,000 days of the archive,
     one for each year, and two for each of these days that is not complete, or has changed since the last hourly look.
     """
-    return _read_states(days, store, tables, keeps=True)
-
-
-def _read_states(days: Iterable[date], store: ObjectStore, tables: Tables, *, keeps: bool) -> dict[date, DayState]:
     days = list(days)
     with worker_threads(_THREADS, "day-states") as pool:
-        names = list(schemas.TABLES)
-        listed = dict(zip(names, pool.map(lambda name: list_table_versions(store, name), names), strict=True))
-        kept = _read_kept(days, listed[_ROW], store, pool) if keeps else {}
-        found = read_day_rows((day for day in days if day in listed[_ROW] and day not in kept), tables, pool)
-        good = [day for day, row in found.rows.items() if row and row["verdict"] != DayVerdict.INCOMPLETE]
-        checked = dict(zip(good, pool.map(lambda day: read_checked_tables(store, day), good), strict=True))
+        listed = _Listed(_list_tables(store, pool), list_records(store))
+        kept = _read_kept({day.year for day in days if day in listed.tables[_ROW]}, store, pool)
+        return _read_states(days, listed, kept, store, tables, pool)
+
+
+def look_at_every_day(
+    days: Iterable[date], *, store: ObjectStore, tables: Tables
+) -> tuple[dict[date, DayState], dict[date, DayState]]:
+    """Read the states of these days as `look_at_day_states` does, and of every other day that an hourly look has kept.
+
+    Those others cost no request each: their rows are not read. One whose row is gone has none, and names the table
+    `reconciliation` as deleted; so does one of `days` that was kept. Requests beside those of `look_at_day_states`: one
+    for each other year of the archive, and one.
+    """
+    with worker_threads(_THREADS, "day-states") as pool:
+        listed = _Listed(_list_tables(store, pool), list_records(store))
+        kept = _read_kept(list_kept_years(store), store, pool)
+        asked = _read_states(days, listed, kept, store, tables, pool)
+    for day in asked.keys() & kept.keys() - listed.tables[_ROW].keys():
+        asked[day] = DayState(deleted=[_ROW])
+    return asked, {day: _look_at_kept(day, value, listed) for day, value in kept.items() if day not in asked}
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """The versions that are in the bucket: by table and day, and of each day's record."""
+
+    tables: Mapping[str, Mapping[date, str]]
+    records: Mapping[date, str] = field(default_factory=dict)
+
+    def present(self, day: date) -> TableVersions:
+        return {name: versions[day] for name, versions in self.tables.items() if day in versions}
+
+    def has_row_of(self, day: date, kept: KeptDay) -> bool:
+        """Return whether row and record are still those that the kept numbers were read from."""
+        return (kept.row_version, kept.record_version) == (self.tables[_ROW].get(day), self.records.get(day))
+
+
+def _list_tables(store: ObjectStore, pool: ThreadPoolExecutor) -> dict[str, dict[date, str]]:
+    names = list(schemas.TABLES)
+    return dict(zip(names, pool.map(partial(list_table_versions, store), names), strict=True))
+
+
+def _read_kept(years: Iterable[int], store: ObjectStore, pool: ThreadPoolExecutor) -> dict[date, KeptDay]:
+    of_years = pool.map(partial(read_kept_days, store), sorted(years))
+    return {day: kept for of_year in of_years for day, kept in of_year.items()}
+
+
+def _read_states(
+    days: Iterable[date],
+    listed: _Listed,
+    kept: Mapping[date, KeptDay],
+    store: ObjectStore,
+    tables: Tables,
+    pool: ThreadPoolExecutor,
+) -> dict[date, DayState]:
+    """Read the states of these days, those of complete days that have not changed from what is kept."""
+    days = list(days)
+    known = {
+        day: (_kept_row(value, value.check), value.check.tables)
+        for day in days
+        if (value := kept.get(day)) is not None
+        and value.check is not None
+        and value.is_complete
+        and listed.has_row_of(day, value)
+    }
+    found = read_day_rows((day for day in days if day in listed.tables[_ROW] and day not in known), tables, pool)
+    good = [day for day, row in found.rows.items() if row and row["verdict"] != DayVerdict.INCOMPLETE]
+    checked = dict(zip(good, pool.map(lambda day: read_checked_tables(store, day), good), strict=True))
     states = {}
     for day in days:
-        present = {name: versions[day] for name, versions in listed.items() if day in versions}
-        row, tables_then = kept[day] if day in kept else (found.rows.get(day), checked.get(day))
+        row, tables_then = known[day] if day in known else (found.rows.get(day), checked.get(day))
         state = DayState(row, found.unreadable.get(day, ""))
-        states[day] = state if tables_then is None else _compare(state, tables_then, present)
+        states[day] = state if tables_then is None else _compare(state, tables_then, listed.present(day))
     return states
 
 
-def _read_kept(
-    days: Iterable[date], row_versions: Mapping[date, str], store: ObjectStore, pool: ThreadPoolExecutor
-) -> dict[date, tuple[Row, CheckedTables]]:
-    """Return what is kept of complete days, as far as row and record are still the ones that it was read from."""
-    records = list_records(store)
-    years = sorted({day.year for day in days if day in row_versions})
-    kept = {day: value for of_year in pool.map(partial(read_kept_days, store), years) for day, value in of_year.items()}
-    found = {}
-    for day in days:
-        value = kept.get(day)
-        if value is None or value.check is None:
-            continue
-        if (value.row_version, value.record_version) == (row_versions.get(day), records.get(day)):
-            times = {"checked_at": value.check.checked_at, "listed_total": value.check.listed_total}
-            found[day] = asdict(value.total) | times, value.check.tables
-    return found
+def _look_at_kept(day: date, kept: KeptDay, listed: _Listed) -> DayState:
+    """Return the state of a day by what is kept.
+
+    Where its row or record has changed since the last hourly look, nobody knows yet what was compared with them: no
+    table counts as replaced. A row that is not the recorded one counts as replaced: no run will record it.
+    """
+    if day not in listed.tables[_ROW]:
+        return DayState(deleted=[_ROW])
+    if kept.check is None:
+        return DayState()
+    state = _compare(DayState(_kept_row(kept, kept.check)), kept.check.tables, listed.present(day))
+    if not listed.has_row_of(day, kept):
+        return replace(state, replaced=[])
+    return state if state.is_recorded else replace(state, replaced=[_ROW])
+
+
+def _kept_row(kept: KeptDay, check: KeptCheck) -> Row:
+    return asdict(kept.total) | {"checked_at": check.checked_at, "listed_total": check.listed_total}
 
 
 def _compare(state: DayState, checked: CheckedTables, present: TableVersions) -> DayState:

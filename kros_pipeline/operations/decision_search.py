@@ -5,6 +5,7 @@ about an erased one. A claim names its call, too, and is deleted with the journa
 intent, which a killed run has left, leads nowhere and has to be read.
 """
 
+import json
 from collections.abc import Collection, Iterable
 from concurrent.futures import Executor
 from string import hexdigits
@@ -29,6 +30,16 @@ def decisions_of_others(rows: Iterable[Row], call_ids: Collection[str]) -> set[s
         if row["call_id"] not in call_ids
         and row["decision_id"] == Decision(row["call_id"], row["rule_id"], row["requested_days"]).decision_id
     }
+
+
+def call_named_in(body: bytes | None) -> str | None:
+    """Return the call that a claim or an intent names; None where it is gone, or somebody else wrote another thing."""
+    try:
+        content = json.loads(body) if body is not None else None
+    except (ValueError, RecursionError):
+        return None
+    call_id = content.get("call_id") if isinstance(content, dict) else None
+    return call_id if isinstance(call_id, str) else None
 
 
 def find_claims_without_intent(store: ObjectStore, governance: Governance, pool: Executor) -> list[ObjectVersion]:

@@ -12,7 +12,6 @@ The order of writes makes it safe to kill at any point:
 6. Delete the plan.
 """
 
-import json
 from collections.abc import Callable
 from datetime import date
 from functools import partial
@@ -28,12 +27,19 @@ from ..archive.tombstones import Tombstones
 from ..archive.unparsed_rows import UnparsedRows
 from ..core.clock import Clock
 from ..core.errors import ArchiveError
-from ..core.object_keys import DECISIONS, NOTIFICATIONS
+from ..core.object_keys import NOTIFICATIONS
 from ..core.wanted_number import WantedNumber
 from ..steps.run_context import RunContext
-from .day_eraser import DayEraser, find_claims
-from .erasure_plan import add_other_days, add_unparsed, describe_nothing_found, find_held_calls, make_plan
-from .erasure_proof import NOT_SEARCHED, NUMBER_UNKNOWN, ErasureProof
+from .day_eraser import DayEraser, delete_claims
+from .erasure_plan import (
+    add_other_days,
+    add_unparsed,
+    describe_nothing_found,
+    find_days_without_calls,
+    find_held_calls,
+    make_plan,
+)
+from .erasure_proof import NUMBER_UNKNOWN, ErasureProof
 from .erasure_reach import describe_unreached
 from .erasure_request import (
     ErasurePlan,
@@ -119,11 +125,13 @@ class Eraser:
             self._store, self._clock.now(), self._retention_days, is_stopped=bool(plan.stopped_number)
         )
         if not (plan.days or plan.stopped_number or unfinished or (dry_run and plan.candidates)):
-            raise ErasureRefused(describe_nothing_found(plan))
+            unlisted = find_days_without_calls(self._governance, self._every_day)
+            raise ErasureRefused(describe_nothing_found(plan, unlisted))
         if dry_run:
             owned = [version for eraser in self._day_erasers(plan) for version in eraser.find_owned()]
             result.versions_deleted, result.owned_keys = len(owned), sorted({version.key for version in owned})
-            proof = self._open_proof(plan, wanted, result)
+            proof = self._open_proof(plan, wanted)
+            result.searched, result.not_reached = proof.describe(), result.not_reached + proof.describe_unsearched()
             result.residue = sorted({*proof.find_of_days(), *proof.find_elsewhere(), *proof.find_everywhere()})
             return result
         require_erasure_capabilities(self._store, self._governance, self._clock)
@@ -142,16 +150,20 @@ class Eraser:
                 is_same = wanted is not None and earlier.number == self._tombstones.pseudonym(wanted.name)
                 if earlier.number and not is_same:
                     result.not_reached.append(NUMBER_UNKNOWN)
-                self._carry_out(earlier, wanted if is_same else None, result)
+                proof = self._carry_out(earlier, wanted if is_same else None, result)
+                result.searched.append(_describe_earlier(earlier, proof.describe()))
+                result.not_reached += [_describe_earlier(earlier, [part]) for part in proof.describe_unsearched()]
                 if (earlier.call_ids, earlier.number) == (plan.call_ids, plan.number):
                     plan.searched, plan.searched_for = earlier.searched, earlier.searched_for  # in this launch
         if plan.days or plan.stopped_number:
             save_plan(plan, self._store)
-            self._carry_out(plan, wanted, result)
+            proof = self._carry_out(plan, wanted, result)
+            result.searched = proof.describe() + result.searched
+            result.not_reached += proof.describe_unsearched()
         return result
 
-    def _open_proof(self, plan: ErasurePlan, wanted: WantedNumber | None, result: ErasureResult) -> ErasureProof:
-        proof = ErasureProof(
+    def _open_proof(self, plan: ErasurePlan, wanted: WantedNumber | None) -> ErasureProof:
+        return ErasureProof(
             plan,
             wanted,
             store=self._store,
@@ -161,10 +173,6 @@ class Eraser:
             clock=self._clock,
             threads=self._threads,
         )
-        result.searched += [part for part in proof.describe() if part not in result.searched]
-        if not plan.full_search and NOT_SEARCHED not in result.not_reached:
-            result.not_reached.append(NOT_SEARCHED)
-        return proof
 
     def _day_erasers(self, plan: ErasurePlan) -> list[DayEraser]:
         return [
@@ -182,15 +190,22 @@ class Eraser:
             for day in plan.days
         ]
 
-    def _carry_out(self, plan: ErasurePlan, wanted: WantedNumber | None, result: ErasureResult) -> None:
+    def _carry_out(self, plan: ErasurePlan, wanted: WantedNumber | None, result: ErasureResult) -> ErasureProof:
+        """Carry out a plan, add to the result what was done, and return the proof that nothing is left."""
         self._write_tombstones(plan)
         began_at = self._clock.monotonic()
         for key in list(self._unparsed_rows.reservations()):
             self._governance.delete(versions_at(self._governance, key))
         add_unparsed(plan, wanted, self._tombstones, self._unparsed_rows)  # those that came meanwhile
         save_plan(plan, self._store)
+        held = find_held_calls(plan, self._governance)
+        if held:
+            raise ErasureUnfinished(
+                f"{len(held)} of the calls came under legal hold, or were found, after the erasure had begun. Nothing "
+                "of them was deleted. Lift the hold in S3, if the law allows, and launch the job again."
+            )
         self._write_tombstones(plan)
-        proof = self._open_proof(plan, wanted, result)
+        proof = self._open_proof(plan, wanted)
         self._record(plan)
         erasers = self._day_erasers(plan)
         for _ in range(_MAX_PASSES):
@@ -199,12 +214,13 @@ class Eraser:
             result.residue = proof.find()
             if not result.residue:
                 break
-            result.versions_deleted += self._delete_claims(result.residue, plan.call_ids)
+            result.versions_deleted += delete_claims(result.residue, plan.call_ids, self._governance)
             result.versions_deleted += self._delete_notifications(result.residue)
         else:
             raise ErasureUnfinished(
                 f"{len(result.residue)} objects still hold something: {', '.join(result.residue[:3])}. Delete by hand "
-                "what no step of this pipeline wrote; otherwise report this as a bug. Then launch the job again."
+                "what no step of this pipeline wrote. Restore a day's table calls that was deleted, or is hidden by a "
+                "delete marker. Otherwise report this as a bug. Then launch the job again."
             )
         if plan.delete_upstream:
             self._upstream.delete_all(plan, result.upstream, result.problems)
@@ -216,6 +232,7 @@ class Eraser:
                     f"answers are kept, and the journal does not take them: {plan.unwritten}. Launch the job again"
                 )
         delete_plan(plan, self._governance)
+        return proof
 
     def _write_tombstones(self, plan: ErasurePlan) -> None:
         if plan.stopped_number:
@@ -227,17 +244,6 @@ class Eraser:
             self._tombstones.add_row_pseudonym(pseudonym)
         for key in plan.unparsed_keys:
             self._tombstones.add_unparsed_row(key)
-
-    def _delete_claims(self, residue: list[str], call_ids: set[str]) -> int:
-        """Delete the claims of decisions about these calls that no journal has: a run was killed before the intent."""
-        keys = {found.split(" ")[0] for found in residue if found.startswith(DECISIONS)}
-        claims = [
-            claim
-            for claim in find_claims(keys, self._governance)
-            if json.loads(self._governance.read_version(claim) or b"{}").get("call_id") in call_ids
-        ]
-        self._governance.delete(claims)
-        return len(claims)
 
     def _delete_notifications(self, residue: list[str]) -> int:
         """Delete the state of notifications, if a reason in it names a call. What is red is notified once more."""
@@ -253,6 +259,10 @@ class Eraser:
             for call_id in sorted(ids):
                 audit.record(AuditEvent.ERASED, call_id, reason=plan.reason)
             audit.write()
+
+
+def _describe_earlier(plan: ErasurePlan, parts: list[str]) -> str:
+    return f"of an earlier erasure ({len(plan.call_ids)} calls) that this launch has finished: {', '.join(parts)}"
 
 
 def _count(outcomes: dict[str, int]) -> str:

@@ -1,6 +1,7 @@
 """Finds the calls that an erasure request selects, and makes the erasure plan."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from datetime import date
 
 from ..archive.governance import Governance, versions_at
 from ..archive.object_store import ObjectStore
@@ -9,14 +10,16 @@ from ..archive.unparsed_rows import UnparsedRows
 from ..core import schemas
 from ..core.object_keys import MOVED, TOMBSTONES, audio_key, call_key, call_key_in, day_in, erasure_plan_key
 from ..core.redaction import redact
-from ..core.row_identity import id_of_row
+from ..core.row_identity import id_of_row, id_with_parts
 from ..core.wanted_number import Found, WantedNumber
 from .erasure_request import Candidate, ErasurePlan, ErasureRefused, ErasureRequest
 from .every_day import EveryDay
 from .number_search import Match, find_in_calls, find_in_unparsed_rows
 from .residue_search import ResidueSearch
+from .search_parts import cut_outside_days
 
 _SAMPLE_SIZE = 5
+_MAX_NAMED_DAYS = 10
 
 
 def make_plan(
@@ -55,7 +58,9 @@ def make_plan(
     _add_unparsed_by_id(plan, call_ids | plan.call_ids, tombstones, unparsed_rows)
     _add_erased(plan, call_ids | plan.call_ids | set(request.candidates), store, tombstones)
     add_other_days(plan, call_ids | plan.call_ids, store, every_day)
-    _refuse_unknown(plan, "call_ids", "in this archive", call_ids)
+    _refuse_unknown(
+        plan, "call_ids", "in this archive", call_ids, lambda: find_days_without_calls(governance, every_day)
+    )
     candidates = [name for name in request.candidates if not tombstones.is_row_erased(name)]
     _refuse_unknown(plan, "candidates", "near matches of the number, and were not erased before", candidates)
     if ResidueSearch(plan.call_ids, wanted).is_named_in(request.reason):
@@ -91,7 +96,23 @@ def add_other_days(plan: ErasurePlan, call_ids: Collection[str], store: ObjectSt
         plan.add(day, call_id)
 
 
-def describe_nothing_found(plan: ErasurePlan) -> str:
+def find_days_without_calls(governance: Governance, every_day: EveryDay) -> list[date]:
+    """Return the days of which the bucket has something, and no present table `calls`: no call is found there."""
+    return every_day.without_calls(cut_outside_days(governance).days)
+
+
+def _describe_days_without_calls(days: list[date]) -> str:
+    if not days:
+        return ""
+    named = ", ".join(map(str, days[-_MAX_NAMED_DAYS:]))
+    more = f" and {len(days) - _MAX_NAMED_DAYS} before them" if len(days) > _MAX_NAMED_DAYS else ""
+    return (
+        f" These days have objects, and no table calls to look in: {named}{more}. "
+        "If the table was deleted, or is hidden by a delete marker, restore it and launch again."
+    )
+
+
+def describe_nothing_found(plan: ErasurePlan, days_without_calls: list[date]) -> str:
     """Return why an erasure by number that has found no call is refused."""
     if plan.candidates:
         return (
@@ -100,7 +121,7 @@ def describe_nothing_found(plan: ErasurePlan) -> str:
         )
     return (
         "No call of this archive is from or to that number. Write it as the tables do, like +4915112345678; if its "
-        "calls were erased before, there is nothing more to do."
+        "calls were erased before, there is nothing more to do." + _describe_days_without_calls(days_without_calls)
     )
 
 
@@ -121,11 +142,18 @@ def _sample(call_ids: list[str]) -> str:
     return ", ".join([*map(call_key, call_ids[:_SAMPLE_SIZE]), *more])
 
 
-def _refuse_unknown(plan: ErasurePlan, field: str, where: str, names: Collection[str]) -> None:
+def _refuse_unknown(
+    plan: ErasurePlan,
+    field: str,
+    where: str,
+    names: Collection[str],
+    find_days: Callable[[], list[date]] = list,
+) -> None:
     unknown = sorted(set(names) - plan.call_ids - plan.unparsed_keys)
     if unknown:
         raise ErasureRefused(
             f"{len(unknown)} of {field} are not {where}. Nothing was touched. They are: {_sample(unknown)}."
+            + _describe_days_without_calls(find_days())
         )
 
 
@@ -146,7 +174,7 @@ def _add_by_number(
     of_rows = list(find_in_unparsed_rows(wanted, unparsed_rows))
     for match in of_rows:
         if match.found.is_same or {match.name, match.call_id} & {*named, *plan.call_ids}:
-            _add_unparsed_row(plan, match, wanted if match.found.is_same else None, tombstones, unparsed_rows)
+            _add_unparsed_call(plan, match, wanted if match.found.is_same else None, tombstones, unparsed_rows)
     taken = plan.call_ids | plan.unparsed_keys
     plan.candidates = [
         Candidate(match.name, match.day, match.found.reason) for match in matches + of_rows if match.name not in taken
@@ -156,12 +184,19 @@ def _add_by_number(
 def _add_unparsed_row(
     plan: ErasurePlan, match: Match, wanted: WantedNumber | None, tombstones: Tombstones, unparsed_rows: UnparsedRows
 ) -> None:
-    """Add an unparsed row: it is known again by its id, or without one by the wanted number or its own."""
+    """Add an unparsed row, and not its call: without an id it is known again by the wanted number or its own."""
     plan.unparsed_keys.add(match.name)
-    if match.call_id is not None:
-        plan.add(match.day, match.call_id)
     names = unparsed_rows.names_of(match.name, match.row, wanted.name if wanted is not None else None)
     plan.row_pseudonyms |= {tombstones.pseudonym(name) for name in names}
+
+
+def _add_unparsed_call(
+    plan: ErasurePlan, match: Match, wanted: WantedNumber | None, tombstones: Tombstones, unparsed_rows: UnparsedRows
+) -> None:
+    """Add an unparsed row and the call whose row it is: it is known again by its id."""
+    _add_unparsed_row(plan, match, wanted, tombstones, unparsed_rows)
+    if match.call_id is not None:
+        plan.add(match.day, match.call_id)
 
 
 def add_unparsed(
@@ -171,18 +206,23 @@ def add_unparsed(
     _add_unparsed_by_id(plan, plan.call_ids, tombstones, unparsed_rows)
     for match in find_in_unparsed_rows(wanted, unparsed_rows) if wanted is not None else ():
         if match.found.is_same:
-            _add_unparsed_row(plan, match, wanted, tombstones, unparsed_rows)
+            _add_unparsed_call(plan, match, wanted, tombstones, unparsed_rows)
 
 
 def _add_unparsed_by_id(
     plan: ErasurePlan, call_ids: Collection[str], tombstones: Tombstones, unparsed_rows: UnparsedRows
 ) -> None:
-    """Add the unparsed rows that have, or name, one of these calls."""
+    """Add the unparsed rows of these calls, and those that name one: of another call the row only, not the call."""
     search = ResidueSearch(call_ids, None)
     for key, row in unparsed_rows.rows():
         day, call_id = day_in(key), id_of_row(row)
-        if day is not None and (call_id in call_ids or search.is_in_value(row)):
+        if day is None:
+            continue
+        if call_id in call_ids or search.is_in_value(id_with_parts(row)):
             match = Match(day, call_id, Found(True, "it has a call's id"), key, row)
+            _add_unparsed_call(plan, match, None, tombstones, unparsed_rows)
+        elif search.is_in_value(row):
+            match = Match(day, call_id, Found(True, "it names a call"), key, row)
             _add_unparsed_row(plan, match, None, tombstones, unparsed_rows)
 
 

@@ -11,7 +11,6 @@ from typing import TypeVar
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..archive.archived_days import archived_days
 from ..archive.object_store import Entry, ObjectStore
 from ..archive.parquet import Partition
 from ..archive.ranged_tables import list_partitions, read_in_ranges
@@ -69,9 +68,9 @@ class EveryDay:
             for digest in digests:
                 yield day, by_digest[digest]
 
-    def find_days_without_calls(self) -> set[date]:
-        """Return the days that have audio or recordings, and no table `calls`, which says whose they are."""
-        return set(archived_days(self._store)) - list_partitions(self._store, schemas.CALLS).keys()
+    def without_calls(self, days: Iterable[date]) -> list[date]:
+        """Return those of the days that have no present table `calls`, which says whose the rest of a day is."""
+        return sorted(set(days) - list_partitions(self._store, schemas.CALLS).keys())
 
     def find_residue(self, search: ResidueSearch, call_ids: Collection[str], without: Collection[date]) -> list[str]:
         """Return the keys of present tables and listings in which something is left; days of `without` are left out."""

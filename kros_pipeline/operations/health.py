@@ -20,8 +20,9 @@ from ..core.recorded_share import DAYS_BEFORE, Drop, RecordedDay, find_drops
 from ..core.retention import warning_days
 from ..core.statuses import DayVerdict, RecordingStatus
 from ..core.worker_threads import worker_threads
+from .changed_days import describe_deleted, describe_other_days, describe_replaced
 from .day_rows import read_day_rows
-from .day_states import DayState, look_at_day_states
+from .day_states import DayState, look_at_every_day
 
 _RECENT_DAYS = 14
 _DROPS_REPORTED_DAYS = 7
@@ -34,9 +35,13 @@ _AT_RISK = (RecordingStatus.PENDING, RecordingStatus.FAILED, RecordingStatus.REF
 
 @dataclass
 class ArchiveHealth:
-    """What was found. `days` are sentences; `calls` is a sample of (call id, day, days left) of `count` recordings."""
+    """What was found. `days` are sentences; `calls` is a sample of (call id, day, days left) of `count` recordings.
+
+    `other_days` are sentences about days that no schedule takes up: upstream has them no more.
+    """
 
     days: list[str] = field(default_factory=list)
+    other_days: list[str] = field(default_factory=list)
     calls: list[tuple[str, date, int]] = field(default_factory=list)
     count: int = 0
     days_never_listed: list[tuple[date, int]] = field(default_factory=list)
@@ -57,7 +62,7 @@ def check_health(
     lookback_days: int,
     under_way: Collection[date] = (),
 ) -> ArchiveHealth:
-    """Check the days from `first` to `last` of which upstream may still have recordings.
+    """Check the days from `first` to `last` of which upstream may still have recordings; and the tables of every day.
 
     The runs of days in `under_way` may be writing tables right now.
     """
@@ -68,7 +73,10 @@ def check_health(
     first_read = min(oldest, max(first, first_drop - timedelta(days=DAYS_BEFORE)))
     read = days_from(first_read, last)
     days = [day for day in read if day >= oldest]
-    states = look_at_day_states(days, store=store, tables=tables)
+    states, other_states = look_at_every_day(days, store=store, tables=tables)
+    health.other_days = describe_other_days(
+        other_states, store=store, clock=clock, lookback_days=lookback_days, under_way=under_way
+    )
     with worker_threads(_THREADS, "health") as pool:
         older = read_day_rows((day for day in read if day < oldest), tables, pool)
         rows = older.rows | {day: state.row for day, state in states.items()}
@@ -76,7 +84,8 @@ def check_health(
         recorded = (_count_recorded(day, row) for day, row in rows.items() if row is not None)
         health.drops = find_drops(recorded, since=first_drop)
         for day in days:
-            if day not in unreadable and (rows[day] is not None or (today - day).days <= _RECENT_DAYS):
+            was_kept = rows[day] is not None or bool(states[day].deleted)
+            if day not in unreadable and (was_kept or (today - day).days <= _RECENT_DAYS):
                 health.days += _describe_day(day, states[day], clock, lookback_days, is_under_way=day in under_way)
         health.days += [f"{day}: {reason}." for day, reason in unreadable.items()]
         if retention_days is not None:
@@ -94,7 +103,8 @@ def _describe_day(day: date, state: DayState, clock: Clock, lookback_days: int, 
     """Yield what is wrong with a day: a recent one, or an older one that was looked at and that upstream still has."""
     row = state.row
     if row is None:
-        yield f"{day} was never archived."
+        if not state.deleted:
+            yield f"{day} was never archived."
     elif row["verdict"] == DayVerdict.INCOMPLETE:
         yield f"{day} is incomplete{_first_problem(row)}."
     elif row["verdict"] != DayVerdict.COMPLETE:
@@ -102,10 +112,9 @@ def _describe_day(day: date, state: DayState, clock: Clock, lookback_days: int, 
             yield f"{day} is still waiting, a day after its grace days{_first_problem(row)}."
     elif row["listed_total"] is None:
         yield f"{day} is complete by its row, and its list was never proved."
-    if state.deleted:
-        yield f"{day}: deleted since its check: {_name(state.deleted)}."
-    if state.replaced and not is_under_way and state.was_proved_after_grace(day, lookback_days):
-        yield f"{day}: replaced since its check: {_name(state.replaced)}."
+    yield from describe_deleted(day, state)
+    if not is_under_way and state.was_proved_after_grace(day, lookback_days):
+        yield from describe_replaced(day, state.replaced)
 
 
 def _first_problem(row: Row) -> str:
@@ -116,11 +125,6 @@ def _first_problem(row: Row) -> str:
     first = problems[0] if len(problems[0]) <= _MAX_CHARACTERS else f"{problems[0][: _MAX_CHARACTERS - 1]}…"
     more = f"; {len(problems) - 1} more problems" if len(problems) > 1 else ""
     return f": {first}{more}"
-
-
-def _name(tables: list[str]) -> str:
-    """Name tables as a sentence does."""
-    return ", ".join(f"the table `{name}`" for name in tables)
 
 
 def _count_recorded(day: date, row: Row) -> RecordedDay:

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from ..archive.decision_claims import decision_in
 from ..archive.governance import Governance, ObjectVersion
+from ..archive.parquet import ROWS_PER_BATCH
 from ..archive.ranged_file import RangedFile
 from ..archive.unparsed_rows import parse_row
 from ..core.call_records import parse_manifest_line, parse_record
@@ -20,24 +21,32 @@ from ..core.id_digests import digest_id
 from ..core.listed_digests import find_listed
 from ..core.listing import DIGEST_FIELDS
 from ..core.object_keys import (
+    AUDIO,
     ERASURES_UNDER_WAY,
     LISTINGS,
+    QUARANTINE,
+    REVIEWS,
+    TABLES,
     UNPARSED,
     call_key,
     call_key_in,
 )
 from ..core.row_identity import id_of_row
-from ..core.seal_keys import SEAL_CHAIN, SEALS, call_key_in_path
+from ..core.seal_keys import SEAL_CHAIN, SEALS, call_key_in_path, is_records_or_manifest
 from ..core.wanted_number import NUMBER_FIELDS, WantedNumber
 from ..core.worker_threads import worker_threads
 from .number_search import has_number
+from .residue_texts import fields_of, find_encoded_keys_and_words, integers_in, lines_of, texts_in
 
 _MIN_CHARACTERS = 4  # a shorter id, such as 7, is only found as a whole text
 _ID_LIKE = re.compile(r"[A-Za-z0-9_-]{4,}")
-_ENCODED_KEY = re.compile(r"sha256\.[a-z2-7]{52}")
-_WORD = re.compile(r"[^\s,;\"'()<>]{4,}")  # an id that is not plain, in a sentence
 _OF_NUMBER = {*NUMBER_FIELDS, "extra"}
-_READ_PREFIXES = ("tables/", "state/", "audit/", "reviews/", SEALS)
+_READ_PREFIXES = (TABLES, "state/", "audit/", REVIEWS, SEALS)
+_BODIES = (AUDIO, QUARANTINE)
+OWN_FOLDERS = frozenset((*_READ_PREFIXES, *_BODIES))
+"""The folders that this pipeline writes to. Of any other object the full search reads the content, too."""
+_PARQUET = b"PAR1"  # how a Parquet file begins, whatever its name is
+_MAX_WHOLE_BYTES = 16 << 20  # of a text that is parsed as one JSON value
 
 
 class ResidueSearch:
@@ -54,6 +63,8 @@ class ResidueSearch:
         self._number = number
         self.of_others: Collection[str] = ()
         """Decisions of other calls, whose journals are not read: the id of a decision is a hash of its call."""
+        self.reads_everything = False
+        """Whether the contents of objects are read that are in no folder of this pipeline."""
         self._may_be_number = re.compile(number.pattern).search if number is not None else None
 
     @property
@@ -65,8 +76,9 @@ class ResidueSearch:
         """Return the keys, with their versions, in which something is left; by default in the whole archive.
 
         Prefixes are listed and read in parallel. Tables, state and audit log are read, of tables only the columns that
-        matter; of audio and quarantined bodies only the keys are. The plans of erasures under way are left out: they
-        have to name what they erase, and are deleted last.
+        matter; of audio and quarantined bodies only the keys are, and so, unless `reads_everything`, of what is in no
+        folder of this pipeline. The plans of erasures under way are left out: they have to name what they erase, and
+        are deleted last.
         """
         with worker_threads(threads, "residue") as pool:
             parts = pool.map(lambda prefix: self.find_in(governance, governance.versions(prefix)), prefixes)
@@ -81,7 +93,8 @@ class ResidueSearch:
             return False
         if self._is_in_key(version.key):
             return True
-        if version.is_marker or not version.key.startswith(_READ_PREFIXES):
+        is_own = version.key.startswith(_READ_PREFIXES)
+        if version.is_marker or not (is_own or (self.reads_everything and not version.key.startswith(_BODIES))):
             return False
         if version.key.startswith(SEAL_CHAIN):
             return False  # hashes of salted lines: they name nobody, and nobody can test a guess against them
@@ -93,12 +106,19 @@ class ResidueSearch:
             if not governance.copy_version_into(version, file):
                 return False
             file.seek(0)
-            if version.key.startswith(SEALS):
-                return any(map(self._is_in_sealed_line, file))
-            body = file.read()
-            if version.key.startswith(UNPARSED):
-                return self._is_in_unparsed_row(parse_row(body))
-            return self.is_in_listing(body) if version.key.startswith(LISTINGS) else self.is_in_text(body)
+            is_parquet = file.read(len(_PARQUET)) == _PARQUET
+            file.seek(0)
+            return self._is_in_table_or_unreadable(version.key, file) if is_parquet else self._is_in_file(version, file)
+
+    def _is_in_file(self, version: ObjectVersion, file: IO[bytes]) -> bool:
+        if is_records_or_manifest(version.key):
+            return any(map(self._is_in_sealed_line, file))
+        if version.size_bytes > _MAX_WHOLE_BYTES and not version.key.startswith(_READ_PREFIXES):
+            return any(map(self._is_in_line, lines_of(file)))
+        body = file.read()
+        if version.key.startswith(UNPARSED):
+            return self._is_in_unparsed_row(parse_row(body))
+        return self.is_in_listing(body) if version.key.startswith(LISTINGS) else self.is_in_text(body)
 
     def _is_in_key(self, key: str) -> bool:
         owner = call_key_in(key)
@@ -107,24 +127,46 @@ class ResidueSearch:
         return self.is_named_in(key)  # not our key: somebody may have copied an object aside
 
     def _is_in_table_version(self, governance: Governance, version: ObjectVersion) -> bool:
-        """Return whether a version of a table has something left, or cannot be read: nobody can tell whom it names."""
         try:
-            try:
-                ranged = RangedFile(partial(governance.read_version_range, version), version.size_bytes)
-                return self.is_in_table(cast(IO[bytes], ranged))
-            except ObjectChanged:
-                with tempfile.TemporaryFile(prefix="kros-") as file:
-                    return governance.copy_version_into(version, file) and self.is_in_table(file)
-        except (pa.ArrowException, OSError):
+            ranged = RangedFile(partial(governance.read_version_range, version), version.size_bytes)
+            return self._is_in_table_or_unreadable(version.key, cast(IO[bytes], ranged))
+        except ObjectChanged:
+            with tempfile.TemporaryFile(prefix="kros-") as file:
+                is_there = governance.copy_version_into(version, file)
+                return is_there and self._is_in_table_or_unreadable(version.key, file)
+
+    def _is_in_table_or_unreadable(self, key: str, file: IO[bytes]) -> bool:
+        """Return whether a Parquet file has something left, or cannot be read: nobody can tell whom it names."""
+        try:
+            return self.is_in_table(file) if key.startswith(TABLES) else self._is_in_foreign_table(file)
+        except (pa.ArrowException, OSError, ValueError, LookupError):  # the last one where it has a column twice
             return True
 
     def is_in_table(self, file: IO[bytes]) -> bool:
-        """Return whether a row of a Parquet file belongs to a call or the number, or one of its texts names a call."""
+        """Return whether a row of a Parquet file belongs to a call or the number, or one of its texts names a call.
+
+        An id that is no text is nobody's that can be told: then the file counts as one that has something left.
+        """
         parquet = pq.ParquetFile(file)
+        if not all(_is_text(field.type) for field in parquet.schema_arrow if field.name == "call_id"):
+            return True
         columns = ["call_id", "problems", *(sorted(_OF_NUMBER) if self._number else ())]
-        return self.is_in_batches(
-            parquet.iter_batches(columns=[name for name in columns if name in parquet.schema_arrow.names])
-        )
+        present = [name for name in columns if name in parquet.schema_arrow.names]
+        return self.is_in_batches(_validated(parquet.iter_batches(columns=present)))
+
+    def _is_in_foreign_table(self, file: IO[bytes]) -> bool:
+        """Return whether a value of any column names a call or is the number: the columns may have any names."""
+        for batch in _validated(pq.ParquetFile(file).iter_batches(batch_size=ROWS_PER_BATCH)):
+            if any(self.is_in_value(value) for column in batch.columns for value in column.to_pylist()):
+                return True
+            of_number = [name for name in batch.schema.names if name in _OF_NUMBER]
+            if self._number is not None and self._is_number_in(batch.select(of_number).to_pylist()):
+                return True
+        return False
+
+    def _is_number_in(self, rows: Iterable[dict[str, Any]]) -> bool:
+        found = (self._number.find_in_row(row) for row in rows) if self._number is not None else ()
+        return any(one is not None and one.is_same for one in found)
 
     def is_in_batches(self, batches: Iterable[pa.RecordBatch]) -> bool:
         """Return whether a row of a table, of which these are some columns, has something left."""
@@ -133,7 +175,7 @@ class ResidueSearch:
             for name in {"call_id", "problems"}.intersection(names):
                 column = batch.column(name)
                 values = column.to_pylist() if name == "problems" else column.unique().to_pylist()
-                if any(self.is_named_in(text) for value in values for text in _texts_in(value)):
+                if any(self.is_named_in(text) for value in values for text in texts_in(value)):
                     return True
             if self._number and not _OF_NUMBER.isdisjoint(names) and has_number(self._number, batch):
                 return True
@@ -144,7 +186,7 @@ class ResidueSearch:
         try:
             listing = json.loads(body)
             digests = find_listed(listing, self._digests)
-        except (json.JSONDecodeError, UnicodeDecodeError):
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
             return self.is_in_text(body)
         except ValueError:
             return True  # nobody can tell whom its digests name
@@ -155,11 +197,9 @@ class ResidueSearch:
         return bool(digests) or self.is_in_value(listing)
 
     def _is_in_unparsed_row(self, row: object) -> bool:
-        if self._number is not None and isinstance(row, dict):
-            found = self._number.find_in_row(row)
-            if found is not None and found.is_same:
-                return True
-        return id_of_row(row) in self._names or any(self._has_name(text) for text in _texts_in(row))
+        if isinstance(row, dict) and self._is_number_in([row]):
+            return True
+        return id_of_row(row) in self._names or any(self._has_name(text) for text in texts_in(row))
 
     def _is_in_sealed_line(self, line: bytes) -> bool:
         """Return whether a line of records or of a manifest is that of one of the calls, or of the number's."""
@@ -169,26 +209,35 @@ class ResidueSearch:
             return manifest_line is not None and call_key_in_path(manifest_line[1]) in self._names
         if record["call_id"] in self._names:
             return True
-        rows = record.get("tables", {}).get("calls", [])
-        found = (self._number.find_in_row(row) for row in rows) if self._number is not None else ()
-        return any(one is not None and one.is_same for one in found)
+        return self._is_number_in(record.get("tables", {}).get("calls", []))
 
     def is_in_text(self, body: bytes) -> bool:
-        """Return whether a JSON object, or one of several lines of them, has a text that names one of the calls."""
-        for line in [body] if body.startswith(b"{\n") else body.splitlines():
-            try:
-                value = json.loads(line)
-            except ValueError:
-                value = line.decode(errors="replace")
-            if self.is_in_value(value):
-                return True
-        return False
+        """Return whether a JSON value, or one of several lines of them or of text, names one of the calls."""
+        try:
+            value = json.loads(body)
+        except (ValueError, RecursionError):
+            return any(map(self._is_in_line, body.splitlines()))
+        return self.is_in_value(value)
+
+    def _is_in_line(self, line: bytes) -> bool:
+        """Return whether a line names one of the calls: as JSON, in a sentence, or as one of several fields."""
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError):
+            text = line.decode(errors="replace")
+            return self.is_named_in(text) or any(map(self._is_name_or_number, fields_of(text)))
+        return self.is_in_value(value)
+
+    def _is_name_or_number(self, field: str) -> bool:
+        if self._number is not None and self._may_be_number is not None and self._may_be_number(field):
+            return self._number.is_same(field) or field in self._names
+        return len(field) >= _MIN_CHARACTERS and field in self._names
 
     def is_in_value(self, value: object) -> bool:
         """Return whether a text of a JSON value names one of the calls, or is the number."""
-        if self._number is not None and any(map(self._number.is_same, _integers_in(value))):
+        if self._number is not None and any(map(self._number.is_same, integers_in(value))):
             return True
-        return any(self.is_named_in(text) for text in _texts_in(value))
+        return any(self.is_named_in(text) for text in texts_in(value))
 
     def is_named_in(self, text: str) -> bool:
         """Return whether a text is, or contains, an id or a key, or is the number."""
@@ -199,35 +248,16 @@ class ResidueSearch:
     def _has_name(self, text: str) -> bool:
         if text in self._names or not self._names.isdisjoint(_ID_LIKE.findall(text)):
             return True
-        return self._has_unusual and not self._names.isdisjoint(_unusual_names_in(text))
+        return self._has_unusual and not self._names.isdisjoint(find_encoded_keys_and_words(text))
 
 
-def _unusual_names_in(text: str) -> Iterator[str]:
-    """Yield what may be an encoded key, or an id that is not plain, in a sentence or a path."""
-    yield from _ENCODED_KEY.findall(text)
-    for word in _WORD.findall(text):
-        yield word
-        if len(bare := word.rstrip(".:!?")) >= _MIN_CHARACTERS:
-            yield bare
+def _validated(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        batch.validate(full=True)  # a damaged page may unpack to bytes that are no text, and match nothing
+        yield batch
 
 
-def _integers_in(value: Any) -> Iterator[int]:
-    """Yield every integer in a JSON value: a phone number may be one. An id is none: a count would pass for it."""
-    if isinstance(value, int):
-        yield value
-    elif isinstance(value, (dict, list)):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _integers_in(item)
-
-
-def _texts_in(value: Any) -> Iterator[str]:
-    """Yield every text in a JSON value, names of fields included."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict):
-        for name, item in value.items():
-            yield name
-            yield from _texts_in(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _texts_in(item)
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_text(kind.value_type)
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -1,11 +1,11 @@
 """Seal the settled days: the oldest first, a bounded number at a time, and then what the seals lack.
 
 A day is sealed once it was complete after its grace days, with calls or without, and again where what it has, or its
-verdict, has changed. Nothing here asks KrosAI.
+verdict, has changed. A sealed day whose tables were deleted is refused until they are back. Nothing here asks KrosAI.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -20,7 +20,7 @@ from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.clock import Clock
-from ..core.days import grace_is_over
+from ..core.days import grace_is_over, parse_day
 from ..core.errors import ArchiveDenied, ArchiveError
 from ..core.statuses import DayVerdict
 from ..core.worker_threads import worker_threads
@@ -31,6 +31,7 @@ from .seal_day import DayFacts, SealRefused, seal_day
 from .timestamping import ask_for_timestamp
 
 _MOST_DAYS = 50  # of one look: a new version of the software finds years of days
+_MOST_NAMED = 5
 _THREADS = 16
 _ROW = schemas.RECONCILIATION.name
 
@@ -72,14 +73,21 @@ def seal_days(
     chain, report = SealChain(store, clock), SealingReport()
     try:
         chain.catch_up()
-        due = _find_due(store, chain.index.looked)
-        chosen = dict(list(due.items())[:most_days])
+        listed = _list_tables(store)
+        due = _find_due(store, listed, chain.index.looked)
+        report.refused += _refuse_days_without_row(chain.index.days, listed[_ROW])
+        # Days that were never sealed come first: those that stay refused must not take their turns.
+        in_turn = sorted(due, key=lambda day: (day.isoformat() in chain.index.days, day))
+        chosen = {day: due[day] for day in in_turn[:most_days]}
         report.left = len(due) - len(chosen)
         states, looked = read_day_states(chosen, store=store, tables=tables), {}
         for day, digest in chosen.items():
             report.looked_at += 1
+            is_sealed = day.isoformat() in chain.index.days
             try:
-                if _is_to_be_sealed(day, states[day], lookback_days, is_sealed=day.isoformat() in chain.index.days):
+                if is_sealed and states[day].deleted:
+                    raise SealRefused(_describe_deleted(day, states[day]))
+                if _is_to_be_sealed(day, states[day], lookback_days, is_sealed=is_sealed):
                     seal = seal_day(
                         day,
                         _facts_of(day, states[day], store),
@@ -135,17 +143,24 @@ def describe_seals(store: ObjectStore, clock: Clock) -> dict[str, str | int]:
         }
     except ChainBroken as error:
         return {"head of the seal chain": f"the chain is broken: {error}"}
-    return shown | {"days to be sealed or looked at": len(_find_due(store, chain.index.looked))}
+    due = _find_due(store, _list_tables(store), chain.index.looked)
+    return shown | {"days to be sealed or looked at": len(due)}
 
 
-def _find_due(store: ObjectStore, looked: Mapping[str, str]) -> dict[date, str]:
-    """Return the reconciled days that have changed since the last look at them, the oldest first, with their digest.
-
-    It costs a request for each table and 1,000 days.
-    """
+def _list_tables(store: ObjectStore) -> dict[str, dict[date, str]]:
+    """Return the versions of all tables. It costs a request for each table and 1,000 days."""
     names = list(schemas.TABLES)
     with worker_threads(_THREADS, "sealing") as pool:
-        listed = dict(zip(names, pool.map(partial(list_table_versions, store), names), strict=True))
+        return dict(zip(names, pool.map(partial(list_table_versions, store), names), strict=True))
+
+
+def _find_due(
+    store: ObjectStore, listed: Mapping[str, Mapping[date, str]], looked: Mapping[str, str]
+) -> dict[date, str]:
+    """Return the reconciled days that have changed since the last look at them, with their digest.
+
+    It costs a request for each 1,000 days.
+    """
     checked = list_records(store)
     due = {}
     for day in sorted(listed[_ROW]):
@@ -154,6 +169,23 @@ def _find_due(store: ObjectStore, looked: Mapping[str, str]) -> dict[date, str]:
         if looked.get(day.isoformat()) != digest:
             due[day] = digest
     return due
+
+
+def _refuse_days_without_row(sealed: Iterable[str], rows: Collection[date]) -> list[str]:
+    """Return a sentence about the sealed days whose row of `reconciliation` is gone; none where there is none."""
+    days = sorted(day for text in sealed if (day := parse_day(text)) is not None and day not in rows)
+    if not days:
+        return []
+    named = ", ".join(map(str, days[:_MOST_NAMED])) + (", …" if len(days) > _MOST_NAMED else "")
+    return [
+        f"{len(days)} sealed days have no row of reconciliation any more: {named}. Restore their tables from a "
+        "version; the next look goes on"
+    ]
+
+
+def _describe_deleted(day: date, state: DayState) -> str:
+    tables = ", ".join(state.deleted)
+    return f"{day}: tables of a sealed day were deleted: {tables}. Restore them from a version; the next look goes on"
 
 
 def _is_to_be_sealed(day: date, state: DayState, lookback_days: int, *, is_sealed: bool) -> bool:

@@ -37,15 +37,21 @@ _OF_NUMBERS = (
 
 @dataclass
 class SearchParts:
-    """The parts: `prefixes`, and single `objects` that no prefix covers. `day_folders` are those that have days."""
+    """The parts: `prefixes`, and single `objects` that no prefix covers. `day_folders` are those that have days.
+
+    `days` are all days of which the bucket has anything, if only an old version behind a delete marker.
+    """
 
     prefixes: set[str] = field(default_factory=set)
     objects: list[ObjectVersion] = field(default_factory=list)
     day_folders: set[str] = field(default_factory=set)
+    days: set[date] = field(default_factory=set)
 
-    def add_month(self, folder: str, month: str, *, keeps_days: bool) -> None:
-        """Add a month of a folder."""
+    def add_day(self, folder: str, key: str, month: str, *, keeps_days: bool) -> None:
+        """Add the folder or the object of a day, and with `keeps_days` its month as a part."""
         self.day_folders.add(folder)
+        if (day := day_in(key)) is not None:
+            self.days.add(day)
         if keeps_days:
             self.prefixes.add(folder + month)
 
@@ -77,10 +83,10 @@ def _cut(governance: Governance, *, keeps_days: bool) -> SearchParts:
                 if keeps_days or version.is_latest or not version.key.startswith(_OF_NUMBERS):
                     parts.objects.append(version)
             else:
-                parts.add_month(parent, month, keeps_days=keeps_days)
+                parts.add_day(parent, version.key, month, keeps_days=keeps_days)
         for folder in below:
             if (month := _month_in(folder, parent, keeps_days=keeps_days)) is not None:
-                parts.add_month(parent, month, keeps_days=keeps_days)
+                parts.add_day(parent, folder, month, keeps_days=keeps_days)
             elif not keeps_days and folder in _COUNTED:
                 continue
             elif not keeps_days and folder in _OF_ALL_DAYS:

@@ -21,6 +21,7 @@ _NIGHTS = 28
 _SHARE_OF_QUOTA_PERCENT = 5
 _CALLS_PER_REQUEST = 100
 _OTHER_REQUESTS = 10  # totals, the first pages again, two counters
+_MOST_UNFIT = 28  # listings that are read in vain, a night
 
 
 def find_days_to_repeat(
@@ -63,7 +64,8 @@ def select_days_to_repeat(
 ) -> list[date]:
     """Select settled days, the one that upstream deletes first at the front; `states` are of all days within retention.
 
-    `find_pages` says where a day lies in a list without a date filter.
+    `find_pages` says where a day lies in a list without a date filter. It reads the day's listing, which may have
+    10 MB: it is asked about days only that fit by their row, and about 28 at most that do not fit then.
 
     They are a 28th of the days, and need at most 5 % of the plan's daily requests: a day that does not fit is left out,
     and so is one whose recordings may be deleted today. A day pauses after each check, so that it is not repeated every
@@ -73,6 +75,7 @@ def select_days_to_repeat(
     count = -(-len(states) // _NIGHTS)
     requests_left = None if requests_per_day is None else requests_per_day * _SHARE_OF_QUOTA_PERCENT // 100
     chosen: list[date] = []
+    unfit = 0
     for day, state in sorted(states.items()):
         expires_on = upstream_expires_on(day, retention_days)
         if day in under_way or (expires_on is not None and expires_on <= today):
@@ -82,20 +85,26 @@ def select_days_to_repeat(
             continue
         if (today - row["checked_at"].date()).days < pause_days:
             continue
-        cost = _estimate_requests(row, find_pages(day))
-        if requests_left is not None and cost > requests_left:
-            continue
-        requests_left = None if requests_left is None else requests_left - cost
+        if requests_left is not None:
+            if requests_left < _OTHER_REQUESTS or unfit == _MOST_UNFIT:
+                break
+            if _estimate_requests(row) > requests_left:
+                continue
+            cost = _estimate_requests(row, find_pages(day))
+            if cost > requests_left:
+                unfit += 1
+                continue
+            requests_left -= cost
         chosen.append(day)
         if len(chosen) == count:
             break
     return chosen
 
 
-def _estimate_requests(row: Row, pages: PageSpan | None) -> int:
+def _estimate_requests(row: Row, pages: PageSpan | None = None) -> int:
     """Return about how many API requests a settled day needs: its list, and a few more. Nothing else of it is pending.
 
-    A list without a date filter is read twice, after a bisection of its pages.
+    A list without a date filter is read twice, after a bisection of its pages. That is never less than the row says.
     """
     calls: int = max(row["calls"], row["listed_total"])
     page_count = -(-calls // _CALLS_PER_REQUEST)

@@ -6,14 +6,14 @@ plan allows a day, after recordings and transcripts. What is left is asked for b
 
 import logging
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, datetime
 from itertools import islice
 
 import pyarrow as pa
 
-from ..archive.parquet import ROWS_PER_BATCH, Partition, Row, batches_of
-from ..archive.tables import Tables
+from ..archive.parquet import Partition, Row, batches_of
+from ..archive.tables import Tables, WriteResult
 from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import grace_ends_at
@@ -30,7 +30,9 @@ from ..core.errors import (
 from ..core.sorted_lookup import group_by_call, outer_join
 from ..core.worker_threads import worker_threads
 from ..source.call_source import CallEvent, CallSource
+from .answer_file import Answered, AnswerFile, ask_all
 from .circuit_breaker import CircuitBreaker
+from .pending_file import PendingFile
 from .report import Report
 
 _SHARE_OF_DAY = 0.1
@@ -51,22 +53,35 @@ def fetch_call_events(
 
     A call is asked for once. One of which upstream had no events is asked for once more after the grace days. A call
     that the table `calls` has lost keeps its rows. `report.counts["left"]` counts the calls that are still to be asked
-    for. Raises `MissingTable` where the day has no table `calls`.
+    for. Answers are saved in checkpoints. Raises `MissingTable` where the day has no table `calls`, and `LocalFault`
+    where no temporary file can take the answers.
     """
     report = Report()
     grace_end = grace_ends_at(day, lookback_days)
     budget = None if requests_per_day is None else int(requests_per_day * _SHARE_OF_DAY)
     fetcher = _Fetcher(day, source, clock, report, grace_end, budget)
 
-    def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
-        with (
-            tables.required(schemas.CALLS, day) as calls,
-            worker_threads(download_workers, "call-events", clock) as pool,
-        ):
-            yield from batches_of(schemas.CALL_EVENTS, fetcher.rows(calls, present, pool))
+    with (
+        tables.required(schemas.CALLS, day) as calls,
+        tables.transaction(schemas.CALL_EVENTS, day) as table,
+        AnswerFile[list[Row]]() as answers,
+        PendingFile[Row]() as to_ask,
+    ):
 
-    report.written = tables.commit(schemas.CALL_EVENTS, day, build)
-    report.counts = {"asked": fetcher.asked_count, "without_events": fetcher.empty_count, "left": fetcher.left_count}
+        def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
+            return batches_of(schemas.CALL_EVENTS, fetcher.rows(calls, present, answers))
+
+        def save() -> None:
+            results.append(table.commit(build))
+            answers.clear()
+
+        results: list[WriteResult] = []
+        fetcher.choose(calls, table.present, to_ask)
+        with worker_threads(download_workers, "call-events", clock) as pool:
+            ask_all(to_ask, fetcher.ask, answers, save, pool=pool, breaker=fetcher.breaker)
+        save()
+    report.written = replace(results[-1], changed=any(result.changed for result in results))
+    report.counts = {"asked": answers.total, "without_events": fetcher.empty_count, "left": fetcher.left_count}
     report.error = fetcher.breaker.error
     if fetcher.left_count:
         log.info("%s: the events of %d calls are left for the next run", day, fetcher.left_count)
@@ -74,7 +89,7 @@ def fetch_call_events(
 
 
 class _Fetcher:
-    """Asks for the events of calls. Only the answers of one batch of calls are held."""
+    """Asks for the events of calls, and makes the rows of the table."""
 
     def __init__(
         self,
@@ -88,26 +103,27 @@ class _Fetcher:
         self._day, self._source, self._clock, self._report = day, source, clock, report
         self._grace_end, self._budget = grace_end, budget
         self.breaker = CircuitBreaker()
-        self._answers: dict[str, list[Row]] = {}
-        self.asked_count = self.empty_count = self.left_count = 0
-
-    def rows(self, calls: Partition, present: Partition | None, pool: ThreadPoolExecutor) -> Iterator[Row]:
-        """Yield the rows of the day, sorted by call and event."""
         self.empty_count = self.left_count = 0
+
+    def choose(self, calls: Partition, present: Partition | None, to_ask: PendingFile[Row]) -> None:
+        """Add the calls to `to_ask` that upstream is asked about, as many as the run may."""
+        wanted = (call for call, kept in self._join(calls, present) if call is not None and self._is_to_ask(kept))
+        for call in islice(wanted, self._budget):
+            to_ask.add(call["call_id"], call)
+
+    def rows(self, calls: Partition, present: Partition | None, answers: AnswerFile[list[Row]]) -> Iterator[Row]:
+        """Yield the rows of the day, sorted by call and event, with the answers that are not saved yet."""
+        self.empty_count = self.left_count = 0
+        for call, kept in self._join(calls, present):
+            answered = answers.get((call or kept or {})["call_id"])
+            events = answered.answer if answered is not None else kept["rows"] if kept is not None else []
+            self.left_count += not events
+            self.empty_count += bool(events) and events[0]["event"] is None
+            yield from events
+
+    def _join(self, calls: Partition, present: Partition | None) -> Iterator[tuple[Row | None, Row | None]]:
         known = group_by_call(present.rows() if present is not None else ())
-        joined = outer_join(calls.rows(("call_id",)), known)
-        while pairs := list(islice(joined, ROWS_PER_BATCH)):
-            wanted = [call["call_id"] for call, kept in pairs if call is not None and self._is_to_ask(kept)]
-            allowed = wanted if self._budget is None else wanted[: max(0, self._budget - self.asked_count)]
-            self._answers = {}
-            list(pool.map(self._ask, allowed))
-            self.asked_count += len(self._answers)
-            for call, kept in pairs:
-                call_id = (call or kept or {})["call_id"]
-                events = self._answers.get(call_id) or (kept["rows"] if kept is not None else [])
-                self.left_count += not events
-                self.empty_count += bool(events) and events[0]["event"] is None
-                yield from events
+        return outer_join(calls.rows(("call_id",)), known)
 
     def _is_to_ask(self, kept: Row | None) -> bool:
         if kept is None:
@@ -115,20 +131,24 @@ class _Fetcher:
         [first, *_] = kept["rows"]
         return first["event"] is None and first["asked_at"] < self._grace_end <= self._clock.now()
 
-    def _ask(self, call_id: str) -> None:
+    def ask(self, call: Row) -> Answered[list[Row]] | None:
+        """Return the rows of a call; None where there was no answer."""
+        call_id = call["call_id"]
         if self.breaker.is_open:
-            return
+            return None
         try:
-            self._answers[call_id] = list(self._make_rows(call_id, self._source.events(call_id)))
+            rows = list(self._make_rows(call_id, self._source.events(call_id)))
             self.breaker.on_success()
+            return Answered(call, rows)
         except (CallNotFound, CallGone):
-            self._answers[call_id] = list(self._make_rows(call_id, ()))
+            return Answered(call, list(self._make_rows(call_id, ())))
         except (TooManyRequests, ApiUnauthorized) as error:
             self.breaker.trip(error)
         except ApiError as error:
             self._report.add_problem(call_id, str(error))
             if not isinstance(error, (RequestRefused, UnexpectedResponse, UnaddressableCall)):
                 self.breaker.on_failure(error)
+        return None
 
     def _make_rows(self, call_id: str, events: Iterable[CallEvent]) -> Iterator[Row]:
         """Yield a row for each event; one without `event` where there is none: so the call counts as asked for."""

@@ -26,10 +26,11 @@ from .archived_ids import ArchivedIds, digests_of, ids_in, ids_with
 from .home_calls import HomeCalls
 from .list_reader import DayList, ListReader
 from .listed_rows import ListedRows
-from .listing_maker import ListingMaker
+from .listing_maker import ListingMaker, Reading, read_noted
 from .other_days import add_calls, mark, may_be_added_to, save_to_other_days
 from .report import Report
 from .stopped_numbers import stop_calls
+from .unparsed_file import keep_unparsed
 from .whole_lists import find_unlisted_days, take_over_listing
 
 _MAX_PREFETCHED_PAGES = 12  # 200 requests a second, the fastest plan's rate, at 60 ms an answer
@@ -66,6 +67,21 @@ def list_calls(
     taken = take_over_listing(day, store=store, clock=clock, lookback_days=lookback_days)
     if taken is not None:
         return _report_taken_over(day, tables), taken
+    noted = {day: read_noted(store, day)}
+
+    def find_other_days() -> list[date]:
+        others = find_unlisted_days(
+            day,
+            first_day,
+            store=store,
+            clock=clock,
+            lookback_days=lookback_days,
+            retention_days=retention_days,
+        )
+        noted.update((other, read_noted(store, other)) for other in others)
+        return others
+
+    began_at = clock.now()
     reader = _make_reader(
         day,
         source,
@@ -73,14 +89,7 @@ def list_calls(
         identity,
         download_workers,
         log,
-        find_other_days=lambda: find_unlisted_days(
-            day,
-            first_day,
-            store=store,
-            clock=clock,
-            lookback_days=lookback_days,
-            retention_days=retention_days,
-        ),
+        find_other_days=find_other_days,
     )
     with closing(reader):
         error: ApiError | None = None
@@ -90,12 +99,14 @@ def list_calls(
             if not reader.proof.pages:
                 raise
             error = raised
+        reading = Reading(began_at, clock.now(), noted)
 
         def save(saved_day: date, listed: DayList) -> tuple[Report, Listing]:
             return _save(
                 saved_day,
                 listed,
                 error,
+                reading=reading,
                 listed_for=day if saved_day != day else None,
                 first_day=first_day,
                 store=store,
@@ -105,6 +116,7 @@ def list_calls(
                 open_audit=open_audit,
                 clock=clock,
                 unparsed_rows=UnparsedRows(store, tombstones, default_country),
+                download_workers=download_workers,
             )
 
         report, listing = save(day, reader.result)
@@ -122,6 +134,7 @@ def _save(
     listed: DayList,
     error: ApiError | None,
     *,
+    reading: Reading,
     listed_for: date | None,
     first_day: date,
     store: ObjectStore,
@@ -131,6 +144,7 @@ def _save(
     open_audit: Callable[[date], AuditLog],
     clock: Clock,
     unparsed_rows: UnparsedRows,
+    download_workers: int,
 ) -> tuple[Report, Listing]:
     """Add what was listed of a day to the table `calls`, and save the listing. `error` is what ended the reading."""
     report = Report(error=error)
@@ -138,10 +152,6 @@ def _save(
     archived = ArchivedIds(day, tables)
     oddities = _check_account(day, rows, archived, identity, tombstones)
     oddities += stop_calls(day, rows, archived, tombstones, open_audit)
-    rows.leave_out_unparsed(lambda row: unparsed_rows.is_erased(day, row.raw_json))
-    for row in rows.unparsed.values():
-        report.add_problem(row.call_id or "(no id)", row.problem)
-        unparsed_rows.keep(day, row.raw_json)
     with closing(HomeCalls(day, rows)) as homes:
         homes.find(
             archived,
@@ -155,10 +165,12 @@ def _save(
             report.written = table.commit(lambda present: add_calls(present, homes.calls_of(day)))
             present = digests_of(table.present)
             pending = _find_doubled(day, table.present, present, archived, tables, clock)
+            # The table is saved before: a day of such rows takes hours. The listing names them, and may prove the day.
+            keep_unparsed(day, rows.unparsed, unparsed_rows, report, download_workers, clock)
 
             def make_listing(last: Listing | None) -> Listing:
                 made = ListingMaker(day, listed, homes, present, lambda: ids_in(table.present), archived, tombstones)
-                return made.make(last, error, pending, oddities, clock.now(), listed_for)
+                return made.make(last, error, pending, oddities, reading, listed_for)
 
             listing = update_listing(store, day, make_listing)
     report.counts = {

@@ -19,7 +19,7 @@ from ..core.sorted_lookup import SortedLookup
 from ..core.worker_threads import worker_threads
 
 _THREADS = 4
-CALL_COLUMNS = ("call_id", "duration_seconds", "created_at", "completed_at", "has_recording")
+CALL_COLUMNS = ("call_id", "duration_seconds", "created_at", "completed_at", "has_recording", "listed_at")
 _ROW_COLUMNS = (
     "call_id", "status", "reason", "attempts", "sha256", "duration_seconds", "declared_duration_seconds",
     "quarantine_key",

@@ -28,7 +28,10 @@ class DecisionAttempts:
     def was_resent_by(self, run_id: str) -> bool:
         """Return whether an operator ordered the last attempt in that run, and it may have reached upstream."""
         intent = self._read(self.last, Stage.INTENT)
-        return intent is not None and intent.get("resent_by") == run_id and not self._was_not_sent(self.last)
+        if intent is None or intent.get("resent_by") != run_id:
+            return False
+        outcome = self._read(self.last, Stage.OUTCOME)
+        return outcome is None or outcome["status"] != NOT_SENT
 
     def begin(self, attempt: int, intent: Row) -> bool:
         """Write the intent of an attempt. False where another run is sending it now."""
@@ -52,8 +55,11 @@ class DecisionAttempts:
         """Return number, intent and outcome of the last attempt that can have reached upstream."""
         for attempt in sorted(self._stages, reverse=True):
             intent = self._read(attempt, Stage.INTENT)
-            if intent is not None and not self._was_not_sent(attempt):
-                return attempt, intent, self._read(attempt, Stage.OUTCOME)
+            if intent is None:
+                continue
+            outcome = self._read(attempt, Stage.OUTCOME)
+            if outcome is None or outcome["status"] != NOT_SENT:
+                return attempt, intent, outcome
         return None
 
     def settlement(self, *, since: int) -> Row | None:
@@ -62,10 +68,6 @@ class DecisionAttempts:
             if attempt >= since and (settled := self._read(attempt, Stage.SETTLED)) is not None:
                 return settled
         return None
-
-    def _was_not_sent(self, attempt: int) -> bool:
-        outcome = self._read(attempt, Stage.OUTCOME)
-        return outcome is not None and outcome["status"] == NOT_SENT
 
     def _name(self, attempt: int) -> str:
         return extension_request(self._decision_id, attempt)
@@ -81,7 +83,8 @@ def list_attempts(journal: RequestJournal, decision_id: str = "") -> dict[str, A
     for name, stages in journal.stages(f"{decision_id}/" if decision_id else ""):
         decision, _, digits = name.partition("/")
         if digits.isdecimal():
-            attempt = int(digits)
+            attempt, others = int(digits), found.get(decision, {})
+            stages |= others.get(attempt, frozenset())  # a store that lists in no order shows an attempt in parts
             once = shared.setdefault((attempt, stages), {attempt: stages})
-            found[decision] = {**found[decision], **once} if decision in found else once
+            found[decision] = {**others, **once} if others.keys() - once else once
     return found

@@ -54,6 +54,7 @@ class ExtensionJournal:
         self._store, self._clock = store, clock
         self._of_the_day = list_attempts(RequestJournal(store, extensions_prefix(day), clock))
         self._found: dict[str, DecisionAttempts] = {}
+        self._of_other_days: set[str] = set()
 
     def decision_ids(self) -> set[str]:
         """Return the ids of all decisions that have an attempt in the journal of the day."""
@@ -72,8 +73,24 @@ class ExtensionJournal:
 
     def is_of_other_day(self, decision_id: str) -> bool:
         """Return whether another day's journal has a decision. It sends no request: False if nobody looked it up."""
-        found = self._found.get(decision_id)
-        return found is not None and found.home != self.day
+        return decision_id in self._of_other_days
+
+    def may_know_more(self, row: Row) -> bool:
+        """Return whether the journal may know more than an open row of the table. It sends no request.
+
+        It may where the day's journal does not have the decision, or has an attempt, a settlement or an outcome that
+        the row does not.
+        """
+        attempts = self._of_the_day.get(row["decision_id"])
+        if attempts is None or max(attempts) != row["attempts"]:
+            return True
+        if any(Stage.SETTLED in stages for stages in attempts.values()):
+            return True
+        return row["status"] == ExtensionStatus.UNCONFIRMED and Stage.OUTCOME in attempts[row["attempts"]]
+
+    def forget(self, decision_id: str) -> None:
+        """Forget what was read of a decision; it is read again when somebody asks. A day may have a million of them."""
+        self._found.pop(decision_id, None)
 
     def next_attempt(self, decision_id: str) -> int:
         """Return the number of the next attempt; 1 for a decision without an intent."""
@@ -163,6 +180,8 @@ class ExtensionJournal:
         return self._found[decision_id]
 
     def _attempts_at(self, home: date, decision_id: str) -> DecisionAttempts:
+        if home != self.day:
+            self._of_other_days.add(decision_id)
         journal = RequestJournal(self._store, extensions_prefix(home), self._clock)
         listed = self._of_the_day if home == self.day else list_attempts(journal, decision_id)
         return DecisionAttempts(journal, home, decision_id, listed.get(decision_id, {}))

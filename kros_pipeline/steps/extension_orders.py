@@ -50,26 +50,31 @@ def read_orders(
     it repeats, has resent or settled already is left out.
     """
     orders, all_named = Orders(), {*resend, *settle}
-    rows = [row for row in known if not all_named.isdisjoint((row["decision_id"], row["call_id"]))] if all_named else []
+    by_name: dict[str, list[Row]] = {}
+    for row in known if all_named else ():
+        for name in all_named.intersection((row["decision_id"], row["call_id"])):
+            by_name.setdefault(name, []).append(row)
     problems: list[str] = []
     for order, ids, chosen in (("resend", resend, orders.resend), ("settle", settle, orders.settle)):
+        chosen_ids: set[str] = set()
         for named in dict.fromkeys(ids):
-            found = [row for row in rows if named in (row["decision_id"], row["call_id"])]
-            done = [
-                row
+            found = by_name.get(named, [])
+            done_ids = {
+                row["decision_id"]
                 for row in found
                 if (row["settled_at"] if order == "settle" else journal.was_resent_by(run_id, row["decision_id"]))
-            ]
+            }
             to_do = [
                 row
                 for row in found
                 if (is_open(row) or (order == "resend" and row["status"] == ExtensionStatus.NOT_ALLOWED))
-                and row not in done
+                and row["decision_id"] not in done_ids
             ]
-            chosen += [row for row in to_do if row not in chosen]
+            chosen += [row for row in to_do if row["decision_id"] not in chosen_ids]
+            chosen_ids.update(row["decision_id"] for row in to_do)
             if not found:
                 problems.append(f"{order}: {redact(named)} is no decision of the day, nor a call with one")
-            elif not to_do and not done:
+            elif not to_do and not done_ids:
                 statuses = " and ".join(sorted({row["status"] for row in found}))
                 problems.append(f"{order}: {redact(named)} is {statuses}; there is nothing to {order}")
     settled = {row["decision_id"] for row in orders.settle}

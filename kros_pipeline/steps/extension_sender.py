@@ -62,6 +62,8 @@ class ExtensionSender:
         except ArchiveError as error:
             self.breaker.trip(error)
             return None
+        finally:
+            self._journal.forget(decision.decision_id)
 
     def is_allowed(self, decision: Decision) -> bool:
         """Return whether the plan lets a decision be sent."""

@@ -76,8 +76,9 @@ class ListReader:
         self._find_other_days, self._rows_of_other_days = find_other_days, dict[date, ListedRows]()
 
     def close(self) -> None:
-        """Delete the temporary file of the calls. The rows have none afterwards."""
+        """Delete the temporary files. The rows have nothing afterwards."""
         self._runs.close()
+        self.rows.close()
 
     @property
     def result(self) -> DayList:

@@ -5,7 +5,7 @@ call. A row that lies outside the window that was asked for is evidence: the fil
 mean them. Of another organization's rows nothing but their number is used.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta
 
 from ..core.call_statuses import is_completed
@@ -13,8 +13,10 @@ from ..core.calls import Call
 from ..core.days import end_of, start_of
 from ..core.digest_set import DigestSet
 from ..core.redaction import redact
-from ..source.call_source import ListedCall, Page, UnparsedRow, Window
+from ..source.call_source import ListedCall, Page, Window
 from .call_runs import CallRuns
+from .local_file import LocalFile
+from .unparsed_file import UnparsedFile
 
 OTHER_DAYS = 2  # a widened window shows rows of at most two days before and after
 _TOLERANCE = timedelta(minutes=1)
@@ -23,13 +25,17 @@ _MAX_NAMED_STATUSES = 3
 
 
 class ListedRows:
-    """The rows of one day's list. Its calls go to `runs`, those of other days, too. `ids` are those of the day."""
+    """The rows of one day's list. Its calls go to `runs`, those of other days, too. `ids` are those of the day.
 
-    def __init__(self, day: date, runs: CallRuns):
+    Rows that are no calls are kept in `file`. Other days' rows share it.
+    """
+
+    def __init__(self, day: date, runs: CallRuns, file: LocalFile | None = None):
         self._day, self._runs, self._since = day, runs, 0
         self._is_another_days = False
         self.ids = DigestSet()
-        self.unparsed: dict[str, UnparsedRow] = {}
+        self._file = file or LocalFile()
+        self.unparsed = UnparsedFile(self._file)
         self.longest_beyond = timedelta(0)  # of calls that began before the window asked for and ended within it
         self._earliest = self._latest = timedelta(0)  # how far rows lie before and behind the window asked for
         self._has_naive_times = False  # of rows that lie outside
@@ -59,14 +65,18 @@ class ListedRows:
                 self._unknown_statuses.add(call.status or "")
             if call.call_date == self._day:
                 ids.append(call.call_id)
-                self.unparsed.pop(call.call_id, None)
+                self.unparsed.discard_call(call.call_id)
             if not self._is_another_days and self._is_kept(call, is_explained=is_explained):
                 self._runs.add(call.call_date, call)
         self.ids.update(ids)
         for row in page.unparsed:
             is_of_day = is_near if row.created_at is None else row.created_at.date() == self._day
             if is_of_day and (row.call_id is None or row.call_id not in self.ids):
-                self.unparsed[row.call_id or row.raw_json] = row
+                self.unparsed.add(row)
+
+    def close(self) -> None:
+        """Delete the file of the rows that are no calls."""
+        self._file.close()
 
     @property
     def other_days(self) -> list[date]:
@@ -86,7 +96,7 @@ class ListedRows:
 
         The calls of both days are kept here.
         """
-        rows = ListedRows(day, self._runs)
+        rows = ListedRows(day, self._runs, self._file)
         rows.forget_windows()
         rows._is_another_days, rows._since = True, self._runs.cut()
         return rows
@@ -122,15 +132,11 @@ class ListedRows:
         """Whether a row lies outside the window asked for, and its end does not explain why."""
         return self._has_near or bool(self._far)
 
-    def leave_out_unparsed(self, is_left_out: Callable[[UnparsedRow], bool]) -> None:
-        """Forget the unparsed rows of which `is_left_out` is true: they were erased."""
-        self.unparsed = {name: row for name, row in self.unparsed.items() if not is_left_out(row)}
-
     def forget_windows(self) -> None:
         """Forget what the rows showed of the date filter: it has no effect."""
         self._has_no_windows = True
         self._has_near, self._far = False, set()
-        self._foreign, self.unparsed = DigestSet(), {}
+        self._foreign, self.unparsed = DigestSet(), UnparsedFile(self._file)
         self._earliest = self._latest = self.longest_beyond = timedelta(0)
 
     def oddities(self) -> list[str]:

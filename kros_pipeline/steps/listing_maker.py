@@ -1,9 +1,14 @@
 """Makes the listing of a day from what was read, what the table has, and the last listing."""
 
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from itertools import chain
+from typing import NamedTuple
 
+from ..archive.listings import read_usable_listing
+from ..archive.object_store import ObjectStore
 from ..archive.tombstones import Tombstones
 from ..core.days import LISTED_BEYOND
 from ..core.digest_set import DigestSet
@@ -14,6 +19,28 @@ from ..source.time_format import format_time
 from .archived_ids import ArchivedIds
 from .home_calls import HomeCalls
 from .list_reader import DayList
+
+
+class Noted(NamedTuple):
+    """What a day's listing said before the list was read anew."""
+
+    listed_at: str
+    pending: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """When a list was read, and what the listings of its days said when that began; None of a day without one."""
+
+    began_at: datetime
+    ended_at: datetime
+    noted: Mapping[date, Noted | None]
+
+
+def read_noted(store: ObjectStore, day: date) -> Noted | None:
+    """Return what the day's listing says now; None where there is none that can be read."""
+    listing = read_usable_listing(store, day)
+    return Noted(listing.listed_at, listing.pending) if listing is not None else None
 
 
 class ListingMaker:
@@ -43,10 +70,12 @@ class ListingMaker:
         error: ExternalError | None,
         pending: list[str],
         oddities: list[str],
-        now: datetime,
+        reading: Reading,
         listed_for: date | None,
     ) -> Listing:
         """Return the new listing. `error` is what ended the reading; `pending` and `oddities` are added to it.
+
+        What others have noted in the last listing since the reading began stays: this reading does not settle it.
 
         `listed_for` is the day whose run has read the list, if it is another one.
 
@@ -67,15 +96,16 @@ class ListingMaker:
         return Listing(
             proved=not problems,
             listed_total=len(kept),
-            out_of_requests=isinstance(error, TooManyRequests) and not rows.problems(),
+            out_of_requests=isinstance(error, TooManyRequests) and not rows.problems() and not len(lost),
             is_moving=self._listed.is_moving and error is None and not len(lost),
             windows=[(format_time(window.start), format_time(window.end)) for window in self._listed.windows],
             pages=self._listed.pages,
             problems=problems,
-            pending=pending,
+            pending=list(dict.fromkeys([*self._find_noted_since(last, reading), *pending])),
             oddities=[*rows.oddities(), *oddities],
             unparsed=[row.problem for row in rows.unparsed.values()],
-            listed_at=now.isoformat(timespec="seconds"),
+            listed_at=reading.began_at.isoformat(timespec="seconds"),
+            read_until=reading.ended_at.isoformat(),
             listed_for=listed_for.isoformat() if listed_for is not None else "",
             shows_earlier=rows.is_shown_earlier or rows.longest_beyond > LISTED_BEYOND,
             shows_later=rows.is_shown_later,
@@ -84,6 +114,15 @@ class ListingMaker:
             witnessed_digests=self._keep_witnessed(last, gone),
             erasure_token=last.erasure_token if last is not None else None,
         )
+
+    def _find_noted_since(self, last: Listing | None, reading: Reading) -> list[str]:
+        """Return the sentences that were noted since the reading began; all of them where another run has listed."""
+        noted = reading.noted.get(self._day)
+        if last is None:
+            return []
+        if noted is None or noted.listed_at != last.listed_at:
+            return last.pending
+        return list((Counter(last.pending) - Counter(noted.pending)).elements())
 
     def _keep_witnessed(self, last: Listing | None, gone: DigestSet) -> str | None:
         """Return the digests of witnessed calls that neither this day's table nor a neighbour's has by now."""

@@ -60,5 +60,11 @@ class LocalFile:
             file = tempfile.TemporaryFile(dir=folder, prefix="kros-")  # noqa: SIM115 - see close
         except OSError as error:
             raise as_local_fault(error, folder) from None
-        self._file, self._folder, self._size_bytes, self._is_at_end = file, folder, 0, True
-        self.append(held)
+        try:
+            file.write(held)
+            file.flush()
+        except OSError as error:
+            with suppress(OSError):
+                file.close()
+            raise as_local_fault(error, folder) from None
+        self._file, self._folder, self._is_at_end = file, folder, True

@@ -1,6 +1,7 @@
 """Saves what the listing of one day shows of other days: calls that belong there, and calls that stay there."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import uuid
+from collections.abc import Iterable, Iterator, MutableMapping
 from contextlib import closing
 from datetime import date
 from itertools import chain, pairwise
@@ -30,11 +31,12 @@ def may_be_added_to(day: date, archived: ArchivedIds, *, first_day: date, clock:
 
 
 def save_to_other_days(
-    day: date, homes: HomeCalls, unreadable: Mapping[date, str], *, tables: Tables, clock: Clock
+    day: date, homes: HomeCalls, unreadable: MutableMapping[date, str], *, tables: Tables, clock: Clock
 ) -> int:
     """Add and update the calls that other days keep. Return how many were added.
 
-    `unreadable` says of other days why their table `calls` cannot be read: each is incomplete.
+    `unreadable` says of other days why their table `calls` cannot be read: each is incomplete. Days are added to it of
+    which only the ids can be read: what was listed of them is left to their own run.
 
     Such a day is owed first and changed then: a run that is killed in between leaves no day that is complete and lacks
     a row. It is owed once more afterwards, because a run of that day may have written its row in between.
@@ -43,15 +45,25 @@ def save_to_other_days(
         mark(other, DayVerdict.INCOMPLETE, f"{why}.", tables, clock)
     for other in sorted(homes.doubled):
         mark(other, DayVerdict.WAITING, f"{other} has calls that {day} keeps. {_TO_DO}", tables, clock)
+    added = homes.added.total()
     for other in homes.other_days:
-        sentence = f"The listing of {day} showed calls that {other} keeps. {_TO_DO}"
-        with tables.transaction(schemas.CALLS, other) as transaction:
-            if not has_news(transaction.present, homes.calls_of(other)):
-                continue
-            mark(other, DayVerdict.WAITING, sentence, tables, clock)
-            transaction.commit(lambda partition, other=other: add_calls(partition, homes.calls_of(other)))  # type: ignore[misc]
-            mark(other, DayVerdict.WAITING, sentence, tables, clock)
-    return homes.added.total()
+        try:
+            _save_to_other_day(day, other, homes, tables, clock)
+        except UnreadablePartition as error:
+            unreadable[other] = str(error)
+            added -= homes.added[other]
+            mark(other, DayVerdict.INCOMPLETE, f"{error}.", tables, clock)
+    return added
+
+
+def _save_to_other_day(day: date, other: date, homes: HomeCalls, tables: Tables, clock: Clock) -> None:
+    sentence = f"The listing of {day} showed calls that {other} keeps. {_TO_DO}"
+    with tables.transaction(schemas.CALLS, other) as transaction:
+        if not has_news(transaction.present, homes.calls_of(other)):
+            return
+        mark(other, DayVerdict.WAITING, sentence, tables, clock)
+        transaction.commit(lambda partition: add_calls(partition, homes.calls_of(other)))
+        mark(other, DayVerdict.WAITING, sentence, tables, clock)
 
 
 def add_calls(present: Partition | None, found: Iterable[Call]) -> Iterator[pa.RecordBatch]:
@@ -107,18 +119,22 @@ def _is_sorted(present: Partition) -> bool:
 
 
 def mark(day: date, verdict: DayVerdict, sentence: str, tables: Tables, clock: Clock) -> None:
-    """Turn a verdict `complete` into another, and end the rest of a waiting day: its next run looks at everything."""
+    """Turn a verdict `complete` into another, and end the rest of a waiting day: its next run looks at everything.
+
+    A reconciliation that is under way begins again: it has read the day's row, or found none, and has gathered its
+    evidence without what the mark is about. So each mark gives the partition a new version, by a token in the file,
+    even where the row stays as it is. A day without a row gets a partition without rows: it is owed all the same.
+    """
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
-        rows = list(present.rows()) if present else []
+        rows = present.rows() if present is not None else ()
         return batches_of(schemas.RECONCILIATION, [_with_verdict(row, verdict, sentence, clock) for row in rows])
 
     try:
         with tables.transaction(schemas.RECONCILIATION, day) as transaction:
-            if transaction.present is not None:  # otherwise the day is owed already
-                transaction.commit(build)
+            transaction.commit(build, erasure_token=uuid.uuid4().hex)  # an erasure bars late writes in the same way
     except UnreadablePartition:
-        return  # and so is a day whose row cannot be read
+        return  # a day whose row cannot be read is owed already
 
 
 def _with_verdict(row: Row, verdict: DayVerdict, sentence: str, clock: Clock) -> Row:

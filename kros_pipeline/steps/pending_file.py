@@ -16,7 +16,7 @@ _Item = TypeVar("_Item")
 
 
 class PendingFile(Generic[_Item]):
-    """Items by the ids of their calls: all are added first, then each is taken out once. Only one thread may use it.
+    """Items by the ids of their calls: each is taken out once. Only one thread may use it.
 
     Raises `LocalFault` where no temporary file can be written.
     """
@@ -35,6 +35,10 @@ class PendingFile(Generic[_Item]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Delete the file."""
         self._file.close()
 
     def __len__(self) -> int:
@@ -48,9 +52,15 @@ class PendingFile(Generic[_Item]):
         self._digests.append(int.from_bytes(digest_id(call_id)))
         self._is_taken.append(False)
         self._left += 1
+        self._order = None
 
     def __contains__(self, call_id: str) -> bool:
         return self._find(call_id) is not None
+
+    def find(self, call_id: str) -> _Item | None:
+        """Return the item of a call, and leave it there; None where there is none, or none any more."""
+        found = self._find(call_id)
+        return found[1] if found is not None else None
 
     def take(self, call_id: str) -> _Item | None:
         """Take out the item of a call; None where there is none, or none any more."""

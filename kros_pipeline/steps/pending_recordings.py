@@ -66,7 +66,7 @@ def sort_calls(
     for call, row in snapshot.calls_with_rows():
         call_id, status = call["call_id"], row["status"] if row else None
         listed_at = listed.at(call_id)
-        pending = make_pending(call, row, listed_at)
+        pending = make_pending(call, row, listed.first_at(call_id, call["listed_at"]))
         archiver.absent.was_seen_with_recordings |= pending.has_recording
         is_stored = archiver.rows.key(pending) in snapshot.audio_keys
         if row is not None and is_stored and status == RecordingStatus.ARCHIVED:
@@ -123,12 +123,15 @@ def choose_calls(day: date, call_ids: Collection[str], calls: Partition) -> set[
 
 
 def make_pending(call: Row, row: Row | None, listed_at: datetime | None) -> PendingRecording:
-    """Make what is known of a call, from its row of `calls`, its row of `recordings` and its last listing."""
+    """Make what is known of a call, from its row of `calls`, its row of `recordings` and its last listing.
+
+    `listed_at` is when the last listing gave a first answer about the call, if it did.
+    """
     return PendingRecording(
         call["call_id"],
         call["duration_seconds"],
         call["has_recording"],
-        row["attempts"] if row else 0,
+        (row["attempts"] or 0) if row else 0,
         _find_first_answer(call, row, listed_at),
         row["quarantine_key"] if row else None,
         KeptBody.parse(row["reason"]) if row else None,

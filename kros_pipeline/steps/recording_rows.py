@@ -123,7 +123,8 @@ def merge_rows(present: Row | None, new: Row) -> Row:
         is_unasked = new["status"] == RecordingStatus.PENDING and find_only_answer(new.get("reason")) is None
         if is_unasked and present["status"] in UNSAFE_RECORDINGS:
             return present
-        return new | {"attempts": max(present["attempts"], new["attempts"])}  # another run may have tried more often
+        attempts = max(present["attempts"] or 0, new["attempts"])  # another run may have tried more often
+        return new | {"attempts": attempts}
     # An object that vanished from the bucket and was fetched again may have other bytes.
     if new["status"] == RecordingStatus.ARCHIVED and new["sha256"] != present["sha256"]:
         return new

@@ -9,7 +9,7 @@ not offer extensions, it is asked once a week.
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from heapq import merge
 from itertools import chain, groupby, islice
@@ -36,11 +36,14 @@ from .extension_journal import Decision, ExtensionJournal, rank
 from .extension_offer import ExtensionOffer
 from .extension_orders import describe_open_decisions, is_open, read_orders
 from .extension_sender import ExtensionSender
-from .known_extensions import KnownRows, rows_in_order
+from .known_extensions import KnownRows
 from .report import SAMPLE_SIZE, Report
 
+_TABLE = schemas.RETENTION_EXTENSIONS
 _THREADS = 8
 _DECISIONS_AT_ONCE = 1_000
+_ROWS_AT_ONCE = 50_000  # one takes 1 kB until the table has it
+_SAVED_PER_NEW = 10  # each save writes the whole table: a growing one is saved less often, or it would be the square
 _LINES_AT_ONCE = 10_000  # of the audit log
 
 
@@ -75,7 +78,7 @@ def extend_retention(
     report = ExtensionReport(counts={"sent_now": 0, "settled_now": 0})
     with open_decisions(day, tables) as decisions, ExitStack() as opened:
         journal = ExtensionJournal(store, clock, day)
-        known = KnownRows(opened.enter_context(tables.opened(schemas.RETENTION_EXTENSIONS, day)), journal)
+        known = KnownRows(opened.enter_context(tables.opened(_TABLE, day)), journal, clock)
         orders = read_orders(source, journal, known.rows(), resend=resend, settle=settle, run_id=run_id)
         resent_rows = {row["decision_id"]: row for row in orders.resend}
         new = select_new(decisions, known, source.allowed_extension_days)
@@ -98,6 +101,21 @@ def extend_retention(
             settled = [journal.settle(row, run_id) for row in orders.settle]
             report.counts["settled_now"] = len(settled)
             rows.add(settled)
+            own_ids = (sender.sent_ids, {row["decision_id"] for row in settled})
+
+            def save() -> None:
+                report.counts["sent_now"] += rows.count_extended(sender.sent_ids)
+                others = (one for one in rows.by_decision if not any(one in ids for ids in own_ids))
+                taken_over = set(filter(journal.is_of_other_day, others))
+                # Where the journal lacks an outcome, the table keeps it for the next run, and nothing else does.
+                attempts = LONG_PATIENCE if sender.has_unwritten_outcomes else 1
+                for _ in _record_changes(day, tables, audit, rows, sender, taken_over):
+                    insist(audit.write, clock, attempts=attempts)
+                written = insist(lambda: _write_rows(day, tables, rows, sender), clock, attempts=attempts)
+                was_changed = report.written is not None and report.written.changed
+                report.written = replace(written, changed=written.changed or was_changed)
+                rows.clear()
+
             unreadable: UnreadablePartition | None = None
             try:
                 with worker_threads(_THREADS, "extensions", clock) as pool:
@@ -107,25 +125,21 @@ def extend_retention(
                         rows.not_allowed += [decision for decision in some if not sender.is_allowed(decision)]
                         sent = pool.map(lambda one: sender.send(one, resent_rows.get(one.decision_id)), to_send)
                         rows.add(row for row in sent if row is not None)
+                        saved_count = report.written.rows if report.written is not None else 0
+                        if len(rows) >= max(_ROWS_AT_ONCE, saved_count // _SAVED_PER_NEW):
+                            save()
             except UnreadablePartition as error:  # tables are read meanwhile: what was sent before is saved
                 unreadable = error
             report.error = sender.breaker.error
-            own_ids = sender.sent_ids | {row["decision_id"] for row in settled}
-            report.counts["sent_now"] = rows.count_extended(sender.sent_ids)
-            taken_over = {one for one in rows.by_decision.keys() - own_ids if journal.is_of_other_day(one)}
-            # Where the journal lacks an outcome, the table keeps it for the next run, and nothing else does.
-            attempts = LONG_PATIENCE if sender.has_unwritten_outcomes else 1
-            for _ in _record_changes(day, tables, audit, rows, sender, taken_over):
-                insist(audit.write, clock, attempts=attempts)
-            report.written = insist(lambda: _write_rows(day, tables, rows, sender), clock, attempts=attempts)
+            save()
             sender.write_outcomes()
             for failure in (unreadable, report.error):
                 if isinstance(failure, ArchiveError):
                     raise failure  # what upstream answered is saved now
         unsent = sorted({f"{reason} The next run sends it." for _, reason in report.problems})
-        statuses: Counter[str] = Counter({ExtensionStatus.NOT_ALLOWED: len(rows.not_allowed)})
+        statuses: Counter[str] = Counter()
         open_reasons: dict[str, Counter[str]] = {status: Counter() for status in OPEN_EXTENSIONS}
-        for row in known.rows(rows.by_decision):
+        for row in known.rows() if dry_run else _read_rows(opened.enter_context(tables.opened(_TABLE, day))):
             statuses[row["status"]] += 1
             if is_open(row):
                 report.add_problem(row["call_id"], f"{row['status']}: {row['reason']}")
@@ -134,6 +148,10 @@ def extend_retention(
     report.to_do = [*errors, *unsent, *describe_open_decisions(open_reasons, day)]
     report.counts |= {str(status): statuses[status] for status in ExtensionStatus}
     return report
+
+
+def _read_rows(present: Partition | None) -> Iterator[Row]:
+    return present.rows() if present is not None else iter(())
 
 
 class _NewRows:
@@ -152,6 +170,15 @@ class _NewRows:
         for row in rows:
             self.by_decision[row["decision_id"]] = row
             self._made_now.add(row["decision_id"])
+
+    def __len__(self) -> int:
+        return len(self.by_decision) + len(self.not_allowed)
+
+    def clear(self) -> None:
+        """Forget the rows: the table has them."""
+        self.by_decision.clear()
+        self.not_allowed.clear()
+        self._made_now.clear()
 
     def count_extended(self, sent_ids: Collection[str]) -> int:
         """Return how many of the decisions sent by this run upstream has confirmed."""
@@ -174,7 +201,7 @@ def _record_changes(
     """
     written: dict[str, Row] = {}
     written_ids = DigestSet()
-    with tables.opened(schemas.RETENTION_EXTENSIONS, day) as present:
+    with tables.opened(_TABLE, day) as present:
         for row in present.rows() if present is not None else ():
             written_ids.add(row["decision_id"])
             if row["decision_id"] in rows.by_decision:
@@ -194,18 +221,18 @@ def _record_changes(
 
 
 def _write_rows(day: date, tables: Tables, rows: _NewRows, sender: ExtensionSender) -> WriteResult:
-    key = schemas.RETENTION_EXTENSIONS.sort_key()
+    key = _TABLE.sort_key()
 
     def build(present: Partition | None) -> Iterator[pa.RecordBatch]:
         ours = merge(
             sorted(rows.by_decision.values(), key=key), map(sender.make_not_allowed, rows.not_allowed), key=key
         )
-        both = merge(rows_in_order(present), ours, key=key)
+        both = merge(present.rows() if present is not None else (), ours, key=key)
         # Of two rows the one that knows more, and ours where both know as much: it comes last.
         best = (sorted(of_decision, key=rank)[-1] for _, of_decision in groupby(both, key=key))
-        return batches_of(schemas.RETENTION_EXTENSIONS, best)
+        return batches_of(_TABLE, best)
 
-    return tables.commit(schemas.RETENTION_EXTENSIONS, day, build)
+    return tables.commit(_TABLE, day, build)
 
 
 def _describe_dry_run(to_send: Iterable[Decision], allowed_days: AllowedDays, report: ExtensionReport) -> None:

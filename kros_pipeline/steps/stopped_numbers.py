@@ -7,6 +7,7 @@ from functools import lru_cache
 from ..archive.audit_log import AuditEvent, AuditLog
 from ..archive.tombstones import Tombstones
 from ..core.calls import Call
+from ..core.days import days_beside
 from ..core.phone_numbers import digits_of
 from .archived_ids import ArchivedIds
 from .listed_rows import ListedRows
@@ -24,7 +25,8 @@ def stop_calls(
 ) -> list[str]:
     """Write a tombstone, and an audit line, for each listed call from or to a number that has a tombstone itself.
 
-    A call that the archive has stays: only an operator erases it. Returns a sentence where there are such calls.
+    A call that the archive has stays: only an operator erases it. A day beside that of its `created_at` may keep it,
+    which moves. Returns a sentence where there are such calls.
     """
     if not tombstones.has_stopped_numbers():
         return []
@@ -45,8 +47,9 @@ def stop_calls(
             if is_stopped(call) and not tombstones.is_erased(call.call_id)
         ]
         audit = open_audit(listed_day)
+        days = {listed_day, *days_beside(listed_day), day}
         for call_id in stopped:
-            if call_id in archived(listed_day):
+            if any(call_id in archived(other) for other in days):
                 kept_count += 1
                 continue
             tombstones.add_call(listed_day, call_id)

@@ -19,6 +19,7 @@ from kros_pipeline.archive.capabilities import (
     require_erasure_capabilities,
 )
 from kros_pipeline.archive.governance import ObjectVersion
+from kros_pipeline.archive.json_objects import replace_json
 from kros_pipeline.archive.object_store import CREATE, Replace, VersionToken
 from kros_pipeline.archive.parquet import batches_of
 from kros_pipeline.archive.tables import Tables
@@ -28,7 +29,7 @@ from kros_pipeline.core.errors import ArchiveDenied, ArchiveError, ArchiveUnavai
 from kros_pipeline.core.object_keys import CAPABILITIES, DAILY_PROBE, audio_key
 from kros_pipeline.steps.legal_holds import place_legal_holds
 from kros_pipeline_tests.support.clocks import clock_without_waits
-from kros_pipeline_tests.support.memory_bucket import objects_of
+from kros_pipeline_tests.support.memory_bucket import create_versioned_bucket, objects_of
 from kros_pipeline_tests.support.memory_store import MemoryGovernance, MemoryObjectStore, MemoryServer
 
 NOW = datetime(2025, 1, 20, 4, 15, tzinfo=UTC)
@@ -55,8 +56,8 @@ class Encrypting(MemoryServer):
 class FaultyStore(MemoryObjectStore):
     """A store that lacks what its `lacks` names."""
 
-    def __init__(self, *lacks: str) -> None:
-        super().__init__(f"capabilities-{next(_numbers)}", "archive")
+    def __init__(self, *lacks: str, bucket: str = "") -> None:
+        super().__init__(bucket or f"capabilities-{next(_numbers)}", "archive")
         self.lacks = set(lacks)
 
     def put(self, key: str, body: Any, *, sha256: str, mode: Any, **how: Any) -> VersionToken:
@@ -77,8 +78,18 @@ class FaultyStore(MemoryObjectStore):
             raise ArchiveDenied(f"{key}: S3 says AccessDenied")
         return super().put(key, body, sha256=sha256, mode=mode, **how)
 
+    def read_range(self, key: str, begin: int, end: int, *, version: VersionToken | None = None) -> bytes | None:
+        return super().read_range(key, begin, end, version=None if "If-Match of GET" in self.lacks else version)
+
     def keys(self) -> set[str]:
         return {key.removeprefix("archive/") for key in objects_of(self.bucket)}
+
+
+def make_versioned(*lacks: str) -> FaultyStore:
+    """Make a store in a bucket that keeps versions and has Object Lock."""
+    bucket = f"capabilities-{next(_numbers)}"
+    create_versioned_bucket(bucket)
+    return FaultyStore(*lacks, bucket=bucket)
 
 
 @pytest.fixture
@@ -208,6 +219,11 @@ class FaultyGovernance(MemoryGovernance):
         super().__init__(store)
         self._lack = lack
 
+    def read_version(self, version: ObjectVersion) -> bytes | None:
+        if self._lack == "old versions" and not version.is_latest:
+            return None
+        return self._store.read(version.key) if self._lack == "bytes of old versions" else super().read_version(version)
+
     def versions(self, prefix: str) -> Iterator[ObjectVersion]:
         if self._lack == "versions":
             raise UnfitStore(f"{prefix}: S3 says NotImplemented")
@@ -240,6 +256,40 @@ def test_erasure_is_refused_by_name_where_the_server_or_the_role_cannot(
     found = read_capabilities(store)
     assert found is not None and found.erasure is None, "the daily work goes on"
     require_erasure_capabilities(store, MemoryGovernance(store), CLOCK)
+
+
+@pytest.mark.parametrize("lack", ["old versions", "bytes of old versions"])
+def test_erasure_is_refused_where_old_versions_are_listed_and_not_returned(lack: str) -> None:
+    """A proof would find nothing in them: 404 counts as "deleted meanwhile"."""
+    store = make_versioned()
+    with pytest.raises(UnfitStore, match="does not return the bytes of the old version"):
+        require_erasure_capabilities(store, FaultyGovernance(store, lack), CLOCK)
+    require_erasure_capabilities(store, MemoryGovernance(store), CLOCK)
+    found = read_capabilities(store)
+    assert found is not None and found.erasure is not None and found.erasure.keeps_versions
+
+
+@pytest.mark.parametrize("is_versioned", [False, True])
+def test_erasure_is_refused_where_the_condition_of_a_get_is_ignored(*, is_versioned: bool) -> None:
+    store = make_versioned("If-Match of GET") if is_versioned else FaultyStore("If-Match of GET")
+    with pytest.raises(UnfitStore, match="ignores If-Match of a GET"):
+        require_erasure_capabilities(store, MemoryGovernance(store), CLOCK)
+
+
+def test_what_an_earlier_probe_of_erasure_found_is_not_enough_and_is_kept_until_the_next(
+    make: Callable[..., FaultyStore],
+) -> None:
+    store = make()
+    require_erasure_capabilities(store, MemoryGovernance(store), CLOCK)
+    stored = json.loads(store.read(CAPABILITIES) or b"")
+    del stored["erasure"]["number"]
+    replace_json(store, CAPABILITIES, stored | {"erasure": stored["erasure"] | {"holds": False}})
+    found = require_daily_capabilities(store, CLOCK)
+    assert found.erasure is not None and found.erasure.holds is False and not found.erasure.is_enough()
+    with pytest.raises(UnfitStore):
+        require_erasure_capabilities(store, FaultyGovernance(store, "versions"), CLOCK)
+    require_erasure_capabilities(store, MemoryGovernance(store), CLOCK)
+    require_erasure_capabilities(store, FaultyGovernance(store, "versions"), CLOCK)  # known
 
 
 def test_what_erasure_found_is_kept_for_30_days_and_for_the_same_server(make: Callable[..., FaultyStore]) -> None:

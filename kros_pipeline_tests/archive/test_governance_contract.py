@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from kros_pipeline.archive.governance import Governance, ObjectVersion, versions_at
 from kros_pipeline.archive.object_store import CREATE, ObjectStore, PutMode, Replace
@@ -93,6 +95,23 @@ def test_a_folder_whose_objects_are_hidden_is_named_while_a_version_is_left(arch
     assert (marker.is_latest, old.is_latest, governance.read_version(marker)) == (True, False, None)
     governance.delete([marker, old])
     assert governance.level("audio/") == ([], [])
+
+
+@pytest.mark.parametrize("archive", ["s3", "memory, locked", "years"], indirect=True)
+def test_a_delete_marker_has_no_bytes_and_is_not_asked_for(archive: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """AWS answers 405 to a GET of a marker, and other servers 404."""
+    store, governance = archive
+
+    def get_object(**_: Any) -> None:
+        raise ClientError({"Error": {"Code": "MethodNotAllowed", "Message": ""}}, "GetObject")
+
+    if isinstance(store, S3ObjectStore):
+        monkeypatch.setattr(store.client, "get_object", get_object)
+    marker, file = ObjectVersion("state/x", "1", True, True, 0), io.BytesIO()
+    assert governance.read_version(marker) is None
+    assert (governance.copy_version_into(marker, file), file.getvalue()) == (False, b"")
+    with pytest.raises(ObjectChanged):
+        governance.read_version_range(marker, 0, 1)
 
 
 def test_every_version_is_read_whole_or_in_parts_and_deleted_by_itself(archive: Archive) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import threading
@@ -11,16 +12,17 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kros_pipeline.archive import compare_and_swap, parquet, tables
+from kros_pipeline.archive import compare_and_swap, parquet, row_order, tables
 from kros_pipeline.archive.object_store import VersionToken
 from kros_pipeline.archive.parquet import Partition, batches_of, merged_batches, plain_values, write_parquet
 from kros_pipeline.core import schemas
-from kros_pipeline.core.errors import ArchiveUnavailable, NewerTable
+from kros_pipeline.core.errors import ArchiveUnavailable, LocalFault, NewerTable
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.accounts import DAY, Account, MakeAccount
 from kros_pipeline_tests.support.archive_check import table_key
@@ -187,6 +189,47 @@ def test_a_build_that_fails_leaves_the_old_partition(our: Account) -> None:
     assert our.archive.objects("tables/") == before
 
 
+class FailingFile(io.BytesIO):
+    """A local file that cannot be used any more once it has an `error`."""
+
+    error: Exception | None = None
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self.error is not None:
+            raise self.error
+        return super().read(size)
+
+    def write(self, piece: Any, /) -> int:
+        if self.error is not None:
+            raise self.error
+        return super().write(piece)
+
+
+FAULTS = [OSError(errno.EIO, "Input/output error"), OSError(errno.ENOSPC, "No space left"), MemoryError()]
+
+
+@pytest.mark.parametrize("error", FAULTS, ids=repr)
+def test_a_fault_of_this_machine_is_not_blamed_on_the_object(
+    our: Account, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    our.ctx.tables.commit(TABLE, DAY, adding(row("a")))
+    file = FailingFile(our.archive.read(table_key(TABLE.name, DAY)))
+    partition = Partition(TABLE, file, VersionToken("1"), "tables/x")
+    file.error = error
+    with pytest.raises(LocalFault, match="tables/x"):
+        list(partition.rows())
+
+    def open_failing(**_: Any) -> FailingFile:
+        opened = FailingFile()
+        opened.error = error
+        return opened
+
+    monkeypatch.setattr("tempfile.TemporaryFile", open_failing)
+    for act in (our.ctx.tables.rows, lambda table, day: our.ctx.tables.commit(table, day, adding(row("b")))):
+        with pytest.raises(LocalFault, match="tables/transcripts"):
+            act(TABLE, DAY)
+
+
 def test_columns_that_an_older_file_lacks_are_null_and_are_added_by_the_next_commit(our: Account) -> None:
     older = replace(TABLE, columns=TABLE.columns[:-6])
     newer = {"language", "confidence", "fetched_at", "reason", "asked_at", "upstream_word_count"}
@@ -252,6 +295,75 @@ def test_merged_batches_give_the_bytes_of_writing_all_rows_anew(there: set[str] 
         merged = written(merged_batches(TABLE, present, new_rows, merge))
         anew = written(batches_of(TABLE, (expected[call_id] for call_id in sorted(expected))))
     assert merged.getvalue() == anew.getvalue()
+
+
+@pytest.mark.parametrize("table", [TABLE, schemas.UTTERANCES], ids=lambda table: table.name)
+def test_rows_that_another_program_wrote_in_another_order_are_read_in_the_tables_order(
+    our: Account, monkeypatch: pytest.MonkeyPatch, table: schemas.Table
+) -> None:
+    tables_of_run = our.ctx.tables
+
+    def keep(present: Partition | None) -> Iterator[pa.RecordBatch]:
+        assert present is not None
+        return present.batches()
+
+    monkeypatch.setattr(row_order, "_ROWS_PER_RUN", 7)
+    monkeypatch.setattr(parquet, "ROWS_PER_BATCH", 3)
+    values = {
+        "call_date": DAY, "created_at": MOMENT, "fetched_at": MOMENT, "status": "kept", "text": "電",
+        "speaker": "agent", "word_count": 1, "char_start": 0, "char_end": 1,
+    }  # fmt: skip
+    turns = range(3) if "turn_index" in table.column_names else [0]
+    rows = [
+        dict.fromkeys(table.column_names)
+        | {name: value for name, value in values.items() if name in table.column_names}
+        | {"call_id": f"call_{n:02}"}
+        | ({"turn_index": turn} if "turn_index" in table.column_names else {})
+        for n in range(20)
+        for turn in turns
+    ]
+    ordered = pa.Table.from_pylist(rows, table.schema)
+    shuffled = ordered.take(sorted(range(len(rows)), key=lambda n: hashlib.sha256(bytes([n])).digest()))
+    file = io.BytesIO()
+    pq.write_table(shuffled, file)
+    our.archive.write(table_key(table.name, DAY), file.getvalue())
+    with tables_of_run.transaction(table, DAY) as transaction:
+        assert transaction.present is not None
+        assert pa.Table.from_batches(transaction.present.batches(), table.schema) == ordered
+        assert [row["call_id"] for row in transaction.rows(("call_id",))] == [row["call_id"] for row in rows]
+        assert transaction.commit(keep).changed  # put in order for every other reader
+        assert not transaction.commit(keep).changed
+    assert our.archive.table(table.name, DAY) == ordered.to_pylist()
+
+
+def test_a_batch_is_compared_with_the_new_rows_that_may_be_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "ROWS_PER_BATCH", 5)
+    rows = {f"{number:03}": row(f"{number:03}") for number in range(100)}
+    file, compared, true = io.BytesIO(), 0, pc.is_in
+
+    def is_in(ids: pa.Array, value_set: pa.Array) -> pa.Array:
+        nonlocal compared
+        compared += len(value_set)
+        return true(ids, value_set)
+
+    monkeypatch.setattr(pc, "is_in", is_in)
+    write_parquet(TABLE, file, batches_of(TABLE, rows.values()))
+    list(merged_batches(TABLE, Partition(TABLE, file, VersionToken("1")), rows, lambda _, new: new))
+    assert compared == len(rows)
+
+
+def test_new_rows_find_their_old_ones_wherever_another_program_wrote_them(our: Account) -> None:
+    tables_of_run, file = our.ctx.tables, io.BytesIO()
+    pq.write_table(pa.Table.from_pylist([row(call_id, word_count=1) for call_id in "cab"], TABLE.schema), file)
+    our.archive.write(table_key(TABLE.name, DAY), file.getvalue())
+    new = {call_id: row(call_id) for call_id in "abd"}
+
+    def merge(old: dict[str, Any] | None, added: dict[str, Any]) -> dict[str, Any]:
+        return added | {"word_count": old["word_count"] + 1 if old is not None else 0}
+
+    tables_of_run.commit(TABLE, DAY, lambda present: merged_batches(TABLE, present, new, merge))
+    found = [(row["call_id"], row["word_count"]) for row in our.archive.table(TABLE.name, DAY)]
+    assert found == [("a", 2), ("b", 2), ("c", 1), ("d", 0)]
 
 
 def test_rows_have_the_values_that_arrow_gives_times_and_dates_too() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from kros_pipeline.archive import parquet
 from kros_pipeline.archive.object_store import ObjectStore
 from kros_pipeline.archive.parquet import Partition, batches_of
 from kros_pipeline.archive.tables import Build, Tables
@@ -103,3 +104,17 @@ def test_an_empty_partition_is_created_for_every_table_and_read_as_a_day_without
         assert tables.bar_late_writes(table, DAY, "a token").rows == 0
         with tables.required(table, DAY) as partition:
             assert (partition.row_count, partition.erasure_token) == (0, "a token")
+
+
+@pytest.mark.parametrize("erased", ["02", "12", "31"])
+def test_a_file_has_the_same_bytes_whether_an_erased_call_is_listed_or_not(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch, erased: str
+) -> None:
+    monkeypatch.setattr(parquet, "ROWS_PER_GROUP", 10)
+    monkeypatch.setattr(parquet, "ROWS_PER_BATCH", 5)
+    tables, tombstones = open_run(store)
+    tombstones.add_call(DAY, erased)
+    ids = [f"{number:02}" for number in range(33)]
+    tables.commit(TABLE, DAY, adding(*ids))
+    assert not tables.commit(TABLE, DAY, adding(*(call_id for call_id in ids if call_id != erased))).changed
+    assert ids_in(store) == [call_id for call_id in ids if call_id != erased]

@@ -89,6 +89,23 @@ def test_all_tombstones_are_listed_again_only_after_the_marker_has_changed(store
     assert requests_of_a_look() == 2
 
 
+def test_a_look_that_began_meanwhile_is_not_repeated(store: MemoryObjectStore) -> None:
+    seconds = 0.0
+
+    def monotonic() -> float:
+        nonlocal seconds
+        begun_at, seconds = seconds, seconds + 1
+        if begun_at == 0.0:
+            tombstones.pseudonyms()  # as another thread does, while this one waits for the lock
+        return begun_at
+
+    tombstones = Tombstones(store, KEY, Clock(lambda: NOW, monotonic, lambda _: None))
+    tombstones.pseudonyms()
+    assert store.requests_made == 2  # the marker and the list, once
+    tombstones.pseudonyms()
+    assert store.requests_made == 3
+
+
 def test_tombstones_of_version_0_1_0_are_known_without_a_marker(store: MemoryObjectStore) -> None:
     tombstones = Tombstones(store, KEY, Time().clock)
     create_json(store, tombstone_key(DAY, tombstones.pseudonym("call_a")), {})

@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from kros_pipeline.archive.moved_calls import MovedCalls
 from kros_pipeline.browser import index_builder, index_cache
 from kros_pipeline.browser.day_index import CallRow, DayIndex
-from kros_pipeline.browser.index_cache import default_folder
+from kros_pipeline.browser.index_cache import own_folder
 from kros_pipeline.browser.index_connections import IndexConnections
 from kros_pipeline.core.errors import ArchiveUnavailable
 from kros_pipeline_tests.support.listen_archive import DAY, ListedCall, ListenArchive
@@ -103,7 +104,7 @@ def test_nobody_else_reads_the_folder(tmp_path: Path) -> None:
 
 def test_archives_do_not_share_a_folder() -> None:
     base = Path("/c")
-    assert default_folder(base, "s3://a/b") != default_folder(base, "s3://a/c")
+    assert own_folder(base, "s3://a/b") != own_folder(base, "s3://a/c")
 
 
 def test_the_background_builds_every_day(tmp_path: Path) -> None:
@@ -120,6 +121,22 @@ def test_the_background_builds_every_day(tmp_path: Path) -> None:
 def test_a_call_that_an_earlier_day_keeps_is_not_listed(archive: ListenArchive) -> None:
     archive.tables.moved.add(DAY, "call_1", date(2025, 1, 9))
     assert archive.client().get(CALL).status_code == 404
+
+
+def test_a_call_that_is_moved_while_the_page_runs_is_listed_once(
+    archive: ListenArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process writes the marker; this one has read the day before."""
+    monkeypatch.setattr(index_cache, "REFRESH_SECONDS", 0.0)
+    archive.calls.append(ListedCall("call_1", "[Caller]: refund", day=date(2025, 1, 9)))
+    archive.write_day(date(2025, 1, 9))
+    client = archive.client()
+    listed = re.compile(r'class="call" href="/call/([\d-]+)/call_1')
+    assert listed.findall(client.get("/calls").text) == ["2025-01-10", "2025-01-09"]
+    MovedCalls(archive.store).add(DAY, "call_1", date(2025, 1, 9))
+    assert listed.findall(client.get("/calls").text) == ["2025-01-09"]
+    assert client.get(CALL).status_code == 404
+    assert len(files(archive)) == 2  # the one that has the call is deleted
 
 
 def test_a_call_that_lost_its_row_is_still_shown(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from kros_pipeline.archive.object_store import Replace
+from kros_pipeline.browser import list_pages
 from kros_pipeline.browser.call_filter import MAX_DAYS, parse_filter
 from kros_pipeline.browser.csv_export import safe_cell
 from kros_pipeline_tests.support.listen_archive import DAY, ListedCall, ListenArchive
@@ -80,6 +81,34 @@ def test_a_list_has_the_calls_that_its_address_describes(archive: ListenArchive,
     assert {row["call_id"] for row in csv.DictReader(io.StringIO(exported))} == calls
 
 
+def test_a_list_shows_and_filters_by_the_state_that_a_calls_page_shows(tmp_path: Path) -> None:
+    key = "krosai/quarantine/x.bin"
+    calls = [
+        ListedCall("call_failed", state="failed"),
+        ListedCall("call_rejected", state="failed", quarantine_key=key),
+        ListedCall("call_tried_again", state="pending", quarantine_key=key),
+        ListedCall("call_accepted", quarantine_key=key),
+        ListedCall("call_waiting", state="pending"),
+    ]
+    archive = ListenArchive(tmp_path, calls)
+    shown = {
+        "in quarantine": {"call_rejected", "call_tried_again"},
+        "failed": {"call_failed"},
+        "waiting": {"call_waiting"},
+        "archived": {"call_accepted"},
+    }
+    names = {"in quarantine": "in_quarantine", "waiting": "pending"}
+    for word, wanted in shown.items():
+        query = f"from={DAY}&to={DAY}&recording={names.get(word, word)}"
+        page = archive.client().get(f"/calls?{query}").text
+        assert set(re.findall(r'class="call" href="/call/[\d-]+/(\w+)', page)) == wanted
+        assert page.count(f">{word}</span>") == len(wanted)
+        rows = csv.DictReader(io.StringIO(archive.client().get(f"/calls.csv?{query}").text))
+        assert {(row["call_id"], row["recording"]) for row in rows} == {(c, names.get(word, word)) for c in wanted}
+        for call in wanted:
+            assert f">{word}</span>" in archive.client().get(f"/call/{DAY}/{call}").text
+
+
 def test_the_best_matches_come_first_and_then_the_newest(archive: ListenArchive) -> None:
     best = ListedCall("z", "[Caller]: refund\n[Agent]: refund\n[Caller]: refund", day=BEFORE)
     richer = ListenArchive(archive.folder / "richer", [*CALLS, best])
@@ -113,6 +142,20 @@ def test_every_call_whose_speech_a_list_shows_has_an_audit_record(archive: Liste
     assert {(line["event"], line["by"], line["how"]) for line in lines} == {("read", "local", "search")}
     own.client().get(f"/calls.csv?{BOTH}")
     assert sum(line["how"] == "export" for line in own.audit_lines()) == len(CALLS)
+
+
+def test_an_export_has_its_records_in_parts_and_before_its_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day of a million calls is neither in memory nor in one audit object."""
+    monkeypatch.setattr(list_pages, "_EXPORTED_AT_ONCE", 2)
+    calls = [ListedCall(f"call_{number}", has_audio=False) for number in range(5)]
+    archive = ListenArchive(tmp_path, [*calls, ListedCall("call_5", day=BEFORE, has_audio=False)])
+    rows = list(csv.DictReader(io.StringIO(archive.client().get(f"/calls.csv?{BOTH}").text)))
+    assert sorted(row["call_id"] for row in rows) == [f"call_{number}" for number in range(6)]
+    parts = [(archive.store.read(entry.key) or b"").count(b"\n") for entry in archive.store.list("audit/")]
+    assert sorted(parts) == [1, 1, 2, 2]
+    assert {line["call"] for line in archive.audit_lines()} == {row["call_id"] for row in rows}
 
 
 def test_pages_have_each_call_once(tmp_path: Path) -> None:
@@ -150,15 +193,15 @@ def test_an_odd_address_breaks_nothing(archive: ListenArchive, query: str) -> No
 def test_the_address_of_a_list_is_the_list() -> None:
     query = f"from={BEFORE}&to={DAY}&direction=inbound&shortest=1.5&speaker=agent&language=pt&rule=r"
     query += "&recording=lost&order=oldest&page=3&turn=with&by=caller&words=a+%26%3D+%22b+c%22"
-    wanted = parse_filter(query, DAY, DAY)
-    assert parse_filter(wanted.query(), DAY, DAY) == wanted
+    wanted = parse_filter(query, DAY, DAY, may_find_digits=True)
+    assert parse_filter(wanted.query(), DAY, DAY, may_find_digits=True) == wanted
     assert wanted.problems == () and wanted.conditions[0].text == 'a &= "b c"'
 
 
 def test_without_dates_the_last_week_of_the_archive_is_shown() -> None:
-    wanted = parse_filter("", date(2030, 1, 1), DAY)
+    wanted = parse_filter("", date(2030, 1, 1), DAY, may_find_digits=True)
     assert (wanted.first, wanted.last) == (DAY - timedelta(days=6), DAY)
-    swapped = parse_filter(f"from={DAY}&to={BEFORE}", DAY, DAY)
+    swapped = parse_filter(f"from={DAY}&to={BEFORE}", DAY, DAY, may_find_digits=True)
     assert (swapped.first, swapped.last) == (BEFORE, DAY)
 
 
@@ -196,6 +239,18 @@ def test_the_calendar_has_verdicts_counts_and_minutes(archive: ListenArchive) ->
         (str(BEFORE), "waiting", "2"),
         (str(DAY), "complete", "4"),
     ]
+
+
+def test_the_csv_of_the_days_has_the_days_that_the_page_shows(tmp_path: Path) -> None:
+    days = [date(2024, 7, 31), date(2024, 8, 1), date(2024, 10, 31), date(2024, 11, 1), DAY]
+    archive = ListenArchive(tmp_path, [ListedCall(f"call_{day}", day=day, has_audio=False) for day in days])
+    client = archive.client()
+    for month, shown in (("2025-01", {days[3], DAY}), ("2024-10", {days[1], days[2]}), ("2024-08", {days[0], days[1]})):
+        page = client.get(f"/days?month={month}").text
+        [link] = re.findall(r'href="(/days\.csv[^"]*)">CSV', page)
+        rows = csv.DictReader(io.StringIO(client.get(link.replace("&amp;", "&")).text))
+        assert {row["day"] for row in rows} == {str(day) for day in shown}
+        assert all(f'href="/calls?from={day}&amp;to={day}"' in page for day in shown)
 
 
 def test_an_empty_archive_says_what_to_do(tmp_path: Path) -> None:

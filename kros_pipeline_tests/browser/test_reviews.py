@@ -155,6 +155,20 @@ def test_the_sample_shows_what_is_reviewed(many: ListenArchive) -> None:
     assert "1 reviewed" in many.client().get(f"/sample?{query}").text
 
 
+@pytest.mark.parametrize("path", ["/sample", "/sample.csv"])
+@pytest.mark.parametrize("words", ["refund", "0801", "0*"])
+@pytest.mark.parametrize("user", ["amina", "chi"])
+def test_a_sample_searches_no_speech(tmp_path: Path, path: str, words: str, user: str) -> None:
+    """A sample of the calls that somebody spoke of would be a search, and has no audit record of one."""
+    own = ListenArchive(tmp_path, [ListedCall("call_1", "[Caller]: a refund to 0801 234 5678"), ListedCall("call_2")])
+    client, sent = own.client(**PROXIED), {"from": "2025-01-10", "to": "2025-01-10", "seed": "x"}
+    drawn = client.get(path, params=sent, headers=as_user(user)).text
+    assert "call_1" in drawn and "call_2" in drawn
+    for turn in ("with", "without"):
+        searched = sent | {"turn": turn, "words": words}
+        assert client.get(path, params=searched, headers=as_user(user)).text == drawn
+
+
 @pytest.mark.parametrize("query", ["size=0&seed=a", "size=501&seed=a", "size=x&seed=a", "by=mood&seed=a"])
 def test_a_sample_that_cannot_be_drawn_says_so(many: ListenArchive, query: str) -> None:
     assert many.client().get(f"/sample?{query}").status_code == 400

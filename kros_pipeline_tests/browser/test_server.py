@@ -13,8 +13,10 @@ from threading import Thread
 
 import pytest
 import uvicorn
+from starlette.testclient import TestClient
 
 from kros_pipeline.__main__ import name_of_user
+from kros_pipeline.browser.app import Listen
 from kros_pipeline.browser.server import open_listen, serve
 from kros_pipeline.core.errors import ArchiveDenied
 from kros_pipeline.core.settings import BadSettings
@@ -24,7 +26,7 @@ from kros_pipeline_tests.support.listen_archive import ERASURE_KEY, ListedCall, 
 GOOD = {"KROS_ARCHIVE_URL": "s3://bucket/prefix", "KROS_ERASURE_KEY": ERASURE_KEY}
 
 
-def start(archive: ListenArchive, settings: dict[str, str]) -> None:
+def open_page(archive: ListenArchive, settings: dict[str, str]) -> Listen:
     listen, _ = open_listen(
         settings,
         declared=SETTINGS,
@@ -33,7 +35,11 @@ def start(archive: ListenArchive, settings: dict[str, str]) -> None:
         clock=archive.clock,
         open_archive=lambda _: archive.store,
     )
-    listen.close()
+    return listen
+
+
+def start(archive: ListenArchive, settings: dict[str, str]) -> None:
+    open_page(archive, settings).close()
 
 
 def test_it_needs_no_key_of_krosai(tmp_path: Path) -> None:
@@ -53,6 +59,29 @@ def test_it_needs_no_key_of_krosai(tmp_path: Path) -> None:
 def test_a_bad_setting_stops_it_with_a_sentence(tmp_path: Path, settings: dict[str, str], sentence: str) -> None:
     with pytest.raises(BadSettings, match=sentence):
         start(ListenArchive(tmp_path, []), GOOD | settings)
+
+
+def test_a_folder_that_others_use_keeps_what_is_theirs(tmp_path: Path) -> None:
+    """The folder has files of another program, which look like the page's own, and the indexes of another archive."""
+    folder = tmp_path / "shared"
+    foreign = [folder / "app.sqlite", folder / "upload.part", folder / "peaks" / "everest" / "height.json"]
+    for file in foreign:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("theirs")
+    folder.chmod(0o755)
+    for name in ("one", "two"):
+        archive = ListenArchive(tmp_path / name, [ListedCall("call_1")])
+        given = GOOD | {"KROS_ARCHIVE_URL": f"s3://bucket/{name}", "KROS_BROWSE_CACHE": str(folder)}
+        listen = open_page(archive, given)
+        page = TestClient(listen.app, base_url="http://127.0.0.1:8757")
+        for part in ("", "/peaks"):
+            assert page.get(f"/call/2025-01-10/call_1{part}").status_code == 200
+        listen.close()
+    assert all(file.read_text() == "theirs" for file in foreign)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+    own = [path for path in folder.rglob("*") if path.is_file() and path not in foreign]
+    assert len(own) == 4 and {path.suffix for path in own} == {".sqlite", ".json"}
+    assert all(stat.S_IMODE((folder / path.relative_to(folder).parts[0]).stat().st_mode) == 0o700 for path in own)
 
 
 def test_it_does_not_start_without_the_key_of_the_tombstones(tmp_path: Path) -> None:

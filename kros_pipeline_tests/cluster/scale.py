@@ -43,6 +43,7 @@ def test_the_days_of_a_backfill(broker: str, deployment: Callable[..., Deploymen
         KROS_PARALLEL_DAYS=str(workers),
         DAGSTER_PARTS=CELERY_PART,
         DAGSTER_CELERY_BROKER=broker,
+        DAGSTER_CELERY_RUNS="2",
         DAGSTER_CELERY_QUEUE=f"kros-scale-{uuid.uuid4().hex[:12]}",
     )
     made.start(*(f"worker-{number}" for number in range(1, workers + 1)))

@@ -54,6 +54,7 @@ def cluster(broker: str, deployment: Callable[..., Deployment]) -> Deployment:
         KROS_PARALLEL_DAYS=str(PARALLEL_DAYS),
         DAGSTER_PARTS=CELERY_PART,
         DAGSTER_CELERY_BROKER=broker,
+        DAGSTER_CELERY_RUNS="2",  # so that one worker does not take every day
         DAGSTER_CELERY_QUEUE=f"kros-test-{uuid.uuid4().hex[:12]}",
     )
     made.start(*WORKERS)

@@ -120,7 +120,9 @@ def image(tmp_path: Path) -> Image:
 @pytest.fixture
 def variables(image: Image, environment: Mapping[str, str]) -> Iterator[dict[str, str]]:
     with KrosaiSimulator(SandboxConfig(days=("2025-01-10",), calls_per_day=1)) as krosai:
-        yield image.variables(**environment, **krosai.environment, PYTHONWARNINGS="ignore")
+        yield image.variables(
+            **environment, **krosai.environment, KROS_START_DATE="2025-01-10", PYTHONWARNINGS="ignore"
+        )
 
 
 @contextmanager
@@ -165,4 +167,4 @@ def test_the_image_prepares_the_storage_and_serves_the_code_and_writes_nothing_i
         assert process.poll() is None, log[-2000:]
         assert all(line.startswith("{") for line in log.splitlines()), log
     assert image.files() == before
-    assert {path.name for path in image.path("/run/dagster").iterdir()} == {"dagster.yaml", "kros_start_date"}
+    assert {path.name for path in image.path("/run/dagster").iterdir()} == {"dagster.yaml"}

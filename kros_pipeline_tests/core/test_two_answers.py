@@ -169,3 +169,27 @@ def test_another_list_answers_for_no_call(changes: dict[str, Any]) -> None:
 
 def test_a_day_without_a_listing_has_no_answer() -> None:
     assert ListAnswers(None).at("call_shown") is None
+
+
+UNTIL = AT + timedelta(minutes=30)
+LONG = replace(LISTING, read_until=UNTIL.isoformat())
+
+
+@pytest.mark.parametrize(
+    ("changed_at", "first"),
+    [(AT, UNTIL), (UNTIL, UNTIL), (UNTIL + SECOND, None), (None, None)],
+    ids=["before", "while it was read", "after it", "unknown"],
+)
+def test_a_first_answer_is_as_late_as_the_list_may_have_given_it(
+    changed_at: datetime | None, first: datetime | None
+) -> None:
+    """A row that changed after the list was read is one that another day's run has added or changed since."""
+    answers = ListAnswers(LONG)
+    assert answers.first_at("call_shown", changed_at) == first
+    assert answers.first_at("call_gone", changed_at) is None
+    assert answers.at("call_shown") == AT  # and a second answer as early
+
+
+def test_of_a_listing_of_an_earlier_version_only_the_end_is_known() -> None:
+    assert ListAnswers(LISTING).first_at("call_shown", AT) == AT
+    assert ListAnswers(LISTING).first_at("call_shown", AT + SECOND) is None

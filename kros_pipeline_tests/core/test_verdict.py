@@ -131,6 +131,11 @@ def test_a_day_is_waiting_while_something_may_still_come_and_no_check_is_red(
         ({"listing": replace(CUT_SHORT, unparsed=["no id"])}, CALLS_CHECK, "1 rows of the list are no calls"),
         ({"calls_without_recording_row": ["b", "a"]}, CALLS_CHECK, "2 × call without a row in `recordings`: a, b."),
         ({"calls_without_transcript_row": ["a"]}, CALLS_CHECK, "1 × call without a row in `transcripts`: a."),
+        (
+            {"transcripts": Counter({"kept": 1, None: 2})},
+            CALLS_CHECK,
+            "2 × row of `transcripts` with no status that this version knows (none): materialize the whole day.",
+        ),
         # the recordings
         *(
             ({"unsafe": {status: ["b", "a"]}}, RECORDINGS_CHECK, f"2 × recording {status}: a, b.")
@@ -163,6 +168,16 @@ def test_any_mismatch_makes_the_day_incomplete_and_only_its_own_check_red(
     assert [name for name, sentences in verdict.failures.items() if sentences] == [check]
     assert verdict.failures[check][0].startswith(sentence)
     assert verdict.problems[0] == verdict.failures[check][0]
+
+
+def test_recordings_of_an_unknown_status_make_the_day_incomplete_and_their_statuses_are_named_redacted() -> None:
+    statuses = {"archived": 1, "ARCHIVED": 1, "call +1 415 555 0100\n": 2, "x": 1, "y": 1, None: 1}
+    verdict = decide_verdict(evidence(recordings=Counter(statuses)))
+    assert verdict.verdict == DayVerdict.INCOMPLETE
+    assert verdict.problems == [
+        "6 × row of `recordings` with no status that this version knows ('ARCHIVED', 'call (number)', 'x', …): "
+        "materialize the whole day."
+    ]
 
 
 def test_a_transcript_that_is_pending_after_the_grace_days_is_said_to_lack_an_answer() -> None:

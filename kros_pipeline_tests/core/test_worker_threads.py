@@ -62,13 +62,18 @@ def test_an_interrupt_while_the_work_is_waited_for_ends_it_too(monkeypatch: pyte
     assert ended == ["interrupted"]
 
 
-def test_an_interrupt_does_not_wait_for_a_thread_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+# A generator is closed where its reader was interrupted, too.
+@pytest.mark.parametrize("error", [Terminated, GeneratorExit])
+def test_an_interrupt_does_not_wait_for_a_thread_that_hangs(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
     monkeypatch.setattr(module, "_LONGEST_WAIT_SECONDS", 0.05)
     gate, released = threading.Event(), threading.Event()
-    with pytest.raises(Terminated), worker_threads(1, "test") as pool:
-        pool.submit(open_and_wait, gate, released, 30.0)
+    with pytest.raises(error), worker_threads(1, "test") as pool:
+        hanging = pool.submit(open_and_wait, gate, released, 30.0)
         gate.wait(10)
-        raise Terminated
+        raise error
+    assert not hanging.done()
     assert not released.is_set()
     released.set()
 

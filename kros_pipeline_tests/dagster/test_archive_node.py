@@ -208,6 +208,18 @@ def test_the_numbers_are_those_of_the_health(
     assert launched.said.startswith(f"Standing checks are red: {DAYS_CHECK}, {DELETION_CHECK}. ")
 
 
+def test_a_changed_day_that_upstream_has_no_more_is_red_and_says_what_to_do(
+    account: MakeAccount, launch: Callable[..., Launched], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = "2023-01-10: deleted since its check: the table `transcripts`."
+    finds(monkeypatch, ArchiveHealth(other_days=[sentence]))
+    launched = launch(account())
+    assert not launched.success and launched.said.startswith(f"Standing checks are red: {DAYS_CHECK}. {sentence}")
+    assert "restore each deleted or replaced table" in launched.said and "owed_days_schedule" not in launched.said
+    [metadata] = launched.metadata
+    assert metadata["which days, and why"] == sentence
+
+
 @pytest.mark.parametrize("is_urgent", [False, True])
 def test_a_red_warning_does_not_fail_the_run_and_a_red_error_does(
     account: MakeAccount, launch: Callable[..., Launched], monkeypatch: pytest.MonkeyPatch, is_urgent: bool

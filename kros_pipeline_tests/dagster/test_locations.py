@@ -46,8 +46,16 @@ def test_the_pipelines_sensor_sees_the_runs_of_the_operators_location() -> None:
         assert "job turn_on_recording" in read_run_outcomes(instance, None, datetime.now(UTC)).observations
 
 
-def test_only_the_operators_location_sends_its_jobs_to_workers_of_its_own() -> None:
-    for load, queue in ((operator_location.location, "kros-operator"), (definitions.defs, None)):
+@pytest.mark.parametrize(
+    ("of_the_deployment", "of_operators"),
+    [("kros", "kros-operator"), ("staging", "staging-operator"), ("", "kros-operator")],
+)
+def test_only_the_operators_location_sends_its_jobs_to_workers_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, of_the_deployment: str, of_operators: str
+) -> None:
+    """Two deployments may share a Redis: the erasures of one must not reach the workers of the other."""
+    monkeypatch.setenv("DAGSTER_CELERY_QUEUE", of_the_deployment)
+    for load, queue in ((operator_location.location, of_operators), (definitions.defs, None)):
         repository: dg.RepositoryDefinition = load().get_repository_def()
         for name in OPERATORS_JOBS:
             assert repository.get_job(name).tags.get("dagster-celery/queue") == queue

@@ -225,12 +225,22 @@ def test_a_verification_is_worse_by_what_is_wrong_and_not_by_what_was_read(ours:
     for read, wrong, kind in ((5_000, 1, "RED"), (20_000, 1, ""), (100, 2, "WORSE")):
         drifted = [f"audio/dt=2025-01-10/call_{number}.mp3" for number in range(wrong)]
         found = Verification(days=[DAY] * read, objects=read, drifted=drifted)
-        ours.run_checks(bytes_result(found, Coverage(read, read, 0)))
+        ours.run_checks(bytes_result(found, Coverage(read, read, 0, 0)))
         sent = ours.tick()
         assert [f"{kind}: check {BYTES_CHECK}: {wrong} × object with" in message for message in sent] == [True] * len(
             sent
         )
         assert len(sent) == bool(kind) and not any("call_" in message for message in sent)
+
+
+def test_a_finding_is_not_resolved_by_a_night_that_reads_other_days(ours: Deployment) -> None:
+    coverage, key = Coverage(2, 1, 0, 1), f"audio/dt={DAY}/call_a.mp3"
+    ours.run_checks(bytes_result(Verification(days=[DAY], drifted=[key]), coverage))
+    assert "RED" in ours.tick()[0]
+    ours.run_checks(bytes_result(Verification(days=[DAY + timedelta(days=1)], days_with_findings=[DAY]), coverage))
+    assert not any("RESOLVED" in message for message in ours.tick())
+    ours.run_checks(bytes_result(Verification(days=[DAY]), Coverage(2, 2, 0, 0)))
+    assert "RESOLVED" in ours.tick()[0]
 
 
 def test_a_job_is_red_with_its_reason_and_what_to_do(ours: Deployment) -> None:

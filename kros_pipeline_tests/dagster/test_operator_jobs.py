@@ -76,6 +76,7 @@ def test_a_number_from_the_environment_is_erased_and_dagster_never_stores_it(
     assert result.success and reported["proof"] == "the search found nothing"
     assert reported["searched"].startswith("every version of every object of the calls' days and of those beside")
     assert reported["calls"] >= 1 and reported["days"] == str(DAY) and "Backups" in reported["not reached"]
+    assert "index of a reviewer's page that is not running" in reported["not reached"]
     assert number not in str(result.all_events) + str(result.dagster_run)
     rows = our.archive.table("calls", DAY)
     assert rows and not [row for row in rows if number in (row["from_number"], row["to_number"])]

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from kros_pipeline.core.errors import ArchiveUnavailable
-from kros_pipeline.core.object_keys import table_key, table_versions_key
+from kros_pipeline.core.object_keys import day_totals_key, table_key, table_versions_key
 from kros_pipeline.core.schemas import TABLES
+from kros_pipeline.operations.changed_days import DERIVED_TABLES, describe_other_days
+from kros_pipeline.operations.day_states import DayState
 from kros_pipeline_tests.operations.test_backlog import checked
 from kros_pipeline_tests.support.accounts import DAY, WITHIN_GRACE, Account, MakeAccount
-from kros_pipeline_tests.support.steps import check_health, find_backlog, list_calls
+from kros_pipeline_tests.support.clocks import clock_without_waits
+from kros_pipeline_tests.support.memory_bucket import objects_of
+from kros_pipeline_tests.support.steps import check_health, find_backlog, gather_totals, list_calls, reconcile_day
+from kros_pipeline_tests.support.years_store import YearsStore
 
 NOW = datetime(2025, 1, 20, 10, 40, tzinfo=UTC)
 
@@ -169,3 +175,102 @@ def test_an_unproved_day_older_than_two_weeks_is_owed_and_named_while_upstream_h
     assert (found.days_never_proved, found.least_days_left) == ([(DAY, 4)], 4)
     our.now = datetime(2025, 2, 10, tzinfo=UTC)  # upstream has nothing of it any more
     assert find_backlog(our.ctx, DAY, DAY) == [] and check_health(our.ctx, DAY, DAY).days == []
+
+
+# Days that upstream has no more: no run mends them, and the bucket keeps old versions for some weeks only.
+
+YEARS_LATER = datetime(2027, 6, 1, tzinfo=UTC)
+
+
+def look(our: Account) -> list[str]:
+    """The hourly look of years later: its sentences about days that no schedule takes up."""
+    first, last = YEARS_LATER.date() - timedelta(days=20), YEARS_LATER.date() - timedelta(days=1)
+    found = check_health(our.ctx, first, last).other_days
+    gather_totals(our.ctx, first, last)
+    return found
+
+
+@pytest.fixture
+def old(memory_account: MakeAccount) -> Account:
+    """An account whose day was settled, and seen by an hourly look, years ago."""
+    our = memory_account(now=NOW)
+    our.run_day()
+    our.now = YEARS_LATER
+    assert look(our) == [] and look(our) == []
+    return our
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_a_deleted_table_is_named_however_old_its_day_is(old: Account, table: str) -> None:
+    old.archive.delete(table_key(table, DAY))
+    for _ in range(3):  # every hour, until it is back
+        assert look(old) == [f"{DAY}: deleted since its check: the table `{table}`."]
+
+
+def test_a_day_whose_tables_are_all_deleted_is_named(old: Account) -> None:
+    for table in TABLES:
+        old.archive.delete(table_key(table, DAY))
+    old.archive.delete(table_versions_key(DAY))
+    for _ in range(3):
+        assert look(old) == [f"{DAY}: deleted since its check: the table `reconciliation`."]
+    old.archive.delete(day_totals_key(DAY.year))
+    assert look(old) == [], "whoever deleted the day on purpose has it forgotten"
+
+
+def test_a_deleted_table_of_an_old_day_that_is_not_complete_is_named(memory_account: MakeAccount) -> None:
+    our = memory_account(now=NOW)
+    our.run_day()
+    reconcile_day(our.ctx, DAY, blocked_by="KrosAI refuses the key.")
+    our.now = YEARS_LATER
+    assert look(our) == []
+    our.archive.delete(table_key("transcripts", DAY))
+    assert look(our) == [f"{DAY}: deleted since its check: the table `transcripts`."]
+
+
+@pytest.mark.parametrize("table", sorted(TABLES.keys() - DERIVED_TABLES))
+def test_a_replaced_table_is_named_however_old_its_day_is(old: Account, table: str) -> None:
+    replace_table(old, table, written_at=YEARS_LATER - timedelta(days=2))
+    look(old)  # of a replaced row this look reads the numbers only
+    for _ in range(2):
+        assert look(old) == [f"{DAY}: replaced since its check: the table `{table}`."]
+    reconcile_day(old.ctx, DAY)
+    look(old)
+    assert look(old) == []
+
+
+@pytest.mark.parametrize("table", sorted(DERIVED_TABLES))
+def test_a_backfill_of_what_follows_from_the_transcripts_is_no_alarm(old: Account, table: str) -> None:
+    replace_table(old, table, written_at=YEARS_LATER - timedelta(days=2))
+    look(old)
+    assert look(old) == []
+
+
+def test_what_an_erasure_may_still_be_writing_is_not_named(old: Account) -> None:
+    replace_table(old, "calls", written_at=YEARS_LATER - timedelta(hours=23))
+    assert look(old) == []
+
+
+def test_a_deleted_row_of_a_day_that_upstream_still_has_is_no_day_that_was_never_archived(our: Account) -> None:
+    gather_totals(our.ctx, DAY, DAY)
+    our.archive.delete(table_key("reconciliation", DAY))
+    assert find_backlog(our.ctx, DAY, DAY) == [DAY]
+    assert check_health(our.ctx, DAY, DAY).days == [f"{DAY}: deleted since its check: the table `reconciliation`."]
+    our.run_day()
+    assert check_health(our.ctx, DAY, DAY).days == []
+
+
+def test_of_many_changed_days_some_are_named_and_the_others_counted() -> None:
+    store, clock = YearsStore(1, 1), clock_without_waits(lambda: YEARS_LATER)
+    days = [DAY + timedelta(days=number) for number in range(30)]
+    states = {day: DayState(deleted=["calls"]) for day in days}
+    sentences = describe_other_days(states, store=store, clock=clock, lookback_days=3)
+    assert len(sentences) == 21 and sentences[-1] == "The same holds for 10 more days."
+    assert store.requests_made == 0
+
+
+def replace_table(our: Account, table: str, *, written_at: datetime) -> None:
+    key = table_key(table, DAY)
+    our.archive.write(key, our.archive.read(key))
+    objects = objects_of(our.archive.bucket)
+    full = our.ctx.store.full_key(key)
+    objects[full] = replace(objects[full], last_modified=written_at)

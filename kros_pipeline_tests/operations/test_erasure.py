@@ -20,6 +20,7 @@ import pytest
 
 from kros_pipeline.archive.notification_notes import ArchiveNotes
 from kros_pipeline.archive.tombstones import Tombstones
+from kros_pipeline.archive.unparsed_rows import UnparsedRows
 from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import ApiServerError, ApiUnreachable, ArchiveDenied
 from kros_pipeline.core.notification_state import Level, Problem, observe
@@ -304,6 +305,78 @@ def test_rows_of_the_list_that_could_not_be_read_are_erased_with_their_call(arch
     erase_calls(our.open(), ErasureRequest(phone_number=number, reason="request 20"))
     assert [key[-6:] for key in our.archive.objects("state/unparsed/")] == ["d.json"]
     assert_forgotten(our, readable, malformed)
+
+
+def test_an_unparsed_row_of_another_call_that_names_the_call_goes_and_the_other_call_stays(
+    archived: Callable[..., Account],
+) -> None:
+    our = archived(fresh=True)
+    named, other, *_ = ids_of(our)
+    row = {"id": other, "created_at": None, "metadata": {"transferred_from": named}}
+    key = f"state/unparsed/dt={DAY}/{'0' * 32}.json"
+    our.archive.write(key, json.dumps(row).encode())
+    assert forget(our, named, dry_run=True).calls == 1
+    found = forget(our, named, delete_upstream=True)
+    assert (found.calls, found.upstream) == (1, {"deleted": 1})
+    assert our.krosai.counters()["deletes_by_call"] == {named: 1}
+    assert key not in our.archive.objects() and audio_key(DAY, other) in our.archive.objects()
+    assert not our.open().tombstones.is_erased(other)
+    assert_forgotten(our, named)
+
+
+@pytest.mark.parametrize("call_id", [{"value": "A"}, ["A"]], ids=repr)
+def test_an_unparsed_row_whose_id_has_the_call_id_in_it_is_the_calls(account: MakeAccount, call_id: Any) -> None:
+    our = account(SMALL, bucket="plain", KROS_ERASURE_KEY=KEY)
+    our.run_day()
+    first = ids_of(our)[0]
+    row = json.loads(json.dumps({"id": call_id, "created_at": None}).replace('"A"', f'"{first}"'))
+    our.archive.write(f"state/unparsed/dt={DAY}/{'0' * 32}.json", json.dumps(row).encode())
+    forget(our, first)
+    ctx = our.open()
+    rows = UnparsedRows(ctx.store, ctx.tombstones, None)
+    assert rows.is_of_erased_call(DAY, json.dumps(row | {"cost_cents": 1}))
+
+
+def test_a_row_that_is_not_kept_because_it_names_an_erased_call_still_counts(account: MakeAccount) -> None:
+    """Its own call is not archived: the day must not be complete."""
+    our = account(SMALL, bucket="plain", KROS_ERASURE_KEY=KEY)
+    broken = ids_of(our)[0]
+    our.krosai.set_faults(Faults(list_malformed=Fault(calls=(broken,), value="missing_created_at")))
+    our.run_day()
+    (key,) = our.archive.objects("state/unparsed/")
+    our.ctx.tombstones.claim_key()
+    our.ctx.tombstones.add_unparsed_row(key)
+    our.archive.delete(key)
+    verdict = our.run_day().verdict
+    assert our.archive.objects("state/unparsed/") == {}
+    assert verdict.verdict == "incomplete"
+    assert "(this row is not kept: it names an erased call)" in str(verdict.failures)
+
+
+def test_a_hold_on_a_call_that_came_after_the_plan_ends_the_erasure_before_it_deletes(
+    archived: Callable[..., Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row of the number comes while the erasure begins, and its call is under legal hold."""
+    our = archived()
+    number = "+4930123456789"
+    erased, held = ids_of(our)[:2]
+    first, second = (f"state/unparsed/dt={DAY}/{digit * 32}.json" for digit in "01")
+    our.archive.write(first, json.dumps({"id": erased, "from_number": number}).encode())
+    our.ctx.governance.place_legal_hold(audio_key(DAY, held))
+    true = Tombstones.add_call
+
+    def add_call(this: Tombstones, day: date, call_id: str) -> None:
+        true(this, day, call_id)
+        our.archive.write(second, json.dumps({"id": held, "from_number": number}).encode())
+
+    monkeypatch.setattr(Tombstones, "add_call", add_call)
+    audio = our.archive.objects("audio/")
+    with pytest.raises(ErasureUnfinished, match=r"1 of the calls came under legal hold.*Lift the hold"):
+        erase_calls(our.open(), ErasureRequest(phone_number=number, reason="request 20"))
+    assert our.archive.objects("audio/") == audio
+    assert not our.open().tombstones.is_erased(held)
+    with pytest.raises(ErasureRefused, match="under legal hold"):
+        erase_calls(our.open(), ErasureRequest(phone_number=number, reason="request 20"))
 
 
 def test_a_row_without_an_id_is_not_kept_again_when_it_is_listed_again(account: MakeAccount) -> None:

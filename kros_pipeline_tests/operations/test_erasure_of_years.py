@@ -32,7 +32,7 @@ from kros_pipeline.core.object_keys import (
 )
 from kros_pipeline.operations.erasure import ErasureUnfinished
 from kros_pipeline.operations.erasure_proof import NOT_SEARCHED
-from kros_pipeline.operations.erasure_request import ErasureRequest, ErasureResult
+from kros_pipeline.operations.erasure_request import ErasureRefused, ErasureRequest, ErasureResult
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support.steps import erase_calls
 from kros_pipeline_tests.support.years_run import open_years_run
@@ -210,8 +210,57 @@ def test_a_copy_in_a_folder_that_is_not_read_is_found_by_the_full_search_and_the
     with pytest.raises(ErasureUnfinished, match="4 objects still hold something: "):
         erase(store, call_id, full_search=True)
     planned = erase(store, call_id, full_search=True, dry_run=True)
-    assert planned.searched == ["every version of every object of the archive"]
+    (searched,) = planned.searched
+    assert searched.startswith("every version of every object of the archive, but for the contents of recordings")
     assert NOT_SEARCHED not in planned.not_reached
+
+
+def test_what_is_not_the_archives_own_is_read_by_the_full_search_and_named_by_the_others() -> None:
+    store = make_archive(20)
+    (call_id,) = some_calls(store, 1, of_days=5)
+    put(store, "export/calls.csv", f"id,from\n{call_id},+4915112345678\n".encode())
+    put(store, "notes.txt", b"nothing")
+    found = erase(store, call_id)
+    (named,) = [part for part in found.not_reached if "did not write" in part]
+    assert "(export/, notes.txt)" in named and "only the keys" in named
+    with pytest.raises(ErasureUnfinished, match=r"1 objects still hold something: export/calls\.csv"):
+        erase(store, call_id, full_search=True)
+    store.delete(list(store.versions("export/")))
+    assert not any("did not write" in part for part in erase(store, call_id, full_search=True).not_reached)
+
+
+def test_a_claim_that_cannot_be_read_and_names_the_call_is_named() -> None:
+    store = make_archive(5)
+    (call_id,) = some_calls(store, 1, of_days=5)
+    put(store, decision_key("0a" * 16), f"copy of {call_id}".encode())
+    put(store, decision_key("0b" * 16), json.dumps([call_id]).encode())
+    with pytest.raises(ErasureUnfinished, match="2 objects still hold something: state/decisions/"):
+        erase(store, call_id)
+
+
+@pytest.mark.parametrize("folder", ["audio", "tables/utterances", "quarantine", "reviews"])
+def test_a_day_of_which_only_an_old_version_is_left_is_searched_whole(folder: str) -> None:
+    store = make_archive(20)
+    hidden, (call_id,) = date(2020, 2, 29), some_calls(store, 1, of_days=5)
+    key = f"{folder}/dt={hidden}/{call_id}.json"
+    put(store, key, json.dumps([call_id]).encode())
+    store.hide(key)
+    with pytest.raises(ErasureUnfinished, match=rf"objects still hold something: {key}.*Restore a day's table calls"):
+        erase(store, call_id)
+
+
+def test_a_request_that_finds_nothing_names_the_days_without_a_table_of_their_calls() -> None:
+    store = make_archive(20)
+    hidden, call_id = store.days[3], store.generated.ids(store.days[3])[0]
+    store.hide(table_key("calls", hidden))
+    store.delete(list(store.versions(listing_key(hidden))))
+    number = store.generated.caller(hidden, 0)
+    for request in (
+        ErasureRequest((call_id,), reason="request 1"),
+        ErasureRequest(phone_number=number, reason="request 1"),
+    ):
+        with pytest.raises(ErasureRefused, match=rf"no table calls to look in: {hidden}\. If .* delete marker"):
+            erase_calls(open_years_run(store), request)
 
 
 def test_a_day_without_a_table_of_its_calls_is_searched_whole() -> None:

@@ -15,10 +15,10 @@ from kros_pipeline.archive.governance import ObjectVersion
 from kros_pipeline.archive.parquet import Partition, batches_of
 from kros_pipeline.archive.tombstones import Tombstones
 from kros_pipeline.core import schemas
-from kros_pipeline.core.object_keys import ERASURES_UNDER_WAY
+from kros_pipeline.core.object_keys import ERASURES_UNDER_WAY, erasure_plan_key
 from kros_pipeline.operations import erasure_proof
-from kros_pipeline.operations.erasure_proof import NUMBER_UNKNOWN
-from kros_pipeline.operations.erasure_request import ErasureRequest
+from kros_pipeline.operations.erasure_proof import NOT_SEARCHED, NUMBER_UNKNOWN
+from kros_pipeline.operations.erasure_request import ErasurePlan, ErasureRequest, save_plan
 from kros_pipeline_tests.support.steps import erase_calls
 from kros_pipeline_tests.support.years_run import open_years_run
 from kros_pipeline_tests.support.years_store import YearsStore
@@ -62,6 +62,23 @@ def test_the_rest_of_a_killed_erasure_has_the_rows_that_came_meanwhile() -> None
     ctx.tables.commit(schemas.CALLS, far, build)  # its listing does not have the call yet
     found = erase_calls(open_years_run(store), ErasureRequest((other,), reason="request 2"))
     assert (found.days, found.residue) == ([far, day], [])
+
+
+@pytest.mark.parametrize("was_full", [True, False])
+def test_the_result_says_for_each_erasure_what_was_searched(*, was_full: bool) -> None:
+    store, day = make_archive()
+    earlier, own, *_ = store.generated.ids(day)
+    plan = ErasurePlan({day: {earlier}}, reason="request 1", key=erasure_plan_key("killed"), full_search=was_full)
+    save_plan(plan, open_years_run(store).store)
+    request = ErasureRequest((own,), reason="request 2", full_search=not was_full)
+    found = erase_calls(open_years_run(store), request)
+    of_own, of_earlier = found.searched[:-1], found.searched[-1]
+    everything = "every version of every object of the archive"
+    assert of_earlier.startswith("of an earlier erasure (1 calls)") and (everything in of_earlier) == was_full
+    assert any(part.startswith(everything) for part in of_own) != was_full
+    left_out = [part for part in found.not_reached if NOT_SEARCHED in part]
+    assert (left_out == [NOT_SEARCHED]) == was_full
+    assert was_full or left_out[0].startswith("of an earlier erasure (1 calls)")
 
 
 def test_parts_that_were_searched_for_less_are_searched_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,7 @@ TOTALS = ArchiveTotals(
     audio_bytes=2_000_000_000, audio_seconds=160_000.5, extensions_refused=1, extensions_unconfirmed=0,
     days_with_open_extensions=(NOW.date(),), api_requests_today=65, api_requests_quota_per_day=50_000,
     moved_recordings_today=30, moved_bytes_today=60_000_000, s3_writes_this_month=5_000, s3_reads_this_month=7_000,
-    estimated_usd_this_month=1.25, coverage=Coverage(406, 400, 6),
+    estimated_usd_this_month=1.25, coverage=Coverage(406, 400, 6, 0),
 )  # fmt: skip
 CHECKS = {"no_recent_day_is_missing": True, "recorded_calls_are_not_dropping": False}
 PLACE = {"KROS_ARCHIVE_URL": "s3://metrics/archive", "KROS_METRICS_ADDRESS": "127.0.0.1:0"}

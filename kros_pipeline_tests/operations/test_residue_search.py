@@ -1,23 +1,28 @@
-"""The residue search recognizes a call by its id or its key, wherever in a text, and a number in any table."""
+"""The residue search recognizes a call by its id or its key, wherever in a text, and a number in any table or copy."""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import itertools
+import json
 from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from kros_pipeline.archive.object_store import VersionToken
+from kros_pipeline.archive.object_store import CREATE, VersionToken
 from kros_pipeline.archive.parquet import Partition
 from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import UnreadablePartition
-from kros_pipeline.core.object_keys import audio_key, call_key
+from kros_pipeline.core.object_keys import audio_key, call_key, table_key
 from kros_pipeline.core.wanted_number import WantedNumber
+from kros_pipeline.operations import residue_search, residue_texts
 from kros_pipeline.operations.every_day import find_ids
 from kros_pipeline.operations.residue_search import ResidueSearch
 from kros_pipeline_tests.support.accounts import DAY
+from kros_pipeline_tests.support.memory_store import MemoryGovernance, MemoryObjectStore
 
 IDS = ["call:1", "rüf 2/é", "call_0000000003", "x" * 200]
 
@@ -87,3 +92,90 @@ def test_a_file_whose_ids_are_no_texts_is_reported_as_unreadable() -> None:
     for ids in (pa.array([b"\xff\xfe"]), cut, pa.array([PARTS[0]])):
         with pytest.raises(UnreadablePartition):
             find_ids(calls_of({"call_id": ids}), ["b"])
+
+
+# What is read, and what cannot be read.
+
+NUMBER = "+4915112345678"
+_numbers = itertools.count(1)
+
+
+def find(key: str, body: bytes, *, reads_everything: bool = True, number: str | None = None) -> bool:
+    store = MemoryObjectStore(f"residue-{next(_numbers)}")
+    store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=CREATE)
+    search = ResidueSearch(["call_0000000003", "rüf 2/é"], WantedNumber(number) if number else None)
+    search.reads_everything = reads_everything
+    governance = MemoryGovernance(store)
+    return bool(search.find_in(governance, governance.versions("")))
+
+
+def parquet_of(**columns: object) -> bytes:
+    return file_of(columns).getvalue()
+
+
+NO_TEXT = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff\xfe"]).buffers())
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [pa.array([3]), pa.array([b"call_0000000003"]), NO_TEXT, pa.array([PARTS[0]])],
+    ids=["integers", "bytes", "bytes that are no text", "parts"],
+)
+def test_a_table_of_which_nobody_can_tell_whom_it_names_counts_as_residue(ids: pa.Array) -> None:
+    assert find(table_key("calls", DAY), parquet_of(call_id=ids))
+    assert not find(table_key("calls", DAY), parquet_of(call_id=pa.array(["another"]).dictionary_encode()))
+
+
+def test_a_damaged_text_of_another_column_counts_as_residue() -> None:
+    assert find(table_key("reconciliation", DAY), parquet_of(problems=NO_TEXT))
+    of_number = parquet_of(call_id=["a"], from_number=NO_TEXT)
+    assert find(table_key("calls", DAY), of_number, number=NUMBER)
+
+
+CALL, OTHER = "call_0000000003", "call_0000000004"
+COPIES: dict[str, Callable[[str, str], bytes]] = {
+    "a renamed table": lambda call, number: parquet_of(call_id=[call], from_number=[number]),
+    "other columns": lambda call, number: parquet_of(id=[call], who=[number], counts=[1]),
+    "columns of bytes": lambda call, number: parquet_of(id=[call.encode()], who=[number.encode()]),
+    "numbers in extra": lambda call, number: parquet_of(extra=[json.dumps({"from_number": number, "note": call})]),
+    "CSV": lambda call, number: f'id,from\r\n"{call}","{number}"\r\n'.encode(),
+    "CSV with semicolons": lambda call, number: f"{call};tel:{number};1\n".encode(),
+    "TSV": lambda call, number: f"1\t{call}\t{number} \n".encode(),
+    "JSON in many lines": lambda call, number: json.dumps([{"id": call, "to": int(number[1:])}], indent=1).encode(),
+    "JSON lines": lambda call, number: f'{{}}\n{{"id": "{call}", "a": {{"b": "{number}"}}}}\n'.encode(),
+    "JSON that is nested deep": lambda call, number: f'{"[" * 9_000}"{call}","{number}"{"]" * 9_000}'.encode(),
+}
+
+
+@pytest.mark.parametrize("kind", COPIES)
+def test_a_copy_in_any_folder_is_recognized_by_what_it_is(kind: str) -> None:
+    for call, number, is_left in (
+        (CALL, "+4915100000000", True),
+        (OTHER, NUMBER, True),
+        (OTHER, "+4915100000000", False),
+    ):
+        body = COPIES[kind](call, number)
+        assert find("set-aside/copy.bin", body, number=NUMBER) == is_left
+        assert not find("set-aside/copy.bin", body, number=NUMBER, reads_everything=False)
+        assert not find(f"audio/dt={DAY}/another.mp3", body, number=NUMBER)
+
+
+@pytest.mark.parametrize("key", ["tables/calls/part-0.parquet.bak", "state/copy", "seals/copy.parquet.old"])
+def test_a_renamed_table_in_a_folder_of_the_pipeline_is_read_as_a_table(key: str) -> None:
+    body = parquet_of(call_id=[f"call_{index:010}" for index in range(2_000)])
+    assert find(key, body, reads_everything=False)
+
+
+def test_an_id_that_is_not_plain_is_found_in_a_field() -> None:
+    assert find("export/calls.csv", "1,rüf 2/é,2\n".encode())
+
+
+def test_a_long_line_of_a_large_copy_is_read_in_parts_and_no_name_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(residue_search, "_MAX_WHOLE_BYTES", 10)
+    monkeypatch.setattr(residue_texts, "_MAX_LINE_BYTES", 100)
+    monkeypatch.setattr(residue_texts, "_OVERLAP_BYTES", 40)
+    for begin in range(60, 130):
+        body = b"1," * (begin // 2) + f",{CALL},{NUMBER},".encode() + b"1," * 100
+        assert find("export/calls.csv", body)
+        assert find("export/calls.csv", body.replace(CALL.encode(), b""), number=NUMBER)
+        assert not find("export/calls.csv", body.replace(CALL.encode(), b""))

@@ -185,6 +185,51 @@ def test_a_sealed_call_that_is_gone_without_an_erasure_is_not_sealed_over(
     assert len(seal(day).refused) == 1, "it stays red until a person has mended it"
 
 
+@pytest.mark.parametrize(
+    ("tables", "words"),
+    [
+        (("transcripts",), "tables of a sealed day were deleted: transcripts."),
+        (("reconciliation",), f"1 sealed days have no row of reconciliation any more: {DAY}."),
+        (sorted(schemas.TABLES), f"1 sealed days have no row of reconciliation any more: {DAY}."),
+    ],
+)
+def test_a_sealed_day_whose_tables_were_deleted_is_refused_until_they_are_back(
+    tables: tuple[str, ...], words: str
+) -> None:
+    day = sealed_day()
+    bodies = {name: day.archive.read(table_key(name, DAY)) for name in tables if _has(day, name)}
+    for name in bodies:
+        day.archive.delete(table_key(name, DAY))
+    for _ in range(2):  # it is looked at again until a person has mended it
+        report = seal(day)
+        assert report.sealed == [] and len(report.refused) == 1 and words in report.refused[0]
+    for name, body in bodies.items():
+        day.archive.write(table_key(name, DAY), body)
+    reconcile_day(day.open(), DAY)
+    assert seal(day).refused == []
+
+
+def _has(day: FakeDay, table: str) -> bool:
+    return table_key(table, DAY) in day.archive.objects()
+
+
+def test_a_table_of_a_day_that_is_not_sealed_is_no_matter_of_the_seals() -> None:
+    day = FakeDay(BODIES)
+    day.run()
+    day.archive.delete(table_key("transcripts", DAY))
+    report = seal(day)
+    assert report.sealed == report.refused == []
+
+
+def test_days_that_stay_refused_leave_the_turns_to_days_that_were_never_sealed() -> None:
+    day = sealed_day({})
+    day.archive.delete(table_key("transcripts", DAY))
+    later = date(2025, 3, 1)
+    write_settled_day(day.open(), later)
+    day.now = AFTER_GRACE + timedelta(days=90)
+    assert seal_days_of(day.open(), most_days=1).sealed == [later]
+
+
 def test_files_that_were_lost_or_changed_are_made_again_from_the_tables_with_what_is_known() -> None:
     day = sealed_day()
     manifest, records = day.archive.read(manifest_key(DAY)), day.archive.read(records_key(DAY))

@@ -155,6 +155,30 @@ def test_a_turn_of_one_day_makes_no_neighbour_owed(memory_account: MakeAccount) 
     assert find_backlog(our.ctx, days[0], days[-1]) == []
 
 
+@pytest.mark.parametrize(
+    ("requests_per_day", "calls", "pages", "looked_at", "selected"),
+    [
+        (None, 90, None, 0, 10),  # without a quota nothing is to be compared
+        (1_000, 0, None, 5, 5),  # 50 requests: nothing fits behind the fifth day
+        (1_000, 90, None, 4, 4),  # the 6 requests that are left are too few for any day
+        (1_000, 10_000, None, 0, 0),  # by its row, no day fits
+        (1_000, 90, PageSpan(1, 400, 100, None), 28, 0),  # by its row each day would, and by its listing none does
+    ],
+)
+def test_listings_are_read_of_days_only_that_may_fit(
+    requests_per_day: int | None, calls: int, pages: PageSpan | None, looked_at: int, selected: int
+) -> None:
+    states = settled_from(TODAY - timedelta(days=320), TODAY - timedelta(days=41), calls)
+    asked: list[date] = []
+
+    def find_pages(day: date) -> PageSpan | None:
+        asked.append(day)
+        return pages
+
+    assert len(select(states, requests_per_day=requests_per_day, find_pages=find_pages)) == selected
+    assert len(asked) == looked_at
+
+
 # A list without a date filter costs two passes over its pages, and one in no order the whole list.
 @pytest.mark.parametrize(
     ("pages", "requests"), [(None, 11), (PageSpan(900, 902, 100, True), 26), (PageSpan(1, 400, 100, None), 819)]

@@ -16,6 +16,7 @@ from kros_pipeline.core.errors import (
     ApiServerError,
     ApiUnauthorized,
     ApiUnreachable,
+    ArchiveUnavailable,
     ExternalError,
     TooManyRequests,
     UnexpectedResponse,
@@ -268,6 +269,27 @@ def test_a_malformed_row_is_kept_and_stops_no_other(account: MakeAccount, kind: 
     our.krosai.set_faults(Faults())
     _, listing = list_day(our)
     assert ids(our) == truth and listing.unparsed == []
+
+
+def test_rows_that_cannot_be_kept_cost_no_call_and_leave_the_list_unproved(
+    account: MakeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    our = account(BUSY)
+    truth = set(completed_of(our.krosai, DAY))
+    broken = sorted(truth)[:3]
+    our.krosai.set_faults(Faults(list_malformed=Fault(calls=tuple(broken), value="missing_created_at")))
+    true = our.ctx.store.put
+
+    def put(key: str, body: Any, **how: Any) -> Any:
+        if key.startswith("state/unparsed/"):
+            raise ArchiveUnavailable(f"{key}: no answer")
+        return true(key, body, **how)
+
+    monkeypatch.setattr(our.ctx.store, "put", put)
+    with pytest.raises(ArchiveUnavailable):
+        list_day(our)
+    assert ids(our) == truth - set(broken)
+    assert read_listing(our.ctx.store, DAY) is None
 
 
 # Nothing could be listed: nothing is written, not even whose archive it is.

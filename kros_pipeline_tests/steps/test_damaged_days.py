@@ -133,6 +133,15 @@ def test_an_unreadable_table_makes_the_day_incomplete_and_is_named_by_its_key(
     assert our.archive.read(key) == body
 
 
+@pytest.mark.parametrize("table", ["recordings", "transcripts"])
+def test_rows_without_a_status_make_the_day_incomplete_until_its_next_run(our: Account, table: str) -> None:
+    file = io.BytesIO()
+    pq.write_table(pa.table({"call_id": ids(our)}), file)
+    our.archive.write(table_key(table, DAY), file.getvalue())
+    assert_incomplete(our, f"6 × row of `{table}` with no status that this version knows \\(none\\)")
+    assert our.run_day().verdict.verdict == "complete"
+
+
 OLDER: list[tuple[str, tuple[int, ...], str]] = [
     ("calls", (0,), r"1 × call that was listed, and that the table `calls` has lost\."),
     ("calls", (1, 3, 5), r"3 × row of `recordings` whose call the table `calls` does not have: \w+, \w+, \w+\."),

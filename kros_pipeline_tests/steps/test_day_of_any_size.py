@@ -15,7 +15,14 @@ from kros_pipeline.archive import parquet
 from kros_pipeline.archive.seal_chain import SealChain
 from kros_pipeline.core import digest_set, hash_set, object_sizes
 from kros_pipeline.operations.seal_day import DayFacts, seal_day
-from kros_pipeline.steps import local_file, pending_recordings, recordings, retention_extensions, transcripts
+from kros_pipeline.steps import (
+    answer_file,
+    known_extensions,
+    local_file,
+    pending_recordings,
+    recordings,
+    retention_extensions,
+)
 from kros_pipeline.steps.run_context import RunContext
 from kros_pipeline_tests.support import steps
 from kros_pipeline_tests.support.accounts import DAY
@@ -31,6 +38,7 @@ _EVERYONE = "rules:\n  - {id: everyone, extend_days: 120}\n"
 
 # Texts, rows and calls that are held at once, at the same share of their number as the calls of the day.
 _AT_ONCE = {
+    answer_file: ("_SAVE_EVERY_CALLS",),
     digest_set: ("_TEXTS_AT_ONCE", "_FEWEST_HELD"),
     hash_set: ("_AT_ONCE",),
     object_sizes: ("_AT_ONCE",),
@@ -38,8 +46,8 @@ _AT_ONCE = {
     parquet: ("ROWS_PER_BATCH",),
     pending_recordings: ("ROWS_PER_BATCH",),
     recordings: ("_SAVE_EVERY_CALLS",),
-    retention_extensions: ("_DECISIONS_AT_ONCE", "_LINES_AT_ONCE"),
-    transcripts: ("ROWS_PER_BATCH",),
+    known_extensions: ("_DECISIONS_AT_ONCE",),
+    retention_extensions: ("_DECISIONS_AT_ONCE", "_ROWS_AT_ONCE", "_LINES_AT_ONCE"),
 }
 
 

@@ -14,7 +14,7 @@ from kros_pipeline.archive.tables import Tables
 from kros_pipeline.core.errors import ArchiveUnavailable
 from kros_pipeline.definitions import defs
 from kros_pipeline.sandbox import Fault, Faults
-from kros_pipeline.steps.extension_orders import BadOrder
+from kros_pipeline.steps.extension_orders import BadOrder, read_orders
 from kros_pipeline.steps.retention_extensions import ExtensionReport
 from kros_pipeline.steps.run_context import open_run_context
 from kros_pipeline_tests.dagster.test_daily_archive import instance
@@ -46,6 +46,37 @@ def troubled(ruled: Callable[..., Account], faults: Faults) -> tuple[Account, li
     our.krosai.set_faults(Faults())
     our.krosai.reset_counters()
     return our, sorted(completed_of(our.krosai, DAY))
+
+
+class CountedRow(dict[str, Any]):
+    """A row that counts how often a field of it is read, and how often it is compared."""
+
+    reads = 0
+    __hash__ = None
+
+    def __getitem__(self, name: str) -> Any:
+        CountedRow.reads += 1
+        return super().__getitem__(name)
+
+    def __eq__(self, other: object) -> bool:
+        CountedRow.reads += 1
+        return super().__eq__(other)
+
+
+def count_reads(rows: int) -> int:
+    known = [
+        CountedRow(decision_id=f"{n:032}", call_id=f"call_{n}", status="refused", settled_at=None) for n in range(rows)
+    ]
+    CountedRow.reads = 0
+    unused: Any = None
+    named = [f"call_{n}" for n in range(rows)]
+    orders = read_orders(unused, unused, known, resend=(), settle=named, run_id="run-1")
+    assert orders.settle == known
+    return CountedRow.reads
+
+
+def test_an_order_reads_each_row_a_few_times_however_many_calls_it_names() -> None:
+    assert count_reads(200) <= 2 * count_reads(100)
 
 
 # A doubt, settled.

@@ -61,3 +61,13 @@ def test_a_full_disk_is_reported_and_not_hidden_by_the_end(monkeypatch: pytest.M
         for number in range(count):
             file.add(f"call_{number}", number)
         file.take("call_1")
+
+
+def test_what_was_in_memory_stays_there_where_the_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: FULL_DISK.open("w+b"))
+    monkeypatch.setattr(local_file, "MAX_BYTES_IN_MEMORY", 20_000)
+    with closing(LocalFile()) as file:
+        places = [file.append(bytes([number]) * 9_000) for number in range(2)]
+        with pytest.raises(LocalFault, match="is full"):
+            file.append(b"x" * 9_000)
+        assert [file.read(place, 1) for place in places] == [b"\0", b"\1"]

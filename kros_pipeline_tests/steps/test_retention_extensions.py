@@ -20,7 +20,7 @@ from kros_pipeline.archive import parquet
 from kros_pipeline.archive.parquet import batches_of
 from kros_pipeline.core import schemas
 from kros_pipeline.core.errors import ApiUnauthorized, TooManyRequests, UnreadablePartition
-from kros_pipeline.core.object_keys import audit_prefix
+from kros_pipeline.core.object_keys import DECISIONS, EXTENSIONS, audit_prefix
 from kros_pipeline.sandbox import Fault, Faults
 from kros_pipeline.source.krosai import KrosAI
 from kros_pipeline.steps import retention_extensions
@@ -74,7 +74,8 @@ def test_what_was_sent_before_a_table_turned_out_to_be_damaged_is_saved(
     whole = our.archive.read(key)
     table = pq.read_table(io.BytesIO(whole))
     pq.write_table(table, file, row_group_size=2)
-    last = pq.ParquetFile(file).metadata.row_group(2).column(0)
+    column = table.schema.get_field_index("extend_days")  # of the ids the order is looked at before
+    last = pq.ParquetFile(file).metadata.row_group(2).column(column)
     body, begin = bytearray(file.getvalue()), last.dictionary_page_offset or last.data_page_offset
     body[begin : begin + last.total_compressed_size] = bytes(last.total_compressed_size)
     our.archive.write(key, bytes(body))
@@ -89,6 +90,82 @@ def test_what_was_sent_before_a_table_turned_out_to_be_damaged_is_saved(
     our.archive.write(key, whole)
     extend_retention(our.open(), DAY)
     assert posts(our) == dict.fromkeys(table["call_id"].to_pylist(), 1)
+
+
+def read_keys(our: Account) -> list[str]:
+    """Run the step once more, and return the keys of the journal and of the claims that it reads."""
+    ctx = our.open()
+    flag_calls(ctx, DAY)
+    read, keys = ctx.store.read, []
+
+    def noted(key: str) -> bytes | None:
+        keys.append(key)
+        return read(key)
+
+    ctx.store.read = noted  # type: ignore[method-assign]
+    assert extend_retention(ctx, DAY).counts["sent_now"] == 0
+    return [key for key in keys if key.startswith((EXTENSIONS, DECISIONS))]
+
+
+@pytest.mark.parametrize("value", ["404 NOT_FOUND", "404 html"])
+def test_open_extensions_cost_no_request_in_later_runs(ruled: Callable[..., Account], value: str) -> None:
+    """Five are refused, or in doubt: what the journal has of them is known from its listing."""
+    our = ruled(fresh=True)
+    our.krosai.set_faults(Faults(api_gateway=Fault(routes=("extend",), value=value)))
+    extend(our)
+    statuses = {row["status"] for row in extensions(our)}
+    assert len(extensions(our)) == 5 and statuses in ({"refused"}, {"unconfirmed"})
+    assert read_keys(our) == []
+
+
+def test_a_killed_run_costs_three_requests_for_each_decision(ruled: Callable[..., Account]) -> None:
+    our = ruled(fresh=True)
+    extend(our)
+    rows = extensions(our)
+    our.archive.delete(table_key("retention_extensions", DAY))
+    assert Counter(read_keys(our)).total() == 3 * len(rows)
+    assert extensions(our) == rows
+
+
+def test_a_store_that_lists_in_no_order_has_nothing_sent_again(ruled: Callable[..., Account]) -> None:
+    """A run died before its table; then all intents are listed, and after them all outcomes."""
+    our = ruled(fresh=True)
+    extend(our)
+    rows = extensions(our)
+    our.archive.delete(table_key("retention_extensions", DAY))
+    ctx = our.open()
+    flag_calls(ctx, DAY)
+    in_order = ctx.store.list
+    ctx.store.list = lambda prefix, **more: iter(  # type: ignore[method-assign]
+        sorted(in_order(prefix, **more), key=lambda entry: entry.key.rpartition("-")[2])
+    )
+    assert extend_retention(ctx, DAY).counts["sent_now"] == 0
+    assert set(posts(our).values()) == {1} and extensions(our) == rows
+
+
+@pytest.mark.parametrize(("saved_per_new", "saves"), [(10, [0, 0, 2, 2, 4]), (0.5, [0, 0, 2, 2, 2])])
+def test_rows_are_saved_in_portions_while_decisions_are_sent(
+    ruled: Callable[..., Account], monkeypatch: pytest.MonkeyPatch, saved_per_new: float, saves: list[int]
+) -> None:
+    our = ruled(fresh=True)
+    monkeypatch.setattr(retention_extensions, "_DECISIONS_AT_ONCE", 2)
+    monkeypatch.setattr(retention_extensions, "_ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(retention_extensions, "_SAVED_PER_NEW", saved_per_new)
+    saved: list[int] = []
+    true_send = KrosAI.extend
+
+    def send(self: KrosAI, *arguments: Any, **named: Any) -> None:
+        saved.append(len(extensions(our)))
+        true_send(self, *arguments, **named)
+
+    monkeypatch.setattr(KrosAI, "extend", send)
+    report = extend(our)
+    assert saved == saves
+    assert (report.counts["sent_now"], report.counts["extended"]) == (5, 5)
+    assert report.written is not None and report.written.rows == 5 and report.written.changed
+    lines = [line for key in our.archive.objects(audit_prefix(DAY)) for line in our.archive.read(key).splitlines()]
+    assert sum(json.loads(line)["event"] == "extended" for line in lines) == 5
+    assert posts(our) == dict.fromkeys(completed_of(our.krosai, DAY), 1)
 
 
 def test_of_several_rules_the_longest_is_sent_and_calls_without_recording_are_not(

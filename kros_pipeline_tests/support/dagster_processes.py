@@ -126,7 +126,8 @@ class DagsterProcesses:
             elif word == CELERY_PART:  # a worker renders its file by itself, of parts that its unit names
                 words += self.environment["DAGSTER_PARTS"].split()
             else:
-                words.append(replaced.get(word, word.replace("/opt/kros/.venv/bin", str(_BIN))))
+                placed = word.replace("/opt/kros/.venv/bin", str(_BIN)).replace("/opt/kros", str(self.folder))
+                words.append(replaced.get(word, placed))
         return words
 
     def _environment_of(self, file: Path) -> dict[str, str]:
@@ -164,10 +165,12 @@ class DagsterProcesses:
         programs.mkdir(exist_ok=True)
         (programs / "systemctl").write_text(
             "#!/bin/sh\n"
-            'case "$*" in is-active*operator*|is-active*viewer*) exit 3 ;; esac\n'  # units of deploy/login
-            f'[ "$1" = restart ] && echo "$2" >> {restarted}\nexit 0\n'
+            'case "$*" in is-active*operator*|is-active*viewer*|is-active*browse*) exit 3 ;; esac\n'  # of deploy/login
+            f'[ "$1" = restart ] && echo "$3" >> {restarted}\nexit 0\n'
         )
-        (programs / "systemctl").chmod(0o755)
+        (programs / "runuser").write_text('#!/bin/sh\nshift 3\nexec "$@"\n')  # there is no user kros here
+        for name in ("systemctl", "runuser"):
+            (programs / name).chmod(0o755)
         script = (DEPLOY / "systemd/check-health.sh").read_text()
         script = script.replace("4000", str(self._code_port)).replace("3000", str(self.web_port))
         environment = self._environment_of(DEPLOY / "systemd/kros-health.service") | {"PAUSE_SECONDS": "1"}

@@ -100,8 +100,12 @@ def needs_of(request: Request, kms_key: str | None = None) -> list[Need]:
         prefix = query.get("prefix", "")
         return [Need(action, of_the_bucket, (("s3:prefix", prefix),) if "location" not in query else ())]
     resource = f"{of_the_bucket}/{key}"
-    needs = [Need(action, resource, tuple(_encryption_of(request)))]
-    needs += [Need(also, resource) for header, also in _OF_A_HEADER.items() if header in request.headers]
+    needs = [Need(action, resource, tuple(_reported_of(request, about)))]
+    needs += [
+        Need(also, resource, tuple(_reported_of(request, about)))
+        for header, also in _OF_A_HEADER.items()
+        if header in request.headers
+    ]
     if source := unquote(request.headers.get("x-amz-copy-source", "")).lstrip("/"):
         needs.append(Need("s3:GetObject", f"arn:aws:s3:::{source.split('?')[0]}"))
     if kms_key is not None and request.method != "HEAD":
@@ -124,10 +128,23 @@ def need_to_see_absence(request: Request) -> Need | None:
     return Need("s3:ListBucket", f"arn:aws:s3:::{bucket}", (("s3:prefix", key),))
 
 
-def _encryption_of(request: Request) -> Iterator[tuple[str, str]]:
-    for name in ("x-amz-server-side-encryption", "x-amz-server-side-encryption-aws-kms-key-id"):
+_REPORTED_HEADERS = {
+    "x-amz-server-side-encryption": "s3:x-amz-server-side-encryption",
+    "x-amz-server-side-encryption-aws-kms-key-id": "s3:x-amz-server-side-encryption-aws-kms-key-id",
+    "x-amz-object-lock-legal-hold": "s3:object-lock-legal-hold",
+    "if-none-match": "s3:if-none-match",
+    "if-match": "s3:if-match",
+}
+
+
+def _reported_of(request: Request, about: list[str]) -> Iterator[tuple[str, str]]:
+    """Yield the condition keys that S3 reports of a request for an object."""
+    for name, key in _REPORTED_HEADERS.items():
         if name in request.headers:
-            yield f"s3:{name}", request.headers[name]
+            yield key, request.headers[name]
+    if request.method == "PUT" and "legal-hold" in about:
+        status = next((node for node in ElementTree.fromstring(request.body) if node.tag.endswith("Status")), None)
+        yield "s3:object-lock-legal-hold", (status.text if status is not None else None) or ""
 
 
 def _deletion(bucket: str, key: str, version: str | None) -> Need:

@@ -139,6 +139,11 @@ class YearsStore:
             value = {"base_url": KROSAI, "organization_id": None, "format": FORMAT, "migration": MIGRATION_DONE}
             create_json(self, ARCHIVE_IDENTITY, value)
 
+    def hide(self, key: str) -> None:
+        """Hide an object behind a delete marker, as a DELETE without a version does."""
+        with self._lock:
+            self._versions_of(key).append(_Version(f"v{next(self._numbers)}"))
+
     def forget_requests(self) -> None:
         """Count from zero again."""
         with self._lock:
@@ -318,6 +323,8 @@ class YearsStore:
             history = self._history.get(version.key)
             found = [one for one in history or [] if one.version_id == version.version_id]
         if history is not None and not found:
+            return None
+        if version.is_marker:
             return None
         return found[0].body if found and found[0].body is not None else self._objects.body(version.key)
 

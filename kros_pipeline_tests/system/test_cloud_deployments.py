@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import tomllib
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 import boto3
 import pytest
 import yaml
+from dagster._config import process_config
+from dagster_aws.ecs import EcsRunLauncher
 from dagster_aws.ecs.container_context import EcsContainerContext
 from dagster_aws.ecs.tasks import get_task_definition_dict_from_current_task
 from dagster_k8s.container_context import K8sContainerContext
@@ -31,12 +34,14 @@ from kros_pipeline_tests.support.deployment_files import (
     environment_names,
     login_services,
 )
+from kros_pipeline_tests.support.iam import granted_actions
 
 CONTEXT = "DAGSTER_CLI_API_GRPC_CONTAINER_CONTEXT"
 LOCATIONS = ("code-server", "operator-code-server")
 MODULES = dict(zip(LOCATIONS, ("kros_pipeline.pipeline_location", "kros_pipeline.operator_location"), strict=True))
 TASK = json.loads((DEPLOY / "ecs/task-definition.json").read_text())
 CONTAINERS: dict[str, dict[str, Any]] = {container["name"]: container for container in TASK["containerDefinitions"]}
+LOGIN = CONTAINERS.pop("login-operators")
 
 
 def kubernetes(name: str) -> Any:
@@ -201,6 +206,7 @@ def test_the_task_of_ecs_has_the_processes_of_the_login_with_their_commands_and_
         expected = services[name].get("healthcheck", {}).get("test") or health_check_of_the_image()
         assert container["healthCheck"]["command"] == expected
         assert set(services[name]["command"]) - {"0.0.0.0"} <= set(container["command"])
+        assert "0.0.0.0" not in container["command"]
         if name not in LOCATIONS:
             assert set(of_workspace) <= given
 
@@ -235,7 +241,7 @@ def daemon_of_ecs(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 @pytest.mark.parametrize(
     ("location", "role", "secrets"),
     [
-        ("code-server", "kros-pipeline", {"KROSAI_API_KEY": "KROSAI_API_KEY"}),
+        ("code-server", "kros-pipeline", {"KROSAI_API_KEY": "KROSAI_API_KEY"}),  # not the role that launches
         (
             "operator-code-server",
             "kros-erasure",
@@ -272,6 +278,45 @@ def test_a_run_on_ecs_has_the_image_the_rights_and_the_secrets_of_its_location(
     of_secrets = {name: of.split(":")[-3] for name, of in values_of(container["secrets"], "valueFrom").items()}
     assert of_secrets == secrets | {"DAGSTER_POSTGRES_PASSWORD": "DAGSTER_POSTGRES_PASSWORD"}
     assert values_of(container["environment"]).items() >= values_of(CONTAINERS["prepare"]["environment"]).items()
+
+
+def test_only_what_launches_runs_on_ecs_may_start_tasks_and_it_may_give_them_the_roles_of_the_runs() -> None:
+    """A run that may start a task with the erasure role can delete, whatever its own role says."""
+    policy = json.loads((DEPLOY / "ecs/launcher-policy.json").read_text())
+    assert TASK["taskRoleArn"] == "arn:aws:iam::ACCOUNT:role/kros-launcher"
+    contexts = [values_of(CONTAINERS[name]["environment"])[CONTEXT] for name in LOCATIONS]
+    roles = {json.loads(context)["ecs"]["task_role_arn"] for context in contexts}
+    assert roles == {f"arn:aws:iam::ACCOUNT:role/kros-{name}" for name in ("pipeline", "erasure")}
+    [passing] = [statement for statement in policy["Statement"] if statement["Action"] == "iam:PassRole"]
+    assert set(passing["Resource"]) == {*roles, TASK["executionRoleArn"]}
+    assert passing["Condition"] == {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    for file in (DEPLOY / "aws").glob("*-policy.json"):
+        granted = set(granted_actions(json.loads(file.read_text())))
+        assert not {action for action in granted if action.startswith(("ecs:", "iam:"))}, file.name
+
+
+def test_a_run_on_ecs_gets_the_secrets_that_are_named_and_not_all_that_have_a_tag() -> None:
+    launcher = yaml.safe_load((DEPLOY / "ecs/run-launcher.yaml").read_text())["run_launcher"]["config"]
+    read = process_config(EcsRunLauncher.config_type(), launcher).value  # type: ignore[no-untyped-call]
+    assert read is not None and read["secrets_tag"] is None
+
+
+def test_the_web_server_of_ecs_is_reached_by_the_operators_login_only() -> None:
+    """The containers of a task share 127.0.0.1; what else listens is reached from the whole network."""
+    command = CONTAINERS["webserver"]["command"]
+    assert command[command.index("--host") + 1] == "127.0.0.1"
+    assert not [name for name, container in CONTAINERS.items() if container.get("portMappings")]
+    assert LOGIN["portMappings"] == [{"containerPort": 4181, "protocol": "tcp"}]
+    assert LOGIN["image"] == login_services()["login-operators"]["image"]
+    assert LOGIN["essential"] is LOGIN["readonlyRootFilesystem"] is True
+    given = {name.removeprefix("OAUTH2_PROXY_").lower(): text for name, text in values_of(LOGIN["environment"]).items()}
+    wanted = tomllib.loads((DEPLOY / "login/oauth2-proxy-operators.cfg").read_text())
+    wanted["http_address"] = "0.0.0.0:4181"
+    as_text = {True: "true", False: "false"}
+    lists = {name: ",".join(each) if isinstance(each, list) else each for name, each in wanted.items()}
+    assert given == {name: as_text[each] if isinstance(each, bool) else each for name, each in lists.items()}
+    secrets = {secret["name"] for secret in LOGIN["secrets"]}
+    assert secrets == {f"OAUTH2_PROXY_{name}" for name in ("CLIENT_ID", "CLIENT_SECRET", "COOKIE_SECRET")}
 
 
 def test_the_code_servers_of_ecs_are_started_from_their_modules() -> None:

@@ -6,11 +6,11 @@ import json
 import re
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import unquote
 
 import boto3
@@ -71,8 +71,11 @@ def document(name: str, **names: str) -> Any:
 
 
 def is_allowed(action: str, resource: str, *policies: Any, **context: str) -> bool:
-    """`prefix` and `via` stand for s3:prefix and kms:ViaService."""
-    names = {"prefix": "s3:prefix", "via": "kms:ViaService"}
+    """`prefix`, `via`, `hold` and `none_match` stand for the condition keys of these policies."""
+    names = {
+        "prefix": "s3:prefix", "via": "kms:ViaService", "hold": "s3:object-lock-legal-hold",
+        "none_match": "s3:if-none-match",
+    }  # fmt: skip
     reported = tuple((names[name], value) for name, value in context.items())
     return allows(policies, Need(action, resource, reported))
 
@@ -164,6 +167,31 @@ def test_erasure_deletes_versions_below_the_prefix_and_nothing_else() -> None:
     assert is_allowed("s3:ListBucketVersions", BUCKET, ERASURE, prefix="krosai/audio/dt=2025-01-10/")
     assert not is_allowed("s3:ListBucketVersions", BUCKET, ERASURE, prefix="others/")
     assert is_allowed("s3:GetObjectVersion", f"{ARCHIVE}/tables/calls/dt=2025-01-10/part-0.parquet", ERASURE)
+
+
+def test_holds_are_placed_on_audio_and_lifted_by_nobody() -> None:
+    for hold, is_placed in (("ON", True), ("OFF", False)):
+        audio = f"{ARCHIVE}/audio/dt=2025-01-10/call_1.mp3"
+        assert is_allowed("s3:PutObjectLegalHold", audio, PIPELINE, hold=hold) is is_placed
+        assert is_allowed("s3:PutObjectLegalHold", audio, PIPELINE, ERASURE, hold=hold) is is_placed
+        assert is_allowed("s3:PutObjectLegalHold", f"{ARCHIVE}/state/probe/x", PIPELINE, ERASURE, hold=hold)
+        assert not is_allowed("s3:PutObjectLegalHold", f"{ARCHIVE}/seals/seal-000001.txt", PIPELINE, ERASURE, hold=hold)
+
+
+@pytest.mark.parametrize("status", ["ON", "OFF"])
+def test_a_server_with_the_pipelines_policy_refuses_to_lift_a_hold(
+    account: MakeAccount, as_role: AsRole, status: Literal["ON", "OFF"]
+) -> None:
+    our = account(PLAIN, bucket="locked")
+    key = audio_key(DAY, "call_1")
+    our.archive.client.put_object(Bucket=our.archive.bucket, Key=f"{our.archive.prefix}/{key}", Body=b"x")
+    with as_role(our, "pipeline", may_be_refused=True) as asked:
+        client = boto3.client("s3", endpoint_url=asked.url)
+        with nullcontext() if status == "ON" else pytest.raises(ClientError, match="AccessDenied"):
+            client.put_object_legal_hold(
+                Bucket=our.archive.bucket, Key=f"{our.archive.prefix}/{key}", LegalHold={"Status": status}
+            )
+    assert bool(asked.refused) is (status == "OFF")
 
 
 OF_SEALS = {"kms:Sign", "kms:GetPublicKey", "s3:PutObjectRetention"}

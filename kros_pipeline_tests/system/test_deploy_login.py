@@ -35,6 +35,8 @@ def test_each_login_has_an_address_a_cookie_and_a_server_of_its_own_on_this_mach
         assert each["pass_user_headers"] and each["cookie_secure"] and not each["insecure_oidc_skip_nonce"], who
         assert each["redirect_url"].startswith("https://") and each["cookie_name"].startswith("__Host-"), who
         assert bool(each.get("allowed_groups")) == (who != "viewers")
+        scopes = {"openid", "email", "profile", "offline_access"}  # the last one: cookie_refresh needs a refresh token
+        assert set(each["scope"].split()) == scopes | ({"groups"} if who != "viewers" else set())
 
 
 def settings_of_the_page(given: dict[str, str]) -> BrowseSettings:
@@ -73,6 +75,13 @@ def test_the_reviewers_page_of_compose_is_reached_by_its_login_only() -> None:
         "OAUTH2_PROXY_HTTP_ADDRESS": "0.0.0.0:4182", "OAUTH2_PROXY_UPSTREAMS": f"http://browse:{settings.port}/",
     }  # fmt: skip
     assert login["ports"] == [f"{LOGINS['reviewers']['http_address']}:4182"] and "ports" not in page
+
+
+def test_compose_asks_for_the_reviewers_file_only_where_there_are_reviewers() -> None:
+    """Compose refuses to start anything while a file of a service without an inactive profile is missing."""
+    of_reviewers = {name for name, each in login_compose()["services"].items() if each.get("profiles") == ["reviewers"]}
+    assert of_reviewers == {"browse", "login-reviewers"}
+    assert "COMPOSE_PROFILES=reviewers" in (DEPLOY / "login/README.md").read_text()
 
 
 def test_the_reviewers_page_of_compose_is_locked_down_and_has_a_folder_of_its_own() -> None:

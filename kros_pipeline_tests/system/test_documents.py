@@ -155,5 +155,6 @@ def test_the_format_explains_every_status_and_every_event() -> None:
     for status in (*RecordingStatus, *TranscriptStatus, *ExtensionStatus, *DayVerdict, *Speaker):
         assert f"`{status}`" in statuses, status
     events = section_of("## Audit lines")
+    custody = (ROOT / "docs/custody.md").read_text("utf-8").split("**Who did what, when**")[1].split("**")[0]
     for event in (*AuditEvent, *ExtensionStatus):
-        assert f"`{event}`" in events, event
+        assert f"`{event}`" in events and f"`{event}`" in custody, event
