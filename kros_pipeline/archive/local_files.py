@@ -16,7 +16,9 @@ def of_this_machine(key: str) -> Iterator[None]:
     try:
         yield
     except MemoryError:
-        raise LocalFault(f"this machine has not enough memory for {key}: give it more") from None
+        raise LocalFault(
+            f"this machine has not enough memory for {key}: give it more, unless the object is damaged"
+        ) from None
     except OSError as error:
         if error.errno is None:
             raise

@@ -251,8 +251,10 @@ def _merged(
     call_ids, begin = sorted(news), 0
     for batch in present.batches() if present else ():
         end = bisect_right(call_ids, batch.column("call_id")[-1].as_py(), begin)
-        of_batch, begin = call_ids[begin:end], end  # looking for all of them costs the square of the calls
-        is_touched = pc.is_in(batch.column("call_id"), pa.array(of_batch, pa.string()))
+        of_batch = call_ids[begin:end]  # looking for all of them costs the square of the calls
+        # A second row of the last one may begin this batch, where another program wrote the table.
+        is_touched = pc.is_in(batch.column("call_id"), pa.array(call_ids[max(0, begin - 1) : end], pa.string()))
+        begin = end
         known = {row["call_id"]: row for row in batch.filter(is_touched).to_pylist()}
         rows = [merge(known.get(call_id), news[call_id]) for call_id in of_batch]
         unchanged = pa.Table.from_batches([batch.filter(pc.invert(is_touched))])

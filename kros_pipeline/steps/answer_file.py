@@ -12,7 +12,7 @@ from .circuit_breaker import CircuitBreaker
 from .pending_file import PendingFile
 
 _SAVE_EVERY_CALLS = 1_000
-_MAX_CHECKPOINTS = 20  # each writes the whole table, and work must not grow with the square of the calls
+_MAX_CHECKPOINTS = 5  # each writes the whole table: a bucket with versions keeps them all, texts included
 
 _T = TypeVar("_T")
 
@@ -80,8 +80,9 @@ def ask_all(
 ) -> None:
     """Ask about each call in threads. `ask` returns None where there was no answer.
 
-    `save` is a checkpoint: it saves the answers and clears them. There are as many for each day, whatever its size. The
-    last answers are left in `answers`, for the commit that ends the step.
+    `save` is a checkpoint: it saves the answers and clears them. There are as many for each day, whatever its size:
+    otherwise the work would grow with the square of the calls. The last answers are left in `answers`, for the commit
+    that ends the step.
     """
     fewest, left = max(_SAVE_EVERY_CALLS, len(calls) // _MAX_CHECKPOINTS), calls.take_all()
     while not breaker.is_open and (some := list(islice(left, _SAVE_EVERY_CALLS))):

@@ -83,7 +83,7 @@ def has_news(present: Partition | None, found: Iterable[Call]) -> bool:
 
 def _join(present: Partition | None, found: Iterable[Call]) -> Iterator[tuple[Row | None, Call | None]]:
     calls = ({"call_id": call.call_id, "call": call} for call in found)
-    for row, named in outer_join(_sorted_rows(present), calls):
+    for row, named in outer_join(_rows_of(present), calls):
         yield row, named["call"] if named is not None else None
 
 
@@ -96,11 +96,11 @@ def _merge(row: Row | None, call: Call | None) -> Row:
     return _to_row(call) if call is not None else row or {}
 
 
-def _sorted_rows(present: Partition | None) -> Iterator[Row]:
-    """Yield the rows of a table in ascending order of their ids, also where another program wrote them in no order."""
+def _rows_of(present: Partition | None) -> Iterator[Row]:
+    """Yield the rows of a table, one for each id: the later one, where another program wrote two."""
     if present is None:
         return
-    if _is_sorted(present):
+    if _has_each_once(present):
         yield from present.rows()
         return
     with closing(CallRuns(lambda _, later: later)) as runs:
@@ -109,7 +109,7 @@ def _sorted_rows(present: Partition | None) -> Iterator[Row]:
         yield from map(_to_row, runs.of_day(date.min))
 
 
-def _is_sorted(present: Partition) -> bool:
+def _has_each_once(present: Partition) -> bool:
     last: str | None = None
     for ids in ids_in(present):
         if any(first >= second for first, second in pairwise(chain([] if last is None else [last], ids))):
