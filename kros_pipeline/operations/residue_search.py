@@ -36,7 +36,15 @@ from ..core.seal_keys import SEAL_CHAIN, SEALS, call_key_in_path, is_records_or_
 from ..core.wanted_number import NUMBER_FIELDS, WantedNumber
 from ..core.worker_threads import worker_threads
 from .number_search import has_number
-from .residue_texts import fields_of, find_encoded_keys_and_words, integers_in, lines_of, texts_in
+from .residue_texts import (
+    fields_of,
+    find_encoded_keys_and_words,
+    integers_in,
+    is_time,
+    lines_of,
+    texts_in,
+    values_in_column,
+)
 
 _MIN_CHARACTERS = 4  # a shorter id, such as 7, is only found as a whole text
 _ID_LIKE = re.compile(r"[A-Za-z0-9_-]{4,}")
@@ -139,13 +147,13 @@ class ResidueSearch:
         """Return whether a Parquet file has something left, or cannot be read: nobody can tell whom it names."""
         try:
             return self.is_in_table(file) if key.startswith(TABLES) else self._is_in_foreign_table(file)
-        except (pa.ArrowException, OSError, ValueError, LookupError):  # the last one where it has a column twice
+        except (pa.ArrowException, OSError, ValueError, ArithmeticError, LookupError):  # the last: a column twice
             return True
 
     def is_in_table(self, file: IO[bytes]) -> bool:
         """Return whether a row of a Parquet file belongs to a call or the number, or one of its texts names a call.
 
-        An id that is no text is nobody's that can be told: then the file counts as one that has something left.
+        A `call_id` that is not text cannot be compared: the file counts as residue.
         """
         parquet = pq.ParquetFile(file)
         if not all(_is_text(field.type) for field in parquet.schema_arrow if field.name == "call_id"):
@@ -157,9 +165,9 @@ class ResidueSearch:
     def _is_in_foreign_table(self, file: IO[bytes]) -> bool:
         """Return whether a value of any column names a call or is the number: the columns may have any names."""
         for batch in _validated(pq.ParquetFile(file).iter_batches(batch_size=ROWS_PER_BATCH)):
-            if any(self.is_in_value(value) for column in batch.columns for value in column.to_pylist()):
+            if any(self.is_in_value(value) for column in batch.columns for value in values_in_column(column)):
                 return True
-            of_number = [name for name in batch.schema.names if name in _OF_NUMBER]
+            of_number = [field.name for field in batch.schema if field.name in _OF_NUMBER and not is_time(field.type)]
             if self._number is not None and self._is_number_in(batch.select(of_number).to_pylist()):
                 return True
         return False
@@ -260,4 +268,5 @@ def _validated(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _is_text(kind.value_type)
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(is_text or pa.types.is_null(kind))  # null: a table without rows that pandas wrote

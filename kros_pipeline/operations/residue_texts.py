@@ -1,8 +1,10 @@
-"""Takes apart what the residue search reads: JSON values, sentences, lines with fields, and lines of any length."""
+"""Split what the residue search reads: columns, JSON values, sentences, lines with fields, and lines of any length."""
 
 import re
 from collections.abc import Iterator
 from typing import IO, Any
+
+import pyarrow as pa
 
 _MIN_CHARACTERS = 4
 _ENCODED_KEY = re.compile(r"sha256\.[a-z2-7]{52}")
@@ -10,6 +12,34 @@ _WORD = re.compile(r"[^\s,;\"'()<>]{4,}")  # an id that is not plain, in a sente
 _FIELD_ENDS = re.compile(r"[\t,;:=|\"'()<>\[\]{}]")  # of CSV, of JSON that was cut, and of the like
 _MAX_LINE_BYTES = 1 << 20
 _OVERLAP_BYTES = 4 << 10  # more than an id takes
+
+
+def is_time(kind: pa.DataType) -> bool:
+    """Return whether a column's values are dates, times or durations."""
+    return bool(pa.types.is_temporal(kind.value_type if pa.types.is_dictionary(kind) else kind))
+
+
+def values_in_column(column: pa.Array) -> Iterator[object]:
+    """Yield the values of a column of any type; of a nested one its parts and the names of its fields.
+
+    Times are left out: they name nobody, and Python has none beyond the year 9999, nor nanoseconds.
+    """
+    kind = column.type
+    if isinstance(column, pa.ExtensionArray):
+        yield from values_in_column(column.storage)
+    elif isinstance(column, pa.DictionaryArray):
+        yield from values_in_column(column.dictionary)
+    elif isinstance(column, pa.StructArray):
+        yield from (field.name for field in kind)
+        for part in column.flatten():
+            yield from values_in_column(part)
+    elif isinstance(column, pa.MapArray):
+        yield from values_in_column(column.keys)
+        yield from values_in_column(column.items)
+    elif hasattr(column, "flatten") and pa.types.is_nested(kind):
+        yield from values_in_column(column.flatten())
+    elif not is_time(kind):
+        yield from column.to_pylist()
 
 
 def texts_in(value: Any) -> Iterator[str]:

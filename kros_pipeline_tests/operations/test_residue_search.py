@@ -133,6 +133,60 @@ def test_a_damaged_text_of_another_column_counts_as_residue() -> None:
 
 
 CALL, OTHER = "call_0000000003", "call_0000000004"
+TIMES = {
+    "a date beyond the year 9999": pa.array([1 << 61], pa.timestamp("us")),
+    "a day beyond all years": pa.array([1 << 30], pa.date32()),
+    "a zone that is unknown": pa.array([1], pa.timestamp("us", "Nowhere/No")),
+    "nanoseconds": pa.array([1], pa.timestamp("ns")),
+    "a time of the day": pa.array([1], pa.time64("ns")),
+    "a duration": pa.array([1], pa.duration("ns")),
+    "a dictionary": pa.array([1 << 61], pa.timestamp("us")).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+@pytest.mark.parametrize("name", ["at", "from_number", "extra"])
+def test_a_time_that_python_cannot_express_neither_ends_the_search_nor_counts_as_residue(kind: str, name: str) -> None:
+    parts = pa.StructArray.from_arrays([TIMES[kind]], names=["t"])
+    several = pa.ListArray.from_arrays([0, 1], parts)
+    by_name = pa.MapArray.from_arrays([0, 1], ["a"], parts)
+    for number in (None, NUMBER):
+        for call, is_left in ((CALL, True), (OTHER, False)):
+            body = parquet_of(**{name: TIMES[kind], "several": several, "by_name": by_name, "id": [call]})
+            assert find("export/calls.parquet", body, number=number) == is_left
+
+
+NESTED: dict[str, Callable[[str], pa.Array]] = {
+    "a part": lambda call: pa.array([{"a": call}]),
+    "a field": lambda call: pa.array([{call: 1}]),
+    "a list": lambda call: pa.array([[["x"], [call]]]),
+    "a list of one length": lambda call: pa.array([["x", call]], pa.list_(pa.string(), 2)),
+    "a key of a map": lambda call: pa.array([[(call, 1)]], pa.map_(pa.string(), pa.int64())),
+    "a value of a map": lambda call: pa.array(
+        [[("a", [{"b": call}])]], pa.map_(pa.string(), pa.list_(pa.struct([("b", pa.string())])))
+    ),
+    "a dictionary": lambda call: pa.array(["x", call]).dictionary_encode(),
+    "a view": lambda call: pa.array(["x", call], pa.string_view()),
+}
+
+
+@pytest.mark.parametrize("kind", NESTED)
+def test_an_id_is_found_however_a_foreign_column_is_nested(kind: str) -> None:
+    for call, is_left in ((CALL, True), (OTHER, False)):
+        assert find("export/calls.parquet", parquet_of(column=NESTED[kind](call))) == is_left
+
+
+@pytest.mark.parametrize("kind", [pa.null(), pa.string_view(), pa.large_string()], ids=str)
+def test_a_table_whose_ids_are_texts_of_another_type_is_read(kind: pa.DataType) -> None:
+    key = table_key("calls", DAY)
+    for number in (None, NUMBER):
+        assert not find(key, parquet_of(call_id=pa.array([], kind), from_number=pa.array([], kind)), number=number)
+        assert not find(key, parquet_of(call_id=pa.array([None], kind)), number=number)
+        if kind != pa.null():
+            assert find(key, parquet_of(call_id=pa.array([OTHER, CALL], kind)), number=number)
+            assert not find(key, parquet_of(call_id=pa.array([OTHER, "x" * 40], kind)), number=number)
+
+
 COPIES: dict[str, Callable[[str, str], bytes]] = {
     "a renamed table": lambda call, number: parquet_of(call_id=[call], from_number=[number]),
     "other columns": lambda call, number: parquet_of(id=[call], who=[number], counts=[1]),
