@@ -2,10 +2,9 @@
 
 import json
 import re
-import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from functools import partial
-from typing import IO, Any, cast
+from contextlib import suppress
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +12,6 @@ import pyarrow.parquet as pq
 from ..archive.decision_claims import decision_in
 from ..archive.governance import Governance, ObjectVersion
 from ..archive.parquet import ROWS_PER_BATCH
-from ..archive.ranged_file import RangedFile
 from ..archive.unparsed_rows import parse_row
 from ..core.call_records import parse_manifest_line, parse_record
 from ..core.errors import ObjectChanged
@@ -36,6 +34,7 @@ from ..core.seal_keys import SEAL_CHAIN, SEALS, call_key_in_path, is_records_or_
 from ..core.wanted_number import NUMBER_FIELDS, WantedNumber
 from ..core.worker_threads import worker_threads
 from .number_search import has_number
+from .residue_files import copy_of, ranges_of
 from .residue_texts import (
     fields_of,
     find_encoded_keys_and_words,
@@ -108,17 +107,17 @@ class ResidueSearch:
             return False  # hashes of salted lines: they name nobody, and nobody can test a guess against them
         if decision_in(version.key) in self.of_others:
             return False
-        if version.key.endswith(".parquet"):
-            return self._is_in_table_version(governance, version)
-        with tempfile.TemporaryFile(prefix="kros-") as file:
-            if not governance.copy_version_into(version, file):
-                return False
-            file.seek(0)
-            is_parquet = file.read(len(_PARQUET)) == _PARQUET
-            file.seek(0)
-            return self._is_in_table_or_unreadable(version.key, file) if is_parquet else self._is_in_file(version, file)
+        if version.key.endswith(".parquet") or (not is_own and version.size_bytes > _MAX_WHOLE_BYTES):
+            with suppress(ObjectChanged):
+                return self._is_in_file(version, ranges_of(governance, version))
+        with copy_of(governance, version) as file:
+            return file is not None and self._is_in_file(version, file)
 
     def _is_in_file(self, version: ObjectVersion, file: IO[bytes]) -> bool:
+        is_parquet = version.key.endswith(".parquet") or file.read(len(_PARQUET)) == _PARQUET
+        file.seek(0)
+        if is_parquet:
+            return self._is_in_table_or_unreadable(version.key, file)
         if is_records_or_manifest(version.key):
             return any(map(self._is_in_sealed_line, file))
         if version.size_bytes > _MAX_WHOLE_BYTES and not version.key.startswith(_READ_PREFIXES):
@@ -133,15 +132,6 @@ class ResidueSearch:
         if owner is not None or key.startswith(_READ_PREFIXES):
             return owner in self._names
         return self.is_named_in(key)  # not our key: somebody may have copied an object aside
-
-    def _is_in_table_version(self, governance: Governance, version: ObjectVersion) -> bool:
-        try:
-            ranged = RangedFile(partial(governance.read_version_range, version), version.size_bytes)
-            return self._is_in_table_or_unreadable(version.key, cast(IO[bytes], ranged))
-        except ObjectChanged:
-            with tempfile.TemporaryFile(prefix="kros-") as file:
-                is_there = governance.copy_version_into(version, file)
-                return is_there and self._is_in_table_or_unreadable(version.key, file)
 
     def _is_in_table_or_unreadable(self, key: str, file: IO[bytes]) -> bool:
         """Return whether a Parquet file has something left, or cannot be read: nobody can tell whom it names."""

@@ -1,8 +1,9 @@
 """Split what the residue search reads: columns, JSON values, sentences, lines with fields, and lines of any length."""
 
+import io
 import re
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import pyarrow as pa
 
@@ -11,6 +12,7 @@ _ENCODED_KEY = re.compile(r"sha256\.[a-z2-7]{52}")
 _WORD = re.compile(r"[^\s,;\"'()<>]{4,}")  # an id that is not plain, in a sentence
 _FIELD_ENDS = re.compile(r"[\t,;:=|\"'()<>\[\]{}]")  # of CSV, of JSON that was cut, and of the like
 _MAX_LINE_BYTES = 1 << 20
+_BUFFER_BYTES = 8 << 20
 _OVERLAP_BYTES = 4 << 10  # more than an id takes
 
 
@@ -87,7 +89,8 @@ def fields_of(line: str) -> Iterator[str]:
 
 def lines_of(file: IO[bytes]) -> Iterator[bytes]:
     """Yield the lines of a file; a very long one in parts that overlap, so that each name is whole in one of them."""
-    while line := file.readline(_MAX_LINE_BYTES):
+    buffered = io.BufferedReader(cast(io.RawIOBase, file), _BUFFER_BYTES)  # each read of an object is a request
+    while line := buffered.readline(_MAX_LINE_BYTES):
         yield line
         if len(line) == _MAX_LINE_BYTES and not line.endswith(b"\n"):
-            file.seek(-_OVERLAP_BYTES, 1)
+            buffered.seek(-_OVERLAP_BYTES, 1)

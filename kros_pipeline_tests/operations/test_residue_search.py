@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import itertools
 import json
 from collections.abc import Callable, Mapping
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from kros_pipeline.archive.governance import ObjectVersion
 from kros_pipeline.archive.object_store import CREATE, VersionToken
 from kros_pipeline.archive.parquet import Partition
 from kros_pipeline.core import schemas
-from kros_pipeline.core.errors import UnreadablePartition
+from kros_pipeline.core.errors import LocalFault, UnreadablePartition
 from kros_pipeline.core.object_keys import audio_key, call_key, table_key
 from kros_pipeline.core.wanted_number import WantedNumber
 from kros_pipeline.operations import residue_search, residue_texts
@@ -233,3 +236,58 @@ def test_a_long_line_of_a_large_copy_is_read_in_parts_and_no_name_is_cut(monkeyp
         assert find("export/calls.csv", body)
         assert find("export/calls.csv", body.replace(CALL.encode(), b""), number=NUMBER)
         assert not find("export/calls.csv", body.replace(CALL.encode(), b""))
+
+
+class NoDisk(MemoryGovernance):
+    """Has no room for a copy, and notes how many bytes each request asks for."""
+
+    asked: list[int]
+
+    def copy_version_into(self, version: ObjectVersion, file: IO[bytes]) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def read_version_range(self, version: ObjectVersion, begin: int, end: int) -> bytes:
+        self.asked.append(end - begin)
+        return super().read_version_range(version, begin, end)
+
+
+def without_disk(key: str, body: bytes) -> tuple[NoDisk, ResidueSearch]:
+    store = MemoryObjectStore(f"residue-{next(_numbers)}")
+    store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=CREATE)
+    search = ResidueSearch([CALL], None)
+    search.reads_everything = True
+    governance = NoDisk(store)
+    governance.asked = []
+    return governance, search
+
+
+@pytest.mark.parametrize("call", [CALL, OTHER])
+def test_a_large_foreign_object_is_read_by_ranges_and_not_copied(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    monkeypatch.setattr(residue_search, "_MAX_WHOLE_BYTES", 10)
+    monkeypatch.setattr(residue_texts, "_BUFFER_BYTES", 100_000)
+    text = b"\xff\x00\n" * 200_000 + f"{call}\n".encode() + b"\xff\n" * 200_000
+    for body in (text, parquet_of(id=[call, *map(str, range(200_000))])):
+        governance, search = without_disk("set-aside/copy.bin", body)
+        assert bool(search.find_in(governance, governance.versions(""))) == (call == CALL)
+        if body is text:
+            assert max(governance.asked) <= 100_000
+
+
+def test_a_large_foreign_object_that_is_deleted_meanwhile_is_no_residue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(residue_search, "_MAX_WHOLE_BYTES", 10)
+    store = MemoryObjectStore(f"residue-{next(_numbers)}")
+    body = CALL.encode() * 2
+    store.put("copy.bin", body, sha256=hashlib.sha256(body).hexdigest(), mode=CREATE)
+    search = ResidueSearch([CALL], None)
+    search.reads_everything = True
+    governance = MemoryGovernance(store)
+    versions = list(governance.versions(""))
+    governance.delete(versions)
+    assert not search.find_in(governance, versions)
+
+
+@pytest.mark.parametrize("key", ["export/calls.csv", "state/copy"])
+def test_a_full_disk_is_a_fault_of_this_machine(key: str) -> None:
+    governance, search = without_disk(key, b"1,2\n")
+    with pytest.raises(LocalFault, match="full"):
+        search.find_in(governance, governance.versions(""))
