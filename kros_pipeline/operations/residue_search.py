@@ -36,6 +36,7 @@ from ..core.worker_threads import worker_threads
 from .number_search import has_number
 from .residue_files import copy_of, ranges_of
 from .residue_texts import (
+    MIN_CHARACTERS,
     fields_of,
     find_encoded_keys_and_words,
     integers_in,
@@ -45,8 +46,7 @@ from .residue_texts import (
     values_in_column,
 )
 
-_MIN_CHARACTERS = 4  # a shorter id, such as 7, is only found as a whole text
-_ID_LIKE = re.compile(r"[A-Za-z0-9_-]{4,}")
+_ID_LIKE = re.compile(rf"[A-Za-z0-9_-]{{{MIN_CHARACTERS},}}")
 _OF_NUMBER = {*NUMBER_FIELDS, "extra"}
 _READ_PREFIXES = (TABLES, "state/", "audit/", REVIEWS, SEALS)
 _BODIES = (AUDIO, QUARANTINE)
@@ -229,7 +229,7 @@ class ResidueSearch:
     def _is_name_or_number(self, field: str) -> bool:
         if self._number is not None and self._may_be_number is not None and self._may_be_number(field):
             return self._number.is_same(field) or field in self._names
-        return len(field) >= _MIN_CHARACTERS and field in self._names
+        return len(field) >= MIN_CHARACTERS and field in self._names
 
     def is_in_value(self, value: object) -> bool:
         """Return whether a text of a JSON value names one of the calls, or is the number."""

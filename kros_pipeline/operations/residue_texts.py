@@ -7,9 +7,10 @@ from typing import IO, Any, cast
 
 import pyarrow as pa
 
-_MIN_CHARACTERS = 4
+MIN_CHARACTERS = 4
+"""Of an id that is found within a text. A shorter one, such as 7, is only found as a whole text."""
 _ENCODED_KEY = re.compile(r"sha256\.[a-z2-7]{52}")
-_WORD = re.compile(r"[^\s,;\"'()<>]{4,}")  # an id that is not plain, in a sentence
+_WORD = re.compile(rf"[^\s,;\"'()<>]{{{MIN_CHARACTERS},}}")  # an id that is not plain, in a sentence
 _FIELD_ENDS = re.compile(r"[\t,;:=|\"'()<>\[\]{}]")  # of CSV, of JSON that was cut, and of the like
 _MAX_LINE_BYTES = 1 << 20
 _BUFFER_BYTES = 8 << 20
@@ -78,7 +79,7 @@ def find_encoded_keys_and_words(text: str) -> Iterator[str]:
     yield from _ENCODED_KEY.findall(text)
     for word in _WORD.findall(text):
         yield word
-        if len(bare := word.rstrip(".:!?")) >= _MIN_CHARACTERS:
+        if len(bare := word.rstrip(".:!?")) >= MIN_CHARACTERS:
             yield bare
 
 
