@@ -17,9 +17,10 @@ ERASE_CALLS = "erase_calls"
 _MAX_SHOWN = 200
 NOT_REACHED = (
     "Backups and copies of the bucket, what analysts took out of it, evidence packages that were exported, the search "
-    "index of a reviewer's page that is not running (it has transcripts: start the page, or delete KROS_BROWSE_CACHE), "
-    "access logs of AWS, ids of calls in Dagster's event log, and this run's own config: delete the run, or pass the "
-    "number as {env: NAME}. Dagster holds no number, text or audio of a call otherwise."
+    "index of a reviewer's page that is not running (it has transcripts: start the page, which builds it anew, or "
+    "delete this archive's folder below KROS_BROWSE_CACHE), access logs of AWS, ids of calls in Dagster's event log, "
+    "and this run's own config: delete the run, or pass the number as {env: NAME}. Dagster holds no number, text or "
+    "audio of a call otherwise."
 )
 PROOF = "the search found nothing"
 PROOF_COVERS = (

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from typing import Any
 
 TAIL_BYTES = 64 << 10
 """The end of the object that is requested first: what Arrow reads of a Parquet file to find its footer."""
@@ -51,3 +52,9 @@ class RangedFile(io.RawIOBase):
         if not self._tail:
             self._tail = self._read_range(self._tail_begin, self._size)
         return self._tail[begin - self._tail_begin : end - self._tail_begin]
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes into a buffer, and return how many they are: `io.BufferedReader` reads by it."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)

@@ -10,7 +10,7 @@ import logging
 import shutil
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
@@ -45,6 +45,17 @@ class ReadyDays:
     problems: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _MovedKeys:
+    """The keys of a day's calls that an earlier day keeps, with their digest: made once for each look."""
+
+    keys: frozenset[str]
+    digest: str
+
+
+_NONE_MOVED = _MovedKeys(frozenset(), "")
+
+
 class IndexCache:
     """The indexes of the archive's days. Threads may share it."""
 
@@ -53,7 +64,7 @@ class IndexCache:
         self._erased, self._clock = erased, clock
         self._connections = IndexConnections()
         self._versions: dict[date, dict[str, str]] = {}
-        self._moved: dict[date, frozenset[str]] = {}
+        self._moved: dict[date, _MovedKeys] = {}
         self._refreshed_at: float | None = None
         self._known_pseudonyms: frozenset[str] = frozenset()
         self._builds: dict[Path, Future[None]] = {}
@@ -148,21 +159,20 @@ class IndexCache:
         if has_changed:
             self._delete_outdated()
 
-    def _list_moved(self) -> dict[date, frozenset[str]]:
+    def _list_moved(self) -> dict[date, _MovedKeys]:
         """Return the keys of calls that an earlier day keeps, by day. A run that goes on may write more of them."""
-        moved: dict[date, frozenset[str]] = {}
+        moved: dict[date, set[str]] = {}
         for entry in self._store.list(MOVED):
             day, key = day_in(entry.key), call_key_in(entry.key)
             if day is not None and key is not None:
-                moved[day] = moved.get(day, frozenset()) | {key}
-        return moved
+                moved.setdefault(day, set()).add(key)
+        return {day: _MovedKeys(frozenset(keys), _digest(sorted(keys))) for day, keys in moved.items()}
 
     def _path(self, day: date) -> Path:
-        facts = [INDEX_VERSION, *sorted(self._erased.of_day(day)), *sorted(self._moved.get(day, ()))]
+        moved = self._moved.get(day, _NONE_MOVED)
+        facts = [INDEX_VERSION, *sorted(self._erased.of_day(day)), *filter(None, [moved.digest])]
         facts += [f"{name}={version}" for name, version in sorted(self._versions.get(day, {}).items())]
-        return (
-            self._folder / f"{day.isoformat()}-{hashlib.sha256(chr(10).join(facts).encode()).hexdigest()[:24]}.sqlite"
-        )
+        return self._folder / f"{day.isoformat()}-{_digest(facts)[:24]}.sqlite"
 
     def _build(self, day: date, path: Path) -> Future[None] | None:
         """Begin to build a day's index; None where it is there."""
@@ -180,7 +190,7 @@ class IndexCache:
         """Build a file beside its place, and move it there: a reader never sees half of one."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         part = path.with_name(f"{path.stem}-{uuid.uuid4().hex}.part")
-        moved, pseudonyms = self._moved.get(day, frozenset()), self._erased.look()
+        moved, pseudonyms = self._moved.get(day, _NONE_MOVED).keys, self._erased.look()
         try:
             build_index(part, day, self._tables, lambda key: key in moved or self._erased.matches(key, pseudonyms))
             part.replace(path)
@@ -232,6 +242,10 @@ class IndexCache:
             build = self._build(day, self._path(day))
             if build is not None:
                 wait([build])
+
+
+def _digest(facts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 
 def own_folder(base: Path, archive_url: str) -> Path:

@@ -28,7 +28,7 @@ from .rendering import Renderer, Segment, shorten_around
 from .slow_work import SlowWork
 
 _MONTHS = 3
-_EXPORTED_AT_ONCE = 1_000  # calls of which one audit object is written, and that memory holds
+_EXPORTED_AT_ONCE = 1_000  # calls that are in memory together and share one audit object
 _CALL_COLUMNS = (
     "call_date", "call_id", "created_at", "direction", "duration_seconds", "from_number", "to_number", "language",
     "recording", "transcript", "turns", "rules",

@@ -28,7 +28,7 @@ class SlowWork:
         return await asyncio.get_running_loop().run_in_executor(self._pool, partial(function, *arguments))
 
     async def iterate(self, items: Iterator[T]) -> AsyncIterator[T]:
-        """Yield what an iterator yields; each item is made in a thread of the pool, and none is held between two."""
+        """Yield what an iterator yields. A thread of the pool makes each item, and is free until the next one."""
         end = object()
         while (item := await self.run(next, items, end)) is not end:
             yield item

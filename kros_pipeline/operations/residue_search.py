@@ -2,10 +2,9 @@
 
 import json
 import re
-import tempfile
 from collections.abc import Collection, Iterable, Iterator
-from functools import partial
-from typing import IO, Any, cast
+from contextlib import suppress
+from typing import IO, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +12,6 @@ import pyarrow.parquet as pq
 from ..archive.decision_claims import decision_in
 from ..archive.governance import Governance, ObjectVersion
 from ..archive.parquet import ROWS_PER_BATCH
-from ..archive.ranged_file import RangedFile
 from ..archive.unparsed_rows import parse_row
 from ..core.call_records import parse_manifest_line, parse_record
 from ..core.errors import ObjectChanged
@@ -36,10 +34,19 @@ from ..core.seal_keys import SEAL_CHAIN, SEALS, call_key_in_path, is_records_or_
 from ..core.wanted_number import NUMBER_FIELDS, WantedNumber
 from ..core.worker_threads import worker_threads
 from .number_search import has_number
-from .residue_texts import fields_of, find_encoded_keys_and_words, integers_in, lines_of, texts_in
+from .residue_files import copy_of, ranges_of
+from .residue_texts import (
+    MIN_CHARACTERS,
+    fields_of,
+    find_encoded_keys_and_words,
+    integers_in,
+    is_time,
+    lines_of,
+    texts_in,
+    values_in_column,
+)
 
-_MIN_CHARACTERS = 4  # a shorter id, such as 7, is only found as a whole text
-_ID_LIKE = re.compile(r"[A-Za-z0-9_-]{4,}")
+_ID_LIKE = re.compile(rf"[A-Za-z0-9_-]{{{MIN_CHARACTERS},}}")
 _OF_NUMBER = {*NUMBER_FIELDS, "extra"}
 _READ_PREFIXES = (TABLES, "state/", "audit/", REVIEWS, SEALS)
 _BODIES = (AUDIO, QUARANTINE)
@@ -100,17 +107,17 @@ class ResidueSearch:
             return False  # hashes of salted lines: they name nobody, and nobody can test a guess against them
         if decision_in(version.key) in self.of_others:
             return False
-        if version.key.endswith(".parquet"):
-            return self._is_in_table_version(governance, version)
-        with tempfile.TemporaryFile(prefix="kros-") as file:
-            if not governance.copy_version_into(version, file):
-                return False
-            file.seek(0)
-            is_parquet = file.read(len(_PARQUET)) == _PARQUET
-            file.seek(0)
-            return self._is_in_table_or_unreadable(version.key, file) if is_parquet else self._is_in_file(version, file)
+        if version.key.endswith(".parquet") or (not is_own and version.size_bytes > _MAX_WHOLE_BYTES):
+            with suppress(ObjectChanged):
+                return self._is_in_file(version, ranges_of(governance, version))
+        with copy_of(governance, version) as file:
+            return file is not None and self._is_in_file(version, file)
 
     def _is_in_file(self, version: ObjectVersion, file: IO[bytes]) -> bool:
+        is_parquet = version.key.endswith(".parquet") or file.read(len(_PARQUET)) == _PARQUET
+        file.seek(0)
+        if is_parquet:
+            return self._is_in_table_or_unreadable(version.key, file)
         if is_records_or_manifest(version.key):
             return any(map(self._is_in_sealed_line, file))
         if version.size_bytes > _MAX_WHOLE_BYTES and not version.key.startswith(_READ_PREFIXES):
@@ -126,26 +133,17 @@ class ResidueSearch:
             return owner in self._names
         return self.is_named_in(key)  # not our key: somebody may have copied an object aside
 
-    def _is_in_table_version(self, governance: Governance, version: ObjectVersion) -> bool:
-        try:
-            ranged = RangedFile(partial(governance.read_version_range, version), version.size_bytes)
-            return self._is_in_table_or_unreadable(version.key, cast(IO[bytes], ranged))
-        except ObjectChanged:
-            with tempfile.TemporaryFile(prefix="kros-") as file:
-                is_there = governance.copy_version_into(version, file)
-                return is_there and self._is_in_table_or_unreadable(version.key, file)
-
     def _is_in_table_or_unreadable(self, key: str, file: IO[bytes]) -> bool:
         """Return whether a Parquet file has something left, or cannot be read: nobody can tell whom it names."""
         try:
             return self.is_in_table(file) if key.startswith(TABLES) else self._is_in_foreign_table(file)
-        except (pa.ArrowException, OSError, ValueError, LookupError):  # the last one where it has a column twice
+        except (pa.ArrowException, OSError, ValueError, ArithmeticError, LookupError):  # the last: a column twice
             return True
 
     def is_in_table(self, file: IO[bytes]) -> bool:
         """Return whether a row of a Parquet file belongs to a call or the number, or one of its texts names a call.
 
-        An id that is no text is nobody's that can be told: then the file counts as one that has something left.
+        A `call_id` that is not text cannot be compared: the file counts as residue.
         """
         parquet = pq.ParquetFile(file)
         if not all(_is_text(field.type) for field in parquet.schema_arrow if field.name == "call_id"):
@@ -157,9 +155,9 @@ class ResidueSearch:
     def _is_in_foreign_table(self, file: IO[bytes]) -> bool:
         """Return whether a value of any column names a call or is the number: the columns may have any names."""
         for batch in _validated(pq.ParquetFile(file).iter_batches(batch_size=ROWS_PER_BATCH)):
-            if any(self.is_in_value(value) for column in batch.columns for value in column.to_pylist()):
+            if any(self.is_in_value(value) for column in batch.columns for value in values_in_column(column)):
                 return True
-            of_number = [name for name in batch.schema.names if name in _OF_NUMBER]
+            of_number = [field.name for field in batch.schema if field.name in _OF_NUMBER and not is_time(field.type)]
             if self._number is not None and self._is_number_in(batch.select(of_number).to_pylist()):
                 return True
         return False
@@ -231,7 +229,7 @@ class ResidueSearch:
     def _is_name_or_number(self, field: str) -> bool:
         if self._number is not None and self._may_be_number is not None and self._may_be_number(field):
             return self._number.is_same(field) or field in self._names
-        return len(field) >= _MIN_CHARACTERS and field in self._names
+        return len(field) >= MIN_CHARACTERS and field in self._names
 
     def is_in_value(self, value: object) -> bool:
         """Return whether a text of a JSON value names one of the calls, or is the number."""
@@ -260,4 +258,5 @@ def _validated(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 def _is_text(kind: pa.DataType) -> bool:
     if pa.types.is_dictionary(kind):
         return _is_text(kind.value_type)
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    is_text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return bool(is_text or pa.types.is_null(kind))  # null: a table without rows that pandas wrote

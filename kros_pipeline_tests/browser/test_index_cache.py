@@ -6,6 +6,7 @@ import re
 import sqlite3
 import stat
 import threading
+from collections.abc import Callable, Iterable
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,29 @@ def test_a_call_that_is_moved_while_the_page_runs_is_listed_once(
     assert listed.findall(client.get("/calls").text) == ["2025-01-09"]
     assert client.get(CALL).status_code == 404
     assert len(files(archive)) == 2  # the one that has the call is deleted
+
+
+def test_a_days_moved_calls_are_collected_and_sorted_once_for_each_look(
+    archive: ListenArchive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(50):
+        archive.tables.moved.add(DAY, f"moved_{number}", date(2025, 1, 9))
+    sizes: list[int] = []
+
+    def counted(collect: Callable[..., Any]) -> Callable[..., Any]:
+        def collect_counted(items: Iterable[Any] = (), **options: Any) -> Any:
+            result = collect(items, **options)
+            sizes.append(len(result))
+            return result
+
+        return collect_counted
+
+    monkeypatch.setattr(index_cache, "frozenset", counted(frozenset), raising=False)
+    monkeypatch.setattr(index_cache, "sorted", counted(sorted), raising=False)
+    client = archive.client()
+    for _ in range(3):
+        assert client.get(CALL).status_code == 200
+    assert sizes.count(50) == 2 and len(sizes) < 50
 
 
 def test_a_call_that_lost_its_row_is_still_shown(tmp_path: Path) -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import itertools
 import json
 from collections.abc import Callable, Mapping
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from kros_pipeline.archive.governance import ObjectVersion
 from kros_pipeline.archive.object_store import CREATE, VersionToken
 from kros_pipeline.archive.parquet import Partition
 from kros_pipeline.core import schemas
-from kros_pipeline.core.errors import UnreadablePartition
+from kros_pipeline.core.errors import LocalFault, UnreadablePartition
 from kros_pipeline.core.object_keys import audio_key, call_key, table_key
 from kros_pipeline.core.wanted_number import WantedNumber
 from kros_pipeline.operations import residue_search, residue_texts
@@ -133,6 +136,60 @@ def test_a_damaged_text_of_another_column_counts_as_residue() -> None:
 
 
 CALL, OTHER = "call_0000000003", "call_0000000004"
+TIMES = {
+    "a date beyond the year 9999": pa.array([1 << 61], pa.timestamp("us")),
+    "a day beyond all years": pa.array([1 << 30], pa.date32()),
+    "a zone that is unknown": pa.array([1], pa.timestamp("us", "Nowhere/No")),
+    "nanoseconds": pa.array([1], pa.timestamp("ns")),
+    "a time of the day": pa.array([1], pa.time64("ns")),
+    "a duration": pa.array([1], pa.duration("ns")),
+    "a dictionary": pa.array([1 << 61], pa.timestamp("us")).dictionary_encode(),
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+@pytest.mark.parametrize("name", ["at", "from_number", "extra"])
+def test_a_time_that_python_cannot_express_neither_ends_the_search_nor_counts_as_residue(kind: str, name: str) -> None:
+    parts = pa.StructArray.from_arrays([TIMES[kind]], names=["t"])
+    several = pa.ListArray.from_arrays([0, 1], parts)
+    by_name = pa.MapArray.from_arrays([0, 1], ["a"], parts)
+    for number in (None, NUMBER):
+        for call, is_left in ((CALL, True), (OTHER, False)):
+            body = parquet_of(**{name: TIMES[kind], "several": several, "by_name": by_name, "id": [call]})
+            assert find("export/calls.parquet", body, number=number) == is_left
+
+
+NESTED: dict[str, Callable[[str], pa.Array]] = {
+    "a part": lambda call: pa.array([{"a": call}]),
+    "a field": lambda call: pa.array([{call: 1}]),
+    "a list": lambda call: pa.array([[["x"], [call]]]),
+    "a list of one length": lambda call: pa.array([["x", call]], pa.list_(pa.string(), 2)),
+    "a key of a map": lambda call: pa.array([[(call, 1)]], pa.map_(pa.string(), pa.int64())),
+    "a value of a map": lambda call: pa.array(
+        [[("a", [{"b": call}])]], pa.map_(pa.string(), pa.list_(pa.struct([("b", pa.string())])))
+    ),
+    "a dictionary": lambda call: pa.array(["x", call]).dictionary_encode(),
+    "a view": lambda call: pa.array(["x", call], pa.string_view()),
+}
+
+
+@pytest.mark.parametrize("kind", NESTED)
+def test_an_id_is_found_however_a_foreign_column_is_nested(kind: str) -> None:
+    for call, is_left in ((CALL, True), (OTHER, False)):
+        assert find("export/calls.parquet", parquet_of(column=NESTED[kind](call))) == is_left
+
+
+@pytest.mark.parametrize("kind", [pa.null(), pa.string_view(), pa.large_string()], ids=str)
+def test_a_table_whose_ids_are_texts_of_another_type_is_read(kind: pa.DataType) -> None:
+    key = table_key("calls", DAY)
+    for number in (None, NUMBER):
+        assert not find(key, parquet_of(call_id=pa.array([], kind), from_number=pa.array([], kind)), number=number)
+        assert not find(key, parquet_of(call_id=pa.array([None], kind)), number=number)
+        if kind != pa.null():
+            assert find(key, parquet_of(call_id=pa.array([OTHER, CALL], kind)), number=number)
+            assert not find(key, parquet_of(call_id=pa.array([OTHER, "x" * 40], kind)), number=number)
+
+
 COPIES: dict[str, Callable[[str, str], bytes]] = {
     "a renamed table": lambda call, number: parquet_of(call_id=[call], from_number=[number]),
     "other columns": lambda call, number: parquet_of(id=[call], who=[number], counts=[1]),
@@ -179,3 +236,58 @@ def test_a_long_line_of_a_large_copy_is_read_in_parts_and_no_name_is_cut(monkeyp
         assert find("export/calls.csv", body)
         assert find("export/calls.csv", body.replace(CALL.encode(), b""), number=NUMBER)
         assert not find("export/calls.csv", body.replace(CALL.encode(), b""))
+
+
+class NoDisk(MemoryGovernance):
+    """Has no room for a copy, and notes how many bytes each request asks for."""
+
+    asked: list[int]
+
+    def copy_version_into(self, version: ObjectVersion, file: IO[bytes]) -> bool:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def read_version_range(self, version: ObjectVersion, begin: int, end: int) -> bytes:
+        self.asked.append(end - begin)
+        return super().read_version_range(version, begin, end)
+
+
+def without_disk(key: str, body: bytes) -> tuple[NoDisk, ResidueSearch]:
+    store = MemoryObjectStore(f"residue-{next(_numbers)}")
+    store.put(key, body, sha256=hashlib.sha256(body).hexdigest(), mode=CREATE)
+    search = ResidueSearch([CALL], None)
+    search.reads_everything = True
+    governance = NoDisk(store)
+    governance.asked = []
+    return governance, search
+
+
+@pytest.mark.parametrize("call", [CALL, OTHER])
+def test_a_large_foreign_object_is_read_by_ranges_and_not_copied(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    monkeypatch.setattr(residue_search, "_MAX_WHOLE_BYTES", 10)
+    monkeypatch.setattr(residue_texts, "_BUFFER_BYTES", 100_000)
+    text = b"\xff\x00\n" * 200_000 + f"{call}\n".encode() + b"\xff\n" * 200_000
+    for body in (text, parquet_of(id=[call, *map(str, range(200_000))])):
+        governance, search = without_disk("set-aside/copy.bin", body)
+        assert bool(search.find_in(governance, governance.versions(""))) == (call == CALL)
+        if body is text:
+            assert max(governance.asked) <= 100_000
+
+
+def test_a_large_foreign_object_that_is_deleted_meanwhile_is_no_residue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(residue_search, "_MAX_WHOLE_BYTES", 10)
+    store = MemoryObjectStore(f"residue-{next(_numbers)}")
+    body = CALL.encode() * 2
+    store.put("copy.bin", body, sha256=hashlib.sha256(body).hexdigest(), mode=CREATE)
+    search = ResidueSearch([CALL], None)
+    search.reads_everything = True
+    governance = MemoryGovernance(store)
+    versions = list(governance.versions(""))
+    governance.delete(versions)
+    assert not search.find_in(governance, versions)
+
+
+@pytest.mark.parametrize("key", ["export/calls.csv", "state/copy"])
+def test_a_full_disk_is_a_fault_of_this_machine(key: str) -> None:
+    governance, search = without_disk(key, b"1,2\n")
+    with pytest.raises(LocalFault, match="full"):
+        search.find_in(governance, governance.versions(""))
