@@ -113,9 +113,9 @@ def _days_result(health: "ArchiveHealth", totals: "ArchiveTotals") -> dg.AssetCh
         "open the day's last run to see why it has not."
     )
     by_hand = (
-        f"{' '.join(health.other_days)} No schedule takes these up, because upstream has them no more: restore each "
-        "deleted or replaced table from an older version, before the bucket deletes it, and then materialize "
-        "`reconciliation` of the day."
+        f"{' '.join(health.other_days)} No schedule takes these up, because upstream has them no more or they are "
+        "before the first partition: restore each deleted, replaced or unreadable table from an older version, before "
+        "the bucket deletes it, and then materialize `reconciliation` of the day."
     )
     wrong = [*([by_schedule] if health.days else []), *([by_hand] if health.other_days else [])]
     return dg.AssetCheckResult(

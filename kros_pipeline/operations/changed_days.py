@@ -1,6 +1,6 @@
-"""Describe what happened to the tables of days since their check; also of days that upstream has no more.
+"""Describe what happened to the tables of days since their check; also of days that no schedule takes up.
 
-Nobody runs such days again by themselves, and the bucket keeps old versions of tables for some weeks only: what nobody
+Upstream has such days no more, or they are before the first partition, and the bucket keeps old versions of tables for some weeks only: what nobody
 notices is lost for good.
 """
 
@@ -39,7 +39,7 @@ def describe_other_days(
     lookback_days: int,
     under_way: Collection[date] = (),
 ) -> list[str]:
-    """Describe days that no schedule takes up: what is gone or damaged, and what was replaced a day ago or longer.
+    """Describe days by what is kept of them: what is gone or damaged, and what was replaced a day ago or longer.
 
     A replaced table that can be made anew from the others is none of them. The first days are named, and the others
     counted. Requests: one for each replaced table of at most 20 days.

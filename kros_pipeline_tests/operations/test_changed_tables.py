@@ -247,6 +247,21 @@ def test_a_backfill_of_what_follows_from_the_transcripts_is_no_alarm(old: Accoun
     assert look(old) == []
 
 
+@pytest.mark.parametrize(("first", "is_owed"), [(DAY, True), (DAY + timedelta(days=1), False)])
+def test_a_day_of_which_upstream_deletes_nothing_is_left_to_the_schedule_unless_it_is_no_partition(
+    memory_account: MakeAccount, first: date, is_owed: bool
+) -> None:
+    our = memory_account(now=NOW, KROSAI_PLAN="enterprise")
+    our.run_day()
+    gather_totals(our.ctx, DAY, DAY)
+    our.now = NOW + timedelta(days=60)
+    our.archive.delete(table_key("transcripts", DAY))
+    last = our.now.date() - timedelta(days=1)
+    found, sentence = check_health(our.ctx, first, last), f"{DAY}: deleted since its check: the table `transcripts`."
+    assert (DAY in find_backlog(our.ctx, first, last)) == is_owed
+    assert ((sentence in found.days), found.other_days) == (is_owed, [] if is_owed else [sentence])
+
+
 def test_what_an_erasure_may_still_be_writing_is_not_named(old: Account) -> None:
     replace_table(old, "calls", written_at=YEARS_LATER - timedelta(hours=23))
     assert look(old) == []
