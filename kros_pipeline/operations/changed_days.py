@@ -1,7 +1,7 @@
 """Describe what happened to the tables of days since their check; also of days that no schedule takes up.
 
-Upstream has such days no more, or they are before the first partition, and the bucket keeps old versions of tables for some weeks only: what nobody
-notices is lost for good.
+Upstream has such days no more, or they are before the first partition, and the bucket keeps old versions of tables for
+some weeks only: what nobody notices is lost for good.
 """
 
 from collections.abc import Collection, Iterator, Mapping
