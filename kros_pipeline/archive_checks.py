@@ -244,7 +244,7 @@ def _describe_other_days(found: "Verification") -> str:
     named = ", ".join(map(str, days[:_MAX_NAMED_DAYS])) + (", …" if len(days) > _MAX_NAMED_DAYS else "")
     return (
         f"{len(days)} days had findings in earlier launches, and no later reading of them was sound: {named}. Each "
-        "night's launch reads such days again, the longest unread first."
+        "night's launch reads at most 14 such days again, the longest unread first."
     )
 
 
