@@ -137,7 +137,7 @@ def read_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tables)
     Requests: one a table for each 1,000 days of the archive, and two for each of these days.
     """
     with worker_threads(_THREADS, "day-states") as pool:
-        return _read_states(days, _Listed(_list_tables(store, pool)), {}, store, tables, pool)
+        return _read_states(days, _Listed(list_tables(store, pool)), {}, store, tables, pool)
 
 
 def look_at_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tables) -> dict[date, DayState]:
@@ -148,7 +148,7 @@ def look_at_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tabl
     """
     days = list(days)
     with worker_threads(_THREADS, "day-states") as pool:
-        listed = _Listed(_list_tables(store, pool), list_records(store))
+        listed = _Listed(list_tables(store, pool), list_records(store))
         kept = _read_kept({day.year for day in days if day in listed.tables[_ROW]}, store, pool)
         return _read_states(days, listed, kept, store, tables, pool)
 
@@ -164,7 +164,7 @@ def look_at_every_day(
     for each other year of the archive, and one.
     """
     with worker_threads(_THREADS, "day-states") as pool:
-        listed = _Listed(_list_tables(store, pool), list_records(store))
+        listed = _Listed(list_tables(store, pool), list_records(store))
         kept = _read_kept(list_kept_years(store), store, pool)
         asked = _read_states(days, listed, kept, store, tables, pool)
     for day in asked.keys() & kept.keys():
@@ -189,7 +189,8 @@ class _Listed:
         return (kept.row_version, kept.record_version) == (self.tables[_ROW].get(day), self.records.get(day, ""))
 
 
-def _list_tables(store: ObjectStore, pool: ThreadPoolExecutor) -> dict[str, dict[date, str]]:
+def list_tables(store: ObjectStore, pool: ThreadPoolExecutor) -> dict[str, dict[date, str]]:
+    """Return the versions of all tables. It costs a request for each table and 1,000 days."""
     names = list(schemas.TABLES)
     return dict(zip(names, pool.map(partial(list_table_versions, store), names), strict=True))
 

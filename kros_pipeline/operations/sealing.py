@@ -9,7 +9,6 @@ import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
 
 from ..archive.day_totals import KeptDay, read_kept_days
 from ..archive.governance import Governance
@@ -17,7 +16,7 @@ from ..archive.object_store import ObjectStore
 from ..archive.seal_chain import ChainBroken, SealChain
 from ..archive.seal_signers import Signer, open_signer
 from ..archive.sealed_day import digest_versions
-from ..archive.table_versions import list_records, list_table_versions, read_checked_tables
+from ..archive.table_versions import list_records, read_checked_tables
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
@@ -28,7 +27,7 @@ from ..core.errors import ArchiveDenied, ArchiveError
 from ..core.statuses import DayVerdict
 from ..core.worker_threads import worker_threads
 from ..steps.run_context import RunContext
-from .day_states import DayState, read_day_states
+from .day_states import DayState, list_tables, read_day_states
 from .seal_attachments import Attachments, Stamp, complete_seals
 from .seal_day import DayFacts, SealRefused, seal_day
 from .timestamping import ask_for_timestamp
@@ -160,10 +159,8 @@ def describe_seals(store: ObjectStore, clock: Clock) -> dict[str, str | int]:
 
 
 def _list_tables(store: ObjectStore) -> dict[str, dict[date, str]]:
-    """Return the versions of all tables. It costs a request for each table and 1,000 days."""
-    names = list(schemas.TABLES)
     with worker_threads(_THREADS, "sealing") as pool:
-        return dict(zip(names, pool.map(partial(list_table_versions, store), names), strict=True))
+        return list_tables(store, pool)
 
 
 def _find_due(
