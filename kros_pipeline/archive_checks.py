@@ -113,9 +113,9 @@ def _days_result(health: "ArchiveHealth", totals: "ArchiveTotals") -> dg.AssetCh
         "open the day's last run to see why it has not."
     )
     by_hand = (
-        f"{' '.join(health.other_days)} No schedule takes these up, because upstream has them no more: restore each "
-        "deleted or replaced table from an older version, before the bucket deletes it, and then materialize "
-        "`reconciliation` of the day."
+        f"{' '.join(health.other_days)} No schedule takes these up, because upstream has them no more or they are "
+        "before the first partition: restore each deleted, replaced or unreadable table from an older version, before "
+        "the bucket deletes it, and then materialize `reconciliation` of the day."
     )
     wrong = [*([by_schedule] if health.days else []), *([by_hand] if health.other_days else [])]
     return dg.AssetCheckResult(
@@ -244,7 +244,7 @@ def _describe_other_days(found: "Verification") -> str:
     named = ", ".join(map(str, days[:_MAX_NAMED_DAYS])) + (", …" if len(days) > _MAX_NAMED_DAYS else "")
     return (
         f"{len(days)} days had findings in earlier launches, and no later reading of them was sound: {named}. Each "
-        "night's launch reads such days again, the longest unread first."
+        "night's launch reads at most 14 such days again, the longest unread first."
     )
 
 

@@ -10,13 +10,15 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime
 from typing import Any
 
-from ..core.day_total import DayTotal
+from ..core.day_total import DAY_WITHOUT_ROW, DayTotal
 from ..core.days import parse_time
 from ..core.object_keys import DAY_TOTALS, day_totals_key
 from .json_objects import Content, read_expendable_json, replace_json
 from .object_store import ObjectStore
 from .table_versions import CheckedTables, dump_checked_tables, parse_checked_tables
 
+RECORD = "record"
+"""In place of a table's name: the record of the compared tables is missing, or cannot be read."""
 _FIELDS = {field.name for field in fields(DayTotal)}
 _NUMBERS = _FIELDS - {"verdict"}
 
@@ -35,7 +37,8 @@ class KeptDay:
     """A day's numbers, the versions of the objects that they were read from, and since when they are kept.
 
     A version is empty where there is no object: the row, the extensions, and the record of the compared tables. `check`
-    is None where the day has no row, or no record, that can be read.
+    is None where no look has read both row and record. Where they cannot be read any more, it is the last that was
+    read, and `unread` names the table, or is `RECORD`.
     """
 
     total: DayTotal
@@ -44,6 +47,7 @@ class KeptDay:
     kept_since: date
     record_version: str
     check: KeptCheck | None
+    unread: str = ""
 
     @property
     def versions(self) -> tuple[str, str, str]:
@@ -53,7 +57,14 @@ class KeptDay:
     @property
     def is_complete(self) -> bool:
         """Whether the day is complete, its list was proved, and what was compared is kept."""
-        return self.total.is_complete and self.check is not None and self.check.listed_total is not None
+        is_checked = self.check is not None and self.check.listed_total is not None and not self.unread
+        return self.total.is_complete and is_checked
+
+    @property
+    def lacks_check(self) -> bool:
+        """Whether an older version has kept the day, without the check that its row and record tell of."""
+        has_both = self.record_version != "" and self.total != DAY_WITHOUT_ROW
+        return self.check is None and has_both and not self.unread
 
 
 def list_kept_years(store: ObjectStore) -> list[int]:
@@ -78,6 +89,7 @@ def write_kept_days(store: ObjectStore, year: int, days: Mapping[date, KeptDay])
             "kept_since": kept.kept_since.isoformat(),
             "record_version": kept.record_version,
             "check": kept.check and _dump_check(kept.check),
+            "unread": kept.unread,
         }
         for day, kept in sorted(days.items())
     }
@@ -114,6 +126,7 @@ def _parse(text: str, value: Any) -> KeptDay | None:
             date.fromisoformat(value["kept_since"]),
             str(value.get("record_version", "")),
             _parse_check(value.get("check")),
+            str(value.get("unread", "")),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None

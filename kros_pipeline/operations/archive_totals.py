@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
-from ..archive.day_totals import KeptCheck, KeptDay, read_kept_days, write_kept_days
+from ..archive.day_totals import RECORD, KeptCheck, KeptDay, read_kept_days, write_kept_days
 from ..archive.object_store import ObjectStore
 from ..archive.table_versions import list_records, list_table_versions, read_checked_tables
 from ..archive.tables import Tables
@@ -183,14 +183,26 @@ def _read_days(store: ObjectStore, tables: Tables, today: date) -> dict[date, Ke
     with worker_threads(_THREADS, "totals") as pool:
         kept_years = dict(zip(years, pool.map(lambda year: read_kept_days(store, year), years), strict=True))
         kept = {day: value for days in kept_years.values() for day, value in days.items()}
-        changed = [day for day in row_versions if day not in kept or kept[day].versions != versions_of(day)]
+        changed = [
+            day
+            for day in row_versions
+            if day not in kept or kept[day].lacks_check or kept[day].versions != versions_of(day)
+        ]
         read = dict(zip(changed, pool.map(lambda day: _read_day(store, tables, day), changed), strict=True))
         days = dict[date, KeptDay]()
         for day in row_versions:
             found = read.get(day) or kept[day]
             row_version, extensions_version, record_version = versions_of(day)
-            kept_since = kept[day].kept_since if day in kept else today
-            days[day] = KeptDay(found.total, row_version, extensions_version, kept_since, record_version, found.check)
+            before = kept.get(day)
+            days[day] = replace(
+                found,
+                row_version=row_version,
+                extensions_version=extensions_version,
+                record_version=record_version,
+                kept_since=before.kept_since if before is not None else today,
+                # What was damaged since is still compared with what it was when it was checked.
+                check=found.check or (before.check if before is not None else None),
+            )
         known = kept | days
         by_year = {year: {day: value for day, value in known.items() if day.year == year} for year in years}
         list(
@@ -207,14 +219,17 @@ def _read_day(store: ObjectStore, tables: Tables, day: date) -> KeptDay:
     unknown = KeptDay(UNREADABLE_DAY, "", "", day, "", None)
     try:
         row = read_reconciliation(tables, day)
+    except UnreadablePartition:
+        return replace(unknown, unread=schemas.RECONCILIATION.name)
+    try:
         extensions = tables.rows(schemas.RETENTION_EXTENSIONS, day, ("status", "settled_at"))
     except UnreadablePartition:
-        return unknown
+        return replace(unknown, unread=schemas.RETENTION_EXTENSIONS.name)
     if row is None:
         return replace(unknown, total=DAY_WITHOUT_ROW)
     total = make_day_total(row, extensions)
     compared = read_checked_tables(store, day)
     if compared is None:
-        return replace(unknown, total=total)
+        return replace(unknown, total=total, unread=RECORD)
     check = KeptCheck(row["checked_at"], row["listed_total"], replace(compared, counted=None))
     return replace(unknown, total=total, check=check)

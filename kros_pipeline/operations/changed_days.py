@@ -1,7 +1,7 @@
-"""Describe what happened to the tables of days since their check; also of days that upstream has no more.
+"""Describe what happened to the tables of days since their check; also of days that no schedule takes up.
 
-Nobody runs such days again by themselves, and the bucket keeps old versions of tables for some weeks only: what nobody
-notices is lost for good.
+Upstream has such days no more, or they are before the first partition, and the bucket keeps old versions of tables for
+some weeks only: what nobody notices is lost for good.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -39,12 +39,12 @@ def describe_other_days(
     lookback_days: int,
     under_way: Collection[date] = (),
 ) -> list[str]:
-    """Describe days that no schedule takes up: their deleted tables, and those that were replaced a day ago or longer.
+    """Describe days by what is kept of them: what is gone or damaged, and what was replaced a day ago or longer.
 
     A replaced table that can be made anew from the others is none of them. The first days are named, and the others
     counted. Requests: one for each replaced table of at most 20 days.
     """
-    deleted = [sentence for day, state in sorted(states.items()) for sentence in describe_deleted(day, state)]
+    gone = [sentence for day, state in sorted(states.items()) for sentence in _describe_gone(day, state)]
     suspect = {
         day: evidence
         for day, state in sorted(states.items())
@@ -59,8 +59,14 @@ def describe_other_days(
         if any(_was_written_before(store, table_key(name, day), since) for name in names)
         for sentence in describe_replaced(day, names)
     ]
-    more = max(0, len(deleted) - _MOST_DAYS) + (max(0, len(suspect) - _MOST_DAYS) if replaced else 0)
-    return [*deleted[:_MOST_DAYS], *replaced, *([f"The same holds for {more} more days."] if more else [])]
+    more = max(0, len(gone) - _MOST_DAYS) + (max(0, len(suspect) - _MOST_DAYS) if replaced else 0)
+    return [*gone[:_MOST_DAYS], *replaced, *([f"The same holds for {more} more days."] if more else [])]
+
+
+def _describe_gone(day: date, state: DayState) -> Iterator[str]:
+    if state.unreadable:
+        yield f"{day}: {state.unreadable}."
+    yield from describe_deleted(day, state)
 
 
 def _was_written_before(store: ObjectStore, key: str, time: datetime) -> bool:

@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 
-from ..archive.day_totals import KeptCheck, KeptDay, list_kept_years, read_kept_days
+from ..archive.day_totals import RECORD, KeptCheck, KeptDay, list_kept_years, read_kept_days
 from ..archive.object_store import ObjectStore
 from ..archive.parquet import Row
 from ..archive.table_versions import (
@@ -23,8 +23,10 @@ from ..archive.table_versions import (
 from ..archive.tables import Tables
 from ..core import schemas
 from ..core.clock import Clock
+from ..core.day_total import DAY_WITHOUT_ROW
 from ..core.days import days_from, grace_is_over
 from ..core.next_look import NextLook
+from ..core.object_keys import table_versions_key
 from ..core.statuses import DayVerdict
 from ..core.worker_threads import worker_threads
 from .day_rows import read_day_rows
@@ -62,7 +64,8 @@ class OwedReason(StrEnum):
 class DayState:
     """What the archive says of one day.
 
-    `row` is None where there is none, or where `unreadable` says why it cannot be read. `deleted` and `replaced` name
+    `row` is None where there is none, or where `unreadable` says why it cannot be read. Of a day that is known by what
+    is kept of it, `unreadable` is also about its extensions and its record. `deleted` and `replaced` name
     tables that are not there any more, or are not the ones that the row is about. `is_recorded` is False where the
     versions of the row's tables are not known: a run was killed after the row, or an older version wrote it.
     `next_look` is when the day is due again; None: at once, or never, once it is settled.
@@ -134,7 +137,7 @@ def read_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tables)
     Requests: one a table for each 1,000 days of the archive, and two for each of these days.
     """
     with worker_threads(_THREADS, "day-states") as pool:
-        return _read_states(days, _Listed(_list_tables(store, pool)), {}, store, tables, pool)
+        return _read_states(days, _Listed(list_tables(store, pool)), {}, store, tables, pool)
 
 
 def look_at_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tables) -> dict[date, DayState]:
@@ -145,7 +148,7 @@ def look_at_day_states(days: Iterable[date], *, store: ObjectStore, tables: Tabl
     """
     days = list(days)
     with worker_threads(_THREADS, "day-states") as pool:
-        listed = _Listed(_list_tables(store, pool), list_records(store))
+        listed = _Listed(list_tables(store, pool), list_records(store))
         kept = _read_kept({day.year for day in days if day in listed.tables[_ROW]}, store, pool)
         return _read_states(days, listed, kept, store, tables, pool)
 
@@ -156,15 +159,18 @@ def look_at_every_day(
     """Read the states of these days as `look_at_day_states` does, and of every other day that an hourly look has kept.
 
     Those others cost no request each: their rows are not read. One whose row is gone has none, and names the table
-    `reconciliation` as deleted; so does one of `days` that was kept. Requests beside those of `look_at_day_states`: one
+    `reconciliation` as deleted, also where another day's run has marked it since, which leaves a table without rows. So
+    does one of `days` that was kept. Requests beside those of `look_at_day_states`: one
     for each other year of the archive, and one.
     """
     with worker_threads(_THREADS, "day-states") as pool:
-        listed = _Listed(_list_tables(store, pool), list_records(store))
+        listed = _Listed(list_tables(store, pool), list_records(store))
         kept = _read_kept(list_kept_years(store), store, pool)
         asked = _read_states(days, listed, kept, store, tables, pool)
-    for day in asked.keys() & kept.keys() - listed.tables[_ROW].keys():
-        asked[day] = DayState(deleted=[_ROW])
+    for day in asked.keys() & kept.keys():
+        has_no_row = asked[day].row is None and not asked[day].unreadable
+        if day not in listed.tables[_ROW] or (has_no_row and kept[day].check is not None):
+            asked[day] = DayState(deleted=[_ROW])
     return asked, {day: _look_at_kept(day, value, listed) for day, value in kept.items() if day not in asked}
 
 
@@ -180,10 +186,11 @@ class _Listed:
 
     def has_row_of(self, day: date, kept: KeptDay) -> bool:
         """Return whether row and record are still those that the kept numbers were read from."""
-        return (kept.row_version, kept.record_version) == (self.tables[_ROW].get(day), self.records.get(day))
+        return (kept.row_version, kept.record_version) == (self.tables[_ROW].get(day), self.records.get(day, ""))
 
 
-def _list_tables(store: ObjectStore, pool: ThreadPoolExecutor) -> dict[str, dict[date, str]]:
+def list_tables(store: ObjectStore, pool: ThreadPoolExecutor) -> dict[str, dict[date, str]]:
+    """Return the versions of all tables. It costs a request for each table and 1,000 days."""
     names = list(schemas.TABLES)
     return dict(zip(names, pool.map(partial(list_table_versions, store), names), strict=True))
 
@@ -230,12 +237,26 @@ def _look_at_kept(day: date, kept: KeptDay, listed: _Listed) -> DayState:
     """
     if day not in listed.tables[_ROW]:
         return DayState(deleted=[_ROW])
+    unreadable = _describe_unread(day, kept)
     if kept.check is None:
-        return DayState()
+        return DayState(unreadable=unreadable)
     state = _compare(DayState(_kept_row(kept, kept.check)), kept.check.tables, listed.present(day))
     if not listed.has_row_of(day, kept):
         return replace(state, replaced=[])
+    if kept.total == DAY_WITHOUT_ROW:
+        return DayState(deleted=[_ROW])
+    if unreadable and kept.unread != RECORD:
+        return DayState(unreadable=unreadable, deleted=state.deleted)
+    state = replace(state, unreadable=unreadable)
     return state if state.is_recorded else replace(state, replaced=[_ROW])
+
+
+def _describe_unread(day: date, kept: KeptDay) -> str:
+    """Describe what the last hourly look could not read. A record that was never there is no damage."""
+    if kept.unread == RECORD:
+        was_there = kept.check is not None or kept.record_version
+        return f"the record of its check, `{table_versions_key(day)}`, is missing or damaged" if was_there else ""
+    return f"the table `{kept.unread}` cannot be read" if kept.unread else ""
 
 
 def _kept_row(kept: KeptDay, check: KeptCheck) -> Row:

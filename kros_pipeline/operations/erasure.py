@@ -202,7 +202,7 @@ class Eraser:
         if held:
             raise ErasureUnfinished(
                 f"{len(held)} of the calls came under legal hold, or were found, after the erasure had begun. Nothing "
-                "of them was deleted. Lift the hold in S3, if the law allows, and launch the job again."
+                "more of them was deleted. Lift the hold in S3, if the law allows, and launch the job again."
             )
         self._write_tombstones(plan)
         proof = self._open_proof(plan, wanted)

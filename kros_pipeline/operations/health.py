@@ -37,7 +37,8 @@ _AT_RISK = (RecordingStatus.PENDING, RecordingStatus.FAILED, RecordingStatus.REF
 class ArchiveHealth:
     """What was found. `days` are sentences; `calls` is a sample of (call id, day, days left) of `count` recordings.
 
-    `other_days` are sentences about days that no schedule takes up: upstream has them no more.
+    `other_days` are sentences about days that no schedule takes up: upstream has them no more, or they are before the
+    first partition.
     """
 
     days: list[str] = field(default_factory=list)
@@ -74,8 +75,13 @@ def check_health(
     read = days_from(first_read, last)
     days = [day for day in read if day >= oldest]
     states, other_states = look_at_every_day(days, store=store, tables=tables)
-    health.other_days = describe_other_days(
-        other_states, store=store, clock=clock, lookback_days=lookback_days, under_way=under_way
+    first_owed = oldest if retention_days is not None else first  # as `find_backlog` takes them up
+    health.other_days, changed_days = (
+        describe_other_days(of_days, store=store, clock=clock, lookback_days=lookback_days, under_way=under_way)
+        for of_days in (
+            {day: state for day, state in other_states.items() if day < first_owed},
+            {day: state for day, state in other_states.items() if day >= first_owed},
+        )
     )
     with worker_threads(_THREADS, "health") as pool:
         older = read_day_rows((day for day in read if day < oldest), tables, pool)
@@ -88,6 +94,7 @@ def check_health(
             if day not in unreadable and (was_kept or (today - day).days <= _RECENT_DAYS):
                 health.days += _describe_day(day, states[day], clock, lookback_days, is_under_way=day in under_way)
         health.days += [f"{day}: {reason}." for day, reason in unreadable.items()]
+        health.days += changed_days
         if retention_days is not None:
             unsafe = [day for day in days if not _is_safe(rows[day])]
             calls_at_risk = pool.map(lambda day: _find_calls_at_risk(store, tables, day), unsafe)

@@ -1,31 +1,33 @@
 """Seal the settled days: the oldest first, a bounded number at a time, and then what the seals lack.
 
 A day is sealed once it was complete after its grace days, with calls or without, and again where what it has, or its
-verdict, has changed. A sealed day whose tables were deleted is refused until they are back. Nothing here asks KrosAI.
+verdict, has changed. A sealed day whose tables were deleted is refused until they are back, or until somebody has the
+whole day forgotten. Nothing here asks KrosAI.
 """
 
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
 
+from ..archive.day_totals import KeptDay, read_kept_days
 from ..archive.governance import Governance
 from ..archive.object_store import ObjectStore
 from ..archive.seal_chain import ChainBroken, SealChain
 from ..archive.seal_signers import Signer, open_signer
 from ..archive.sealed_day import digest_versions
-from ..archive.table_versions import list_records, list_table_versions, read_checked_tables
+from ..archive.table_versions import list_records, read_checked_tables
 from ..archive.tables import Tables
 from ..archive.tombstones import Tombstones
 from ..core import schemas
 from ..core.clock import Clock
+from ..core.day_total import DAY_WITHOUT_ROW
 from ..core.days import grace_is_over, parse_day
 from ..core.errors import ArchiveDenied, ArchiveError
 from ..core.statuses import DayVerdict
 from ..core.worker_threads import worker_threads
 from ..steps.run_context import RunContext
-from .day_states import DayState, read_day_states
+from .day_states import DayState, list_tables, read_day_states
 from .seal_attachments import Attachments, Stamp, complete_seals
 from .seal_day import DayFacts, SealRefused, seal_day
 from .timestamping import ask_for_timestamp
@@ -73,20 +75,29 @@ def seal_days(
     chain, report = SealChain(store, clock), SealingReport()
     try:
         chain.catch_up()
-        listed = _list_tables(store)
-        due = _find_due(store, listed, chain.index.looked)
-        report.refused += _refuse_days_without_row(chain.index.days, listed[_ROW])
+        listed, records = _list_tables(store), list_records(store)
+        due = _find_due(listed, records, chain.index.looked)
+        sealed = {day for text in chain.index.days if (day := parse_day(text)) is not None}
+        kept = _read_kept(store, [day for day in sealed if day in due or day not in listed[_ROW]])
+        without_row = _find_days_without_row(kept, listed[_ROW])
+        report.refused += _refuse_days_without_row(without_row)
+        for day, tables_gone in _find_deleted(
+            kept.keys() & due.keys() - set(without_row), kept, listed, records
+        ).items():
+            report.refused.append(_describe_deleted(day, tables_gone))
+            del due[day]
+        due = {day: digest for day, digest in due.items() if day not in without_row}
         # Days that were never sealed come first: those that stay refused must not take their turns.
-        in_turn = sorted(due, key=lambda day: (day.isoformat() in chain.index.days, day))
+        in_turn = sorted(due, key=lambda day: (day in sealed, day))
         chosen = {day: due[day] for day in in_turn[:most_days]}
         report.left = len(due) - len(chosen)
         states, looked = read_day_states(chosen, store=store, tables=tables), {}
         for day, digest in chosen.items():
             report.looked_at += 1
-            is_sealed = day.isoformat() in chain.index.days
+            is_sealed = day in sealed
             try:
                 if is_sealed and states[day].deleted:
-                    raise SealRefused(_describe_deleted(day, states[day]))
+                    raise SealRefused(_describe_deleted(day, states[day].deleted))
                 if _is_to_be_sealed(day, states[day], lookback_days, is_sealed=is_sealed):
                     seal = seal_day(
                         day,
@@ -143,49 +154,83 @@ def describe_seals(store: ObjectStore, clock: Clock) -> dict[str, str | int]:
         }
     except ChainBroken as error:
         return {"head of the seal chain": f"the chain is broken: {error}"}
-    due = _find_due(store, _list_tables(store), chain.index.looked)
+    due = _find_due(_list_tables(store), list_records(store), chain.index.looked)
     return shown | {"days to be sealed or looked at": len(due)}
 
 
 def _list_tables(store: ObjectStore) -> dict[str, dict[date, str]]:
-    """Return the versions of all tables. It costs a request for each table and 1,000 days."""
-    names = list(schemas.TABLES)
     with worker_threads(_THREADS, "sealing") as pool:
-        return dict(zip(names, pool.map(partial(list_table_versions, store), names), strict=True))
+        return list_tables(store, pool)
 
 
 def _find_due(
-    store: ObjectStore, listed: Mapping[str, Mapping[date, str]], looked: Mapping[str, str]
+    listed: Mapping[str, Mapping[date, str]], records: Mapping[date, str], looked: Mapping[str, str]
 ) -> dict[date, str]:
-    """Return the reconciled days that have changed since the last look at them, with their digest.
-
-    It costs a request for each 1,000 days.
-    """
-    checked = list_records(store)
+    """Return the reconciled days that have changed since the last look at them, with their digest."""
     due = {}
     for day in sorted(listed[_ROW]):
         versions = {name: versions[day] for name, versions in listed.items() if day in versions}
-        digest = digest_versions(versions | {"checked": checked.get(day, "")})
+        digest = digest_versions(versions | {"checked": records.get(day, "")})
         if looked.get(day.isoformat()) != digest:
             due[day] = digest
     return due
 
 
-def _refuse_days_without_row(sealed: Iterable[str], rows: Collection[date]) -> list[str]:
+def _read_kept(store: ObjectStore, days: Collection[date]) -> dict[date, KeptDay]:
+    """Return what the hourly look keeps of these days. It costs a request for each of their years."""
+    years = sorted({day.year for day in days})
+    kept = {day: value for year in years for day, value in read_kept_days(store, year).items()}
+    return {day: kept[day] for day in days if day in kept}
+
+
+def _find_days_without_row(kept: Mapping[date, KeptDay], rows: Mapping[date, str]) -> list[date]:
+    """Return the days whose row is gone, also where another day's run has marked them since.
+
+    A day that is not kept was deleted on purpose: its numbers were deleted, too, and made again without it.
+    """
+    return sorted(
+        day
+        for day, value in kept.items()
+        if day not in rows
+        or (value.total == DAY_WITHOUT_ROW and value.check is not None and value.row_version == rows[day])
+    )
+
+
+def _find_deleted(
+    days: Iterable[date],
+    kept: Mapping[date, KeptDay],
+    listed: Mapping[str, Mapping[date, str]],
+    records: Mapping[date, str],
+) -> dict[date, list[str]]:
+    """Return the deleted tables of these days, by what is kept of them: such days take no turn of others.
+
+    A day whose row or record has changed since the last hourly look has its turn as any other.
+    """
+    deleted = {}
+    for day in sorted(days):
+        value, versions = kept[day], (listed[_ROW][day], records.get(day, ""))
+        if (value.row_version, value.record_version) != versions or value.check is None or value.unread:
+            continue
+        gone = [name for name in value.check.tables.versions if day not in listed[name]]
+        if gone and value.total.verdict != DayVerdict.INCOMPLETE:
+            deleted[day] = gone
+    return deleted
+
+
+def _refuse_days_without_row(days: list[date]) -> list[str]:
     """Return a sentence about the sealed days whose row of `reconciliation` is gone; none where there is none."""
-    days = sorted(day for text in sealed if (day := parse_day(text)) is not None and day not in rows)
     if not days:
         return []
     named = ", ".join(map(str, days[:_MOST_NAMED])) + (", …" if len(days) > _MOST_NAMED else "")
     return [
         f"{len(days)} sealed days have no row of reconciliation any more: {named}. Restore their tables from a "
-        "version; the next look goes on"
+        "version; the next look goes on. If they were deleted on purpose, delete state/day_totals/<year>.json"
     ]
 
 
-def _describe_deleted(day: date, state: DayState) -> str:
-    tables = ", ".join(state.deleted)
-    return f"{day}: tables of a sealed day were deleted: {tables}. Restore them from a version; the next look goes on"
+def _describe_deleted(day: date, tables: Iterable[str]) -> str:
+    names = ", ".join(tables)
+    return f"{day}: tables of a sealed day were deleted: {names}. Restore them from a version; the next look goes on"
 
 
 def _is_to_be_sealed(day: date, state: DayState, lookback_days: int, *, is_sealed: bool) -> bool:

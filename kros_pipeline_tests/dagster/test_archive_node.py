@@ -215,7 +215,8 @@ def test_a_changed_day_that_upstream_has_no_more_is_red_and_says_what_to_do(
     finds(monkeypatch, ArchiveHealth(other_days=[sentence]))
     launched = launch(account())
     assert not launched.success and launched.said.startswith(f"Standing checks are red: {DAYS_CHECK}. {sentence}")
-    assert "restore each deleted or replaced table" in launched.said and "owed_days_schedule" not in launched.said
+    assert "restore each deleted, replaced or unreadable table" in launched.said
+    assert "owed_days_schedule" not in launched.said
     [metadata] = launched.metadata
     assert metadata["which days, and why"] == sentence
 

@@ -11,8 +11,10 @@ import pytest
 from kros_pipeline.core.errors import ArchiveUnavailable
 from kros_pipeline.core.object_keys import day_totals_key, table_key, table_versions_key
 from kros_pipeline.core.schemas import TABLES
+from kros_pipeline.core.statuses import DayVerdict
 from kros_pipeline.operations.changed_days import DERIVED_TABLES, describe_other_days
 from kros_pipeline.operations.day_states import DayState
+from kros_pipeline.steps.other_days import mark
 from kros_pipeline_tests.operations.test_backlog import checked
 from kros_pipeline_tests.support.accounts import DAY, WITHIN_GRACE, Account, MakeAccount
 from kros_pipeline_tests.support.clocks import clock_without_waits
@@ -245,9 +247,109 @@ def test_a_backfill_of_what_follows_from_the_transcripts_is_no_alarm(old: Accoun
     assert look(old) == []
 
 
+@pytest.mark.parametrize(("first", "is_owed"), [(DAY, True), (DAY + timedelta(days=1), False)])
+def test_a_day_of_which_upstream_deletes_nothing_is_left_to_the_schedule_unless_it_is_no_partition(
+    memory_account: MakeAccount, first: date, is_owed: bool
+) -> None:
+    our = memory_account(now=NOW, KROSAI_PLAN="enterprise")
+    our.run_day()
+    gather_totals(our.ctx, DAY, DAY)
+    our.now = NOW + timedelta(days=60)
+    our.archive.delete(table_key("transcripts", DAY))
+    last = our.now.date() - timedelta(days=1)
+    found, sentence = check_health(our.ctx, first, last), f"{DAY}: deleted since its check: the table `transcripts`."
+    assert (DAY in find_backlog(our.ctx, first, last)) == is_owed
+    assert ((sentence in found.days), found.other_days) == (is_owed, [] if is_owed else [sentence])
+
+
 def test_what_an_erasure_may_still_be_writing_is_not_named(old: Account) -> None:
     replace_table(old, "calls", written_at=YEARS_LATER - timedelta(hours=23))
     assert look(old) == []
+
+
+# Damage: what was kept before it is still compared, and the damage itself is named.
+
+
+@pytest.mark.parametrize("table", ["reconciliation", "retention_extensions"])
+def test_a_damaged_table_is_named_and_hides_no_deleted_one(old: Account, table: str) -> None:
+    good = old.archive.read(table_key(table, DAY))
+    old.archive.write(table_key(table, DAY), b"no table")
+    look(old)  # reads it
+    named = f"{DAY}: the table `{table}` cannot be read."
+    assert look(old) == [named]
+    old.archive.delete(table_key("calls", DAY))
+    for _ in range(2):
+        assert look(old) == [named, f"{DAY}: deleted since its check: the table `calls`."]
+    old.archive.write(table_key(table, DAY), good)
+    look(old)
+    assert look(old)[0] == f"{DAY}: deleted since its check: the table `calls`."
+
+
+@pytest.mark.parametrize("record", [None, b"<html>"])
+def test_a_lost_record_is_named_and_hides_no_deleted_table(old: Account, record: bytes | None) -> None:
+    key = table_versions_key(DAY)
+    old.archive.delete(key) if record is None else old.archive.write(key, record)
+    look(old)
+    named = f"{DAY}: the record of its check, `{key}`, is missing or damaged."
+    assert look(old) == [named]
+    old.archive.delete(table_key("recordings", DAY))
+    for _ in range(2):
+        assert look(old) == [named, f"{DAY}: deleted since its check: the table `recordings`."]
+
+
+def test_a_day_whose_record_is_lost_and_was_kept_is_owed_while_upstream_has_it(our: Account) -> None:
+    gather_totals(our.ctx, DAY, DAY)
+    our.archive.delete(table_versions_key(DAY))
+    gather_totals(our.ctx, DAY, DAY)
+    assert find_backlog(our.ctx, DAY, DAY) == [DAY]
+
+
+def test_a_record_that_was_never_there_is_no_damage(memory_account: MakeAccount) -> None:
+    our = memory_account(now=NOW)
+    our.run_day()
+    our.archive.delete(table_versions_key(DAY))
+    our.now = YEARS_LATER
+    look(our)
+    assert look(our) == []
+
+
+def test_a_deleted_row_is_named_also_where_another_day_has_marked_it_since(old: Account) -> None:
+    old.archive.delete(table_key("reconciliation", DAY))
+    mark(DAY, DayVerdict.WAITING, "The listing of another day showed calls.", old.ctx.tables, old.ctx.clock)
+    look(old)
+    for _ in range(2):
+        assert look(old) == [f"{DAY}: deleted since its check: the table `reconciliation`."]
+    assert check_health(old.ctx, DAY, DAY).days == []
+    old.now = NOW
+    assert check_health(old.ctx, DAY, DAY).days == [f"{DAY}: deleted since its check: the table `reconciliation`."]
+
+
+# 0.1.0 kept no check of a day that was not complete.
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_a_day_that_an_older_version_kept_without_its_check_is_read_once(old: Account, is_readable: bool) -> None:
+    if not is_readable:
+        old.archive.write(table_key("reconciliation", DAY), b"no table")
+    look(old)
+    kept = old.archive.json(day_totals_key(DAY.year))
+    del kept[str(DAY)]["unread"]
+    old.archive.write(
+        day_totals_key(DAY.year), json.dumps(kept | {str(DAY): kept[str(DAY)] | {"check": None}}).encode()
+    )
+    look(old)
+    assert (old.archive.json(day_totals_key(DAY.year))[str(DAY)]["check"] is not None) == is_readable
+    before = old.ctx.store.requests_made
+    look(old)
+    requests = old.ctx.store.requests_made - before
+    old.archive.delete(table_key("calls", DAY))
+    expected = (
+        f"{DAY}: deleted since its check: the table `calls`."
+        if is_readable
+        else (f"{DAY}: the table `reconciliation` cannot be read.")
+    )
+    assert look(old) == [expected]
+    before = old.ctx.store.requests_made
+    look(old)
+    assert old.ctx.store.requests_made - before == requests, "a damaged day is not read again every hour"
 
 
 def test_a_deleted_row_of_a_day_that_upstream_still_has_is_no_day_that_was_never_archived(our: Account) -> None:

@@ -14,12 +14,14 @@ import pytest
 from kros_pipeline.archive.seal_chain import SealChain, describe_head
 from kros_pipeline.core import schemas
 from kros_pipeline.core.hash_set import HashSet
-from kros_pipeline.core.object_keys import audio_key, table_key, tombstone_prefix
+from kros_pipeline.core.object_keys import audio_key, day_totals_key, table_key, tombstone_prefix
 from kros_pipeline.core.seal_keys import SEALS_INDEX, manifest_key, records_key, seal_key, verify_key
 from kros_pipeline.core.seal_text import Seal, parse_seal
+from kros_pipeline.core.statuses import DayVerdict
 from kros_pipeline.operations.erasure_request import ErasureRequest
 from kros_pipeline.operations.seal_day import DayFacts, seal_day
 from kros_pipeline.operations.sealing import describe_seals, seal_days_of
+from kros_pipeline.steps.other_days import mark
 from kros_pipeline_tests.support.accounts import AFTER_GRACE, DAY, WITHIN_GRACE
 from kros_pipeline_tests.support.fake_days import FakeDay
 from kros_pipeline_tests.support.seal_trial import Killed, open_run, try_sealing
@@ -30,7 +32,7 @@ from kros_pipeline_tests.support.sealed_days import (
     sealed_day,
     write_settled_day,
 )
-from kros_pipeline_tests.support.steps import erase_calls, reconcile_day
+from kros_pipeline_tests.support.steps import erase_calls, gather_totals, reconcile_day
 
 NONE = HashSet()
 
@@ -197,6 +199,7 @@ def test_a_sealed_day_whose_tables_were_deleted_is_refused_until_they_are_back(
     tables: tuple[str, ...], words: str
 ) -> None:
     day = sealed_day()
+    gather_totals(day.open(), DAY, DAY)
     bodies = {name: day.archive.read(table_key(name, DAY)) for name in tables if _has(day, name)}
     for name in bodies:
         day.archive.delete(table_key(name, DAY))
@@ -207,6 +210,42 @@ def test_a_sealed_day_whose_tables_were_deleted_is_refused_until_they_are_back(
         day.archive.write(table_key(name, DAY), body)
     reconcile_day(day.open(), DAY)
     assert seal(day).refused == []
+
+
+def test_a_sealed_day_that_was_deleted_on_purpose_is_refused_until_its_numbers_are_deleted() -> None:
+    day = sealed_day()
+    gather_totals(day.open(), DAY, DAY)
+    for name in schemas.TABLES:
+        day.archive.delete(table_key(name, DAY))
+    assert len(seal(day).refused) == 1
+    day.archive.delete(day_totals_key(DAY.year))
+    gather_totals(day.open(), DAY, DAY)
+    for _ in range(2):
+        assert seal(day).refused == []
+
+
+def test_a_sealed_day_whose_deleted_row_was_marked_since_is_refused() -> None:
+    day = sealed_day()
+    ctx = day.open()
+    gather_totals(ctx, DAY, DAY)
+    day.archive.delete(table_key("reconciliation", DAY))
+    mark(DAY, DayVerdict.WAITING, "The listing of another day showed calls.", ctx.tables, ctx.clock)
+    gather_totals(ctx, DAY, DAY)
+    for _ in range(2):
+        assert "have no row of reconciliation" in seal(day).refused[0]
+
+
+def test_deleted_sealed_days_take_no_turn_of_a_changed_one() -> None:
+    day = sealed_day({})
+    later = date(2025, 3, 1)
+    day.now = AFTER_GRACE + timedelta(days=90)
+    write_settled_day(day.open(), later)
+    assert seal(day).sealed == [later]
+    gather_totals(day.open(), DAY, later)
+    day.archive.delete(table_key("transcripts", DAY))
+    reconcile_day(day.open(), later, blocked_by="KrosAI refuses the key.")
+    report = seal_days_of(day.open(), most_days=1)
+    assert report.sealed == [later] and "were deleted: transcripts" in report.refused[0]
 
 
 def _has(day: FakeDay, table: str) -> bool:
