@@ -1,6 +1,7 @@
 """Run the local S3 (the child of `LocalS3`): moto's server on a free port, and one bucket.
 
-moto stores a body whatever SHA-256 the request names. S3 compares them, and so does this server.
+moto stores a body whatever SHA-256 the request names, and lets another write come between the look at a condition and
+the write. S3 does neither, and nor does this server.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def main() -> None:
     """
     config = receive_config()
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it logs one line for each request otherwise
-    app = _compare_sha256(DomainDispatcherApplication(create_backend_app))
+    app = _compare_sha256(_write_one_by_one(DomainDispatcherApplication(create_backend_app)))
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=MotoRequestHandler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     endpoint_url = f"http://127.0.0.1:{server.server_port}"
@@ -58,6 +59,20 @@ def _compare_sha256(app: _App) -> _App:
         return app(environ, start_response)
 
     return compare
+
+
+def _write_one_by_one(app: _App) -> _App:
+    """Let no other conditional PUT come between the look at a condition and the write."""
+    lock = threading.Lock()
+
+    def write(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        is_conditional = "HTTP_IF_MATCH" in environ or "HTTP_IF_NONE_MATCH" in environ
+        if environ["REQUEST_METHOD"] == "PUT" and is_conditional:
+            with lock:
+                return app(environ, start_response)
+        return app(environ, start_response)
+
+    return write
 
 
 def _put(endpoint_url: str, path: str, *, body: str = "", headers: dict[str, str] | None = None) -> None:
