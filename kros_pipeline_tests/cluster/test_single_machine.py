@@ -31,7 +31,7 @@ def test_a_day_is_archived_although_the_code_server_dies_with_its_run(
     machine.start()
     processes = machine.processes
     assert processes.check_health() == []
-    processes.launch_backfill([str(DAY)])
+    processes.launch_day(str(DAY))
 
     def is_in_the_middle() -> bool:
         return any(run["status"] == "STARTED" and run["steps"] for run in processes.runs())

@@ -237,6 +237,18 @@ class DagsterProcesses:
             stopped = self.ask(stop, id=schedule["scheduleState"]["id"])["stopRunningSchedule"]
             assert stopped["scheduleState"]["status"] == "STOPPED", schedule
 
+    def launch_day(self, day: str) -> None:
+        """Launch the job `daily_archive` for one day, as the schedule does: no backfill may end before its retry."""
+        query = """mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
+            __typename ... on PythonError { message } } }"""
+        params = {
+            "selector": _LOCATION | {"jobName": "daily_archive"},
+            "mode": "default",
+            "executionMetadata": {"tags": [{"key": "dagster/partition", "value": day}]},
+        }
+        answered = self.ask(query, params=params)["launchPipelineExecution"]
+        assert answered["__typename"] == "LaunchRunSuccess", answered
+
     def launch_backfill(self, days: Sequence[str], **tags: str) -> str:
         """Launch the job `daily_archive` for days, and return the backfill's id."""
         query = """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
