@@ -8,8 +8,19 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from ..archive.parquet import Row
+from ..core.errors import (
+    ApiError,
+    ApiUnauthorized,
+    CallGone,
+    CallNotFound,
+    RequestRefused,
+    TooManyRequests,
+    UnaddressableCall,
+    UnexpectedResponse,
+)
 from .circuit_breaker import CircuitBreaker
 from .pending_file import PendingFile
+from .report import Report
 
 _SAVE_EVERY_CALLS = 1_000
 _MAX_CHECKPOINTS = 5  # each writes the whole table: a bucket with versions keeps them all, texts included
@@ -67,6 +78,31 @@ class AnswerFile(Mapping[str, Answered[_T]]):
         """Forget all answers: they are saved."""
         self._file.close()
         self._file, self._call_ids = PendingFile(), []
+
+
+def ask_once(
+    call: Row, ask: Callable[[str], _T], absent: _T, *, breaker: CircuitBreaker, report: Report
+) -> Answered[_T] | None:
+    """Ask upstream about one call. Return its answer, with `absent` where it has none; None where nothing was answered.
+
+    A refusal (403, a redirect) is no answer: every later run asks again. A gateway's refusal was once taken for
+    upstream's, and a shortened text kept for good.
+    """
+    if breaker.is_open:
+        return None
+    try:
+        answer = ask(call["call_id"])
+        breaker.on_success()
+        return Answered(call, answer)
+    except (CallNotFound, CallGone):
+        return Answered(call, absent)
+    except (TooManyRequests, ApiUnauthorized) as error:
+        breaker.trip(error)
+    except ApiError as error:
+        report.add_problem(call["call_id"], str(error))
+        if not isinstance(error, (RequestRefused, UnexpectedResponse, UnaddressableCall)):
+            breaker.on_failure(error)
+    return None
 
 
 def ask_all(

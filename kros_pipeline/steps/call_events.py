@@ -17,20 +17,10 @@ from ..archive.tables import Tables, WriteResult
 from ..core import schemas
 from ..core.clock import Clock
 from ..core.days import grace_ends_at
-from ..core.errors import (
-    ApiError,
-    ApiUnauthorized,
-    CallGone,
-    CallNotFound,
-    RequestRefused,
-    TooManyRequests,
-    UnaddressableCall,
-    UnexpectedResponse,
-)
 from ..core.sorted_lookup import group_by_call, outer_join
 from ..core.worker_threads import worker_threads
 from ..source.call_source import CallEvent, CallSource
-from .answer_file import Answered, AnswerFile, ask_all
+from .answer_file import Answered, AnswerFile, ask_all, ask_once
 from .circuit_breaker import CircuitBreaker
 from .pending_file import PendingFile
 from .report import Report
@@ -133,22 +123,14 @@ class _Fetcher:
 
     def ask(self, call: Row) -> Answered[list[Row]] | None:
         """Return the rows of a call; None where there was no answer."""
-        call_id = call["call_id"]
-        if self.breaker.is_open:
+        nothing: list[CallEvent] = []
+        answered = ask_once(call, self._fetch, nothing, breaker=self.breaker, report=self._report)
+        if answered is None:
             return None
-        try:
-            rows = list(self._make_rows(call_id, self._source.events(call_id)))
-            self.breaker.on_success()
-            return Answered(call, rows)
-        except (CallNotFound, CallGone):
-            return Answered(call, list(self._make_rows(call_id, ())))
-        except (TooManyRequests, ApiUnauthorized) as error:
-            self.breaker.trip(error)
-        except ApiError as error:
-            self._report.add_problem(call_id, str(error))
-            if not isinstance(error, (RequestRefused, UnexpectedResponse, UnaddressableCall)):
-                self.breaker.on_failure(error)
-        return None
+        return Answered(call, list(self._make_rows(call["call_id"], answered.answer)))
+
+    def _fetch(self, call_id: str) -> list[CallEvent]:
+        return list(self._source.events(call_id))
 
     def _make_rows(self, call_id: str, events: Iterable[CallEvent]) -> Iterator[Row]:
         """Yield a row for each event; one without `event` where there is none: so the call counts as asked for."""

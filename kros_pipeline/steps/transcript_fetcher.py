@@ -11,16 +11,7 @@ from ..archive.parquet import Partition, Row, batches_of, merged_batches
 from ..core import schemas
 from ..core.clock import Clock
 from ..core.digest_set import DigestSet
-from ..core.errors import (
-    ApiError,
-    ApiUnauthorized,
-    CallGone,
-    CallNotFound,
-    RequestRefused,
-    TooManyRequests,
-    UnaddressableCall,
-    UnexpectedResponse,
-)
+from ..core.errors import UnaddressableCall
 from ..core.list_answers import ListAnswers
 from ..core.sorted_lookup import outer_join
 from ..core.speaker_roles import SpeakerRoles
@@ -30,7 +21,7 @@ from ..core.transcript_cuts import TextLengths, find_cut_lengths, lacks_words
 from ..core.transcripts import count_speech_words, is_whole
 from ..core.two_answers import are_two, is_after_call
 from ..source.call_source import CallSource, TranscriptAnswer
-from .answer_file import Answered, AnswerFile
+from .answer_file import Answered, AnswerFile, ask_once
 from .circuit_breaker import CircuitBreaker
 from .kept_texts import KeptTexts
 from .pending_file import PendingFile
@@ -209,27 +200,16 @@ class TranscriptFetcher:
     def ask(self, call: Row) -> _Answer | None:
         """Return upstream's answer, with None where it has no transcript; None where there was no answer.
 
-        A refusal (403, a redirect) is no answer: the text stays `pending`, whatever the list shows, and is asked for by
-        every later run. A gateway's refusal was once taken for upstream's, and the shortened text kept for good.
+        Without an answer the text stays `pending`, whatever the list shows.
         """
-        call_id = call["call_id"]
-        if self.breaker.is_open:
-            return None
+        return ask_once(call, self._fetch, None, breaker=self.breaker, report=self._report)
+
+    def _fetch(self, call_id: str) -> TranscriptAnswer | None:
         try:
-            answer = self._source.transcript(call_id)
-            self.breaker.on_success()
-            return Answered(call, answer)
-        except (CallNotFound, CallGone):
-            return Answered(call, None)
-        except (TooManyRequests, ApiUnauthorized) as error:
-            self.breaker.trip(error)
-        except ApiError as error:
-            self._report.add_problem(call_id, str(error))
-            if isinstance(error, UnaddressableCall):
-                self._unaddressable.add(call_id)
-            elif not isinstance(error, (RequestRefused, UnexpectedResponse)):
-                self.breaker.on_failure(error)
-        return None
+            return self._source.transcript(call_id)
+        except UnaddressableCall:
+            self._unaddressable.add(call_id)
+            raise
 
     def _row(
         self,
