@@ -72,8 +72,8 @@ def require_daily_capabilities(store: ObjectStore, clock: Clock) -> Capabilities
 def require_erasure_capabilities(store: ObjectStore, governance: Governance, clock: Clock) -> None:
     """Probe what erasure relies on, if that is not known. Raises `UnfitStore` where the store lacks it."""
     found, now = require_daily_capabilities(store, clock), clock.now()
-    known = found.erasure
-    if known is not None and known.is_enough() and abs(now - known.probed_at) < _VALID_FOR:
+    last = found.erasure
+    if last is not None and last.is_enough() and abs(now - last.probed_at) < _VALID_FOR:
         return
     erasure = probe_erasure(store, governance, now)
     _update(store, lambda known: replace(known or found, erasure=erasure))

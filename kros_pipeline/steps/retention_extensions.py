@@ -202,7 +202,7 @@ def _record_changes(
     written: dict[str, Row] = {}
     written_ids = DigestSet()
     with tables.opened(_TABLE, day) as present:
-        for row in present.rows() if present is not None else ():
+        for row in _read_rows(present):
             written_ids.add(row["decision_id"])
             if row["decision_id"] in rows.by_decision:
                 written[row["decision_id"]] = row
@@ -227,7 +227,7 @@ def _write_rows(day: date, tables: Tables, rows: _NewRows, sender: ExtensionSend
         ours = merge(
             sorted(rows.by_decision.values(), key=key), map(sender.make_not_allowed, rows.not_allowed), key=key
         )
-        both = merge(present.rows() if present is not None else (), ours, key=key)
+        both = merge(_read_rows(present), ours, key=key)
         # Of two rows the one that knows more, and ours where both know as much: it comes last.
         best = (sorted(of_decision, key=rank)[-1] for _, of_decision in groupby(both, key=key))
         return batches_of(_TABLE, best)
